@@ -1,0 +1,42 @@
+"""The console command `coca-search`: joins the commands of the packages and turns their errors into one line and exit code 2."""
+
+import logging
+import sys
+
+import typer
+
+from coca_model import cli as model_cli
+from coca_model.errors import CocaModelError
+from indexer import cli as indexer_cli
+from indexer.errors import IndexerError
+from search import cli as search_cli
+from search.errors import SearchError
+from ui import cli as ui_cli
+
+app = typer.Typer(
+    help="Find pictures, and moments in videos, by what you remember of them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for cli in (indexer_cli, search_cli, ui_cli, model_cli):
+    cli.add_commands(app)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    try:
+        app()
+    except (CocaModelError, IndexerError, SearchError) as error:
+        print(f"coca-search: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("coca-search: stopped; what was written so far is kept, and the next run goes on from there.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
