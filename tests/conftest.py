@@ -1,0 +1,83 @@
+"""Fixtures that more than one package's tests use, a section for each package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from coca_model import CoCaConfig, Encoder
+    from coca_model.tokenizer import Tokenizer
+
+# --- coca_model: a tiny real CoCa ------------------------------------------------------------------------------------
+
+TINY_SENTENCES = (
+    "a dog jumping into a lake",
+    "a brown dog runs on the beach",
+    "two dogs play with a red ball",
+    "a cat sleeps on a sofa",
+    "a black cat looks out of the window",
+    "a child throws snow",
+    "children play football in the park",
+    "a man rides a bicycle down a street",
+    "a woman reads a book under a tree",
+    "people wait for a train",
+    "a train crosses a bridge",
+    "a red car stands in front of a house",
+    "a white boat on the sea",
+    "the sun sets behind the mountains",
+    "a mountain with snow on its top",
+    "a plate of pasta with tomatoes",
+    "a cup of coffee on a wooden table",
+    "flowers in a vase",
+    "a bird sits on a branch",
+    "a horse gallops over a field",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Tokenizer:
+    """A byte-level BPE learnt from `TINY_SENTENCES`: it knows their words whole, and a word of others letter by letter."""
+    from coca_model.tokenizer import train_tokenizer
+
+    return train_tokenizer(TINY_SENTENCES, vocabulary_size=512, context_length=12)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_tokenizer: Tokenizer) -> CoCaConfig:
+    from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
+
+    return CoCaConfig(
+        image=ImageConfig(32, 8, "patch", width=32, layers=2, heads=2, mlp_width=64, resize="squash"),
+        pooler=PoolerConfig(caption_queries=4, heads=2),
+        text=TextConfig(
+            32, 2, 2, heads=2, mlp_width=64, context_length=12, vocabulary_size=tiny_tokenizer.vocabulary_size, tied_output=True
+        ),
+        embedding_width=16,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_config: CoCaConfig, tiny_tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a checkpoint in float32, with random weights of a fixed seed. Copy it before changing it."""
+    import torch
+
+    from coca_model.checkpoint import save_checkpoint
+    from coca_model.coca import CoCa
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-coca"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_checkpoint(folder, CoCa(tiny_config), tiny_tokenizer, dtype=torch.float32)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_checkpoint: Path) -> Encoder:
+    import torch
+
+    from coca_model import load
+
+    return load(tiny_checkpoint, device="cpu", dtype=torch.float32)
