@@ -1,0 +1,43 @@
+"""What can go wrong in `search`.
+
+SearchError
+├── CollectionError
+│   ├── NoCollectionError     nothing was indexed there yet
+│   ├── IncompatibleError     a newer format, another model, another preprocessing or width
+│   └── LockedError           another process is writing
+├── QueryError                a query or filter that cannot be answered
+└── ServiceError              the service cannot be reached, or it refused
+    └── NoServiceError        nothing listens at its address
+"""
+
+
+class SearchError(Exception):
+    """Base of every error raised on purpose by `search`."""
+
+
+class CollectionError(SearchError):
+    """A collection that cannot be opened or written."""
+
+
+class NoCollectionError(CollectionError):
+    """There is no collection at this place."""
+
+
+class IncompatibleError(CollectionError):
+    """The collection was made by a newer program or with another model."""
+
+
+class LockedError(CollectionError):
+    """Another process is writing to the collection."""
+
+
+class QueryError(SearchError):
+    """A query or filter that cannot be answered."""
+
+
+class ServiceError(SearchError):
+    """The service cannot be reached, or it refused the request."""
+
+
+class NoServiceError(ServiceError):
+    """Nothing listens at the address of the service."""

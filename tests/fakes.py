@@ -1,0 +1,99 @@
+"""A deterministic encoder without a network, and media made here: for tests of the store, the indexer and the service."""
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from coca_model import open_picture
+
+WIDTH = 48
+COLOURS = {
+    "red": (220, 20, 20),
+    "green": (20, 180, 40),
+    "blue": (20, 40, 220),
+    "yellow": (230, 220, 30),
+    "black": (5, 5, 5),
+    "white": (250, 250, 250),
+}
+
+
+@dataclass
+class FakeConfig:
+    embedding_width: int = WIDTH
+
+
+class FakeEncoder:
+    """Sees colours: a picture's vector is its 4x4 thumbnail, a colour word's that of a picture in this colour; other words are hashed."""
+
+    min_side = 64
+
+    def __init__(self, model_id="fake@1", preprocessing_id="fake-4", embedding_width=WIDTH):
+        self.model_id, self.preprocessing_id = model_id, preprocessing_id
+        self.config = FakeConfig(embedding_width)
+
+    def preprocess(self, picture):
+        return np.asarray(open_picture(picture).resize((4, 4), Image.Resampling.BOX))
+
+    def encode_pixels(self, pixels):
+        vectors = pixels.reshape(len(pixels), -1).astype(np.float32) - 128
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+
+    def encode_images(self, images):
+        return self.encode_pixels(np.stack([self.preprocess(image) for image in images]))
+
+    def encode_texts(self, texts):
+        return np.concatenate([self._text(text) for text in texts])
+
+    def _text(self, text):
+        if text in COLOURS:
+            return self.encode_images([Image.new("RGB", (8, 8), COLOURS[text])])
+        digest = hashlib.blake2b(text.encode(), digest_size=WIDTH).digest()
+        return self.encode_pixels(np.frombuffer(digest, np.uint8)[None])
+
+
+def write_picture(path: Path, colour: str = "red", size: tuple[int, int] = (96, 64), **save) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, COLOURS[colour]).save(path, **save)
+    return path
+
+
+def write_film(
+    path: Path, shots: list[tuple[str, float]], *, fps: int = 10, size: tuple[int, int] = (128, 96), codec: str = "libx264"
+) -> Path:
+    """A film of plain colours: (colour, seconds) each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number = 0
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for colour, seconds in shots:
+            for _ in range(round(seconds * fps)):
+                frame = av.VideoFrame.from_image(Image.new("RGB", size, COLOURS[colour]))
+                frame.pts, frame.time_base = number, Fraction(1, fps)
+                container.mux(stream.encode(frame))
+                number += 1
+        container.mux(stream.encode())
+    return path
+
+
+def turn_film(path: Path, degrees_clockwise: int) -> None:
+    """Set the rotation in the track header of an MP4, as a phone held upright does."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4
+    version = data[at]
+    matrix = at + 4 + (32 if version else 20) + 16
+    one, zero, minus = (0x10000).to_bytes(4, "big"), bytes(4), (-0x10000).to_bytes(4, "big", signed=True)
+    a, b, c, d = {90: (zero, one, minus, zero), 180: (minus, zero, zero, minus), 270: (zero, minus, one, zero)}[degrees_clockwise]
+    data[matrix : matrix + 8], data[matrix + 12 : matrix + 20] = a + b, c + d
+    path.write_bytes(bytes(data))
+
+
+def rows_of(collection, columns=("uri", "kind", "start_seconds", "end_seconds", "segment_id", "media_id", "sha256")):
+    """The rows of a collection, without what depends on the hour, in the order of their ids."""
+    table = collection.snapshot.table.read(list(dict.fromkeys(["segment_id", *columns, "vector"]))).sort_by("segment_id")
+    return table.to_pylist()

@@ -1,0 +1,113 @@
+"""`search()`: planted truth, filters, grouping and bad queries."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from indexer import index
+from search import Hit, QueryError, open_collection, search
+from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    for place, colour in enumerate(COLOURS):
+        write_picture(folder / "library" / f"{colour}.png", colour, size=(100 + place, 50))
+    write_film(folder / "library" / "film.mp4", [("red", 5.0), ("green", 5.0), ("red", 5.0), ("blue", 5.0)])
+    index(folder / "library", collection=folder / "collection", encoder=FakeEncoder())
+    return open_collection(folder / "collection", encoder=FakeEncoder())
+
+
+@pytest.mark.parametrize("colour", list(COLOURS))
+def test_the_planted_picture_comes_first(collection, colour):
+    hit = search(colour, collection=collection, kinds=["image"])[0]
+    assert hit.uri.endswith(f"{colour}.png")
+    assert hit.similarity == pytest.approx(1.0, abs=1e-5)
+
+
+def test_hits_are_ordered_and_all_come_when_enough_are_asked_for(collection):
+    hits = search("red", collection=collection, k=100)
+    assert len(hits) == 7
+    assert [hit.similarity for hit in hits] == sorted((hit.similarity for hit in hits), reverse=True)
+
+
+def test_a_video_gives_its_best_moment_once_or_each_moment_when_not_grouped(collection):
+    grouped = [hit for hit in search("blue", collection=collection, k=100) if hit.kind == "shot"]
+    single = [hit for hit in search("blue", collection=collection, k=100, group_by_file=False) if hit.kind == "shot"]
+    assert len(grouped) == 1
+    assert grouped[0].start_seconds == pytest.approx(15.0, abs=0.7)
+    assert len(single) == 4
+    assert single[0] == grouped[0]
+
+
+def test_whole_clips_are_found_when_asked_for(collection):
+    hits = search("red", collection=collection, kinds=["clip"])
+    assert [(hit.kind, hit.start_seconds) for hit in hits] == [("clip", 0.0)]
+
+
+def test_many_moments_of_one_video_do_not_crowd_out_the_other_files(collection):
+    assert len(search("red", collection=collection, k=3)) == 3
+
+
+@pytest.mark.parametrize(("where", "count"), [("width >= 104", 3), ("kind = 'image' AND uri LIKE '%e%'", 6), ("width > 9000", 0)])
+def test_a_filter_is_applied_before_the_search(collection, where, count):
+    assert len(search("red", collection=collection, where=where)) == count
+
+
+def test_a_narrow_filter_still_finds_the_one_it_leaves(collection):
+    (hit,) = search("red", collection=collection, k=1, where="uri LIKE '%blue.png'")
+    assert hit.uri.endswith("blue.png")
+
+
+def test_a_filter_cannot_widen_the_kinds(collection):
+    assert {hit.kind for hit in search("red", collection=collection, kinds=["image"], where="true) OR (true")} == {"image"}
+
+
+def test_words_a_picture_and_a_vector_find_the_same(collection, tmp_path):
+    path = write_picture(tmp_path / "query.png", "green")
+    vector = FakeEncoder().encode_texts(["green"])[0] * 7
+    answers = [search(query, collection=collection, k=3) for query in ("green", path, Image.open(path), vector)]
+    assert all([hit.uri for hit in hits] == [hit.uri for hit in answers[0]] for hits in answers)
+
+
+def test_hits_become_a_table_with_the_same_values(collection):
+    hits = search("red", collection=collection, k=4)
+    table = hits.to_arrow()
+    assert table["uri"].to_pylist() == [hit.uri for hit in hits]
+    assert Hit(**table.to_pylist()[0]) == hits[0].__class__(**{**vars(hits[0]), "similarity": table["similarity"][0].as_py()})
+    assert search("red", collection=collection, where="false").to_arrow().num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "message"),
+    [
+        ("  ", {}, "The query is empty"),
+        ("red", {"k": 0}, r"k is out of range \(0\)"),
+        ("red", {"k": 10_001}, r"k is out of range \(10001\)"),
+        ("red", {"kinds": ["movie"]}, r"Unknown kind \(movie\). Allowed: image, shot, clip"),
+        ("red", {"where": "colour = 1"}, r"The filter cannot be used .*colour"),
+        ("red", {"where": "width >"}, "The filter cannot be used"),
+        (np.zeros(48, np.float32), {}, r"norm 0.0"),
+        (np.full(48, np.nan, np.float32), {}, r"norm nan"),
+        (np.ones(7, np.float32), {}, r"shape \(7,\)"),
+    ],
+)
+def test_a_bad_query_says_what_is_wrong_with_it(collection, query, options, message):
+    with pytest.raises(QueryError, match=message):
+        search(query, collection=collection, **options)
+
+
+def test_a_query_picture_that_cannot_be_read_is_named(collection, tmp_path):
+    (tmp_path / "x.jpg").write_text("no picture")
+    with pytest.raises(QueryError, match=r"x\.jpg: not a picture"):
+        search(tmp_path / "x.jpg", collection=collection)
+
+
+def test_an_empty_collection_gives_no_hits(tmp_path):
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "broken.jpg").write_bytes(b"x")
+    index(tmp_path / "library", collection=tmp_path / "collection", encoder=FakeEncoder())
+    empty = open_collection(tmp_path / "collection", encoder=FakeEncoder())
+    assert len(search("red", collection=empty)) == 0
+    assert len(search("red", collection=empty, where="width > 1")) == 0

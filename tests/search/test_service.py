@@ -1,0 +1,334 @@
+"""The service over a real HTTP connection: answers, files by range, refusals, and nothing beyond the collection."""
+
+import http.client
+import io
+import json
+import math
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+from PIL import Image
+
+from indexer import index
+from indexer.scan import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from search import Hit, Hits, open_collection
+from search.service import MEDIA_TYPES, make_app
+from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
+from tests.serving import serving
+
+NUM_FILES = len(COLOURS) + 2
+SECRET = b"not for the world"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A library and its collection, beside a file that was not indexed."""
+    folder = tmp_path_factory.mktemp("service")
+    for place, colour in enumerate(COLOURS):
+        write_picture(folder / "library" / f"{colour}.png", colour, size=(100 + place, 50))
+    write_picture(folder / "library" / "rot & grün's.webp", "red", size=(64, 96))
+    write_film(folder / "library" / "film.mp4", [("red", 3.0), ("blue", 3.0)])
+    (folder / "secret.png").write_bytes(SECRET)
+    index(folder / "library", collection=folder / "collection", encoder=FakeEncoder())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(folder):
+    with serving(make_app(open_collection(folder / "collection", encoder=FakeEncoder()))) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def http_client():
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ask(url, http_client):
+    """Post a search; gives the hits."""
+
+    def ask(text, **more):
+        answer = http_client.post(f"{url}/search", json={"text": text, **more})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["hits"]
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def film(ask):
+    return ask("blue", kinds=["shot"])[0]
+
+
+def raw(url, target, method="GET", host=None):
+    """Status and body of a request whose target goes over the wire as it is; httpx would tidy it."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection.putrequest(method, target, skip_host=host is not None)
+    if host is not None:
+        connection.putheader("Host", host)
+    connection.endheaders()
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response.status, body
+
+
+def test_each_hit_comes_with_media_and_a_thumbnail_that_can_be_fetched(ask, http_client):
+    hits = ask("red", k=100)
+    assert len(hits) == NUM_FILES
+    for hit in hits:
+        media, thumbnail = http_client.get(hit["media_url"]), http_client.get(hit["thumbnail_url"])
+        assert (media.status_code, thumbnail.status_code) == (200, 200)
+        assert thumbnail.headers["content-type"] == "image/webp"
+        assert Image.open(io.BytesIO(thumbnail.content)).format == "WEBP"
+
+
+def test_a_video_hit_is_the_moment_and_its_thumbnail_shows_it(film, http_client):
+    assert film["start_seconds"] == pytest.approx(3.0, abs=0.7)
+    assert film["start_seconds"] <= film["frame_seconds"] < film["end_seconds"]
+    picture = Image.open(io.BytesIO(http_client.get(film["thumbnail_url"]).content)).convert("RGB")
+    assert picture.getpixel((picture.width // 2, picture.height // 2)) == pytest.approx(COLOURS["blue"], abs=40)
+
+
+def test_health_names_the_collection_and_counts_it(url, folder, http_client):
+    health = http_client.get(f"{url}/healthz").json()
+    assert health["collection"] == str((folder / "collection").resolve())
+    assert (health["image"], health["shot"], health["clip"], health["failed"]) == (NUM_FILES - 1, 2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"text": ""}, "The query is empty"),
+        ({"text": " \n"}, "The query is empty"),
+        ({}, "text: Field required"),
+        ({"text": 5}, "text: Input should be a valid string (5)"),
+        ({"text": "x" * 20_000}, "text: String should have at most 10000 characters"),
+        ({"text": "\ud800"}, "text: Input should be a valid string"),
+        ({"text": "red", "k": 0}, "k is out of range (0). Allowed: 1 to 10000."),
+        ({"text": "red", "k": 10_001}, "k is out of range (10001)"),
+        ({"text": "red", "k": "many"}, "k: Input should be a valid integer"),
+        ({"text": "red", "kinds": ["movie"]}, "kinds: Input should be 'image', 'shot' or 'clip' (movie)"),
+        ({"text": "red", "where": "widht > 5"}, "The filter cannot be used"),
+        ({"text": "red", "where": "width > 5 --"}, "The filter cannot be used"),
+        ({"text": "red", "where": "true; DROP TABLE segments"}, "The filter cannot be used"),
+        ({"text": "red", "where": "width > \ud800"}, "where: Input should be a valid string"),
+        ({"text": "red", "filter": "width > 5"}, "filter: Extra inputs are not permitted"),
+    ],
+)
+def test_a_bad_request_is_told_in_a_sentence(url, http_client, body, said):
+    answer = http_client.post(f"{url}/search", content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
+    assert len(answer.json()["detail"]) < 500
+
+
+def test_a_body_that_is_not_json_is_refused(url, http_client):
+    answer = http_client.post(f"{url}/search", content="{", headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"][:26]) == (422, "request: JSON decode error")
+
+
+def test_filters_and_kinds_are_applied(ask):
+    assert {hit["width"] for hit in ask("red", where="width >= 103 AND kind = 'image'")} == {103, 104, 105}
+    assert [hit["kind"] for hit in ask("red", kinds=["clip"])] == ["clip"]
+    assert ask("red", where="width > 100000") == []
+
+
+def test_a_deeply_nested_filter_does_not_end_the_service(url, ask, http_client):
+    assert len(ask("red", k=100, where="1+" * 498 + "1>0")) == NUM_FILES
+    longer = http_client.post(f"{url}/search", json={"text": "red", "where": "1+" * 4000 + "1>0"})
+    assert "where: String should have at most 1000 characters" in longer.json()["detail"]
+
+
+def test_media_is_served_byte_for_byte_under_its_name(folder, ask, http_client):
+    for hit in ask("red", k=100):
+        answer = http_client.get(hit["media_url"])
+        assert answer.content == (folder / "library" / hit["uri"].rsplit("/", 1)[-1]).read_bytes()
+        assert answer.headers["accept-ranges"] == "bytes"
+    webp = next(hit for hit in ask("red", k=100) if hit["uri"].endswith(".webp"))
+    disposition = http_client.get(webp["media_url"]).headers["content-disposition"]
+    assert disposition == f"inline; filename*=utf-8''{quote(webp['uri'].rsplit('/', 1)[-1])}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("0-99", 0, 100),
+        ("100-199", 100, 200),
+        ("-50", -50, None),
+        ("200-", 200, None),
+        ("0-", 0, None),
+        ("0-99999999", 0, None),
+        ("5-5", 5, 6),
+    ],
+)
+def test_a_part_of_a_video_is_served(folder, film, http_client, asked, start, stop):
+    whole = (folder / "library" / "film.mp4").read_bytes()
+    first, end, _ = slice(start, stop).indices(len(whole))
+    answer = http_client.get(film["media_url"], headers={"Range": f"bytes={asked}"})
+    assert (answer.status_code, answer.content) == (206, whole[start:stop])
+    assert answer.headers["content-range"] == f"bytes {first}-{end - 1}/{len(whole)}"
+    assert answer.headers["content-length"] == str(end - first)
+    assert answer.headers["content-type"] == "video/mp4"
+
+
+@pytest.mark.parametrize("asked", ["99999999-", "99999999-100000000", "-0"])
+def test_a_part_beyond_the_end_is_refused(folder, film, http_client, asked):
+    answer = http_client.get(film["media_url"], headers={"Range": f"bytes={asked}"})
+    assert answer.status_code == 416
+    assert answer.headers["content-range"] == f"bytes */{(folder / 'library' / 'film.mp4').stat().st_size}"
+
+
+def test_head_tells_length_and_type_without_the_bytes(folder, film, http_client):
+    answer = http_client.head(film["media_url"])
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == str((folder / "library" / "film.mp4").stat().st_size)
+    part = http_client.head(film["media_url"], headers={"Range": "bytes=0-9"})
+    assert (part.status_code, part.headers["content-length"], part.content) == (206, "10", b"")
+    assert http_client.head(film["thumbnail_url"]).headers["content-type"] == "image/webp"
+
+
+def test_every_suffix_that_is_indexed_has_a_media_type():
+    assert set(MEDIA_TYPES) == IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    assert all(MEDIA_TYPES[suffix].startswith("image/") for suffix in IMAGE_SUFFIXES)
+    assert all(MEDIA_TYPES[suffix].startswith("video/") for suffix in VIDEO_SUFFIXES)
+
+
+def test_media_types_do_not_come_from_the_machine(ask, http_client, monkeypatch):
+    monkeypatch.setattr("mimetypes.guess_type", lambda *_: ("text/html", None))
+    for hit in ask("red", k=100):
+        answer = http_client.head(hit["media_url"])
+        assert answer.headers["content-type"] == MEDIA_TYPES["." + hit["uri"].rsplit(".", 1)[-1]]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("media_id", ["1", "0", "-1", str(1 << 43), str(1 << 64), "9" * 1000])
+@pytest.mark.parametrize("route", ["media", "thumbnail"])
+def test_an_unknown_id_is_not_found(url, http_client, route, media_id):
+    answer = http_client.get(f"{url}/{route}/{media_id}")
+    assert (answer.status_code, answer.json()["detail"]) == (404, f"No media {media_id} in this collection.")
+
+
+@pytest.mark.parametrize("media_id", ["0 OR 1=1", "1) OR (1=1", "1; DROP TABLE segments", "1 UNION SELECT 1", "0x1", "1'--", "nan", "1.5"])
+def test_an_id_that_is_no_number_reaches_no_table(url, ask, http_client, media_id):
+    answer = http_client.get(f"{url}/media/{quote(media_id, safe='')}")
+    assert answer.status_code == 422
+    assert "media_id: Input should be a valid integer" in answer.json()["detail"]
+    assert len(ask("red", k=100)) == NUM_FILES
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e9", "x"])
+def test_a_second_that_is_none_is_refused(film, http_client, seconds):
+    address = film["thumbnail_url"].split("?")[0]
+    assert http_client.get(address, params={"seconds": seconds}).status_code == 422
+
+
+def test_a_second_without_a_thumbnail_is_not_found(film, http_client):
+    address = film["thumbnail_url"].split("?")[0]
+    answer = http_client.get(address, params={"seconds": "5.4321"})
+    assert (answer.status_code, answer.json()["detail"][-18:]) == (404, "at 5.4321 seconds.")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/media/../secret.png",
+        "/media/..%2fsecret.png",
+        "/media/%2e%2e/%2e%2e/secret.png",
+        "/media/%252e%252e%252fsecret.png",
+        "/media/..\\..\\secret.png",
+        "/media/{folder}/secret.png",
+        "/media/{encoded}%2Fsecret.png",
+        "/media/file:%2F%2F{encoded}%2Fsecret.png",
+        "/media/1%00.png",
+        "/media/",
+        "/media",
+        "//secret.png",
+        "/../secret.png",
+        "/thumbnail/..%2f..%2f..%2fsecret.png",
+        "/thumbnail/../../collection.json",
+        "/thumbnail/1?seconds=../../secret.png",
+        "/collection.json",
+        "/docs",
+    ],
+)
+def test_nothing_outside_the_collection_can_be_reached(url, folder, target):
+    status, body = raw(url, target.format(folder=folder, encoded=quote(str(folder), safe="")))
+    assert status in (404, 422)
+    assert SECRET not in body
+    assert b"format_version" not in body
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8460", "127.0.0.1", "127.0.0.1:8460", "[::1]", "[::1]:8460"])
+def test_the_names_of_this_machine_are_answered(url, host):
+    assert raw(url, "/healthz", host=host)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8460", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]", "192.168.1.5", ""]
+)
+def test_a_foreign_name_is_refused(url, host):
+    assert raw(url, "/healthz", host=host)[0] == 400
+    assert raw(url, "/media/1", host=host)[0] == 400
+
+
+def test_further_names_can_be_allowed(folder):
+    collection = open_collection(folder / "collection", encoder=FakeEncoder())
+    with serving(make_app(collection, hosts=("pictures.home", "fe80::1"))) as url:
+        assert [raw(url, "/healthz", host=host)[0] for host in ("pictures.home:80", "[fe80::1]:80", "localhost")] == [200, 200, 400]
+
+
+def test_addresses_follow_the_name_the_service_was_asked_under(url, http_client):
+    for host in ("localhost:1234", "[::1]:1234"):
+        hit = http_client.post(f"{url}/search", json={"text": "red"}, headers={"Host": host}).json()["hits"][0]
+        assert hit["media_url"] == f"http://{host}/media/{hit['media_id']}"
+
+
+def test_concurrent_searches_answer_as_serial_ones_do(ask):
+    queries = [*COLOURS, "a dog", "a rocket", "two words"] * 5
+    serial = [ask(query) for query in queries]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, queries)) == serial
+
+
+def test_a_new_run_is_seen_while_the_service_answers(tmp_path, http_client):
+    write_picture(tmp_path / "library" / "red.png", "red")
+    index(tmp_path / "library", collection=tmp_path / "collection", encoder=FakeEncoder())
+    with serving(make_app(open_collection(tmp_path / "collection", encoder=FakeEncoder()))) as url, ThreadPoolExecutor(4) as pool:
+
+        def names(_=None):
+            answer = http_client.post(f"{url}/search", json={"text": "blue"})
+            assert answer.status_code == 200, answer.text
+            return sorted(hit["uri"].rsplit("/", 1)[-1] for hit in answer.json()["hits"])
+
+        assert names() == ["red.png"]
+        write_picture(tmp_path / "library" / "blue.png", "blue")
+        meanwhile = pool.map(names, range(40))
+        index(tmp_path / "library", collection=tmp_path / "collection", encoder=FakeEncoder())
+        assert all(seen in (["red.png"], ["blue.png", "red.png"]) for seen in meanwhile)
+        assert names() == ["blue.png", "red.png"]
+
+
+def test_a_file_that_vanished_is_not_found(tmp_path, http_client):
+    picture = write_picture(tmp_path / "library" / "red.png", "red")
+    index(tmp_path / "library", collection=tmp_path / "collection", encoder=FakeEncoder())
+    with serving(make_app(open_collection(tmp_path / "collection", encoder=FakeEncoder()))) as url:
+        hit = http_client.post(f"{url}/search", json={"text": "red"}).json()["hits"][0]
+        picture.unlink()
+        for address in (hit["media_url"], hit["thumbnail_url"]):
+            answer = http_client.get(address)
+            assert answer.status_code == 404
+            assert answer.json()["detail"] == f"The file of media {hit['media_id']} is no longer there; index again."
+
+
+def test_numbers_that_json_cannot_hold_become_null(url, http_client, monkeypatch):
+    nan, inf = math.nan, math.inf
+    hit = Hit("/a.mp4", "shot", nan, 0.0, inf, nan, 5, 5 << 20, 8, 8, -inf, None)
+    monkeypatch.setattr("search.service.search", lambda *_, **__: Hits([hit]))
+    text = http_client.post(f"{url}/search", json={"text": "red"}).text
+    answer = json.loads(text, parse_constant=pytest.fail)["hits"][0]
+    assert [answer[name] for name in ("similarity", "start_seconds", "end_seconds", "duration_seconds")] == [None, 0.0, None, None]
