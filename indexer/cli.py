@@ -1,0 +1,56 @@
+"""`coca-search index`, with its progress bar."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def index(
+    paths: Annotated[list[Path], typer.Argument(help="Folders, or single pictures and videos.")],
+    collection: Annotated[
+        Path | None,
+        typer.Option("--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="Its directory; by default in your data directory."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A checkpoint folder; by default the one that ships with coca-search.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Decoding threads; by default one a core.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before.")] = False,
+) -> None:
+    """Make folders of pictures and videos searchable; run it again when they have changed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from indexer.run import IndexOptions
+    from indexer.run import index as run
+
+    options = IndexOptions(retry_failed=retry_failed) if workers is None else IndexOptions(workers=workers, retry_failed=retry_failed)
+    columns = (TextColumn("indexing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    console = Console(stderr=True)
+    bar = Progress(*columns, console=console, disable=not console.is_terminal)
+    task = bar.add_task("", total=None, rate="")
+
+    def on_progress(done: int, total: int, failed: int) -> None:
+        bar.start()  # only now: what cannot be indexed at all is one line of error and no bar
+        speed = bar.tasks[0].speed
+        rate = f"{speed:.0f} files/s" if speed else ""
+        bar.update(task, completed=done, total=total, rate=f"{rate} {failed} failed" if failed else rate)
+
+    try:
+        report = run(paths, collection=collection, model=model, options=options, on_progress=on_progress)
+    finally:
+        bar.stop()
+    print(
+        f"{report.num_new} new, {report.num_changed} changed, {report.num_moved} moved, {report.num_gone} gone, "
+        f"{report.num_unchanged} unchanged, {len(report.failures)} failed; {report.num_rows} rows written to {report.collection}"
+    )
+    if report.num_new or report.num_changed:
+        spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
+        print(f"seconds by stage: {spent}; the bottleneck is {report.bottleneck}")
+    for failure in report.failures:
+        console.print(f"  {failure.uri}: {failure.stage}: {failure.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if report.num_failed_before:
+        console.print(f"  {report.num_failed_before} failed before and unchanged; --retry-failed tries again", markup=False)
+
+
+def add_commands(app: typer.Typer) -> None:
+    app.command()(index)

@@ -1,0 +1,231 @@
+"""`index()` over real files with a deterministic encoder: what a user's folder goes through."""
+
+import os
+import shutil
+
+import pyarrow.compute as pc
+import pytest
+from PIL import Image
+
+from indexer import IndexOptions, SourceError, index
+from search import open_collection
+from search.thumbnails import thumbnail_path
+from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
+
+OPTIONS = IndexOptions(workers=2, batch=5)
+
+
+@pytest.fixture
+def library(tmp_path):
+    """Eleven pictures (an odd last batch), a film of three shots, and a broken picture."""
+    folder = tmp_path / "library"
+    for number, colour in enumerate(["red", "green", "blue", "yellow", "black"] * 2 + ["white"]):
+        write_picture(folder / f"{number:02}-{colour}.png", colour, size=(96 + number, 64))
+    write_film(folder / "film.mp4", [("red", 6.0), ("green", 6.0), ("blue", 6.0)])
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff not a jpeg")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, library):
+    def run(*paths, **options):
+        chosen = IndexOptions(workers=2, batch=5, **options)
+        return index(list(paths) or [library], collection=tmp_path / "collection", encoder=FakeEncoder(), options=chosen)
+
+    return run
+
+
+def opened(tmp_path):
+    return open_collection(tmp_path / "collection", encoder=FakeEncoder())
+
+
+def uris(collection, where=None):
+    return sorted({os.path.basename(uri) for uri in collection.snapshot.table.read(["uri"], where)["uri"].to_pylist()})
+
+
+def test_each_picture_gets_its_own_vector_and_facts_when_one_fails_to_load(tmp_path, library, run):
+    report = run()
+    assert (report.num_new, report.num_rows, [os.path.basename(f.uri) for f in report.failures]) == (13, 15, ["broken.jpg"])
+    collection = opened(tmp_path)
+    for number, colour in enumerate(["red", "green", "blue", "yellow", "black"] * 2 + ["white"]):
+        (row,) = collection.snapshot.table.read(["vector", "width"], f"uri LIKE '%/{number:02}-{colour}.png'").to_pylist()
+        wanted = FakeEncoder().encode_texts([colour])[0]
+        assert row["width"] == 96 + number
+        assert abs(sum(a * b for a, b in zip(row["vector"], wanted, strict=True)) - 1) < 1e-5
+
+
+def test_a_film_has_a_row_for_each_shot_and_one_for_the_whole(tmp_path, run):
+    run()
+    columns = ["kind", "start_seconds", "end_seconds", "frame_seconds", "media_id"]
+    rows = opened(tmp_path).snapshot.table.read(columns, "uri LIKE '%film.mp4'").sort_by("start_seconds").to_pylist()
+    shots = [row for row in rows if row["kind"] == "shot"]
+    assert [row["kind"] for row in rows].count("clip") == 1
+    assert [(row["start_seconds"], row["end_seconds"]) for row in shots] == [
+        (0.0, pytest.approx(6.0, abs=0.6)),
+        (pytest.approx(6.0, abs=0.6), pytest.approx(12.0, abs=0.6)),
+        (pytest.approx(12.0, abs=0.6), pytest.approx(18.0, abs=0.11)),
+    ]
+    assert all(row["start_seconds"] <= row["frame_seconds"] < row["end_seconds"] for row in shots)
+
+
+def test_every_row_has_its_thumbnail(tmp_path, run):
+    run()
+    collection = opened(tmp_path)
+    for row in collection.snapshot.table.read(["media_id", "frame_seconds"]).to_pylist():
+        with Image.open(thumbnail_path(collection.path, row["media_id"], row["frame_seconds"])) as picture:
+            assert picture.format == "WEBP"
+
+
+def test_a_second_run_writes_nothing(tmp_path, run):
+    run()
+    before = opened(tmp_path).snapshot.version
+    report = run()
+    assert (report.num_unchanged, report.num_failed_before, report.num_new, report.num_rows) == (12, 1, 0, 0)
+    assert opened(tmp_path).snapshot.version == before
+
+
+def test_only_a_new_file_is_added(tmp_path, library, run):
+    run()
+    write_picture(library / "new.png", "white")
+    report = run()
+    assert (report.num_new, report.num_rows, report.num_unchanged) == (1, 1, 12)
+    assert "new.png" in uris(opened(tmp_path))
+
+
+def test_a_changed_file_gets_a_new_vector_under_its_old_id(tmp_path, library, run):
+    run()
+    where = "uri LIKE '%00-red.png'"
+    before = opened(tmp_path).snapshot.table.read(["media_id"], where).to_pylist()
+    write_picture(library / "00-red.png", "blue", size=(50, 50))
+    assert run().num_changed == 1
+    assert opened(tmp_path).snapshot.table.read(["media_id"], where).to_pylist() == before
+    (hit,) = [row for row in opened(tmp_path).snapshot.table.read(["vector", "width"], where).to_pylist()]
+    assert hit["width"] == 50
+
+
+def test_a_film_that_got_shorter_keeps_no_old_shots(tmp_path, library, run):
+    run()
+    write_film(library / "film.mp4", [("red", 5.0)])
+    run()
+    kinds = opened(tmp_path).snapshot.table.read(["kind"], "uri LIKE '%film.mp4'")["kind"].to_pylist()
+    assert sorted(kinds) == ["clip", "shot"]
+
+
+def test_a_moved_file_keeps_id_and_vector_and_is_not_embedded_again(tmp_path, library, run):
+    run()
+    before = rows_of(opened(tmp_path), ("media_id", "sha256"))
+    (library / "sub").mkdir()
+    shutil.move(library / "film.mp4", library / "sub" / "renamed.mp4")
+    report = run()
+    assert (report.num_moved, report.num_rows, report.num_gone) == (1, 0, 0)
+    assert rows_of(opened(tmp_path), ("media_id", "sha256")) == before
+    assert "renamed.mp4" in uris(opened(tmp_path))
+    assert "film.mp4" not in uris(opened(tmp_path))
+
+
+def test_a_touched_file_is_not_embedded_again(tmp_path, library, run):
+    run()
+    os.utime(library / "00-red.png", (1, 1))
+    report = run()
+    assert (report.num_changed, report.num_unchanged, report.num_rows) == (0, 12, 0)
+    assert run().num_unchanged == 12
+
+
+def test_two_files_with_the_same_bytes_are_two_files(tmp_path, library, run):
+    shutil.copy(library / "00-red.png", library / "copy.png")
+    run()
+    assert {"00-red.png", "copy.png"} <= set(uris(opened(tmp_path)))
+
+
+def test_a_file_that_is_gone_leaves_the_collection(tmp_path, library, run):
+    run()
+    (library / "00-red.png").unlink()
+    (library / "broken.jpg").unlink()
+    assert run().num_gone == 1
+    assert "00-red.png" not in uris(opened(tmp_path))
+    assert opened(tmp_path).counts()["failed"] == 0
+
+
+def test_indexing_one_folder_leaves_the_files_of_others_alone(tmp_path, library, run):
+    other = write_picture(tmp_path / "other" / "x.png").parent
+    run()
+    assert run(other).num_gone == 0
+    assert {"x.png", "00-red.png"} <= set(uris(opened(tmp_path)))
+
+
+def test_an_emptied_folder_is_refused_and_keeps_its_rows(tmp_path, library, run):
+    run()
+    for file in library.iterdir():
+        file.unlink()
+    with pytest.raises(SourceError, match="Nothing was changed"):
+        run()
+    assert len(uris(opened(tmp_path))) == 12
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
+def test_a_folder_that_cannot_be_listed_keeps_its_rows(tmp_path, library, run):
+    write_picture(library / "private" / "x.png")
+    run()
+    (library / "private").chmod(0)
+    try:
+        assert run().num_gone == 0
+    finally:
+        (library / "private").chmod(0o700)
+
+
+def test_a_failure_is_remembered_and_tried_again_only_when_asked_or_changed(tmp_path, library, run):
+    run()
+    assert opened(tmp_path).failures().select(["stage", "attempts"]).to_pylist() == [{"stage": "decode", "attempts": 1}]
+    assert len(run().failures) == 0
+    assert len(run(retry_failed=True).failures) == 1
+    assert opened(tmp_path).failures()["attempts"].to_pylist() == [2]
+    write_picture(library / "broken.jpg", "green")
+    assert run().num_new == 1
+    assert opened(tmp_path).counts()["failed"] == 0
+
+
+def test_a_file_that_became_broken_keeps_its_good_rows(tmp_path, library, run):
+    run()
+    (library / "00-red.png").write_bytes(b"broken now")
+    assert [os.path.basename(f.uri) for f in run().failures] == ["00-red.png"]
+    assert "00-red.png" in uris(opened(tmp_path))
+    assert run().num_failed_before == 2
+
+
+def test_facts_of_a_photograph_become_columns(tmp_path, library, run):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x0112] = "Maker", "Model 1", 6
+    exif.get_ifd(0x8769)[0x9003] = "2021:07:03 10:11:12"
+    exif.get_ifd(0x8769)[0x9011] = "+02:00"
+    gps = exif.get_ifd(0x8825)
+    gps[1], gps[2], gps[3], gps[4] = "S", (33.0, 30.0, 0.0), "E", (151.0, 15.0, 36.0)
+    write_picture(library / "photo.jpg", "green", size=(80, 40), exif=exif)
+    run()
+    columns = ["width", "height", "taken_at", "latitude", "longitude", "camera"]
+    (row,) = opened(tmp_path).snapshot.table.read(columns, "uri LIKE '%photo.jpg'").to_pylist()
+    assert (row["width"], row["height"], row["camera"]) == (40, 80, "Maker Model 1")
+    assert row["taken_at"].isoformat() == "2021-07-03T08:11:12+00:00"
+    assert (row["latitude"], row["longitude"]) == (pytest.approx(-33.5), pytest.approx(151.26))
+
+
+def test_names_with_quotes_and_other_scripts_are_indexed_and_moved(tmp_path, library, run):
+    write_picture(library / 'it\'s "quoted"; DROP.png', "white", size=(31, 31))
+    write_picture(library / "зима 雪 🐈.png", "black", size=(32, 32))
+    run()
+    shutil.move(library / "зима 雪 🐈.png", library / "l'été.png")
+    assert run().num_moved == 1
+    assert {'it\'s "quoted"; DROP.png', "l'été.png"} <= set(uris(opened(tmp_path)))
+
+
+def test_progress_counts_every_file_once(tmp_path, library):
+    seen = []
+    index(library, collection=tmp_path / "c", encoder=FakeEncoder(), options=OPTIONS, on_progress=lambda *state: seen.append(state))
+    assert [done for done, _, _ in seen] == list(range(14))
+    assert seen[-1] == (13, 13, 1)
+
+
+def test_segment_ids_are_unique_and_tell_their_file(tmp_path, run):
+    run()
+    table = opened(tmp_path).snapshot.table.read(["segment_id", "media_id"])
+    assert len(pc.unique(table["segment_id"])) == table.num_rows
+    assert [segment >> 20 for segment in table["segment_id"].to_pylist()] == table["media_id"].to_pylist()
