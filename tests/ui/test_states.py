@@ -1,0 +1,191 @@
+"""The page without a browser: what it says in each state, and the HTML of a card."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI, Response
+from streamlit.testing.v1 import AppTest
+
+import ui.page
+from indexer import index
+from search import open_collection
+from search.client import RemoteHit
+from search.service import make_app
+from tests.fakes import FakeEncoder, write_picture
+from tests.serving import free_port, serving
+
+NUM_PICTURES = 30
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("states")
+    for number in range(NUM_PICTURES):
+        write_picture(folder / "library" / f"{number}.png", size=(20 + number, 20))
+    index(folder / "library", collection=folder / "collection", encoder=FakeEncoder())
+    with serving(make_app(open_collection(folder / "collection", encoder=FakeEncoder()))) as url:
+        yield url
+
+
+@pytest.fixture
+def open_page(monkeypatch):
+    def open_page(url, **address):
+        monkeypatch.setattr("sys.argv", ["page.py", url])
+        page = AppTest.from_file(ui.page.__file__, default_timeout=30)
+        for name, value in address.items():
+            page.query_params[name] = value
+        page.run()
+        assert not page.exception
+        return page
+
+    return open_page
+
+
+def num_cards(page):
+    return sum(str(element.proto.body).count('class="hit"') for element in page.get("html"))
+
+
+def buttons(page):
+    return {button.label: button for button in page.button}
+
+
+def test_without_a_service_it_says_how_to_start_one(open_page):
+    url = f"http://127.0.0.1:{free_port()}"
+    page = open_page(url, q="red")
+    assert page.error[0].value == f"The search service does not answer at {url}. Start it in a terminal, then try again:"
+    assert page.code[0].value == "coca-search serve"
+    assert list(buttons(page)) == ["Try again"]
+
+
+def test_a_failing_service_is_quoted_as_it_is_and_not_as_markdown(open_page):
+    app = FastAPI()
+    app.get("/healthz")(lambda: Response("![x](http://elsewhere/x.png)", 500))
+    with serving(app) as url:
+        page = open_page(url)
+    assert "could not answer" in page.error[0].value
+    assert "![x](http://elsewhere/x.png)" in page.code[0].value
+    assert not any("elsewhere" in element.value for element in [*page.markdown, *page.error])
+
+
+def test_an_empty_query_shows_examples_and_one_can_be_clicked(open_page, service):
+    page = open_page(service)
+    assert list(buttons(page)) == list(ui.page.EXAMPLES)
+    assert page.caption[0].value == f"{NUM_PICTURES} pictures and 0 videos with 0 moments, on this machine."
+    assert num_cards(page) == 0
+    buttons(page)["a cup of coffee"].click().run()
+    assert page.text_input(key="q").value == "a cup of coffee"
+    assert page.query_params == {"q": "a cup of coffee"}
+    assert num_cards(page) == 24
+
+
+def test_a_blank_query_is_an_empty_one(open_page, service):
+    assert list(buttons(open_page(service, q="   "))) == list(ui.page.EXAMPLES)
+
+
+def test_an_empty_collection_says_how_to_fill_it(open_page, tmp_path):
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "broken.png").write_bytes(b"x")
+    index(tmp_path / "library", collection=tmp_path / "collection", encoder=FakeEncoder())
+    with serving(make_app(open_collection(tmp_path / "collection", encoder=FakeEncoder()))) as url:
+        page = open_page(url)
+    assert "Nothing is indexed yet" in page.info[0].value
+    assert page.code[0].value == "coca-search index FOLDER"
+
+
+def test_no_hits_are_told(open_page, service):
+    page = open_page(service, q="red", show="Videos")
+    assert page.info[0].value == "No videos here to search in."
+
+
+def test_a_query_the_service_refuses_is_explained(open_page, service):
+    page = open_page(service, q="x" * 20_000)
+    assert page.warning[0].value == "This search cannot be answered. Try other words."
+    assert "at most 10000 characters" in page.code[0].value
+
+
+def test_the_address_restores_the_search_and_nonsense_in_it_is_dropped(open_page, service):
+    page = open_page(service, q=" red ", show="Nonsense")
+    assert (page.text_input(key="q").value, num_cards(page)) == (" red ", 24)
+    assert page.query_params == {"q": "red"}
+
+
+def test_more_hits_come_when_asked_for_and_a_new_search_starts_anew(open_page, service):
+    page = open_page(service, q="red")
+    buttons(page)["Show more"].click().run()
+    assert num_cards(page) == NUM_PICTURES
+    assert "Show more" not in buttons(page)
+    page.text_input(key="q").set_value("blue").run()
+    assert num_cards(page) == 24
+
+
+class Tags(HTMLParser):
+    """The tags and texts of a piece of HTML, and what is not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag != "img":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def hit(name, start=None, end=None):
+    kind = "image" if start is None else "shot"
+    return RemoteHit(f"/library/{name}", kind, 0.314, start, end, start, "http://h/media/1", "http://h/thumbnail/1?seconds=1&x=2")
+
+
+@pytest.mark.parametrize(
+    "name", ["<img src=x onerror=alert(1)>.jpg", "\"'><script>alert(1)<.jpg", "a & b &lt;c&gt;.jpg", "' onload='alert(1).jpg"]
+)
+@pytest.mark.parametrize("moment", [(), (1.0, 2.0)])
+def test_a_name_is_shown_and_never_becomes_html(name, moment):
+    plain = Tags(ui.page.card(hit("a.jpg", *moment), 0))
+    hostile = Tags(ui.page.card(hit(name, *moment), 0))
+    assert (hostile.tags, hostile.open) == (plain.tags, [])
+    assert [attribute for attribute, _ in hostile.attributes] == [attribute for attribute, _ in plain.attributes]
+    assert name in hostile.texts
+    assert ("title", f"/library/{name}") in hostile.attributes
+
+
+def test_a_video_starts_no_earlier_than_its_moment():
+    assert "http://h/media/1#t=1.334" in ui.page.card(hit("a.MP4", 4 / 3, 2.0), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "tag"), [("a.jpg", None, "button"), ("a.mkv", 1.0, "video"), ("a.avi", 1.0, "a"), ("a.wmv", 1.0, "a")]
+)
+def test_a_file_that_browsers_cannot_play_is_a_link(name, start, tag):
+    assert Tags(ui.page.card(hit(name, start, start), 0)).tags[2] == tag
+
+
+def test_a_picture_that_browsers_cannot_show_is_enlarged_from_its_thumbnail():
+    sources = [value for attribute, value in Tags(ui.page.card(hit("a.tiff"), 0)).attributes if attribute == "src"]
+    assert sources == ["http://h/thumbnail/1?seconds=1&x=2"] * 2
+
+
+def test_moments_read_as_a_clock():
+    assert [ui.page.clock(seconds) for seconds in (0, 59, 60, 3599, 3600, 36_061)] == [
+        "0:00",
+        "0:59",
+        "1:00",
+        "59:59",
+        "1:00:00",
+        "10:01:01",
+    ]
+    assert "0:12 – 0:16" in ui.page.card(hit("a.mp4", 12.9, 15.2), 0)
+    assert '"moment">0:12 – 0:13<' in ui.page.card(hit("a.mp4", 12.0, 12.5), 0)
+
+
+def test_style_and_script_lie_beside_the_page():
+    assert {"page.css", "page.js"} <= {file.name for file in Path(ui.page.__file__).parent.iterdir()}

@@ -1,0 +1,3 @@
+"""The Streamlit page and the command that opens it; over HTTP, through `search.client`."""
+
+__all__: list[str] = []

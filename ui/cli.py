@@ -1,0 +1,127 @@
+"""`coca-search ui`: the service, unless one answers already, and the page over it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from search.client import Client
+from search.errors import NoServiceError, ServiceError
+
+_START_SECONDS = 120.0
+_STOP_SECONDS = 3.0  # a paused video holds its connection open, and the service would wait for it
+
+Process = subprocess.Popen[bytes]
+
+
+def ui(
+    collection: Annotated[
+        Path | None,
+        typer.Option("--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="Its directory; by default in your data directory."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is.")] = 8501,
+    service_port: Annotated[int, typer.Option(min=1, max=65535, help="Where the service is, or is to be started.")] = 8460,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Open the search page."""
+    with Client(f"http://127.0.0.1:{service_port}") as client, ExitStack() as running:
+        _check_free(port)
+        _stop_on_signals()
+        if not _serves(client, collection):
+            chosen = [] if collection is None else ["--collection", str(collection)]
+            service = running.enter_context(_running(["-m", "coca_search", "serve", "--port", str(service_port), *chosen]))
+            _await(service, client, collection)
+        print(f"coca-search is at http://127.0.0.1:{port}, over {client.health()['collection']}", file=sys.stderr, flush=True)
+        page = running.enter_context(_running(["-m", "streamlit", "run", *page_arguments(client.url, port, browser=browser)]))
+        raise typer.Exit(page.wait())
+
+
+def _check_free(port: int) -> None:
+    """Before the service is started for nothing: Streamlit would tell it only afterwards."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        url = f"http://127.0.0.1:{port}"
+        raise ServiceError(
+            f"{url}: the page cannot be there ({os.strerror(error.errno or 0)}). Open what answers there, or give another --port."
+        ) from error
+
+
+def page_arguments(service_url: str, port: int, *, browser: bool) -> list[str]:
+    """What `streamlit run` is told: only for this machine, no question on the terminal, no news sent home."""
+    server = ["--server.address=127.0.0.1", f"--server.port={port}", f"--server.headless={str(not browser).lower()}"]
+    quiet = ["--server.showEmailPrompt=false", "--server.fileWatcherType=none", "--browser.gatherUsageStats=false"]
+    look = ["--client.toolbarMode=minimal", "--theme.light.primaryColor=#5b5bd6", "--theme.dark.primaryColor=#8b8bf5"]
+    return [str(Path(__file__).with_name("page.py")), *server, *quiet, *look, "--", service_url]
+
+
+def _serves(client: Client, collection: Path | None) -> bool:
+    """Whether a service answers, over `collection` where one is asked for.
+
+    Raises:
+        ServiceError: it serves another collection, or something else answers there.
+    """
+    try:
+        served = client.health()["collection"]
+    except NoServiceError:
+        return False
+    except ServiceError as error:
+        raise ServiceError(f"{error} (where the service should be). If that is another program, give another --service-port.") from error
+    if collection is not None and Path(served) != collection.resolve():
+        raise ServiceError(
+            f"{client.url}: the service that answers there serves another collection ({served}, not {collection.resolve()}). "
+            "Stop it, or give another --service-port."
+        )
+    return True
+
+
+def _await(service: Process, client: Client, collection: Path | None) -> None:
+    """Wait until the service that was just started answers."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not _serves(client, collection):
+        if service.poll() is not None:
+            raise typer.Exit(service.returncode)  # it has said why
+        if time.monotonic() > deadline:
+            raise ServiceError(f"The service did not answer within {_START_SECONDS:g} seconds. Start it with: coca-search serve")
+        time.sleep(0.2)
+
+
+@contextmanager
+def _running(arguments: Sequence[str]) -> Iterator[Process]:
+    """A Python process that ends with the block. In a group of its own: Ctrl-C is for us, who then stop it in order."""
+    process = subprocess.Popen([sys.executable, *arguments], process_group=0)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _stop_on_signals() -> None:
+    """Let Ctrl-C, `kill` and a closed terminal end the command by way of its `finally` clauses, and only once."""
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the stopping
+        sys.exit(128 + number)
+
+    for number in numbers:
+        signal.signal(number, stop)
+
+
+def add_commands(app: typer.Typer) -> None:
+    app.command()(ui)
