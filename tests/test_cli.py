@@ -1,0 +1,97 @@
+"""The command line as a user meets it: output that pipes well, one line and exit code 2 for what they can mend."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.fakes import write_film, write_picture
+
+
+def coca_search(*arguments, env=None):
+    command = [sys.executable, "-m", "coca_search", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **(env or {})}, check=False)
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    for colour in ("red", "green", "blue"):
+        write_picture(folder / "library" / f"{colour} one.png", colour)
+    write_film(folder / "library" / "film.mp4", [("red", 3.0), ("blue", 3.0)])
+    (folder / "library" / "broken.jpg").write_bytes(b"x")
+    result = coca_search("index", folder / "library", "--collection", folder / "collection")
+    assert result.returncode == 0, result.stderr
+    assert "5 new" in result.stdout
+    assert "broken.jpg: decode: not a picture that Pillow can read." in result.stderr
+    return folder / "collection"
+
+
+def test_paths_alone_pipe_well(collection):
+    result = coca_search("search", "something red", "-c", collection, "-t", 2, "-f")
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    assert all(os.path.exists(line) for line in lines)
+
+
+def test_json_is_one_document_a_line(collection):
+    result = coca_search("search", "a film", "-c", collection, "--json", "--where", "kind = 'shot'")
+    (hit,) = [json.loads(line) for line in result.stdout.splitlines()]
+    assert hit["uri"].endswith("film.mp4")
+    assert 0 <= hit["start_seconds"] < hit["end_seconds"] <= 6.2
+
+
+def test_the_collection_can_come_from_the_environment(collection):
+    assert coca_search("search", "red", "-f", env={"COCA_SEARCH_COLLECTION": str(collection)}).returncode == 0
+
+
+def test_status_counts_and_names_failures(collection):
+    result = coca_search("status", "-c", collection, "--json")
+    facts = json.loads(result.stdout)
+    assert (facts["image"], facts["clip"], facts["failed"]) == (3, 1, 1)
+    assert facts["failures"][0]["uri"].endswith("broken.jpg")
+
+
+def test_a_caption_is_one_line_a_picture(collection):
+    library = collection.parent / "library"
+    result = coca_search("caption", library / "red one.png", library / "blue one.png")
+    assert [line.split(": ")[0] for line in result.stdout.splitlines()] == [str(library / "red one.png"), str(library / "blue one.png")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["index", "{tmp}/nowhere"], "nowhere: no such file or folder. Give a folder"),
+        (["index", "{tmp}/empty"], "no pictures or videos there. Nothing was changed"),
+        (["search", "x", "-c", "{tmp}/none"], "no collection here. Make one with: coca-search index"),
+        (["status", "-c", "{tmp}/none"], "no collection here"),
+        (["serve", "-c", "{tmp}/none"], "no collection here"),
+        (["search", " ", "-c", "{collection}"], "The query is empty"),
+        (["search", "x", "-c", "{collection}", "--where", "nonsense = 1"], "The filter cannot be used (nonsense = 1)"),
+        (["search", "x", "-c", "{other}"], "made with another model"),
+        (["index", "{library}", "-c", "{other}"], "made with another model"),
+        (["caption", "{tmp}/nothing.jpg"], "nothing.jpg"),
+        (["caption", "--model", "{tmp}/none", "x.jpg"], "is no checkpoint"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(collection, tmp_path, arguments, message):
+    (tmp_path / "empty").mkdir()
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("segments.lance", "failures.lance"):
+        (other / name).symlink_to(collection / name)
+    identity = json.loads((collection / "collection.json").read_text())
+    (other / "collection.json").write_text(json.dumps(identity | {"model_id": "another@1"}))
+    places = {"tmp": tmp_path, "collection": collection, "other": other, "library": collection.parent / "library"}
+    result = coca_search(*[argument.format(**places) for argument in arguments])
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len([line for line in result.stderr.splitlines() if line.strip()]) == 1, result.stderr
+    assert result.stdout == ""
+
+
+def test_help_starts_without_torch():
+    script = "import sys, coca_search; sys.exit('torch' in sys.modules or 'lancedb' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
