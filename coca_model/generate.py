@@ -15,12 +15,19 @@ NEVER = float("-inf")
 
 @torch.inference_mode()
 def beam_search(
-    model: CoCa, caption_tokens: Tensor, tokenizer: Tokenizer, *, beams: int = 4, max_tokens: int = 24, length_penalty: float = 0.7
+    model: CoCa,
+    caption_tokens: Tensor,
+    tokenizer: Tokenizer,
+    *,
+    beams: int = 4,
+    max_tokens: int = 24,
+    length_penalty: float = 0.7,
+    no_repeat: int = 3,
 ) -> list[str]:
     """One caption for each row of caption tokens (B, Q, D).
 
     A beam is worth its log-probability over length ** `length_penalty` (Wu et al. 2016, section 7); with `beams=1` this is
-    greedy decoding. A word does not follow itself.
+    greedy decoding. No token follows itself, and no run of `no_repeat` tokens comes twice (0: any run may).
     """
     batch, device = len(caption_tokens), caption_tokens.device
     images = caption_tokens.repeat_interleave(beams, dim=0)  # (B*K, Q, D)
@@ -30,6 +37,7 @@ def beam_search(
     ended = torch.zeros(batch * beams, dtype=torch.bool, device=device)
     for _ in range(min(max_tokens, model.config.text.context_length - 1)):
         step = _next_log_probabilities(model, ids, images, ended, tokenizer)  # (B*K, V)
+        _forbid_repeats(step, ids, ended, no_repeat)
         total = worth[:, :, None] + step.unflatten(0, (batch, beams))  # (B, K, V)
         worth, flat = total.flatten(1).topk(beams)  # (B, K)
         parent = (flat // step.shape[1] + torch.arange(batch, device=device)[:, None] * beams).flatten()
@@ -52,6 +60,17 @@ def _next_log_probabilities(model: CoCa, ids: Tensor, images: Tensor, ended: Ten
     step[ended] = NEVER
     step[ended, tokenizer.pad_id] = 0.0
     return step
+
+
+def _forbid_repeats(step: Tensor, ids: Tensor, ended: Tensor, length: int) -> None:
+    """Make every token impossible that would end a run of `length` tokens that the sentence holds already."""
+    if length < 1:
+        return
+    for row, (sentence, over) in enumerate(zip(ids.tolist(), ended.tolist(), strict=True)):
+        last = sentence[len(sentence) - length + 1 :]
+        starts = range(len(sentence) - length + 1)
+        banned = [] if over else [sentence[i + length - 1] for i in starts if sentence[i : i + length - 1] == last]
+        step[row, banned] = NEVER
 
 
 @torch.inference_mode()

@@ -15,7 +15,8 @@ _CHUNK = 16
 def read_frames(path: str, times: Sequence[float], *, size: tuple[int, int]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """The frames shown at `times` (rising, in seconds): time in seconds and uint8 (H, W, 3), RGB, upright.
 
-    decord turns frames itself, and `size` is that of the upright frame, width and height in pixels. Time comes from the presentation timestamps, never from index / fps. Raises MediaError (decode).
+    decord turns frames itself, and `size` is that of the upright frame, width and height in pixels. Time comes from the
+    presentation timestamps, never from index / fps. Raises MediaError (decode).
     """
     width, height = small_size(*size)
     try:

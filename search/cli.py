@@ -64,18 +64,18 @@ def status(collection: CollectionOption = None, as_json: Annotated[bool, typer.O
 
 def serve(
     collection: CollectionOption = None,
-    host: Annotated[str, typer.Option(help="The interface to listen on; only this machine by default.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8460,
 ) -> None:
-    """Answer searches over HTTP: POST /search, /media/ID, /thumbnail/ID, /healthz."""
+    """Answer searches over HTTP, on this machine only: POST /search, /media/ID, /thumbnail/ID, /healthz."""
     import uvicorn
 
     from search.collection import open_collection
-    from search.service import LOOPBACK, make_app
+    from search.service import make_app
 
     opened = open_collection(collection)
     opened.encoder.encode_texts(["ready"])  # the first request should not wait for the model
-    uvicorn.run(make_app(opened, hosts=tuple({*LOOPBACK, host})), host=host, port=port, log_level="warning")
+    # A paused video holds its connection open: Ctrl-C must not wait for it.
+    uvicorn.run(make_app(opened), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
 
 
 def clock(seconds: float) -> str:

@@ -4,6 +4,7 @@ The index answers with segment ids, never with positions, so that nothing can sl
 """
 
 import os
+import threading
 from pathlib import Path
 
 import faiss
@@ -46,7 +47,7 @@ class VectorIndex:
 
     def ids(self) -> NDArray[np.int64]:
         """All segment ids in the index, int64 (n,)."""
-        return np.asarray(faiss.vector_to_array(self._index.id_map), dtype=np.int64)
+        return np.asarray(faiss.vector_to_array(self._index.id_map), dtype=np.int64)  # type: ignore[attr-defined]
 
 
 def build_index(table: LanceTable, embedding_width: int) -> VectorIndex:
@@ -75,7 +76,7 @@ def index_for(table: LanceTable, folder: Path, embedding_width: int) -> VectorIn
 
 
 def _keep(built: VectorIndex, file: Path) -> None:
-    partial = file.with_suffix(f".{os.getpid()}.partial")
+    partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
     try:
         file.parent.mkdir(exist_ok=True)
         faiss.write_index(built._index, str(partial))

@@ -14,7 +14,7 @@ def files_in_readme():
     found, folder = set(), ""
     tree = (ROOT / "README.md").read_text().split("## The tree\n")[1].split("\n\n")[0]
     for line in tree.splitlines():
-        indent, name, comment = re.fullmatch(r" {4}( *)(\S+) {2,}(\S.*)", line).groups()
+        indent, name = re.fullmatch(r" {4}( *)(\S+) {2,}\S.*", line).groups()
         folder = name if name.endswith("/") and not indent else folder if indent else ""
         if not name.endswith("/"):
             found.add(folder + name)

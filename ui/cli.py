@@ -17,7 +17,6 @@ import typer
 from search.client import Client
 from search.errors import NoServiceError, ServiceError
 
-_START_SECONDS = 120.0
 _STOP_SECONDS = 3.0  # a paused video holds its connection open, and the service would wait for it
 
 Process = subprocess.Popen[bytes]
@@ -85,13 +84,10 @@ def _serves(client: Client, collection: Path | None) -> bool:
 
 
 def _await(service: Process, client: Client, collection: Path | None) -> None:
-    """Wait until the service that was just started answers."""
-    deadline = time.monotonic() + _START_SECONDS
+    """Wait until the service that was just started answers: it may have to fetch its model first."""
     while not _serves(client, collection):
         if service.poll() is not None:
             raise typer.Exit(service.returncode)  # it has said why
-        if time.monotonic() > deadline:
-            raise ServiceError(f"The service did not answer within {_START_SECONDS:g} seconds. Start it with: coca-search serve")
         time.sleep(0.2)
 
 

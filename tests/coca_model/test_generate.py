@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from coca_model.coca import CoCa
 from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.generate import beam_search, log_likelihood
+from coca_model.generate import _forbid_repeats, beam_search, log_likelihood
 
 PAD, START, END = 0, 1, 2
 TOKENIZER = SimpleNamespace(pad_id=PAD, start_id=START, end_id=END, decode=lambda ids: " ".join(str(i) for i in ids if i != PAD))
@@ -65,13 +65,13 @@ def best_of_all_sentences(model, image, max_tokens):
 @pytest.mark.parametrize("max_tokens", [1, 3, 6])
 def test_one_beam_is_a_greedy_loop(model, images, max_tokens):
     expected = [greedy(model, image, max_tokens) for image in images]
-    assert beam_search(model, images, TOKENIZER, beams=1, max_tokens=max_tokens) == expected
+    assert beam_search(model, images, TOKENIZER, beams=1, max_tokens=max_tokens, no_repeat=0) == expected
 
 
 @pytest.mark.parametrize("max_tokens", [1, 2, 3])
 def test_as_many_beams_as_sentences_find_the_best_sentence(model, images, max_tokens):
     expected = [best_of_all_sentences(model, image, max_tokens) for image in images]
-    assert beam_search(model, images, TOKENIZER, beams=40, max_tokens=max_tokens) == expected
+    assert beam_search(model, images, TOKENIZER, beams=40, max_tokens=max_tokens, no_repeat=0) == expected
 
 
 def test_captions_differ_between_images_and_do_not_depend_on_their_batch(model, images):
@@ -122,3 +122,10 @@ def test_log_likelihood_of_nothing_is_empty(model, images, num_images, num_texts
     ids, valid = padded(TEXTS)
     assert log_likelihood(model, images[:num_images], ids[:num_texts], valid[:num_texts]).shape == (num_images, num_texts)
     assert log_likelihood(model, None, ids[:num_texts], valid[:num_texts]).shape == (num_texts,)
+
+
+def test_no_run_of_tokens_comes_twice():
+    ids = torch.tensor([[1, 5, 6, 7, 5, 6], [1, 5, 6, 7, 8, 6]])
+    step = torch.zeros(2, 10)
+    _forbid_repeats(step, ids, torch.tensor([False, False]), 3)
+    assert [row.isinf().nonzero().flatten().tolist() for row in step] == [[7], []]

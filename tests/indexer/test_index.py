@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 from PIL import Image
@@ -99,8 +100,9 @@ def test_a_changed_file_gets_a_new_vector_under_its_old_id(tmp_path, library, ru
     write_picture(library / "00-red.png", "blue", size=(50, 50))
     assert run().num_changed == 1
     assert opened(tmp_path).snapshot.table.read(["media_id"], where).to_pylist() == before
-    (hit,) = [row for row in opened(tmp_path).snapshot.table.read(["vector", "width"], where).to_pylist()]
-    assert hit["width"] == 50
+    (row,) = opened(tmp_path).snapshot.table.read(["vector", "width"], where).to_pylist()
+    assert row["width"] == 50
+    np.testing.assert_allclose(row["vector"], FakeEncoder().encode_texts(["blue"])[0], atol=1e-6)
 
 
 def test_a_film_that_got_shorter_keeps_no_old_shots(tmp_path, library, run):

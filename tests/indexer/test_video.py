@@ -93,14 +93,11 @@ def test_a_file_that_is_no_film_says_so(tmp_path, decoder, content):
         list(decoder.frames(str(tmp_path / "film.mp4")))
 
 
-def test_a_truncated_film_gives_frames_or_a_reason_and_the_next_one_works(tmp_path, decoder):
+def test_a_truncated_film_gives_the_frames_it_holds_and_the_next_one_works(tmp_path, decoder):
     whole = write_film(tmp_path / "whole.mkv", [("red", 3.0), ("blue", 3.0)])
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    try:
-        assert any(isinstance(reply, FrameReply) for reply in decoder.frames(str(cut)))
-    except MediaError as error:
-        assert error.reason
+    assert any(isinstance(reply, FrameReply) for reply in decoder.frames(str(cut)))
     assert len(frames_of(decoder, whole)[1]) == 16
 
 

@@ -101,7 +101,7 @@ def test_an_address_that_is_none_is_a_service_error(url):
 def test_a_service_that_does_not_answer_in_time_is_a_service_error():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with Client(url, timeout_seconds=0.2) as client, pytest.raises(ServiceError, match="no answer .*timed out"):
+        with Client(url, timeout_seconds=0.2) as client, pytest.raises(ServiceError, match=r"no answer .*timed out"):
             client.health()
 
 
