@@ -72,16 +72,19 @@ def read_checkpoint(folder: Path) -> tuple[CoCa, Tokenizer, str]:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged ({error}). Copy or train the checkpoint again.") from error
-    expected = _expected_shapes(config, folder / CONFIG)
+    model = _without_weights(config, folder / CONFIG)
     if config.text.tied_output:
         weights.pop(_TIED, None)
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items() if name != _TIED or not config.text.tied_output}
     _check_weights(path, {name: tensor.shape for name, tensor in weights.items()}, expected)
     if bad := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:
         raise CheckpointError(f"{path}: {bad[0]} holds NaN or infinity. The checkpoint is damaged or its training diverged.")
     if config.text.tied_output:
         weights[_TIED] = weights[_TIED_TO]
-    model = CoCa(config).requires_grad_(False)
-    model.load_state_dict(weights)
+    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
+    if config.text.tied_output:
+        model.multimodal.output.weight = model.unimodal.token_embedding.weight
+    model.requires_grad_(False)
     tokenizer = load_tokenizer(folder / TOKENIZER, config.text.context_length)
     if tokenizer.vocabulary_size > config.text.vocabulary_size:
         raise CheckpointError(
@@ -90,14 +93,13 @@ def read_checkpoint(folder: Path) -> tuple[CoCa, Tokenizer, str]:
     return model.eval(), tokenizer, sha256_of(path)
 
 
-def _expected_shapes(config: CoCaConfig, path: Path) -> dict[str, torch.Size]:
-    """The tensors that the file of weights must hold; one that is tied to another is not written."""
+def _without_weights(config: CoCaConfig, path: Path) -> CoCa:
+    """The model on the meta device: no time is lost on random weights that are replaced at once."""
     try:
         with torch.device("meta"):
-            state = CoCa(config).state_dict()
+            return CoCa(config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: no CoCa has this config ({error}). Expected the JSON that CoCaConfig.to_json writes.") from error
-    return {name: tensor.shape for name, tensor in state.items() if name != _TIED or not config.text.tied_output}
 
 
 def _check_weights(path: Path, found: dict[str, torch.Size], expected: dict[str, torch.Size]) -> None:

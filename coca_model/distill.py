@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coca_model.errors import TrainingError
 from coca_model.mobilenet import MobileNetV2, load_classifier
-from coca_model.training_data import clean_text
+from coca_model.tokenizer import clean_text
 
 
 class ImageTeacher:
@@ -24,7 +25,7 @@ class ImageTeacher:
         try:
             weights = {name: tensor.float() for name, tensor in load_file(folder / "mobilenet_v2_1.0_224.safetensors").items()}
             labels = (folder / "imagenet_labels.txt").read_text().splitlines()
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise TrainingError(f"{folder}: the image teacher is missing ({error}). See the model card for where it comes from.") from error
         self.stem_weights = {name: tensor for name, tensor in weights.items() if not name.startswith("classifier")}
         self._classifier: nn.Linear = load_classifier(weights).requires_grad_(False)

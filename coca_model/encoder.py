@@ -19,7 +19,7 @@ from coca_model.coca import CoCa
 from coca_model.config import CoCaConfig
 from coca_model.generate import beam_search, log_likelihood
 from coca_model.preprocess import PictureSource, open_picture, to_square
-from coca_model.tokenizer import Tokenizer
+from coca_model.tokenizer import Tokenizer, clean_text
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -75,8 +75,9 @@ class Encoder:
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """N texts -> float32 (N, E), each row of L2 norm 1; a text longer than the context is cut and a warning says so."""
+        token_ids, valid = self._tokens(texts)
         with torch.inference_mode():
-            parts = [self._model.encode_text(*self._tokens(texts[i : i + 256]))[0] for i in range(0, len(texts), 256)]
+            parts = [self._model.encode_text(*batch)[0] for batch in zip(token_ids.split(256), valid.split(256), strict=True)]
         return self._normalised(parts)
 
     def caption(self, images: Sequence[PictureSource | Pixels], *, beams: int = 4) -> list[str]:
@@ -108,7 +109,9 @@ class Encoder:
         return [torch.from_numpy(pixels[i : i + _BATCH]).to(self.device) for i in range(0, len(pixels), _BATCH)]
 
     def _tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        token_ids, valid = self._tokenizer.encode([text.strip().rstrip(" .") for text in texts])
+        if isinstance(texts, str):
+            raise ValueError(f"Texts are a string ({texts!r}). Pass a list of strings.")
+        token_ids, valid = self._tokenizer.encode([clean_text(text) for text in texts])
         return token_ids.to(self.device), valid.to(self.device)
 
     def _normalised(self, parts: list[Tensor]) -> Vectors:

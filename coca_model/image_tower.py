@@ -29,8 +29,8 @@ class ImageTower(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(config.mean, device="cpu").view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std, device="cpu").view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels uint8 (B, H, W, 3), RGB, 0..255 -> (B, P, D)."""

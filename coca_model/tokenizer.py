@@ -3,6 +3,7 @@
 Byte-level, so that nothing a user types is out of vocabulary; lower-cased, because the captions it learned from are.
 """
 
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,12 @@ from torch import Tensor
 from coca_model.errors import CheckpointError
 
 PAD, START, END = "<pad>", "<start>", "<end>"
+
+
+def clean_text(text: str) -> str:
+    """Lower case, single spaces, no space before punctuation, no full stop at the end: as people type queries."""
+    text = re.sub(r"\s+", " ", text.lower()).strip()
+    return re.sub(r" ([.,!?;:'])", r"\1", text).rstrip(" .")
 
 
 class Tokenizer:

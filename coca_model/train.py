@@ -6,6 +6,7 @@ targets for captions that mean the same, and the image teacher's class probabili
 """
 
 import copy
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -24,10 +25,11 @@ from coca_model.checkpoint import save_checkpoint
 from coca_model.coca import CoCa
 from coca_model.config import embedded_config
 from coca_model.distill import ImageTeacher, TextTeacher
+from coca_model.errors import TrainingError
 from coca_model.mobilenet import MobileNetV2
 from coca_model.retrieval_metrics import recall_at
-from coca_model.tokenizer import Tokenizer, train_tokenizer
-from coca_model.training_data import Example, Views, clean_text, make_views, read_examples
+from coca_model.tokenizer import Tokenizer, clean_text, train_tokenizer
+from coca_model.training_data import Example, Views, make_views, read_examples
 
 # How often each source is drawn, and how many views of each of its pictures are kept.
 SOURCE_WEIGHT = {
@@ -66,11 +68,15 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sentences with what the sentence encoder makes of them: ids per text, teacher float16 (N, E), sentence bool (N,)."""
+    """Sentences with what the sentence encoder makes of them: ids per text, teacher float16 (N, E), sentence bool (N,).
+
+    The first `num_trained` may be trained on; those behind them are held out.
+    """
 
     token_ids: list[list[int]]
     teacher: Tensor
     sentence: NDArray[np.bool_]
+    num_trained: int
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
         """token_ids (B, T), valid (B, T), teacher float32 (B, E) of the given rows."""
@@ -92,7 +98,8 @@ def train(options: TrainOptions) -> dict[str, float]:
     views = make_views(examples, SOURCE_VIEWS, tower=extractor, folder=options.work, dtype=torch.bfloat16, default_views=OTHER_VIEWS)
     classes = text_teacher.encode([f"a photo of a {name}" for name in image_teacher.class_names])
     trainer = _Trainer(options, model, corpus)
-    kept = options.work / f"text_phase_{options.text_steps}_{options.seed}.pt"
+    recipe = (options.text_steps, options.text_batch, options.learning_rate, options.seed)
+    kept = options.work / f"text_phase_{_key([recipe, corpus.token_ids[: corpus.num_trained]])}.pt"
     if kept.exists():
         trainer.load(kept)
     else:
@@ -124,16 +131,19 @@ def _read_corpus(
     )
     ids, valid = tokenizer.encode(texts)
     rows = [row[mask].tolist() for row, mask in zip(ids, valid, strict=True)]
-    cached = options.work / "teacher.pt"
-    teacher = torch.load(cached) if cached.exists() else text_teacher.encode(texts).half()
-    if len(teacher) != len(texts):
-        teacher = text_teacher.encode(texts).half()
     options.work.mkdir(parents=True, exist_ok=True)
+    cached = options.work / f"teacher_{_key(texts)}.pt"
+    teacher = torch.load(cached) if cached.exists() else text_teacher.encode(texts).half()
     torch.save(teacher, cached)
     is_sentence = np.zeros(len(texts), dtype=bool)
     is_sentence[[unique[text] for text in (*sentences, *described)]] = True
     text_rows = [[unique[text] for text in example.texts] for example in examples]
-    return Corpus(rows[:num_trained] + rows[num_trained:], teacher, is_sentence), tokenizer, text_rows
+    return Corpus(rows, teacher, is_sentence, num_trained), tokenizer, text_rows
+
+
+def _key(value: object) -> str:
+    """A name for what was computed from `value`, so that nothing stale is taken for it."""
+    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]
 
 
 class _PictureSampler:
@@ -156,6 +166,9 @@ class _PictureSampler:
 
     def draw(self, count: int) -> tuple[Tensor, NDArray[np.int64], int]:
         """Returns features (B, P, C), the corpus row of each text int64 (B,), and how many at the front have captions."""
+        usable = np.count_nonzero(self.weight)
+        if count > usable:
+            raise TrainingError(f"A batch of {count} pictures cannot be drawn from {usable} with texts. Choose a smaller batch.")
         chosen = self.random.choice(len(self.weight), count, replace=False, p=self.weight)
         chosen = chosen[np.argsort(~self.captioned[chosen], kind="stable")]
         rows = np.array([self.random.choice(self.rows_of[example]) for example in chosen])
@@ -169,11 +182,8 @@ class _Trainer:
         self.average = copy.deepcopy(model).requires_grad_(False).eval()
         self.random = np.random.default_rng(options.seed + 1)
         self.lengths = np.array([len(ids) for ids in corpus.token_ids])
-        self.sentences = np.flatnonzero(corpus.sentence)
-        self.trained = np.arange(int(corpus.sentence.size))[: self._num_trained()]
-
-    def _num_trained(self) -> int:
-        return len(self.corpus.token_ids)
+        self.sentences = np.flatnonzero(corpus.sentence[: corpus.num_trained])
+        self.trained = np.arange(corpus.num_trained)
 
     def save(self, path: Path) -> None:
         torch.save([self.model.state_dict(), self.average.state_dict()], path)
@@ -211,7 +221,7 @@ class _Trainer:
         optimizer = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.05, betas=(0.9, 0.98))
         started = time.monotonic()
         for step in range(steps):
-            warm, cool = min(1.0, (step + 1) / 100), 0.5 * (1 + np.cos(np.pi * step / steps))
+            warm, cool = min(1.0, 10 * (step + 1) / steps), 0.5 * (1 + np.cos(np.pi * step / steps))
             for group in optimizer.param_groups:
                 group["lr"] = group["rate"] * warm * cool
             with sdpa_kernel(SDPBackend.MATH):  # on a CPU the fused backward is slower for sentences this short
@@ -253,6 +263,8 @@ class _Trainer:
         """`losses.captioning_loss`, with logits only where there is a word to predict."""
         wanted = valid[:, 1:]
         hidden = self.model.multimodal.hidden(text_tokens, caption_tokens)[:, :-1][wanted]  # (words, D)
+        if not len(hidden):
+            return hidden.sum()  # no picture of this batch has a caption: no loss, and no mean over nothing
         return F.cross_entropy(self.model.multimodal.output(hidden).float(), ids[:, 1:][wanted])
 
     def _joint_loss(self, sampler: _PictureSampler, teacher: ImageTeacher, classes: Tensor) -> dict[str, Tensor]:

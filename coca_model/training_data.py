@@ -6,7 +6,6 @@ once and kept on disk as bytes (ReLU6 bounds them to 0..6), which makes an epoch
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from coca_model.config import ImageConfig
 from coca_model.errors import PictureError, TrainingError
 from coca_model.image_tower import ImageTower
 from coca_model.preprocess import open_picture, to_square
+from coca_model.tokenizer import clean_text
 
 MAP_RANGE = 6.0  # ReLU6
 _STEM_BATCH = 16  # activations that stay in the cache
@@ -69,12 +69,6 @@ def _read_parquet(file: Path) -> Iterator[Example]:
         yield Example(row["source"], row["split"], row["kind"], texts, row["image"])
 
 
-def clean_text(text: str) -> str:
-    """Lower case, single spaces, no space before punctuation, no full stop at the end: as people type queries."""
-    text = re.sub(r"\s+", " ", text.lower()).strip()
-    return re.sub(r" ([.,!?;:'])", r"\1", text).rstrip(" .")
-
-
 def make_views(
     examples: Sequence[Example],
     views_per_source: dict[str, int],
@@ -89,7 +83,8 @@ def make_views(
     owner = np.repeat(np.arange(len(examples)), counts)
     number = np.concatenate([np.arange(count) for count in counts])
     channels = 1280
-    key = hashlib.sha256(json.dumps([counts, len(examples[0].picture), len(examples)]).encode()).hexdigest()[:16]
+    sizes = [len(example.picture) for example in examples]
+    key = hashlib.sha256(json.dumps([counts, sizes, tower.config.image_size, tower.config.stem]).encode()).hexdigest()[:16]
     done, path = folder / f"{key}.done", folder / f"{key}.u8"
     shape = (len(owner), tower.config.num_patches, channels)
     folder.mkdir(parents=True, exist_ok=True)

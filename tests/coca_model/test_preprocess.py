@@ -230,7 +230,9 @@ def test_a_picture_of_any_size_becomes_the_square_of_the_tower(resize, size):
 
 def test_a_square_of_the_right_size_is_left_as_it_is():
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8))
-    np.testing.assert_array_equal(to_square(picture, ImageConfig(30, 10, width=8, heads=2, resize="squash")), np.asarray(picture))
+    pixels = to_square(picture, ImageConfig(30, 10, width=8, heads=2, resize="squash"))
+    np.testing.assert_array_equal(pixels, np.asarray(picture))
+    assert pixels.flags.writeable  # torch warns about memory that is not
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])

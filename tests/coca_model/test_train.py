@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from coca_model import losses
 from coca_model.coca import CoCa
 from coca_model.config import ImageConfig
-from coca_model.train import Corpus, TrainOptions, _PictureSampler, _Trainer
+from coca_model.train import Corpus, TrainOptions, _PictureSampler, _read_corpus, _Trainer
 from coca_model.training_data import Example, Views
 
 WIDTH = 16  # E of the tiny model
@@ -33,7 +33,7 @@ def corpus(tiny_tokenizer):
     ]
     ids, valid = tiny_tokenizer.encode(words)
     meaning = F.normalize(torch.randn(60, WIDTH), dim=-1).half()
-    return Corpus([row[mask].tolist() for row, mask in zip(ids, valid, strict=True)], meaning, np.arange(60) < 50)
+    return Corpus([row[mask].tolist() for row, mask in zip(ids, valid, strict=True)], meaning, np.arange(60) < 50, 60)
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_validation_ranks_the_first_view_of_the_held_out_pictures_only(trainer):
     owner = np.repeat(np.arange(22), 2)
     maps = np.zeros((44, 1, 30), dtype=np.uint8)
     maps[np.arange(2, 44, 4), 0, np.arange(1, 22, 2)] = 255
-    corpus = Corpus([[1, 3 + i] for i in range(22)], torch.zeros(22, WIDTH), np.ones(22, bool))
+    corpus = Corpus([[1, 3 + i] for i in range(22)], torch.zeros(22, WIDTH), np.ones(22, bool), 22)
     trainer.corpus, trainer.average = corpus, SimpleNamespace(
         image_tower=SimpleNamespace(encode_map=lambda features: features),
         poolers=lambda tokens: (tokens[:, 0], None),
@@ -169,3 +169,23 @@ def test_validation_ranks_the_first_view_of_the_held_out_pictures_only(trainer):
     result = trainer.validate(examples, Views(maps, owner), [[i] for i in range(22)])
     assert set(result.values()) == {100.0}
     assert len(result) == 6
+
+
+def test_a_held_out_text_is_never_drawn(trainer, corpus):
+    trainer = _Trainer(OPTIONS, trainer.model, dataclasses.replace(corpus, num_trained=40))
+    drawn = {int(row) for sentences in (False, True) for _ in range(200) for row in trainer._draw_text(8, sentences=sentences)}
+    assert drawn == set(range(40))
+
+
+def test_held_out_texts_are_set_apart_unless_they_were_also_written_of_a_training_picture(tmp_path):
+    (tmp_path / "captions.txt").write_text("a dog runs\na cat sleeps\n")
+    examples = [
+        Example("s", "train", "caption", ("a man sings", "a dog runs"), b""),
+        Example("s", "val", "caption", ("a boat sinks", "a man sings"), b""),
+    ]
+    teacher = SimpleNamespace(class_names=["cup"], words=lambda: ["tree"], encode=lambda texts: torch.zeros(len(texts), WIDTH))
+    options = dataclasses.replace(OPTIONS, data=tmp_path, work=tmp_path / "work", vocabulary_size=300)
+    corpus, tokenizer, text_rows = _read_corpus(options, examples, teacher, teacher)
+    texts = [tokenizer.decode(ids) for ids in corpus.token_ids]
+    assert texts[corpus.num_trained :] == ["a boat sinks"]
+    assert [[texts[row] for row in rows] for rows in text_rows] == [list(example.texts) for example in examples]

@@ -12,7 +12,8 @@ from coca_model.config import ImageConfig
 from coca_model.errors import TrainingError
 from coca_model.image_tower import ImageTower
 from coca_model.preprocess import open_picture, to_square
-from coca_model.training_data import Example, Views, clean_text, make_views, read_examples, view
+from coca_model.tokenizer import clean_text
+from coca_model.training_data import Example, Views, make_views, read_examples, view
 
 CONFIG = ImageConfig(64, 32, "mobilenet_v2", width=16, layers=1, heads=2, mlp_width=16, resize="squash")
 
