@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 
 import typer
 
@@ -23,7 +24,13 @@ for cli in (indexer_cli, search_cli, ui_cli, model_cli):
     cli.add_commands(app)
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"coca-search: {message}", file=sys.stderr)
+
+
 def main() -> None:
+    """Run the command line."""
+    warnings.showwarning = _warn
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         app()

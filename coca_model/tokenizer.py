@@ -68,6 +68,10 @@ class Tokenizer:
             warnings.warn(f"A text of {len(ids)} tokens is cut to the model's context of {self.context_length}.", stacklevel=4)
         return [*ids[: self.context_length - 1], self.end_id]
 
+    def to_json(self) -> str:
+        """The vocabulary and the merges, as `tokenizers` writes them."""
+        return str(self._bpe.to_str())
+
     def save(self, path: Path) -> None:
         self._bpe.save(str(path))
 

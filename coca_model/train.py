@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from coca_model import losses
-from coca_model.checkpoint import save_checkpoint
+from coca_model.checkpoint import read_checkpoint, save_checkpoint
 from coca_model.coca import CoCa
 from coca_model.config import embedded_config
 from coca_model.distill import ImageTeacher, TextTeacher
@@ -48,12 +48,16 @@ _WORD_TEMPLATES = ("{}", "a photo of a {}")
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What `coca-search train` needs: folders, lengths in steps, batch sizes in pictures and sentences."""
+    """What `coca-search train` needs: folders, lengths in steps, batch sizes in pictures and sentences.
+
+    `start` is a checkpoint to go on from, with the joint phase only.
+    """
 
     data: Path
     teacher: Path
     output: Path
     work: Path
+    start: Path | None = None
     text_steps: int = 1200
     joint_steps: int = 420
     batch: int = 448
@@ -90,7 +94,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     examples = read_examples(options.data)
     image_teacher, text_teacher = ImageTeacher(options.teacher), TextTeacher()
     corpus, tokenizer, text_rows = _read_corpus(options, examples, image_teacher, text_teacher)
-    model = CoCa(embedded_config(tokenizer.vocabulary_size))
+    model = CoCa(embedded_config(tokenizer.vocabulary_size)) if options.start is None else _read_start(options.start, tokenizer)
     assert isinstance(model.image_tower.stem, MobileNetV2)
     image_teacher.fill(model.image_tower.stem)
     model.image_tower.stem.requires_grad_(False)
@@ -100,14 +104,24 @@ def train(options: TrainOptions) -> dict[str, float]:
     trainer = _Trainer(options, model, corpus)
     recipe = (options.text_steps, options.text_batch, options.learning_rate, options.seed)
     kept = options.work / f"text_phase_{_key([recipe, corpus.token_ids[: corpus.num_trained]])}.pt"
-    if kept.exists():
+    if options.start is None and kept.exists():
         trainer.load(kept)
-    else:
+    elif options.start is None:
         trainer.text_phase()
         trainer.save(kept)
     trainer.joint_phase(_PictureSampler(examples, views, text_rows, options), image_teacher, classes)
     save_checkpoint(options.output, trainer.average, tokenizer)
     return trainer.validate(examples, views, text_rows)
+
+
+def _read_start(folder: Path, tokenizer: Tokenizer) -> CoCa:
+    """The model to go on from. Raises TrainingError where the texts have given another vocabulary since."""
+    model, its_tokenizer, _ = read_checkpoint(folder)
+    if its_tokenizer.to_json() != tokenizer.to_json():
+        raise TrainingError(
+            f"{folder}: its tokenizer is not the one of these texts. Train from the start, or with the texts it was trained on."
+        )
+    return model.requires_grad_(True).train()
 
 
 def _read_corpus(

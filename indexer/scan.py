@@ -50,16 +50,18 @@ class _Walk:
 def scan(paths: Sequence[str | os.PathLike[str]]) -> Scan:
     """Find the pictures and videos below `paths`. Hidden files and the folders of collections are passed over.
 
+    A path that is a link is followed, so that a folder under two names is one folder; linked folders below it are not.
+
     Raises:
         SourceError: a path is not there, or there is nothing to index below any of them.
     """
-    walk, roots = _Walk(), tuple(os.path.abspath(os.fspath(path)) for path in paths)
+    walk, roots = _Walk(), tuple(os.path.realpath(path) for path in paths)
     for root in roots:
         if not os.path.exists(root):
             raise SourceError(f"{root}: no such file or folder. Give a folder of pictures and videos, or a file.")
         if os.path.isdir(root):
             for entry in _entries(root, walk):
-                with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+                with contextlib.suppress(OSError):  # gone since it was listed
                     _add(entry.path, entry.stat(), walk)
         elif _media_type(root) is None:
             raise SourceError(f"{root}: neither a picture nor a video. Known: {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}.")
@@ -85,8 +87,15 @@ def _entries(folder: str, walk: _Walk) -> Iterator["os.DirEntry[str]"]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _entries(entry.path, walk)
-        elif entry.is_file() and _media_type(entry.name) is not None:
+        elif _media_type(entry.name) is not None and _is_file(entry):
             yield entry
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, or a file system that went away
+        return False
 
 
 def _add(path: str, status: os.stat_result, walk: _Walk) -> None:

@@ -6,6 +6,7 @@ and moves to the next only when asked (`refresh`), both at once.
 
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,7 +67,9 @@ def read_identity(path: Path) -> Identity:
     try:
         raw = json.loads(file.read_text())
     except FileNotFoundError:
-        raise NoCollectionError(f"{path}: no collection here. Make one with: coca-search index FOLDER --collection {path}") from None
+        raise NoCollectionError(
+            f"{path}: no collection here. Make one with: coca-search index FOLDER --collection {shlex.quote(str(path))}"
+        ) from None
     except (OSError, ValueError) as error:
         raise IncompatibleError(f"{file}: cannot be read ({error}). Restore it, or index into a new --collection directory.") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("format_version"), int):

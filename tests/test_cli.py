@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -95,3 +96,9 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(collection, tmp_path
 def test_help_starts_without_torch():
     script = "import sys, coca_search; sys.exit('torch' in sys.modules or 'lancedb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_query_beyond_the_context_is_answered_with_one_line_of_warning(collection):
+    result = coca_search("search", "dog " * 500, "-c", collection, "-f")
+    assert result.returncode == 0
+    assert re.fullmatch(r"coca-search: A text of \d+ tokens is cut to the model's context of 48\.\n", result.stderr)

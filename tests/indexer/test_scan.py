@@ -57,6 +57,8 @@ def test_links_to_files_are_followed_and_links_to_folders_and_to_nothing_are_not
     root = tmp_path / "root"
     root.mkdir()
     (root / "link.jpg").symlink_to(tmp_path / "real" / "x.jpg")
+    (root / "itself.jpg").symlink_to(root / "itself.jpg")
+    (root / "itself").symlink_to(root / "itself")
     (root / "dead.jpg").symlink_to(tmp_path / "nothing.jpg")
     (root / "folder").symlink_to(root, target_is_directory=True)
     assert names(scan([root])) == ["link.jpg"]
@@ -76,3 +78,9 @@ def test_a_scan_covers_its_roots_but_not_their_namesakes(tmp_path):
     found = scan([write_picture(tmp_path / "a" / "x.jpg").parent])
     assert found.covers(str(tmp_path / "a" / "y.jpg"))
     assert not found.covers(str(tmp_path / "ab" / "y.jpg"))
+
+
+def test_a_folder_under_two_names_is_one_folder(tmp_path):
+    write_picture(tmp_path / "real" / "x.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    assert list(scan([tmp_path / "link", tmp_path / "real"]).files) == [str((tmp_path / "real" / "x.jpg").resolve())]
