@@ -300,7 +300,7 @@ class _Trainer:
             extra, _ = model.encode_text(extra_ids, extra_valid)
         seen = torch.cat([text, F.normalize(extra.float(), dim=-1)])
         return {
-            "contrast": losses.contrastive_loss(image, text, scale, same),
+            "contrast": losses.CONTRASTIVE_WEIGHT * losses.contrastive_loss(image, text, scale, same),
             "sentence": losses.contrastive_loss(image, meaning, scale, same),
             "caption": losses.CAPTIONING_WEIGHT * caption,
             "distil": losses.distillation_loss(seen, torch.cat([meaning, extra_meaning])),

@@ -12,7 +12,7 @@ import pyarrow as pa
 from indexer.decode import Clock, FileDone, FileFailed
 from indexer.embed import Embedded
 from indexer.sample import clip_frames, find_shots, mean_vector
-from search.schema import MAX_SEGMENTS_PER_FILE, Kind, segment_id_of, segment_schema
+from search.schema import MAX_SEGMENTS_PER_FILE, Kind, segment_id_of
 from search.thumbnails import thumbnail_path, write_thumbnail
 from search.writer import CollectionWriter, Failure
 
@@ -35,7 +35,7 @@ class RowWriter:
     def __init__(self, writer: CollectionWriter, clock: Clock, failed_before: Iterable[str]) -> None:
         self._writer, self._clock = writer, clock
         self._failed_before = set(failed_before)
-        self._schema = segment_schema_of(writer)
+        self._schema = writer.segments.schema
         self.written = Written()
         self._frames: list[Embedded] = []
         self._rows: list[dict[str, Any]] = []
@@ -106,11 +106,6 @@ class RowWriter:
     def _keep_thumbnail(self, embedded: Embedded) -> None:
         frame = embedded.frame
         write_thumbnail(thumbnail_path(self._writer.path, frame.task.media_id, frame.pts_seconds), frame.small)
-
-
-def segment_schema_of(writer: CollectionWriter) -> pa.Schema:
-    """The schema of the rows that this collection takes."""
-    return segment_schema(writer.segments.schema.field("vector").type.list_size)
 
 
 def _segment(kind: Kind, vector: Any, start: float | None, end: float | None, frame: float | None) -> dict[str, Any]:
