@@ -1,9 +1,10 @@
 # Every target sets up what it needs: a virtual environment in .venv with the versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+OPEN_CLIP := .venv/open_clip:.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo ui test check kill-test clean
+.PHONY: demo ui test check parity bench kill-test clean
 
 demo: .venv/demo.stamp          ## index the sample pictures and film, and search them
 	$(BIN)/python data/demo.py build/demo
@@ -20,10 +21,16 @@ check: .venv/dev.stamp          ## style, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+parity: .venv/open_clip.stamp   ## the same weights in open_clip and here: embeddings, logits, tokens
+	PYTHONPATH=$(OPEN_CLIP) $(BIN)/python benchmarks/parity.py
+
+bench: .venv/open_clip.stamp    ## pictures, captions and scores a second, open_clip's beside ours
+	for part in encode caption score; do PYTHONPATH=$(OPEN_CLIP) $(BIN)/python benchmarks/bench_$$part.py || exit 1; done
+
 kill-test: .venv/dev.stamp      ## SIGKILL the indexer 20 times at random moments
 	$(BIN)/python -m pytest -m slow tests/indexer/test_kill.py
 
-clean:
+clean:                          ## remove everything that was built here
 	rm -rf .venv build dist
 
 .venv/bin/python:
@@ -36,3 +43,8 @@ clean:
 .venv/dev.stamp: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev]'
 	touch $@ .venv/demo.stamp
+
+.venv/open_clip.stamp: .venv/dev.stamp benchmarks/open_clip.txt
+	rm -rf .venv/open_clip
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --target .venv/open_clip --requirement benchmarks/open_clip.txt
+	touch $@

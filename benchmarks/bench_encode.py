@@ -1,45 +1,55 @@
-"""Pictures a second through the embedded model: the machine's fast dtype against float32, both in one run.
+"""Pictures a second: our `coca_ViT-B-32` against open_clip's, same weights, and the embedded checkpoint. `make bench`.
 
-`python benchmarks/bench_encode.py`; decoding is not counted. The last line printed is one JSON document.
+Decoding is not counted; 32 pictures a batch. The last line printed is one JSON document.
 """
 
+import copy
 import json
-import statistics
-import time
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
-from coca_model import Encoder, load
+from benchmarks.open_clip_side import crops, our_encoder, their_model, their_pixels
+from benchmarks.side_by_side import rate, ratio, seconds_of
+from coca_model import load
 
-PICTURES, ROUNDS = 64, 7
+NAME, PICTURES, BATCH = "coca_ViT-B-32", 64, 32
 
 
 def main() -> None:
-    """Check that both give the same vectors, then time them in turn."""
-    default, exact = load(), load(dtype=torch.float32)
-    size = default.config.image.image_size
-    rows, columns = np.mgrid[0:size, 0:size]
-    waves = np.random.default_rng(0).uniform(0.01, 0.2, (PICTURES, 3, 2))
-    pixels = np.stack([np.stack([127 + 127 * np.sin(a * rows + b * columns) for a, b in wave], axis=-1) for wave in waves]).astype(np.uint8)
-    cosine = float((default.encode_pixels(pixels) * exact.encode_pixels(pixels)).sum(1).min())
-    assert cosine > 0.99, f"the two disagree (cosine {cosine})"
-    seconds = {"default": [], "float32": []}
-    for _ in range(ROUNDS):
-        seconds["default"].append(timed(default, pixels))
-        seconds["float32"].append(timed(exact, pixels))
-    speed = {name: round(PICTURES / statistics.median(values), 1) for name, values in seconds.items()}
-    ratio = statistics.median(b / a for a, b in zip(seconds["default"], seconds["float32"], strict=True))
-    print(
-        json.dumps({"pictures_per_second": speed, "ratio": round(ratio, 2), "dtype": str(default.dtype), "least_cosine": round(cosine, 5)})
-    )
+    """Check that all sides give the same vectors, then time them in turn."""
+    theirs = their_model(NAME)
+    ours, ours_exact, embedded = our_encoder(NAME, theirs, torch.bfloat16), our_encoder(NAME, theirs, torch.float32), load()
+    pixels = crops(PICTURES, ours.config.image.image_size)
+    batches = their_pixels(pixels, NAME).split(BATCH)
+    half, half_batches = copy.deepcopy(theirs).bfloat16(), [batch.bfloat16() for batch in batches]
 
+    @torch.inference_mode()
+    def encode(model: torch.nn.Module, pictures: list[torch.Tensor]) -> np.ndarray:
+        return torch.cat([F.normalize(model.encode_image(batch).float(), dim=-1) for batch in pictures]).numpy()
 
-def timed(encoder: Encoder, pixels: np.ndarray) -> float:
-    """Seconds for one pass over the pixels."""
-    since = time.perf_counter()
-    encoder.encode_pixels(pixels)
-    return time.perf_counter() - since
+    sides = {
+        "open_clip float32": lambda: encode(theirs, batches),
+        "open_clip bfloat16": lambda: encode(half, half_batches),
+        "ours float32": lambda: ours_exact.encode_pixels(pixels),
+        "ours bfloat16": lambda: ours.encode_pixels(pixels),
+        f"embedded {embedded.dtype}".replace("torch.", ""): lambda: embedded.encode_pixels(pixels),
+    }
+    exact = sides["open_clip float32"]()
+    cosines = {name: float((run() * exact).sum(1).min()) for name, run in list(sides.items())[:4]}
+    assert cosines["ours float32"] > 1 - 1e-5, cosines
+    assert cosines["ours bfloat16"] > 0.999, cosines
+    seconds = seconds_of(sides)
+    result = {
+        "pictures_per_second": {name: rate(values, PICTURES) for name, values in seconds.items()},
+        "ours_bfloat16_to_open_clip_float32": ratio(seconds, "ours bfloat16", "open_clip float32"),
+        "ours_bfloat16_to_open_clip_bfloat16": ratio(seconds, "ours bfloat16", "open_clip bfloat16"),
+        "ours_float32_to_open_clip_float32": ratio(seconds, "ours float32", "open_clip float32"),
+        "least_cosine_to_float32": cosines,
+        "threads": torch.get_num_threads(),
+    }
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

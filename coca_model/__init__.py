@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from coca_model.config import CoCaConfig
     from coca_model.encoder import Encoder, load
     from coca_model.errors import CheckpointError, CocaModelError, PictureError, TrainingError
+    from coca_model.generate import CaptionOptions
     from coca_model.preprocess import open_picture
 
 __all__ = [
+    "CaptionOptions",
     "CheckpointError",
     "CoCaConfig",
     "CocaModelError",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "CaptionOptions": "coca_model.generate",
     "CheckpointError": "coca_model.errors",
     "CoCaConfig": "coca_model.config",
     "CocaModelError": "coca_model.errors",

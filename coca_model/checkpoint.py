@@ -1,113 +1,129 @@
-"""A checkpoint is a folder: `config.json`, `model.safetensors`, `tokenizer.json`.
+"""Checkpoints read and written: weights, config and tokenizer become a model, or the reason why they do not.
 
-The embedded default lies in `data/` of a checkout and inside the package of an installed wheel.
+Nothing is ever unpickled, resized or guessed: a weight that is missing, strange, of another shape or not finite is an error
+that names it.
 """
 
 import hashlib
-import re
+import json
+import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from coca_model import open_clip
 from coca_model.coca import CoCa
 from coca_model.config import CoCaConfig, read_config
 from coca_model.errors import CheckpointError
-from coca_model.tokenizer import Tokenizer, load_tokenizer
+from coca_model.find_checkpoint import CLIP_MERGES, CONFIG, TOKENIZER, WEIGHTS, CheckpointFiles, shipped
+from coca_model.tokenizer import Tokenizer, clip_tokenizer, load_tokenizer
 
-CONFIG, WEIGHTS, TOKENIZER = FILES = ("config.json", "model.safetensors", "tokenizer.json")
-EMBEDDED = "coca-embedded"
 _TIED, _TIED_TO = "multimodal.output.weight", "unimodal.token_embedding.weight"
 
 
-def find_checkpoint(name_or_path: str | Path) -> Path:
-    """The folder of a checkpoint: the embedded one for "default", a given folder, or the download of a Hugging Face "owner/name".
-
-    Raises:
-        CheckpointError: there is no such folder, a file of it is missing, or the hub does not give it.
-    """
-    name = str(name_or_path)
-    folder = _embedded_folder() if name == "default" else Path(name_or_path).expanduser()
-    if not folder.is_dir() and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        folder = _download(name)
-    for file in FILES:
-        if not (folder / file).is_file():
-            raise CheckpointError(
-                f"{folder / file}: not found, so {name!r} is no checkpoint. "
-                f'Pass "default" for the embedded one, or a folder with {", ".join(FILES)}.'
-            )
-    return folder
-
-
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), repr(error))
-        raise CheckpointError(
-            f"{name}: no such folder, and the Hugging Face hub did not give it ({reason}). "
-            'Pass "default" for the embedded one, or a folder.'
-        ) from error
-
-
-def _embedded_folder() -> Path:
-    package = Path(__file__).resolve().parent
-    installed = package / EMBEDDED
-    return installed if installed.is_dir() else package.parent / "data" / EMBEDDED
-
-
-def read_checkpoint(folder: Path) -> tuple[CoCa, Tokenizer, str]:
-    """Read a checkpoint folder. Returns the float32 model, its tokenizer and the sha256 of its weights (hex).
+def read_checkpoint(files: CheckpointFiles) -> tuple[CoCa, Tokenizer, str]:
+    """Read a checkpoint. Returns the float32 model, its tokenizer and the sha256 of its weights' file (hex).
 
     Raises:
         CheckpointError: names or shapes do not fit the config, a weight is not finite, or a file is damaged.
     """
-    config = read_config(folder / CONFIG)
-    path = folder / WEIGHTS
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}). Copy or train the checkpoint again.") from error
-    model = _without_weights(config, folder / CONFIG)
-    if config.text.tied_output:
-        weights.pop(_TIED, None)
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items() if name != _TIED or not config.text.tied_output}
-    _check_weights(path, {name: tensor.shape for name, tensor in weights.items()}, expected)
-    if bad := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:
-        raise CheckpointError(f"{path}: {bad[0]} holds NaN or infinity. The checkpoint is damaged or its training diverged.")
-    if config.text.tied_output:
-        weights[_TIED] = weights[_TIED_TO]
-    model.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
-    if config.text.tied_output:
-        model.multimodal.output.weight = model.unimodal.token_embedding.weight
-    model.requires_grad_(False)
-    tokenizer = load_tokenizer(folder / TOKENIZER, config.text.context_length)
+    weights = _read_weights(files.weights)
+    if open_clip.is_open_clip(weights):
+        config = _open_clip_config(files, weights)
+        weights = _converted(files.weights, weights)
+        tokenizer = clip_tokenizer(shipped(CLIP_MERGES), config.text.context_length)
+    elif files.config is None or files.tokenizer is None:
+        raise CheckpointError(
+            f"{files.weights}: not weights of open_clip's CoCa ({', '.join(list(weights)[:3])} ...). "
+            f"Pass a file of one of {', '.join(open_clip.PUBLISHED)}, or the folder of a checkpoint of ours."
+        )
+    else:
+        config = read_config(files.config)
+        tokenizer = load_tokenizer(files.tokenizer, config.text.context_length)
     if tokenizer.vocabulary_size > config.text.vocabulary_size:
         raise CheckpointError(
-            f"{folder / TOKENIZER}: has {tokenizer.vocabulary_size} tokens. The config allows {config.text.vocabulary_size}."
+            f"{files.tokenizer}: has {tokenizer.vocabulary_size} tokens. The config allows {config.text.vocabulary_size}."
         )
-    return model.eval(), tokenizer, sha256_of(path)
+    return _model(files, config, weights), tokenizer, sha256_of(files.weights)
 
 
-def _without_weights(config: CoCaConfig, path: Path) -> CoCa:
-    """The model on the meta device: no time is lost on random weights that are replaced at once."""
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return open_clip.unwrap(load_file(path))
+        return open_clip.unwrap(torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: not a plain file of weights. What runs code when it is read is refused; use .safetensors."
+        ) from error
+    except Exception as error:  # a damaged pickle raises nearly anything: KeyError, IndexError, struct.error, AssertionError ...
+        raise CheckpointError(f"{path}: damaged ({_first_line(error)}). Copy, download or train the checkpoint again.") from error
+
+
+def _converted(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    try:
+        return open_clip.convert_weights(weights)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _open_clip_config(files: CheckpointFiles, weights: Mapping[str, Tensor]) -> CoCaConfig:
+    try:
+        config = open_clip.published_config(weights)
+    except ValueError as error:
+        raise CheckpointError(f"{files.weights}: {error}") from error
+    if config is None:
+        raise CheckpointError(f"{files.weights}: an open_clip CoCa of no known size. Known: {', '.join(open_clip.PUBLISHED)}.")
+    if files.config is None:
+        return config
+    try:
+        return open_clip.follow_config(config, json.loads(files.config.read_text()))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{files.config}: not the config of a published CoCa ({error!r}).") from error
+
+
+def _model(files: CheckpointFiles, config: CoCaConfig, weights: dict[str, Tensor]) -> CoCa:
+    """The model, made without weights of its own (no time is lost on random ones) and given those of the file."""
+    path, tied = files.weights, config.text.tied_output
     try:
         with torch.device("meta"):
-            return CoCa(config)
+            model = CoCa(config)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: no CoCa has this config ({error}). Expected the JSON that CoCaConfig.to_json writes.") from error
+        raise CheckpointError(
+            f"{files.config}: no CoCa has this config ({error}). Expected the JSON that CoCaConfig.to_json writes."
+        ) from error
+    if tied:
+        weights.pop(_TIED, None)
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items() if name != _TIED or not tied}
+    _check_shapes(path, {name: tensor.shape for name, tensor in weights.items()}, expected)
+    if bad := [name for name, tensor in weights.items() if not _is_finite(tensor)]:
+        raise CheckpointError(f"{path}: {bad[0]} holds NaN or infinity. The checkpoint is damaged or its training diverged.")
+    if tied:
+        weights[_TIED] = weights[_TIED_TO]
+    model.load_state_dict({name: tensor.float().contiguous() for name, tensor in weights.items()}, assign=True)
+    if tied:
+        model.multimodal.output.weight = model.unimodal.token_embedding.weight
+    return model.requires_grad_(False).eval()
 
 
-def _check_weights(path: Path, found: dict[str, torch.Size], expected: dict[str, torch.Size]) -> None:
+def _is_finite(tensor: Tensor) -> bool:
+    """One pass where all is well: a sum is finite only if every term is; where the sum is not, it may just be large."""
+    return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
+
+
+def _check_shapes(path: Path, found: dict[str, torch.Size], expected: dict[str, torch.Size]) -> None:
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):
             has = "absent" if name not in found else f"of shape {tuple(found[name])}"
             wants = "none" if name not in expected else f"shape {tuple(expected[name])}"
             raise CheckpointError(f"{path}: {name} is {has}. The config asks for {wants}.")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), repr(error))
 
 
 def save_checkpoint(folder: Path, model: CoCa, tokenizer: Tokenizer, *, dtype: torch.dtype = torch.float16) -> None:

@@ -1,19 +1,33 @@
 """`coca-search caption` and `train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 
 def caption(
     files: Annotated[list[Path], typer.Argument(help="Pictures.")],
-    model: Annotated[str, typer.Option(help="A checkpoint folder; by default the one that ships with coca-search.")] = "default",
+    model: Annotated[str, typer.Option(help="A checkpoint: a folder, a file of open_clip's weights, or a name of the hub.")] = "default",
+    method: Annotated[Literal["beam", "greedy", "sample", "contrastive"], typer.Option(help="How words are chosen.")] = "beam",
+    beams: Annotated[int, typer.Option(help="Sentences that beam search follows at once.")] = 4,
+    top_k: Annotated[int, typer.Option(help="sample, contrastive: among how many words to choose; 0 for the method's own.")] = 0,
+    top_p: Annotated[float, typer.Option(help="sample: among the likeliest words that hold this much probability.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="sample: above 1 bolder, below 1 safer.")] = 1.0,
+    guidance: Annotated[float, typer.Option(help="Above 1: more of what is particular to the picture.")] = 1.0,
+    max_tokens: Annotated[int, typer.Option(help="Most pieces of words in a caption.")] = 24,
+    seed: Annotated[int, typer.Option(help="sample: another seed, another caption.")] = 0,
 ) -> None:
     """Describe pictures in a sentence each."""
     from coca_model.encoder import load
+    from coca_model.generate import CaptionOptions
 
-    for file, text in zip(files, load(model).caption(files), strict=True):
+    try:
+        chosen: dict[str, Any] = {"beams": beams, "top_k": top_k, "top_p": top_p, "temperature": temperature, "guidance": guidance}
+        options = CaptionOptions(method, max_tokens, seed=seed, **chosen)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    for file, text in zip(files, load(model).caption(files, options), strict=True):
         print(f"{file}: {text}" if len(files) > 1 else text)
 
 

@@ -36,6 +36,11 @@ class CoCa(nn.Module):
         embedding, caption_tokens = self.poolers(self.image_tower(pixels))
         return embedding, caption_tokens
 
+    def embed_image(self, pixels: Tensor) -> Tensor:
+        """The embedding (B, E) of `encode_image` alone, which some poolers give for less."""
+        embedding: Tensor = self.poolers.embed(self.image_tower(pixels))
+        return embedding
+
     def encode_text(self, token_ids: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """token_ids int64 (B, T), valid bool (B, T) -> embedding (B, E), not normalised, text tokens (B, T, D)."""
         embedding, text_tokens = self.unimodal(token_ids, valid)

@@ -6,6 +6,7 @@ convolutional stem. Values are checked where they are used first, here, so that 
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +14,9 @@ from typing import Any, Literal
 from coca_model.errors import CheckpointError
 
 StemKind = Literal["patch", "mobilenet_v2"]
-PoolerKind = Literal["cascade", "parallel"]
+PoolerKind = Literal["cascade", "parallel", "open_clip"]
 ResizeKind = Literal["squash", "crop"]
+Layout = Literal["paper", "open_clip"]
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -33,6 +35,7 @@ class ImageConfig:
 
     `patch_size` is the distance in pixels between two tokens: the side of a ViT patch, or the stem's total stride.
     `resize` says how a picture becomes square: `squash` keeps all of it, `crop` keeps its proportions and the centre.
+    `layout` is open_clip's where the weights are; `image_tower.ImageTower` tells the differences.
     """
 
     image_size: int = 288
@@ -45,9 +48,15 @@ class ImageConfig:
     resize: ResizeKind = "crop"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    layout: Layout = "paper"
 
     def __post_init__(self) -> None:
         _one_of("image.stem", self.stem, ("patch", "mobilenet_v2"))
+        _one_of("image.layout", self.layout, ("paper", "open_clip"))
+        if len(self.mean) != 3 or not all(map(math.isfinite, self.mean)):
+            raise ValueError(f"image.mean is none of a picture ({self.mean}). Allowed: three numbers, of red, green and blue.")
+        if len(self.std) != 3 or not all(0 < value < math.inf for value in self.std):
+            raise ValueError(f"image.std is none of a picture ({self.std}). Allowed: three numbers above 0, of red, green and blue.")
         _one_of("image.resize", self.resize, ("squash", "crop"))
         _divides("image.heads", self.heads, "image.width", self.width)
         _divides("image.patch_size", self.patch_size, "image.image_size", self.image_size)
@@ -63,7 +72,8 @@ class ImageConfig:
 class PoolerConfig:
     """The attentional poolers (paper section 3.2, "Attentional Poolers").
 
-    `cascade` puts the single contrastive query on top of the caption queries; `parallel` puts both on the image tokens.
+    `cascade` puts the single contrastive query on top of the caption queries; `parallel` puts both on the image tokens;
+    `open_clip` has one pooler, whose first query is the contrastive one.
     """
 
     kind: PoolerKind = "cascade"
@@ -71,12 +81,17 @@ class PoolerConfig:
     heads: int = 12
 
     def __post_init__(self) -> None:
-        _one_of("pooler.kind", self.kind, ("cascade", "parallel"))
+        _one_of("pooler.kind", self.kind, ("cascade", "parallel", "open_clip"))
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The unimodal and the multimodal text decoder, which share width and heads (paper section 3.2)."""
+    """The unimodal and the multimodal text decoder, which share width and heads (paper section 3.2).
+
+    `layout` is open_clip's where the weights are: another place and mask of CLS (`text_tower.UnimodalDecoder`), an MLP and a
+    norm more in each multimodal block (`transformer.Block`). `text_only` says that the decoder was trained on sentences
+    without a picture too, so that log p(text) is its own; else a grey picture stands for none (`encoder.Encoder.score`).
+    """
 
     width: int = 768
     unimodal_layers: int = 12
@@ -86,8 +101,13 @@ class TextConfig:
     context_length: int = 64
     vocabulary_size: int = 64000
     tied_output: bool = False
+    layout: Layout = "paper"
+    text_only: bool = True
 
     def __post_init__(self) -> None:
+        _one_of("text.layout", self.layout, ("paper", "open_clip"))
+        if self.unimodal_layers < 1 or self.multimodal_layers < 1:
+            raise ValueError(f"text layers are too few ({self.unimodal_layers} and {self.multimodal_layers}). Each decoder has at least 1.")
         _divides("text.heads", self.heads, "text.width", self.width)
 
 
@@ -105,16 +125,6 @@ class CoCaConfig:
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
-
-def embedded_config(vocabulary_size: int) -> CoCaConfig:
-    """The default that ships in `data/`: MobileNetV2 as the stem, then small towers of width 384."""
-    return CoCaConfig(
-        image=ImageConfig(224, 32, "mobilenet_v2", width=384, layers=3, heads=6, mlp_width=1536, resize="squash"),
-        pooler=PoolerConfig(caption_queries=32, heads=6),
-        text=TextConfig(384, 4, 3, heads=6, mlp_width=1536, context_length=48, vocabulary_size=vocabulary_size, tied_output=True),
-        embedding_width=384,
-    )
 
 
 def read_config(path: Path) -> CoCaConfig:

@@ -3,8 +3,10 @@
 The encoder owns device, dtype and batch size; callers hand over pictures and get NumPy, and need no torch.
 """
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +16,34 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from coca_model.checkpoint import find_checkpoint, read_checkpoint
+from coca_model.cached_decoder import CachedDecoder, Decoder, GuidedDecoder
+from coca_model.checkpoint import read_checkpoint
 from coca_model.coca import CoCa
 from coca_model.config import CoCaConfig
-from coca_model.generate import beam_search, log_likelihood
-from coca_model.preprocess import PictureSource, open_picture, to_square
-from coca_model.tokenizer import Tokenizer, clean_text
+from coca_model.find_checkpoint import find_checkpoint
+from coca_model.generate import CaptionOptions, generate
+from coca_model.likelihood import log_likelihood
+from coca_model.machine import batch_size, fast_dtype, stem_dtype, use_cpus
+from coca_model.packed_linear import pack_linear_layers
+from coca_model.preprocess import OVERSAMPLING, PictureSource, open_picture, to_square
+from coca_model.tokenizer import Tokenizer
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
-_BATCH = 32
+_TEXT_BATCH = 256
+
+
+@dataclass(frozen=True)
+class ImageTokens:
+    """What the decoder sees of N pictures, computed once: captions and scores of any number of texts read it again.
+
+    Made by `Encoder.encode_image_tokens`; belongs to that model and stays on its device.
+    """
+
+    tokens: Tensor  # (N, Q, D), in the model's dtype
+
+    def __len__(self) -> int:
+        return len(self.tokens)
 
 
 class Encoder:
@@ -33,21 +53,23 @@ class Encoder:
         model_id: name and weights, so that a collection knows the model its vectors came from.
         preprocessing_id: how a picture becomes pixels; vectors with another one are not comparable.
         config: the shape of the model; `config.embedding_width` is E.
+        batch_size: pictures that go through the model together.
     """
 
     def __init__(self, model: CoCa, tokenizer: Tokenizer, *, model_id: str, device: torch.device, dtype: torch.dtype) -> None:
         self.model_id = model_id
         self.config: CoCaConfig = model.config
         image = model.config.image
-        self.preprocessing_id = f"{image.resize}-{image.image_size}-bicubic"
-        self.device, self.dtype = device, dtype
-        self._model = model.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.preprocessing_id = f"{image.resize}-{image.image_size}-bicubic-srgb"
+        self.device, self.dtype, self.batch_size = device, dtype, batch_size(device, image)
+        self._model = _moved(model, device, dtype)
+        pack_linear_layers(self._model)
         self._tokenizer = tokenizer
 
     @property
     def min_side(self) -> int:
-        """A JPEG may be decoded at a reduced scale down to this many pixels a side: twice what the image tower reads."""
-        return 2 * self.config.image.image_size
+        """A JPEG may be decoded at a reduced scale down to this many pixels a side, which changes no embedding that counts."""
+        return OVERSAMPLING * self.config.image.image_size
 
     def preprocess(self, picture: PictureSource | Pixels) -> Pixels:
         """One picture to the pixels of the image tower: uint8 (H, W, 3), RGB, 0..255.
@@ -67,52 +89,88 @@ class Encoder:
         """
         return self.encode_pixels(self._stack(images))
 
+    @torch.inference_mode()
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """Pixels from `preprocess`, uint8 (N, H, W, 3) -> float32 (N, E), each row of L2 norm 1."""
-        with torch.inference_mode():
-            parts = [self._model.encode_image(batch)[0] for batch in self._batches(pixels)]
-        return self._normalised(parts)
+        return self._normalised([self._model.embed_image(batch) for batch in self._batches(pixels)])
 
+    @torch.inference_mode()
+    def encode_image_tokens(self, images: Sequence[PictureSource | Pixels]) -> ImageTokens:
+        """Images, as `encode_images` takes them -> what `caption` and `score` read of them. Raises PictureError."""
+        parts = [self._model.encode_image(batch)[1] for batch in self._batches(self._stack(images))]
+        return ImageTokens(torch.cat(parts) if parts else self._no_picture[:0])
+
+    @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """N texts -> float32 (N, E), each row of L2 norm 1; a text longer than the context is cut and a warning says so."""
-        token_ids, valid = self._tokens(texts)
-        with torch.inference_mode():
-            parts = [self._model.encode_text(*batch)[0] for batch in zip(token_ids.split(256), valid.split(256), strict=True)]
-        return self._normalised(parts)
+        return self._normalised([self._by_length(texts, lambda ids, valid: self._model.encode_text(ids, valid)[0])])
 
-    def caption(self, images: Sequence[PictureSource | Pixels], *, beams: int = 4) -> list[str]:
-        """One sentence for each image. Raises PictureError where an image cannot be read."""
-        batches = self._batches(self._stack(images))
-        with torch.inference_mode():
-            tokens = [self._model.encode_image(batch)[1] for batch in batches]
-            return [text for part in tokens for text in beam_search(self._model, part, self._tokenizer, beams=beams)]
+    @torch.inference_mode()
+    def caption(self, images: Sequence[PictureSource | Pixels] | ImageTokens, options: CaptionOptions | None = None) -> list[str]:
+        """One sentence for each of N images, chosen as `options` say. Raises PictureError where an image cannot be read."""
+        options = options or CaptionOptions()
+        options = replace(options, max_tokens=min(options.max_tokens, self.config.text.context_length - 1))
+        random = torch.Generator(self.device).manual_seed(options.seed)
+        return [
+            self._tokenizer.decode(ids)
+            for part in self._image_tokens(images).split(self.batch_size)
+            for ids in generate(self._decoder(part, options.guidance), len(part), self._tokenizer.special, options, random=random)
+        ]
 
-    def score(self, images: Sequence[PictureSource | Pixels] | None, texts: Sequence[str]) -> Vectors:
-        """Natural-log likelihood of each text, given each image or, with `images=None`, given none.
+    @torch.inference_mode()
+    def score(self, images: Sequence[PictureSource | Pixels] | ImageTokens | None, texts: Sequence[str]) -> Vectors:
+        """Natural-log likelihood of each text, given each image or, with `images=None`, given none (paper equation 3).
+
+        A model that was trained on text alone too leaves the image out; for another a picture of one grey stands for none (as
+        null images in Lin et al. 2024, arXiv 2306.01879, section 4), since its decoder has always seen some picture.
 
         Returns:
             float32 (M, N), log p(text n | image m); with `images=None` float32 (N,), log p(text n).
         """
-        token_ids, valid = self._tokens(texts)
-        with torch.inference_mode():
-            if images is None:
-                return log_likelihood(self._model, None, token_ids, valid).float().cpu().numpy()
-            tokens = [self._model.encode_image(batch)[1] for batch in self._batches(self._stack(images))]
-            rows = [log_likelihood(self._model, part, token_ids, valid) for part in tokens]
-        return torch.cat(rows).float().cpu().numpy() if rows else np.zeros((0, len(texts)), np.float32)
+        if images is not None:
+            tokens = self._image_tokens(images)
+            return self._by_length(texts, lambda ids, valid: log_likelihood(self._model, tokens, ids, valid).T).T.cpu().numpy()
+        blind = None if self.config.text.text_only else self._no_picture
+        return self._by_length(texts, lambda ids, valid: log_likelihood(self._model, blind, ids, valid).flatten()).cpu().numpy()
+
+    def _decoder(self, tokens: Tensor, guidance: float) -> Decoder:
+        seeing = CachedDecoder(self._model, tokens)
+        if guidance == 1:
+            return seeing
+        blind = CachedDecoder(self._model, None if self.config.text.text_only else self._no_picture)
+        return GuidedDecoder(seeing, blind, weight=guidance)
+
+    def _image_tokens(self, images: Sequence[PictureSource | Pixels] | ImageTokens) -> Tensor:
+        return (images if isinstance(images, ImageTokens) else self.encode_image_tokens(images)).tokens
+
+    @cached_property
+    def _no_picture(self) -> Tensor:
+        """Caption tokens (1, Q, D) of a picture that is all mean colour."""
+        image = self.config.image
+        grey = 255 * torch.tensor(image.mean).expand(1, image.image_size, image.image_size, 3)
+        return self._model.encode_image(grey.round().to(torch.uint8).to(self.device))[1]
 
     def _stack(self, images: Sequence[PictureSource | Pixels]) -> Pixels:
+        if isinstance(images, str | bytes | PathLike):
+            raise ValueError(f"Images are one ({images!r:.80}). Pass a list of them.")
         size = self.config.image.image_size
         return np.stack([self.preprocess(image) for image in images]) if len(images) else np.zeros((0, size, size, 3), np.uint8)
 
     def _batches(self, pixels: Pixels) -> list[Tensor]:
-        return [torch.from_numpy(pixels[i : i + _BATCH]).to(self.device) for i in range(0, len(pixels), _BATCH)]
+        return [torch.from_numpy(pixels[i : i + self.batch_size]).to(self.device) for i in range(0, len(pixels), self.batch_size)]
 
-    def _tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def _by_length(self, texts: Sequence[str], compute: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """`compute` on token ids (B, T) and valid (B, T) of texts of about one length -> its rows in the order of the texts."""
         if isinstance(texts, str):
             raise ValueError(f"Texts are a string ({texts!r}). Pass a list of strings.")
-        token_ids, valid = self._tokenizer.encode([clean_text(text) for text in texts])
-        return token_ids.to(self.device), valid.to(self.device)
+        token_ids, valid = (rows.to(self.device) for rows in self._tokenizer.encode(texts))
+        lengths = (valid * torch.arange(1, valid.shape[1] + 1, device=self.device)).amax(1)  # CLIP's "!" is its padding too: no sum
+        order = lengths.argsort(stable=True)
+        rows = []
+        for part in order.split(_TEXT_BATCH):
+            longest = int(lengths[part].max()) if len(part) else 2
+            rows.append(compute(token_ids[part, :longest], valid[part, :longest]))
+        return torch.cat(rows)[order.argsort()]
 
     def _normalised(self, parts: list[Tensor]) -> Vectors:
         if not parts:
@@ -120,28 +178,30 @@ class Encoder:
         return F.normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
 
 
+def _moved(model: CoCa, device: torch.device, dtype: torch.dtype) -> CoCa:
+    """The model on its device; the stem apart from the rest, because what is rounded once stays so."""
+    tower = model.image_tower
+    stem, tower.stem = tower.stem, torch.nn.Identity()
+    model.to(device=device, dtype=dtype)
+    tower.stem = stem.to(device=device, dtype=stem_dtype(device, model.config.image, dtype))
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def load(name_or_path: str | Path = "default", device: str | None = None, dtype: torch.dtype | None = None) -> Encoder:
     """Load a CoCa.
 
     Args:
-        name_or_path: "default" for the checkpoint that ships with the project, or a checkpoint folder.
+        name_or_path: "default" for the checkpoint that ships with the project; a checkpoint folder; a file of open_clip's
+            `coca_ViT-B-32` or `coca_ViT-L-14` (.safetensors, .bin); or a name of the Hugging Face hub, downloaded once and kept
+            in its cache, such as "laion/CoCa-ViT-B-32-laion2B-s13B-b90k".
         device: a torch device; CUDA where there is one, else the CPU.
         dtype: of the weights; by default bfloat16 where the machine multiplies it fast, else float32.
 
     Raises:
         CheckpointError: nothing there, or it is damaged or does not fit its config.
     """
-    folder = find_checkpoint(name_or_path)
-    model, tokenizer, sha256 = read_checkpoint(folder)
+    use_cpus()
+    files = find_checkpoint(name_or_path)
+    model, tokenizer, sha256 = read_checkpoint(files)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Encoder(model, tokenizer, model_id=f"{folder.name}@{sha256[:16]}", device=where, dtype=dtype or fast_dtype(where))
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device has matrix instructions for it (CUDA, AMX, AVX512-BF16), else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        capabilities = torch.cpu.get_capabilities()
-    return torch.bfloat16 if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else torch.float32
+    return Encoder(model, tokenizer, model_id=f"{files.name}@{sha256[:16]}", device=where, dtype=dtype or fast_dtype(where))

@@ -12,19 +12,25 @@ from coca_model.transformer import Block
 
 
 class ImageTower(nn.Module):
-    """uint8 pixels (B, H, W, 3) -> image tokens (B, P, D)."""
+    """uint8 pixels (B, H, W, 3) -> image tokens (B, P, D).
+
+    open_clip's layout has no bias in the stem, a class token before the patches (then there are P + 1 tokens), and its norm
+    before the blocks instead of behind them.
+    """
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
         self.config = config
+        open_clip = config.layout == "open_clip"
         self.stem: nn.Module
         if config.stem == "patch":
-            self.stem = nn.Conv2d(3, config.width, config.patch_size, config.patch_size)
+            self.stem = nn.Conv2d(3, config.width, config.patch_size, config.patch_size, bias=not open_clip)
             self.project: nn.Module = nn.Identity()
         else:
             self.stem = MobileNetV2()
             self.project = nn.Linear(OUT_CHANNELS, config.width)
-        self.position = nn.Parameter(torch.randn(config.num_patches, config.width) * 0.02)
+        self.class_token = nn.Parameter(torch.randn(config.width) * 0.02) if open_clip else None
+        self.position = nn.Parameter(torch.randn(config.num_patches + open_clip, config.width) * 0.02)
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_width) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.mean: Tensor
@@ -38,15 +44,22 @@ class ImageTower(nn.Module):
 
     def stem_map(self, pixels: Tensor) -> Tensor:
         """Pixels uint8 (B, H, W, 3) -> patch features (B, P, C) of the stem; with a frozen stem these can be kept."""
-        x = pixels.permute(0, 3, 1, 2).to(self.mean.dtype) / 255.0  # (B, 3, H, W), channels last in memory
-        x = self.stem((x - self.mean) / self.std)  # (B, C, H/patch, W/patch)
-        return x.flatten(2).transpose(1, 2)  # (B, P, C)
+        dtype = next(self.stem.parameters()).dtype  # may be finer than that of the blocks, see `machine.stem_dtype`
+        shift, scale = (-self.mean / self.std).to(dtype), (1 / (255 * self.std)).to(dtype)
+        x = torch.addcmul(shift, pixels.permute(0, 3, 1, 2).to(dtype), scale)  # (B, 3, H, W), channels last in memory
+        x = self.stem(x)  # (B, C, H/patch, W/patch)
+        return x.flatten(2).transpose(1, 2).to(self.position.dtype)  # (B, P, C)
 
     def encode_map(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
         """Patch features (B, P, C) -> image tokens (B, P, D). `keep` int64 (P',) drops patches, a regulariser in training."""
-        x = self.project(features) + self.position  # (B, P, D)
+        x = self.project(features)  # (B, P, D)
+        if self.class_token is not None:
+            x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, P+1, D)
+        x = x + self.position
         if keep is not None:
             x = x[:, keep]  # (B, P', D)
+        if self.class_token is not None:
+            x = self.norm(x)
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)
+        return x if self.class_token is not None else self.norm(x)

@@ -4,7 +4,7 @@ Axes: B batch, T text length, E embedding, V vocabulary.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 CONTRASTIVE_WEIGHT = 1.0  # paper, section 4.1
@@ -25,15 +25,24 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, targets: Tensor
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets.T / targets.sum(0)[:, None])) / 2
 
 
-def captioning_loss(logits: Tensor, token_ids: Tensor, valid: Tensor) -> Tensor:
-    """Mean negative log-likelihood of each next token (paper equation 3).
+def next_token_losses(hidden: Tensor, output: nn.Module, token_ids: Tensor, valid: Tensor) -> Tensor:
+    """-log p of each next token (the terms of paper equation 3), natural logarithm.
 
     Args:
-        logits: (B, T, V); logits[:, t] predicts token_ids[:, t + 1].
-        token_ids: int64 (B, T); valid: bool (B, T), False on padding, which costs nothing.
+        hidden: (B, T, D), the decoder's last states; `output` brings them to logits (…, V), computed only where a word follows.
+        token_ids: int64 (B, T); valid: bool (B, T), False on padding.
+
+    Returns:
+        float32 (B, T - 1): what token t + 1 costs, 0 on padding.
     """
-    wanted = token_ids[:, 1:].masked_fill(~valid[:, 1:], -100)
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), wanted.flatten(), ignore_index=-100)
+    wanted = valid[:, 1:]
+    costs = F.cross_entropy(output(hidden[:, :-1][wanted]).float(), token_ids[:, 1:][wanted], reduction="none")  # (words,)
+    return torch.zeros_like(wanted, dtype=torch.float32).masked_scatter(wanted, costs)
+
+
+def captioning_loss(hidden: Tensor, output: nn.Module, token_ids: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the words of `next_token_losses`, whose arguments it has; 0 where there is no word."""
+    return next_token_losses(hidden, output, token_ids, valid).sum() / valid[:, 1:].sum().clamp(min=1)
 
 
 def distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -13,31 +13,45 @@ from coca_model.transformer import Attention
 class AttentionalPooler(nn.Module):
     """tokens (B, P, D_in) -> (B, Q, D): one multi-head attention with `queries` learned queries."""
 
-    def __init__(self, queries: int, width: int, heads: int, *, context_width: int) -> None:
+    def __init__(self, queries: int, width: int, heads: int, *, context_width: int, query_norm: bool = False) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.02)
+        self.query_norm: nn.Module = nn.LayerNorm(width) if query_norm else nn.Identity()
         self.context_norm = nn.LayerNorm(context_width)
         self.attention = Attention(width, heads, context_width=context_width)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        queries = self.queries.expand(len(tokens), -1, -1)  # (B, Q, D)
-        return self.norm(self.attention(queries, self.context_norm(tokens)))  # (B, Q, D)
+    def forward(self, tokens: Tensor, queries: slice = slice(None)) -> Tensor:
+        """Tokens (B, P, D_in) -> (B, Q, D), or what only some of the `queries` found: they do not look at each other."""
+        asked = self.query_norm(self.queries[queries])[None]  # (1, Q, D)
+        return self.norm(self.attention(asked, self.attention.read(self.context_norm(tokens))))  # (B, Q, D)
 
 
 class ImagePoolers(nn.Module):
-    """Both poolers: caption tokens for the multimodal decoder, and the one vector for the contrastive loss."""
+    """Both poolers: caption tokens for the multimodal decoder, and the one vector for the contrastive loss.
+
+    open_clip has one pooler only: what its first query finds is the vector, what the others find are the caption tokens.
+    """
 
     def __init__(self, config: PoolerConfig, *, image_width: int, text_width: int, embedding_width: int) -> None:
         super().__init__()
         self.kind = config.kind
+        one = config.kind == "open_clip"
         contrast_context = text_width if config.kind == "cascade" else image_width
-        self.caption = AttentionalPooler(config.caption_queries, text_width, config.heads, context_width=image_width)
-        self.contrast = AttentionalPooler(1, text_width, config.heads, context_width=contrast_context)
+        self.caption = AttentionalPooler(config.caption_queries, text_width, config.heads, context_width=image_width, query_norm=one)
+        self.contrast = None if one else AttentionalPooler(1, text_width, config.heads, context_width=contrast_context)
         self.project = nn.Linear(text_width, embedding_width, bias=False)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, P, D_image) -> embedding (B, E), not normalised, and caption tokens (B, Q, D_text)."""
         caption_tokens = self.caption(tokens)  # (B, Q, D)
+        if self.contrast is None:
+            return self.project(caption_tokens[:, 0]), caption_tokens[:, 1:]
         contrast = self.contrast(caption_tokens if self.kind == "cascade" else tokens)  # (B, 1, D)
         return self.project(contrast[:, 0]), caption_tokens
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """The embedding (B, E) of `forward` alone, without the caption tokens where it does not need them."""
+        if self.contrast is None:
+            return self.project(self.caption(tokens, slice(0, 1))[:, 0])
+        return self.project(self.contrast(self.caption(tokens) if self.kind == "cascade" else tokens)[:, 0])

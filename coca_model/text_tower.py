@@ -1,17 +1,22 @@
 """The decoder, cut in two: unimodal layers that see only text, multimodal layers that also see the image (paper 3.2).
 
-Axes: B batch, T text length, D width, E embedding, Q caption queries, V vocabulary.
+Axes: B pictures, G sentences for each, R = B * G sentences, T text length, D width, E embedding, Q caption queries, V vocabulary.
 """
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from coca_model.config import TextConfig
-from coca_model.transformer import Block
+from coca_model.transformer import Block, KeysValues
+
+Past = list[KeysValues]  # for each block, what its self-attention has read so far
 
 
 class UnimodalDecoder(nn.Module):
-    """token ids (B, T) -> text embedding (B, E) and text tokens (B, T, D).
+    """token ids (R, T) -> text embedding (R, E) and text tokens (R, T, D).
 
     A learned CLS token is appended behind the sentence; causal attention lets it see all of the sentence and lets no
     word see it, so one pass serves the contrastive and the captioning loss (paper section 3.2).
@@ -19,8 +24,10 @@ class UnimodalDecoder(nn.Module):
 
     def __init__(self, config: TextConfig, *, embedding_width: int) -> None:
         super().__init__()
+        self.open_clip = config.layout == "open_clip"
+        self.context_length = config.context_length
         self.token_embedding = nn.Embedding(config.vocabulary_size, config.width)
-        self.position = nn.Parameter(torch.randn(config.context_length, config.width) * 0.01)
+        self.position = nn.Parameter(torch.randn(config.context_length + self.open_clip, config.width) * 0.01)
         self.cls = nn.Parameter(torch.randn(config.width) * 0.02)
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_width) for _ in range(config.unimodal_layers))
         self.cls_norm = nn.LayerNorm(config.width)
@@ -28,25 +35,42 @@ class UnimodalDecoder(nn.Module):
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 
     def forward(self, token_ids: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """token_ids int64 (B, T), valid bool (B, T) that is False on padding -> embedding (B, E), not normalised, tokens (B, T, D)."""
-        batch, length = token_ids.shape
-        x = self.token_embedding(token_ids) + self.position[:length]  # (B, T, D)
-        x = torch.cat([x, self.cls.expand(batch, 1, -1)], dim=1)  # (B, T+1, D)
-        causal = torch.ones(length + 1, length + 1, dtype=torch.bool, device=x.device).tril()
-        seen = torch.cat([valid, valid.new_ones(batch, 1)], dim=1)  # (B, T+1)
-        mask = causal & seen[:, None, None, :]  # (B, 1, T+1, T+1)
+        """token_ids int64 (R, T), valid bool (R, T), False on padding -> embedding (R, E), not normalised, tokens (R, T, D)."""
+        length = token_ids.shape[1]
+        if self.open_clip and length < self.context_length:  # its CLS reads the first padding too
+            token_ids, valid = F.pad(token_ids, (0, 1)), F.pad(valid, (0, 1))
+        x = self.token_embedding(token_ids) + self.position[: token_ids.shape[1]]  # (R, T, D)
+        cls = self.cls + self.position[-1] if self.open_clip else self.cls
+        x = torch.cat([x, cls.expand(len(x), 1, -1)], dim=1)  # (R, T+1, D)
+        causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+        mask = causal & self._seen(valid)[:, None, None, :]  # (R, 1, T+1, T+1)
         for block in self.blocks:
             x = block(x, mask=mask)
-        return self.project(self.cls_norm(x[:, -1])), x[:, :-1]
+        return self.project(self.cls_norm(x[:, -1])), x[:, :length]
+
+    def extend(self, token_ids: Tensor, past: Past | None = None) -> tuple[Tensor, Past]:
+        """token_ids int64 (R, T) that follow those of `past` -> text tokens (R, T, D), and the past with them added.
+
+        Without CLS, which no word sees. Padding must stand behind the sentence, where no word sees it either.
+        """
+        start = 0 if past is None else past[0].key.shape[2]
+        x = self.token_embedding(token_ids) + self.position[start : start + token_ids.shape[1]]  # (R, T, D)
+        return _extend(self.blocks, x, past, None)
+
+    def _seen(self, valid: Tensor) -> Tensor:
+        """Bool (R, T+1): the tokens and CLS that may be looked at. open_clip's weights know a mask that is shifted by one."""
+        one = valid.new_ones(len(valid), 1)
+        return torch.cat([one, valid] if self.open_clip else [valid, one], dim=1)
 
 
 class MultimodalDecoder(nn.Module):
-    """text tokens (B, T, D), caption tokens (B, Q, D) -> logits (B, T, V) of the next token."""
+    """text tokens (R, T, D), caption tokens (B, Q, D) -> logits (R, T, V) of the next token."""
 
     def __init__(self, config: TextConfig, token_embedding: nn.Embedding) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, config.mlp_width, cross=True) for _ in range(config.multimodal_layers)
+            Block(config.width, config.heads, config.mlp_width, cross=True, open_clip=config.layout == "open_clip")
+            for _ in range(config.multimodal_layers)
         )
         self.norm = nn.LayerNorm(config.width)
         self.output = nn.Linear(config.width, config.vocabulary_size, bias=False)
@@ -55,11 +79,30 @@ class MultimodalDecoder(nn.Module):
 
     def forward(self, text_tokens: Tensor, image_tokens: Tensor | None) -> Tensor:
         """Without `image_tokens` this is a language model: log p(text) instead of log p(text | image)."""
-        return self.output(self.hidden(text_tokens, image_tokens))  # (B, T, V)
+        return self.output(self.hidden(text_tokens, image_tokens))  # (R, T, V)
 
     def hidden(self, text_tokens: Tensor, image_tokens: Tensor | None) -> Tensor:
-        """As `forward`, before the projection to the vocabulary: (B, T, D)."""
-        x = text_tokens
-        for block in self.blocks:
-            x = block(x, image_tokens, causal=True)
-        return self.norm(x)
+        """As `forward`, before the projection to the vocabulary: (R, T, D)."""
+        return self.extend(text_tokens, None if image_tokens is None else self.read_image(image_tokens))[0]
+
+    def read_image(self, image_tokens: Tensor) -> list[KeysValues]:
+        """Caption tokens (B, Q, D) -> for each block, the keys and values of its cross-attention."""
+        return [block.read_image(image_tokens) for block in cast("list[Block]", self.blocks)]
+
+    def extend(self, text_tokens: Tensor, image: list[KeysValues] | None, past: Past | None = None) -> tuple[Tensor, Past]:
+        """Text tokens (R, T, D) that follow those of `past` -> hidden states (R, T, D), and the past with them added.
+
+        `image` is what `read_image` gave for B pictures, R = B * G: each G consecutive sentences see the same picture.
+        """
+        x, past = _extend(self.blocks, text_tokens, past, image)
+        return self.norm(x), past
+
+
+def _extend(blocks: nn.ModuleList, x: Tensor, past: Past | None, image: list[KeysValues] | None) -> tuple[Tensor, Past]:
+    """Run causal blocks over x (R, T, D); after a `past` only one token may follow, which sees all of it."""
+    assert past is None or x.shape[1] == 1, "tokens after a past come one at a time"
+    seen: Past = []
+    for i, block in enumerate(cast("list[Block]", blocks)):
+        x, kept = block.extend(x, past[i] if past else None, image[i] if image else None, causal=not past)
+        seen.append(kept)
+    return x, seen

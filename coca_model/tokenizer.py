@@ -1,22 +1,35 @@
-"""Text to token ids and back: a byte-level BPE that belongs to its checkpoint.
+"""Text to token ids and back, by the byte-pair encoding that belongs to a checkpoint: the embedded one's, or CLIP's.
 
-Byte-level, so that nothing a user types is out of vocabulary; lower-cased, because the captions it learned from are.
+Both work on bytes, so that nothing a user types is out of vocabulary, and in lower case, because their captions were.
 """
 
+import gzip
+import html
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import ftfy
 import numpy as np
 import torch
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as _Tokenizer
-from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 
 from coca_model.errors import CheckpointError
 
 PAD, START, END = "<pad>", "<start>", "<end>"
+_CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+
+
+class SpecialTokens(NamedTuple):
+    """The token ids of padding, of the start and of the end of a sentence."""
+
+    pad: int
+    start: int
+    end: int
 
 
 def clean_text(text: str) -> str:
@@ -25,15 +38,21 @@ def clean_text(text: str) -> str:
     return re.sub(r" ([.,!?;:'])", r"\1", text).rstrip(" .")
 
 
+def clean_clip_text(text: str) -> str:
+    """As open_clip 3.3.0 cleans: broken encodings mended (ftfy), HTML entities resolved twice, single spaces, lower case."""
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(text.split()).lower()
+
+
 class Tokenizer:
-    """Wraps a `tokenizers` BPE whose ids 0, 1, 2 are padding, start and end of a sentence."""
+    """Wraps a `tokenizers` BPE with the ids of its special tokens and the cleaning that its texts had in training."""
 
-    pad_id, start_id, end_id = 0, 1, 2
-
-    def __init__(self, bpe: _Tokenizer, context_length: int) -> None:
+    def __init__(self, bpe: _Tokenizer, context_length: int, special: SpecialTokens, clean: Callable[[str], str]) -> None:
         self._bpe = bpe
         self._bpe.encode_special_tokens = True  # a text that says "<pad>" means the letters, not the token
         self.context_length = context_length
+        self.special = special
+        self._clean = clean
         self._warned = False
 
     @property
@@ -41,32 +60,35 @@ class Tokenizer:
         return self._bpe.get_vocab_size()
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Tokenize `texts`, start and end included, padded to the longest of them.
+        """Tokenize `texts`, cleaned, start and end included, padded to the longest of them.
 
         Returns:
             token_ids int64 (B, T) and valid bool (B, T), False on padding; T is at most the context length. A longer
             text is cut, its end kept, and the first time a warning says so.
         """
         unicode = [text.encode("utf-8", "replace").decode() for text in texts]  # half a surrogate pair, as browsers cut them, is no text
-        rows = [self._clip([self.start_id, *encoding.ids, self.end_id]) for encoding in self._bpe.encode_batch(unicode)]
+        encodings = self._bpe.encode_batch([self._clean(text) for text in unicode], add_special_tokens=False)
+        rows = [self._cut([self.special.start, *encoding.ids, self.special.end]) for encoding in encodings]
         length = max(map(len, rows), default=2)
-        ids = np.full((len(rows), length), self.pad_id, dtype=np.int64)
+        ids = np.full((len(rows), length), self.special.pad, dtype=np.int64)
         for row, target in zip(rows, ids, strict=True):
             target[: len(row)] = row
         token_ids = torch.from_numpy(ids)
-        return token_ids, token_ids != self.pad_id
+        return token_ids, token_ids != self.special.pad
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of `token_ids`, without the special tokens."""
-        return str(self._bpe.decode(list(token_ids), skip_special_tokens=True)).strip()
+        """The text of `token_ids` up to their end, without the special tokens."""
+        ids = list(token_ids)
+        ids = ids[: ids.index(self.special.end)] if self.special.end in ids else ids
+        return str(self._bpe.decode([token for token in ids if token not in self.special], skip_special_tokens=True)).strip()
 
-    def _clip(self, ids: list[int]) -> list[int]:
+    def _cut(self, ids: list[int]) -> list[int]:
         if len(ids) <= self.context_length:
             return ids
         if not self._warned:
             self._warned = True
             warnings.warn(f"A text of {len(ids)} tokens is cut to the model's context of {self.context_length}.", stacklevel=4)
-        return [*ids[: self.context_length - 1], self.end_id]
+        return [*ids[: self.context_length - 1], self.special.end]
 
     def to_json(self) -> str:
         """The vocabulary and the merges, as `tokenizers` writes them."""
@@ -77,11 +99,37 @@ class Tokenizer:
 
 
 def load_tokenizer(path: Path, context_length: int) -> Tokenizer:
-    """Read the JSON of a `tokenizers` BPE. Raises CheckpointError where the file is none."""
+    """Read the JSON of a `tokenizers` BPE that `train_tokenizer` made. Raises CheckpointError where the file is none."""
     try:
-        return Tokenizer(_Tokenizer.from_file(str(path)), context_length)
+        return Tokenizer(_Tokenizer.from_file(str(path)), context_length, SpecialTokens(0, 1, 2), clean_text)
     except Exception as error:  # tokenizers raises bare Exception
         raise CheckpointError(f"{path}: not a tokenizer ({error}). Expected the JSON of a tokenizers BPE.") from error
+
+
+def clip_tokenizer(merges: Path, context_length: int) -> Tokenizer:
+    """CLIP's 49,408 tokens (Radford et al. 2021, section 2.4), as open_clip's models read them.
+
+    The vocabulary is the bytes, the bytes that end a word, one token for each merge, start and end. Padding is 0, which is
+    also "!" inside a word: the published models were trained so.
+    """
+    pairs = [(one, other) for one, other in map(str.split, gzip.decompress(merges.read_bytes()).decode().splitlines())]
+    letters = _bytes_in_clip_order()
+    words = [*letters, *(f"{letter}</w>" for letter in letters), *(one + other for one, other in pairs), START, END]
+    bpe = _Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=pairs, end_of_word_suffix="</w>"))
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_CLIP_WORDS), "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("</w>", " ")])
+    return Tokenizer(bpe, context_length, SpecialTokens(0, len(words) - 2, len(words) - 1), clean_clip_text)
+
+
+def _bytes_in_clip_order() -> list[str]:
+    """The characters that stand for the 256 bytes: the printable ones for themselves and first, the others for U+0100 and on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    return [chr(code) for code in printable] + [chr(256 + i) for i in range(256 - len(printable))]
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, context_length: int) -> Tokenizer:
@@ -97,4 +145,4 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, context_lengt
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    return Tokenizer(bpe, context_length)
+    return Tokenizer(bpe, context_length, SpecialTokens(0, 1, 2), clean_text)

@@ -23,10 +23,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from coca_model import losses
 from coca_model.checkpoint import read_checkpoint, save_checkpoint
 from coca_model.coca import CoCa
-from coca_model.config import embedded_config
 from coca_model.distill import ImageTeacher, TextTeacher
 from coca_model.errors import TrainingError
+from coca_model.find_checkpoint import find_checkpoint
 from coca_model.mobilenet import MobileNetV2
+from coca_model.published_configs import embedded_config
 from coca_model.retrieval_metrics import recall_at
 from coca_model.tokenizer import Tokenizer, clean_text, train_tokenizer
 from coca_model.training_data import Example, Views, make_views, read_examples
@@ -85,7 +86,7 @@ class Corpus:
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
         """token_ids (B, T), valid (B, T), teacher float32 (B, E) of the given rows."""
         ids = nn.utils.rnn.pad_sequence([torch.tensor(self.token_ids[row]) for row in rows], batch_first=True)
-        return ids, ids != Tokenizer.pad_id, self.teacher[torch.from_numpy(rows)].float()
+        return ids, ids != 0, self.teacher[torch.from_numpy(rows)].float()
 
 
 def train(options: TrainOptions) -> dict[str, float]:
@@ -116,7 +117,7 @@ def train(options: TrainOptions) -> dict[str, float]:
 
 def _read_start(folder: Path, tokenizer: Tokenizer) -> CoCa:
     """The model to go on from. Raises TrainingError where the texts have given another vocabulary since."""
-    model, its_tokenizer, _ = read_checkpoint(folder)
+    model, its_tokenizer, _ = read_checkpoint(find_checkpoint(folder))
     if its_tokenizer.to_json() != tokenizer.to_json():
         raise TrainingError(
             f"{folder}: its tokenizer is not the one of these texts. Train from the start, or with the texts it was trained on."
@@ -271,15 +272,8 @@ class _Trainer:
     def _caption_loss(self, ids: Tensor, valid: Tensor, caption_tokens: Tensor | None) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             _, text_tokens = self.model.encode_text(ids, valid)
-            return self._next_token_loss(text_tokens, caption_tokens, ids, valid)
-
-    def _next_token_loss(self, text_tokens: Tensor, caption_tokens: Tensor | None, ids: Tensor, valid: Tensor) -> Tensor:
-        """`losses.captioning_loss`, with logits only where there is a word to predict."""
-        wanted = valid[:, 1:]
-        hidden = self.model.multimodal.hidden(text_tokens, caption_tokens)[:, :-1][wanted]  # (words, D)
-        if not len(hidden):
-            return hidden.sum()  # no picture of this batch has a caption: no loss, and no mean over nothing
-        return F.cross_entropy(self.model.multimodal.output(hidden).float(), ids[:, 1:][wanted])
+            hidden = self.model.multimodal.hidden(text_tokens, caption_tokens)
+            return losses.captioning_loss(hidden, self.model.multimodal.output, ids, valid)
 
     def _joint_loss(self, sampler: _PictureSampler, teacher: ImageTeacher, classes: Tensor) -> dict[str, Tensor]:
         options, model = self.options, self.model
@@ -290,7 +284,8 @@ class _Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             image, caption_tokens = model.poolers(model.image_tower.encode_map(features, keep))
             text, text_tokens = model.encode_text(ids, valid)
-            caption = self._next_token_loss(text_tokens[:captioned], caption_tokens[:captioned], ids[:captioned], valid[:captioned])
+            hidden = model.multimodal.hidden(text_tokens[:captioned], caption_tokens[:captioned])
+            caption = losses.captioning_loss(hidden, model.multimodal.output, ids[:captioned], valid[:captioned])
         image, text = F.normalize(image.float(), dim=-1), F.normalize(text.float(), dim=-1)
         scale = model.log_scale.exp().clamp(max=100.0)
         same = losses.soft_targets(meaning, 0.05)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coca_model import Encoder, PictureError, open_picture
+from coca_model.preprocess import identify
 from indexer.errors import MediaError
 from indexer.facts import MediaFacts, read_facts
 from indexer.plan import Task
@@ -144,7 +145,7 @@ def decode_picture(task: Task, encoder: Encoder, clock: Clock) -> list[Item]:
         sha256 = hashlib.sha256(data).hexdigest()
         since = clock.add("read", since)
         picture = open_picture(data, min_side=encoder.min_side)
-        with Image.open(io.BytesIO(data)) as header:
+        with identify(io.BytesIO(data)) as header:
             facts = read_facts(header)
         frame = Frame(task, encoder.preprocess(picture), small_jpeg(picture))
         return [frame, FileDone(task, facts, sha256)]

@@ -77,7 +77,7 @@ def index(
     options = options or IndexOptions()
     found = scan([paths] if isinstance(paths, str | os.PathLike) else list(paths))
     folder = Path(collection) if collection is not None else default_path()
-    name = model or _own_model(folder)
+    name = _lasting(model) if model else _own_model(folder)
     encoder = encoder or load(name)
     clock = Clock()
     with CollectionWriter(folder, encoder, model=name) as writer:
@@ -101,6 +101,12 @@ def index(
         (*new_problems, *rows.written.failures),
         dict(clock.seconds),
     )
+
+
+def _lasting(model: str) -> str:
+    """A path as seen from anywhere, since later runs start elsewhere; other names as they are."""
+    path = Path(model).expanduser()
+    return str(path.resolve()) if model != "default" and path.exists() else model
 
 
 def _own_model(folder: Path) -> str:

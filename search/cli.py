@@ -37,7 +37,7 @@ def search(
 
 def status(collection: CollectionOption = None, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """What is in the collection, and what could not be indexed."""
-    from coca_model.encoder import fast_dtype
+    from coca_model.machine import fast_dtype
     from search.collection import open_collection
 
     opened = open_collection(collection)

@@ -74,7 +74,7 @@ def test_a_caption_is_one_line_a_picture(collection):
         (["search", "x", "-c", "{other}"], "made with another model"),
         (["index", "{library}", "-c", "{other}"], "made with another model"),
         (["caption", "{tmp}/nothing.jpg"], "nothing.jpg"),
-        (["caption", "--model", "{tmp}/none", "x.jpg"], "is no checkpoint"),
+        (["caption", "--model", "{tmp}/none", "x.jpg"], "no such checkpoint"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(collection, tmp_path, arguments, message):

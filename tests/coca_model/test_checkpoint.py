@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from coca_model import load
-from coca_model.checkpoint import find_checkpoint, read_checkpoint, save_checkpoint, sha256_of
+from coca_model.checkpoint import read_checkpoint, save_checkpoint, sha256_of
 from coca_model.coca import CoCa
 from coca_model.errors import CheckpointError
+from coca_model.find_checkpoint import find_checkpoint
 from coca_model.tokenizer import train_tokenizer
 
 
@@ -35,6 +35,10 @@ def change_config(folder, part, key, value):
     (folder / "config.json").write_text(json.dumps(raw))
 
 
+def read(folder):
+    return read_checkpoint(find_checkpoint(folder))
+
+
 def refuses(folder, file, message):
     return pytest.raises(CheckpointError, match=rf"^{re.escape(str(folder / file))}: {message}")
 
@@ -44,7 +48,7 @@ def test_a_checkpoint_gives_back_every_tensor_and_the_same_embeddings(tiny_encod
     config = dataclasses.replace(tiny_encoder.config, text=dataclasses.replace(tiny_encoder.config.text, tied_output=tied))
     model = CoCa(config).requires_grad_(False).eval()
     save_checkpoint(tmp_path, model, tiny_encoder._tokenizer, dtype=torch.float32)
-    loaded, _, sha256 = read_checkpoint(tmp_path)
+    loaded, _, sha256 = read(tmp_path)
     torch.testing.assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
     pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     assert torch.equal(loaded.encode_image(pixels)[0], model.encode_image(pixels)[0])
@@ -55,7 +59,7 @@ def test_a_checkpoint_gives_back_every_tensor_and_the_same_embeddings(tiny_encod
 def test_a_checkpoint_in_half_precision_is_read_as_float32(tiny_encoder, tmp_path):
     save_checkpoint(tmp_path, tiny_encoder._model, tiny_encoder._tokenizer)
     expected = {name: tensor.half().float() for name, tensor in tiny_encoder._model.state_dict().items()}
-    torch.testing.assert_close(read_checkpoint(tmp_path)[0].state_dict(), expected, rtol=0, atol=0)
+    torch.testing.assert_close(read(tmp_path)[0].state_dict(), expected, rtol=0, atol=0)
 
 
 def test_a_copied_checkpoint_encodes_as_the_first(folder, tiny_encoder):
@@ -66,43 +70,24 @@ def test_a_copied_checkpoint_encodes_as_the_first(folder, tiny_encoder):
 
 def test_a_tied_weight_that_was_written_as_well_is_not_read(folder, tiny_encoder):
     change_weights(folder, lambda weights: weights.update({"multimodal.output.weight": torch.zeros(3)}))
-    torch.testing.assert_close(read_checkpoint(folder)[0].state_dict(), tiny_encoder._model.state_dict(), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_a_missing_file_is_named(folder, file):
-    (folder / file).unlink()
-    with refuses(folder, file, rf"not found, so '{re.escape(str(folder))}' is no checkpoint\. Pass \"default\""):
-        load(folder)
-
-
-@pytest.mark.parametrize("name", ["no-such-model", "/no/such/folder"])
-def test_an_unknown_name_is_named(name):
-    with pytest.raises(CheckpointError, match=rf"{name}/config\.json: not found, so '{name}' is no checkpoint\. Pass \"default\""):
-        load(name)
-
-
-def test_a_folder_whose_name_looks_like_one_of_the_hub_is_taken_from_the_disk(folder, monkeypatch):
-    monkeypatch.chdir(folder.parent.parent)
-    assert find_checkpoint(f"{folder.parent.name}/{folder.name}").resolve() == folder.resolve()
-
-
-def test_a_name_of_the_hub_gives_one_clear_error_when_offline(monkeypatch, tmp_path):
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(
-        CheckpointError, match=r'^someone/some-coca: no such folder, and .+ hub did not give it .+ Pass "default"'
-    ) as caught:
-        load("someone/some-coca")
-    assert "\n" not in str(caught.value)
+    torch.testing.assert_close(read(folder)[0].state_dict(), tiny_encoder._model.state_dict(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("keep_bytes", [0, 4, 1000, -1])
 def test_damaged_weights_are_named(folder, keep_bytes):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep_bytes])
-    with refuses(folder, "model.safetensors", r"damaged \(.+\)\. Copy or train the checkpoint again\."):
+    with refuses(folder, "model.safetensors", r"damaged \(.+\)\. Copy, download or train the checkpoint again\."):
         load(folder)
+
+
+def test_weights_of_ours_without_their_folder_are_refused(folder):
+    path = folder / "model.safetensors"
+    path.rename(folder / "alone.safetensors")
+    with refuses(
+        folder, "alone.safetensors", r"not weights of open_clip's CoCa \(.+ \.\.\.\)\. Pass .+, or the folder of a checkpoint of ours\."
+    ):
+        load(folder / "alone.safetensors")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from coca_model import load
-from coca_model.checkpoint import WEIGHTS, find_checkpoint
+from coca_model.find_checkpoint import find_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def pictures():
 
 
 def test_it_is_below_64_megabytes():
-    assert (find_checkpoint("default") / WEIGHTS).stat().st_size < 64_000_000
+    assert find_checkpoint("default").weights.stat().st_size < 64_000_000
 
 
 def test_it_tells_a_flower_from_a_building(encoder, pictures):

@@ -1,6 +1,8 @@
+import dataclasses
 import io
 import re
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,19 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from coca_model import PictureError, load
-from coca_model.encoder import fast_dtype
-from coca_model.generate import log_likelihood
+from coca_model import encoder as encoder_module
+from coca_model.cached_decoder import CachedDecoder, GuidedDecoder
+from coca_model.coca import CoCa
+from coca_model.encoder import Encoder, ImageTokens
+from coca_model.find_checkpoint import CLIP_MERGES, shipped
+from coca_model.generate import CaptionOptions, generate
+from coca_model.likelihood import log_likelihood
+from coca_model.machine import fast_dtype
+from coca_model.tokenizer import clip_tokenizer
 
-TEXTS = ["a dog", "two dogs play with a red ball", "", "snow", "🐶", "a woman reads a book under"]
+TEXTS = ["a dog", "two dogs play with a red ball", "", "snow", "🐶", "a woman reads a book under", "a dog"]
+SHORT = CaptionOptions(max_tokens=6)
+WAYS = [SHORT, *(dataclasses.replace(SHORT, method=method) for method in ("greedy", "sample", "contrastive"))]
 
 
 def noise(count, size=(40, 30)):
@@ -25,6 +36,40 @@ def as_png(array):
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def build_encoder(config, tokenizer):
+    """Random weights, large enough in the decoder for opinions that change with the picture."""
+    model = CoCa(config).requires_grad_(False).eval()
+    for block in model.multimodal.blocks:
+        torch.nn.init.normal_(block.cross_attention.output.weight)
+    encoder = Encoder(model, tokenizer, model_id="random", device=torch.device("cpu"), dtype=torch.float32)
+    encoder.batch_size = 3
+    return encoder
+
+
+@pytest.fixture
+def encoder(tiny_config, tiny_tokenizer):
+    """One of its own for each test, with batches of three pictures."""
+    return build_encoder(tiny_config, tiny_tokenizer)
+
+
+@pytest.fixture
+def blind_encoder(tiny_config, tiny_tokenizer):
+    """One whose decoder was never trained without a picture."""
+    image = dataclasses.replace(tiny_config.image, mean=(0.4, 0.5, 0.61))
+    text = dataclasses.replace(tiny_config.text, text_only=False)
+    return build_encoder(dataclasses.replace(tiny_config, image=image, text=text), tiny_tokenizer)
+
+
+GREY = np.full((32, 32, 3), [102, 128, 156], np.uint8)  # 255 times the mean of `blind_encoder`
+
+
+def pictures_read(encoder):
+    """How many pictures each pass of the image tower reads, from now on."""
+    counts = []
+    encoder._model.image_tower.register_forward_hook(lambda _, inputs, __: counts.append(len(inputs[0])))
+    return counts
 
 
 def assert_rows_belong(batch, one_by_one):
@@ -52,14 +97,30 @@ def test_texts_keep_their_order_across_batches(tiny_encoder, num_texts):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(num_texts), atol=1e-6)
 
 
-def test_nothing_gives_no_rows(tiny_encoder):
+@pytest.mark.parametrize("text_only", [True, False])
+def test_nothing_gives_no_rows(tiny_encoder, blind_encoder, text_only):
+    encoder = tiny_encoder if text_only else blind_encoder
     for vectors in (
-        tiny_encoder.encode_images([]),
-        tiny_encoder.encode_texts([]),
-        tiny_encoder.encode_pixels(np.zeros((0, 32, 32, 3), np.uint8)),
+        encoder.encode_images([]),
+        encoder.encode_texts([]),
+        encoder.encode_pixels(np.zeros((0, 32, 32, 3), np.uint8)),
     ):
         assert (vectors.shape, vectors.dtype) == ((0, 16), np.float32)
-    assert tiny_encoder.caption([]) == []
+    nothing = encoder.encode_image_tokens([])
+    assert (len(nothing), nothing.tokens.shape) == (0, (0, 4, 32))
+    for options in (None, dataclasses.replace(SHORT, guidance=2.0)):
+        assert encoder.caption([], options) == encoder.caption(nothing, options) == []
+
+
+@pytest.mark.parametrize("kind", ["cascade", "parallel", "open_clip"])
+def test_the_vector_of_a_picture_is_that_which_its_tokens_come_with(tiny_config, tiny_tokenizer, kind):
+    config = dataclasses.replace(tiny_config, pooler=dataclasses.replace(tiny_config.pooler, kind=kind))
+    encoder = build_encoder(config, tiny_tokenizer)
+    pixels = torch.from_numpy(np.stack([encoder.preprocess(image) for image in noise(5)]))
+    embedding, tokens = encoder._model.encode_image(pixels)
+    assert torch.allclose(encoder._model.embed_image(pixels), embedding, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_images(noise(5)), torch.nn.functional.normalize(embedding, dim=-1), rtol=0, atol=1e-6)
+    assert torch.allclose(encoder.encode_image_tokens(noise(5)).tokens, tokens, rtol=0, atol=1e-6)
 
 
 def test_embeddings_are_the_normalised_ones_of_the_model(tiny_encoder):
@@ -109,22 +170,155 @@ def test_scores_are_the_log_likelihoods_of_each_text_for_each_image(tiny_encoder
     for score, wanted in zip(scores, expected, strict=True):
         assert score.dtype == np.float32
         np.testing.assert_allclose(score, wanted.numpy(), rtol=0, atol=1e-4)
-    assert scores[0].shape == (33, 6)
+    assert scores[0].shape == (33, 7)
 
 
 @pytest.mark.parametrize(("num_images", "num_texts"), [(0, 2), (2, 0), (0, 0)])
-def test_scores_of_nothing_are_empty(tiny_encoder, num_images, num_texts):
-    assert tiny_encoder.score(noise(2)[:num_images], TEXTS[:num_texts]).shape == (num_images, num_texts)
-    assert tiny_encoder.score(None, TEXTS[:num_texts]).shape == (num_texts,)
+def test_scores_of_nothing_are_empty(tiny_encoder, blind_encoder, num_images, num_texts):
+    for encoder in (tiny_encoder, blind_encoder):
+        assert encoder.score(noise(2)[:num_images], TEXTS[:num_texts]).shape == (num_images, num_texts)
+        assert encoder.score(None, TEXTS[:num_texts]).shape == (num_texts,)
 
 
-@pytest.mark.parametrize("beams", [1, 4])
-def test_every_image_gets_a_caption(tiny_encoder, beams):
-    images = noise(33)
-    captions = tiny_encoder.caption(images, beams=beams)
+MANY = [f"{'a dog ' * (7 * i % 5)}{'abcdefgh'[i % 8]}" for i in range(20)] + TEXTS
+
+
+@pytest.mark.parametrize("together", [1, 4, 256])
+@pytest.mark.filterwarnings("ignore:A text of")
+def test_scores_and_vectors_of_texts_keep_their_order_whatever_their_lengths(encoder, monkeypatch, together):
+    images, alone = noise(4), encoder_module._TEXT_BATCH
+    expected = [
+        np.concatenate([method([text]) for text in MANY], axis=-1)
+        for method in (lambda texts: encoder.score(images, texts), lambda texts: encoder.score(None, texts))
+    ]
+    vectors = np.concatenate([encoder.encode_texts([text]) for text in MANY])
+    monkeypatch.setattr(encoder_module, "_TEXT_BATCH", together)
+    assert together <= alone
+    np.testing.assert_allclose(encoder.score(images, MANY), expected[0], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(encoder.score(None, MANY), expected[1], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(encoder.encode_texts(MANY), vectors, rtol=0, atol=2e-6)
+
+
+def test_texts_that_are_equal_score_equally(encoder):
+    scores = encoder.score(noise(2), [*MANY, *MANY])
+    np.testing.assert_allclose(scores[:, : len(MANY)], scores[:, len(MANY) :], rtol=0, atol=1e-4)
+
+
+def test_image_tokens_stand_for_their_images(encoder):
+    images = noise(7)
+    tokens = encoder.encode_image_tokens(images)
+    assert isinstance(tokens, ImageTokens)
+    assert (len(tokens), tokens.tokens.shape) == (7, (7, 4, 32))
+    np.testing.assert_array_equal(encoder.score(tokens, TEXTS), encoder.score(images, TEXTS))
+    for options in (None, *WAYS):
+        assert encoder.caption(tokens, options) == encoder.caption(images, options)
+
+
+def test_a_picture_is_read_once_for_any_number_of_captions_and_texts(encoder, monkeypatch):
+    monkeypatch.setattr(encoder_module, "_TEXT_BATCH", 2)
+    counts = pictures_read(encoder)
+    tokens = encoder.encode_image_tokens(noise(7))
+    assert counts == [3, 3, 1]
+    for _ in range(2):
+        encoder.score(tokens, TEXTS)
+        encoder.caption(tokens, SHORT)
+    assert counts == [3, 3, 1]
+    encoder.score(noise(4), TEXTS)
+    assert counts == [3, 3, 1, 3, 1]
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_decoder_trained_without_pictures_too_is_given_none_for_none(encoder, guidance):
+    tokens, counts = encoder.encode_image_tokens(noise(4)), pictures_read(encoder)
+    encoder.caption(tokens, dataclasses.replace(SHORT, guidance=guidance))
+    ids, valid = encoder._tokenizer.encode(TEXTS)
+    np.testing.assert_allclose(encoder.score(None, TEXTS), log_likelihood(encoder._model, None, ids, valid), rtol=0, atol=1e-4)
+    assert counts == []
+
+
+def test_a_grey_picture_stands_for_none_where_the_decoder_has_always_seen_one(blind_encoder):
+    score = blind_encoder.score(None, TEXTS)
+    np.testing.assert_allclose(score, blind_encoder.score([GREY], TEXTS)[0], rtol=0, atol=1e-4)
+    ids, valid = blind_encoder._tokenizer.encode(TEXTS)
+    assert np.abs(score - log_likelihood(blind_encoder._model, None, ids, valid).numpy()).max() > 0.01
+
+
+def test_the_grey_picture_is_read_once(blind_encoder):
+    tokens, counts = blind_encoder.encode_image_tokens(noise(4)), pictures_read(blind_encoder)
+    for _ in range(2):
+        blind_encoder.score(None, TEXTS)
+        blind_encoder.caption(tokens, dataclasses.replace(SHORT, guidance=2.0))
+    assert counts == [1]
+
+
+@pytest.mark.parametrize("options", WAYS, ids=lambda options: options.method)
+@pytest.mark.parametrize("guidance", [1.0, 0.5, 3.0])
+@pytest.mark.parametrize("text_only", [True, False])
+def test_captions_are_what_the_decoder_says_of_each_picture(encoder, blind_encoder, options, guidance, text_only):
+    encoder = encoder if text_only else blind_encoder
+    options = dataclasses.replace(options, guidance=guidance)
+    decoder = CachedDecoder(encoder._model, encoder.encode_image_tokens(noise(3)).tokens)
+    if guidance != 1:
+        blind = CachedDecoder(encoder._model, None if text_only else encoder.encode_image_tokens([GREY]).tokens)
+        decoder = GuidedDecoder(decoder, blind, weight=guidance)
+    expected = [encoder._tokenizer.decode(ids) for ids in generate(decoder, 3, encoder._tokenizer.special, options)]
+    assert encoder.caption(noise(3), options) == expected
+    assert len(set(expected)) > 1
+
+
+@pytest.mark.parametrize("options", [None, *WAYS], ids=lambda options: options and options.method)
+def test_every_image_gets_a_caption(tiny_encoder, options):
+    captions = tiny_encoder.caption(noise(33), options)
     assert len(captions) == 33
     assert all(isinstance(caption, str) and "<" not in caption for caption in captions)
-    assert [captions[0], captions[32]] == [tiny_encoder.caption([images[i]], beams=beams)[0] for i in (0, 32)]
+
+
+@pytest.mark.parametrize("options", [None, *(options for options in WAYS if options.method != "sample")])
+def test_captions_keep_the_order_of_their_images_across_batches(encoder, options):
+    images = noise(7)
+    together = encoder.caption(images, options)
+    assert together == [encoder.caption([image], options)[0] for image in images]
+    assert len(set(together)) > 2
+
+
+@pytest.mark.parametrize("method", ["beam", "greedy", "sample", "contrastive"])
+def test_a_caption_ends_where_the_context_of_the_decoder_does(encoder, method):
+    options = CaptionOptions(method, max_tokens=100, min_tokens=11)  # of the context of twelve, START takes one
+    steps = []
+    encoder._model.unimodal.blocks[0].attention.query.register_forward_hook(lambda *_: steps.append(1))
+    encoder.caption(noise(2), options)
+    assert len(steps) == 11 + (method == "contrastive")
+
+
+@pytest.mark.parametrize("texts", ["", "a dog"])
+def test_a_string_is_no_list_of_texts(tiny_encoder, texts):
+    message = f"^{re.escape(f'Texts are a string ({texts!r}). Pass a list of strings.')}$"
+    for images in (None, noise(1)):
+        with pytest.raises(ValueError, match=message):
+            tiny_encoder.score(images, texts)
+    with pytest.raises(ValueError, match=message):
+        tiny_encoder.encode_texts(texts)
+
+
+def test_a_text_longer_than_the_context_is_cut_with_one_warning(tiny_checkpoint):
+    encoder = load(tiny_checkpoint, device="cpu", dtype=torch.float32)
+    with pytest.warns(UserWarning, match=r"^A text of 22 tokens is cut to the model's context of 12\.$"):
+        vectors = encoder.encode_texts(["a dog " * 10])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(encoder.encode_texts(["a dog " * 10]), vectors)
+        encoder.score(None, ["a dog " * 10])
+
+
+def test_no_token_is_lost_of_a_text_that_has_the_token_of_padding_within(tiny_config):
+    """CLIP's padding is also its "!" inside a word, as in "a != b"."""
+    tokenizer = clip_tokenizer(shipped(CLIP_MERGES), 12)
+    text = dataclasses.replace(tiny_config.text, vocabulary_size=49408, layout="open_clip", text_only=False)
+    encoder = build_encoder(dataclasses.replace(tiny_config, text=text), tokenizer)
+    ids, valid = tokenizer.encode(["a != b"])
+    assert tokenizer.special.pad in ids[0, 1:-1]
+    expected = torch.nn.functional.normalize(encoder._model.encode_text(ids, valid)[0], dim=-1)
+    np.testing.assert_allclose(encoder.encode_texts(["a != b"]), expected, rtol=0, atol=1e-6)
 
 
 def test_model_id_names_the_folder_and_changes_with_a_single_weight(tiny_encoder, tiny_checkpoint, tmp_path):
@@ -139,8 +333,8 @@ def test_model_id_names_the_folder_and_changes_with_a_single_weight(tiny_encoder
 
 
 def test_what_a_collection_must_know_of_the_pixels_is_stated(tiny_encoder):
-    assert tiny_encoder.preprocessing_id == "squash-32-bicubic"
-    assert tiny_encoder.min_side == 64
+    assert tiny_encoder.preprocessing_id == "squash-32-bicubic-srgb"
+    assert tiny_encoder.min_side == 96
 
 
 def test_bfloat16_gives_nearly_the_same_float32_vectors(tiny_encoder, tiny_checkpoint):

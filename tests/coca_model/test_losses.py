@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -40,28 +41,67 @@ def test_contrastive_loss_goes_to_zero_for_pairs_that_agree_and_not_for_swapped_
     assert losses.contrastive_loss(vectors, vectors.roll(1, 0), scale).item() == pytest.approx(50, rel=1e-6)
 
 
-def test_captioning_loss_is_the_mean_over_the_words_that_follow():
-    logits = torch.randn(3, 5, 6, dtype=torch.float64)
-    ids = torch.tensor([[1, 4, 2, 0, 0], [1, 3, 5, 4, 2], [1, 2, 0, 0, 0]])
-    costs = []
-    for b, t in torch.cartesian_prod(torch.arange(3), torch.arange(4)).tolist():
+IDS = torch.tensor([[1, 4, 2, 0, 0], [1, 3, 5, 4, 2], [1, 2, 0, 0, 0]])
+
+
+@pytest.fixture
+def output():
+    return nn.Linear(7, 6, bias=False, dtype=torch.float64)
+
+
+def written_out_costs(hidden, output, ids):
+    """-log p of each next word, one number at a time; 0 for padding."""
+    costs = torch.zeros(ids.shape[0], ids.shape[1] - 1)
+    for b, t in torch.cartesian_prod(torch.arange(len(ids)), torch.arange(ids.shape[1] - 1)).tolist():
         if ids[b, t + 1] != 0:
-            costs.append(math.log(logits[b, t].exp().sum()) - logits[b, t, ids[b, t + 1]].item())
-    assert len(costs) == 7
-    assert losses.captioning_loss(logits, ids, ids != 0).item() == pytest.approx(sum(costs) / 7, rel=1e-9)
+            logits = output.weight.detach() @ hidden[b, t]
+            costs[b, t] = math.log(logits.exp().sum()) - logits[ids[b, t + 1]].item()
+    return costs
 
 
-def test_captioning_loss_ignores_padding():
-    logits, ids = torch.randn(2, 4, 6), torch.tensor([[1, 4, 2, 0], [1, 3, 5, 2]])
-    valid = ids != 0
-    other = logits.clone()
-    other[0, 2:] = 100 * torch.randn(2, 6)
-    other[:, -1] = 100 * torch.randn(2, 6)
-    expected = losses.captioning_loss(logits, ids, valid)
-    assert torch.equal(losses.captioning_loss(other, ids, valid), expected)
-    longer = torch.cat([logits, torch.randn(2, 3, 6)], dim=1)
-    padded = F.pad(ids, (0, 3), value=5)
-    assert_close(losses.captioning_loss(longer, padded, F.pad(valid, (0, 3))), expected)
+def test_every_next_word_costs_its_negative_log_probability_and_padding_nothing(output):
+    hidden = torch.randn(3, 5, 7, dtype=torch.float64)
+    expected = written_out_costs(hidden, output, IDS)
+    assert (expected > 0).sum() == 7
+    assert_close(losses.next_token_losses(hidden, output, IDS, IDS != 0), expected)
+
+
+def test_captioning_loss_is_the_mean_over_the_words_that_follow(output):
+    hidden = torch.randn(3, 5, 7, dtype=torch.float64)
+    expected = written_out_costs(hidden, output, IDS).sum() / 7
+    assert_close(losses.captioning_loss(hidden, output, IDS, IDS != 0), expected)
+
+
+def test_captioning_loss_ignores_padding(output):
+    hidden, valid = torch.randn(3, 5, 7, dtype=torch.float64), IDS != 0
+    expected = losses.captioning_loss(hidden, output, IDS, valid)
+    other = torch.where(F.pad(valid[:, 1:], (0, 1))[..., None], hidden, 100.0)
+    assert torch.equal(losses.captioning_loss(other, output, IDS.where(valid, 5), valid), expected)
+    longer = torch.cat([hidden, torch.randn(3, 3, 7)], dim=1)
+    assert_close(losses.captioning_loss(longer, output, F.pad(IDS, (0, 3), value=5), F.pad(valid, (0, 3))), expected)
+
+
+def test_logits_are_computed_only_where_a_word_follows(output):
+    seen = []
+    output.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
+    losses.captioning_loss(torch.randn(3, 5, 7, dtype=torch.float64), output, IDS, IDS != 0)
+    assert seen == [(7, 7)]
+
+
+def test_captioning_loss_of_texts_without_a_word_is_zero(output):
+    hidden = torch.randn(2, 3, 7, dtype=torch.float64, requires_grad=True)
+    ids = torch.tensor([[1, 0, 0], [1, 0, 0]])
+    loss = losses.captioning_loss(hidden, output, ids, ids != 0)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(hidden.grad, torch.zeros_like(hidden))
+
+
+def test_captioning_loss_in_half_precision_is_summed_in_float32(output):
+    hidden = torch.randn(3, 5, 7, dtype=torch.bfloat16)
+    loss = losses.captioning_loss(hidden, output.bfloat16(), IDS, IDS != 0)
+    assert loss.dtype == torch.float32
+    assert_close(loss, written_out_costs(hidden.double(), output.double(), IDS).sum() / 7, rtol=0.02, atol=0)
 
 
 def test_distillation_loss_equals_cosine_and_contrast_written_out():

@@ -1,23 +1,49 @@
+"""Both tokenizers: the one that is learnt from captions, and CLIP's as open_clip 3.3.0 has it.
+
+`golden/clip_tokens.json` has texts, the ids that `open_clip.get_tokenizer("coca_ViT-B-32")` gives them, padding left out, and
+what `open_clip.decode` makes of these.
+"""
+
+import json
 import re
 import unicodedata
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
 from coca_model.errors import CheckpointError
-from coca_model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from coca_model.find_checkpoint import CLIP_MERGES, shipped
+from coca_model.tokenizer import clean_text, clip_tokenizer, load_tokenizer, train_tokenizer
 
 SENTENCES = ["a dog jumping into a lake", "two dogs on the beach", "a cat sleeps on a sofa"]
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "clip_tokens.json").read_text("utf-8"))
 
 
-@pytest.fixture
+def trained(context_length=200):
+    return train_tokenizer(SENTENCES, vocabulary_size=300, context_length=context_length)
+
+
+def clip(context_length=76):
+    return clip_tokenizer(shipped(CLIP_MERGES), context_length)
+
+
+@pytest.fixture(scope="module")
 def tokenizer():
-    return train_tokenizer(SENTENCES, vocabulary_size=300, context_length=200)
+    return trained()
+
+
+@pytest.fixture(scope="module")
+def clips_tokenizer():
+    return clip()
 
 
 def ids_of(tokenizer, text):
     return tokenizer.encode([text])[0][0].tolist()
+
+
+# --- the one that is learnt from captions
 
 
 @pytest.mark.parametrize(
@@ -31,7 +57,6 @@ def ids_of(tokenizer, text):
         "كلب",
         "🐶🏖️ 👩‍👩‍👧",
         "ﬁne ½",
-        "x\ty\nz",
         "",
         "\x00\x7f",
         "𝔡𝔬𝔤",
@@ -42,70 +67,24 @@ def test_any_text_comes_back_lower_cased_and_nothing_is_unknown(tokenizer, text)
     assert tokenizer.decode(ids_of(tokenizer, text)) == expected.strip()
 
 
-def test_half_a_surrogate_pair_does_not_stop_a_query(tokenizer):
-    assert tokenizer.decode(ids_of(tokenizer, "dog \ud83d")) == "dog ?"
+@pytest.mark.parametrize("text", ["x\ty\nz", " A dog , and  a cat .", "a dog...", "\u3000a dog\u00a0"])
+def test_a_text_is_cleaned_before_it_is_encoded_as_those_of_training_were(tokenizer, text):
+    assert ids_of(tokenizer, text) == ids_of(tokenizer, clean_text(text))
+    assert tokenizer.decode(ids_of(tokenizer, text)) == clean_text(text)
 
 
-@pytest.mark.parametrize("text", ["<pad>", "a <pad> dog", "<start> <end>", "<END>"])
-def test_the_name_of_a_special_token_in_a_text_is_text(tokenizer, text):
-    ids = ids_of(tokenizer, text)
-    assert ids[0] == 1
-    assert ids[-1] == 2
-    assert not {0, 1, 2} & set(ids[1:-1])
-    assert tokenizer.decode(ids) == text.lower()
-
-
-def test_a_batch_is_padded_to_its_longest_text_with_id_0(tokenizer):
-    texts = ["a dog", "", "two dogs on the beach"]
-    ids, valid = tokenizer.encode(texts)
-    alone = [ids_of(tokenizer, text) for text in texts]
-    assert [row[mask].tolist() for row, mask in zip(ids, valid, strict=True)] == alone
-    assert alone[1] == [1, 2]
-    assert ids.shape == valid.shape == (3, len(alone[2]))
-    assert torch.equal(valid, ids != 0)
-    assert (ids.dtype, valid.dtype) == (torch.int64, torch.bool)
-
-
-def test_no_texts_give_no_rows(tokenizer):
-    ids, valid = tokenizer.encode([])
-    assert ids.shape == valid.shape == (0, 2)
-
-
-def test_a_text_too_long_is_cut_keeps_its_end_and_warns_once(tokenizer):
-    short = Tokenizer(tokenizer._bpe, context_length=6)
-    text = "a dog jumping into a lake " * 5
-    whole = ids_of(tokenizer, text)
-    with pytest.warns(UserWarning, match=rf"A text of {len(whole)} tokens is cut to the model's context of 6\."):
-        assert ids_of(short, text) == [*whole[:5], 2]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert ids_of(short, text) == [*whole[:5], 2]
-
-
-def test_a_text_that_just_fits_is_not_cut(tokenizer):
-    whole = ids_of(tokenizer, "two dogs")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert ids_of(Tokenizer(tokenizer._bpe, context_length=len(whole)), "two dogs") == whole
-    with pytest.warns(UserWarning, match=f"A text of {len(whole)} tokens"):
-        assert ids_of(Tokenizer(tokenizer._bpe, context_length=len(whole) - 1), "two dogs") == [*whole[:-2], 2]
+def test_special_tokens_have_the_ids_that_the_model_was_trained_with(tokenizer):
+    assert tokenizer.special == (0, 1, 2)
+    assert [tokenizer._bpe.id_to_token(i) for i in tokenizer.special] == ["<pad>", "<start>", "<end>"]
+    assert tokenizer.vocabulary_size == 300
 
 
 def test_a_saved_tokenizer_gives_the_same_ids(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "tokenizer.json")
     loaded = load_tokenizer(tmp_path / "tokenizer.json", 200)
-    assert loaded.vocabulary_size == tokenizer.vocabulary_size
-    for text in [*SENTENCES, "<pad> 🐶"]:
+    assert (loaded.vocabulary_size, loaded.special) == (tokenizer.vocabulary_size, tokenizer.special)
+    for text in [*SENTENCES, "<pad> 🐶", " Two  Dogs ."]:
         assert ids_of(loaded, text) == ids_of(tokenizer, text)
-
-
-def test_special_tokens_have_the_ids_that_the_model_was_trained_with(tokenizer):
-    assert [tokenizer._bpe.id_to_token(i) for i in (tokenizer.pad_id, tokenizer.start_id, tokenizer.end_id)] == [
-        "<pad>",
-        "<start>",
-        "<end>",
-    ]
-    assert tokenizer.vocabulary_size == 300
 
 
 @pytest.mark.parametrize("content", ["", "{}", "not json", '{"model": {"type": "Nonsense"}}'])
@@ -114,3 +93,93 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path, content):
     path.write_text(content)
     with pytest.raises(CheckpointError, match=rf"^{re.escape(str(path))}: not a tokenizer \(.+\)\. Expected the JSON"):
         load_tokenizer(path, 12)
+
+
+# --- CLIP's
+
+
+@pytest.mark.filterwarnings("ignore:A text of .+ tokens is cut")
+@pytest.mark.parametrize(("text", "ids", "_said"), GOLDEN, ids=[ascii(text[:20]) for text, *_ in GOLDEN])
+def test_clips_tokens_are_those_of_open_clip(clips_tokenizer, text, ids, _said):
+    assert ids_of(clips_tokenizer, text) == ids
+
+
+@pytest.mark.parametrize(("ids", "said"), [(ids, said) for _, ids, said in GOLDEN if 0 not in ids])  # 0 is the "!" of "!(", and padding
+def test_clips_tokens_are_said_as_open_clip_says_them(clips_tokenizer, ids, said):
+    assert clips_tokenizer.decode(ids) == said
+
+
+@pytest.mark.parametrize("text", [*SENTENCES, "a photo of a golden retriever puppy", "naïve café", "собака на пляже", "日本語の犬", "🐶"])
+def test_clips_tokens_of_words_are_said_as_the_words(clips_tokenizer, text):
+    assert clips_tokenizer.decode(ids_of(clips_tokenizer, text)) == text
+
+
+def test_clip_has_49408_tokens_of_which_the_last_two_are_start_and_end(clips_tokenizer):
+    assert clips_tokenizer.vocabulary_size == 49408
+    assert clips_tokenizer.special == (0, 49406, 49407)
+
+
+# --- both
+
+
+@pytest.fixture(scope="module", params=[trained, clip])
+def make(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def either(make):
+    return make(200)
+
+
+def test_half_a_surrogate_pair_does_not_stop_a_query(either):
+    assert ids_of(either, "dog \ud83d") == ids_of(either, "dog ?")
+
+
+@pytest.mark.parametrize("text", ["<pad>", "a <pad> dog", "<start> <end>", "<END>", "<start_of_text>", "<|endoftext|>", "<end_of_text>"])
+def test_the_name_of_a_special_token_in_a_text_is_text(either, text):
+    start, *inside, end = ids_of(either, text)
+    assert (start, end) == (either.special.start, either.special.end)
+    assert not set(either.special) & set(inside)
+    assert either.decode(inside).replace(" ", "") == text.lower().replace(" ", "")
+
+
+def test_a_batch_is_padded_to_its_longest_text_with_id_0(either):
+    texts = ["a dog", "", "two dogs on the beach"]
+    ids, valid = either.encode(texts)
+    alone = [ids_of(either, text) for text in texts]
+    assert [row[mask].tolist() for row, mask in zip(ids, valid, strict=True)] == alone
+    assert alone[1] == [either.special.start, either.special.end]
+    assert ids.shape == valid.shape == (3, len(alone[2]))
+    assert torch.equal(valid, ids != 0)
+    assert (ids.dtype, valid.dtype) == (torch.int64, torch.bool)
+
+
+def test_no_texts_give_no_rows(either):
+    ids, valid = either.encode([])
+    assert ids.shape == valid.shape == (0, 2)
+
+
+def test_a_text_too_long_is_cut_keeps_its_end_and_warns_once(make, either):
+    short = make(6)
+    text = "a dog jumping into a lake " * 5
+    whole = ids_of(either, text)
+    with pytest.warns(UserWarning, match=rf"A text of {len(whole)} tokens is cut to the model's context of 6\."):
+        assert ids_of(short, text) == [*whole[:5], short.special.end]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ids_of(short, text) == [*whole[:5], short.special.end]
+
+
+def test_a_text_that_just_fits_is_not_cut(make, either):
+    whole = ids_of(either, "two dogs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ids_of(make(len(whole)), "two dogs") == whole
+    with pytest.warns(UserWarning, match=f"A text of {len(whole)} tokens"):
+        assert ids_of(make(len(whole) - 1), "two dogs") == [*whole[:-2], either.special.end]
+
+
+def test_what_follows_the_end_is_not_said(either):
+    ids = ids_of(either, "two dogs")
+    assert either.decode([*ids, *ids, either.special.pad]) == "two dogs"

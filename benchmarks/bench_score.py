@@ -1,0 +1,64 @@
+"""log p(text | image) of M pictures and N texts: ours against open_clip's forward, same weights. `make bench`.
+
+open_clip has no such function; its side is what a user would write with it: image tokens once, then its decoders for each
+picture with all texts. The last line printed is one JSON document.
+"""
+
+import json
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchmarks.open_clip_side import crops, open_clip, our_encoder, their_model, their_pixels
+from benchmarks.side_by_side import rate, ratio, seconds_of
+
+NAME, PICTURES = "coca_ViT-B-32", 16
+TEXTS = [f"{number} {animal} {place}" for number in ("a", "two") for animal in ("dog", "cat") for place in ("on the beach", "at home")]
+
+
+@torch.inference_mode()
+def their_scores(model: nn.Module, pixels: torch.Tensor, token_ids: torch.Tensor) -> np.ndarray:
+    """float32 (M, N), by open_clip's forward; token_ids (N, T) as short as the longest text."""
+    latents, tokens = model._encode_image(pixels)
+    rows = []
+    for latent, embs in zip(latents, tokens, strict=True):
+        repeated = {"image_latent": latent.expand(len(token_ids), -1), "image_embs": embs.expand(len(token_ids), -1, -1)}
+        logits = model(None, token_ids, **repeated)["logits"]
+        rows.append(-F.cross_entropy(logits.mT, token_ids[:, 1:], ignore_index=0, reduction="none").sum(1))
+    return torch.stack(rows).numpy()
+
+
+def main() -> None:
+    """Check that the scores agree, then time both sides in turn."""
+    theirs = their_model(NAME)
+    ours, ours_exact = our_encoder(NAME, theirs, torch.bfloat16), our_encoder(NAME, theirs, torch.float32)
+    pixels = crops(PICTURES, ours.config.image.image_size)
+    batch, pictures = their_pixels(pixels, NAME), list(pixels)
+    token_ids = open_clip().get_tokenizer(NAME)(TEXTS)
+    token_ids = token_ids[:, : int((token_ids != 0).sum(1).max())]
+    kept = ours.encode_image_tokens(pictures)
+    sides = {
+        "open_clip": lambda: their_scores(theirs, batch, token_ids),
+        "ours float32": lambda: ours_exact.score(pictures, TEXTS),
+        "ours bfloat16": lambda: ours.score(pictures, TEXTS),
+        "ours bfloat16, image tokens kept": lambda: ours.score(kept, TEXTS),
+    }
+    exact = sides["open_clip"]()
+    difference = float(np.abs(sides["ours float32"]() - exact).max())
+    assert difference < 1e-4 * np.abs(exact).max(), difference
+    seconds = seconds_of(sides, rounds=5)
+    result = {
+        "pairs_per_second": {name: rate(values, PICTURES * len(TEXTS)) for name, values in seconds.items()},
+        **{f"{name.replace(' ', '_')}_to_open_clip": ratio(seconds, name, "open_clip") for name in list(sides)[1:]},
+        "largest_difference_float32": difference,
+        "largest_difference_bfloat16": float(np.abs(sides["ours bfloat16"]() - exact).max()),
+        "scores": [float(exact.min()), float(exact.max())],
+        "threads": torch.get_num_threads(),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

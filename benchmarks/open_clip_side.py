@@ -1,0 +1,110 @@
+"""The other side of the comparisons: open_clip 3.3.0, with random weights that both sides are given.
+
+`make parity` and `make bench` install it into `.venv/open_clip`, apart from our own dependencies (see `open_clip.txt`).
+"""
+
+import itertools
+import logging
+import zlib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from coca_model import Encoder
+from coca_model.coca import CoCa
+from coca_model.find_checkpoint import CLIP_MERGES, shipped
+from coca_model.open_clip import convert_weights
+from coca_model.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
+from coca_model.tokenizer import clip_tokenizer
+
+CONFIGS = {"coca_ViT-B-32": COCA_VIT_B_32, "coca_ViT-L-14": COCA_VIT_L_14}
+
+
+@cache
+def open_clip() -> Any:
+    """The module, imported although no torchvision for the CPU exists: two operators it asks for are declared and never called."""
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    try:
+        import open_clip as module
+    except ImportError as error:
+        raise SystemExit(f"open_clip 3.3.0 is not on the path ({error}). `make parity` and `make bench` install it.") from error
+    logging.getLogger().setLevel(logging.ERROR)  # it warns that weights are random
+    module.keep = library  # the declarations last as long as their library
+    return module
+
+
+def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
+    """float32 weights that depend on `seed` and their names only, about as large as trained ones; biases and norms are not idle."""
+    weights = {}
+    for name, shape in shapes.items():
+        values = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
+        if name.endswith("logit_scale"):
+            values = np.full(shape, np.log(1 / 0.07), np.float32)
+        elif name.endswith(("proj", "projection")):  # kept the other way round
+            values = values / np.sqrt(np.float32(shape[0]))
+        elif len(shape) > 1 and not name.endswith(("query", "embedding")):
+            values = values / np.sqrt(np.prod(shape[1:], dtype=np.float32))
+        elif name.endswith("weight"):  # of a norm
+            values = 1 + 0.1 * values
+        elif name.endswith("bias"):
+            values = 0.1 * values
+        weights[name] = torch.from_numpy(np.asarray(values))
+    return weights
+
+
+def their_model(name: str) -> nn.Module:
+    """open_clip's model of that name, in float32, for inference."""
+    model: nn.Module = open_clip().create_model(name)
+    model.load_state_dict(random_weights({key: tuple(value.shape) for key, value in model.state_dict().items()}))
+    return model.requires_grad_(False).eval()
+
+
+def our_encoder(name: str, theirs: nn.Module, dtype: torch.dtype) -> Encoder:
+    """Ours with the same weights."""
+    with torch.device("meta"):
+        model = CoCa(CONFIGS[name])
+    weights = {key: value.clone().contiguous() for key, value in convert_weights(theirs.state_dict()).items()}
+    model.load_state_dict(weights, assign=True)
+    tokenizer = clip_tokenizer(shipped(CLIP_MERGES), CONFIGS[name].text.context_length)
+    return Encoder(model.requires_grad_(False).eval(), tokenizer, model_id=name, device=torch.device("cpu"), dtype=dtype)
+
+
+def their_pixels(pixels: np.ndarray, name: str) -> Tensor:
+    """uint8 (N, H, W, 3) -> what open_clip's transform makes of them after resizing: float32 (N, 3, H, W), normalised."""
+    image = CONFIGS[name].image
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    return ((x - torch.tensor(image.mean).view(3, 1, 1)) / torch.tensor(image.std).view(3, 1, 1)).contiguous()
+
+
+def photographs() -> list[np.ndarray]:
+    """Six photographs of scikit-image and scikit-learn, uint8 (H, W, 3)."""
+    from skimage import data
+    from sklearn.datasets import load_sample_images
+
+    return [data.astronaut(), data.coffee(), data.chelsea(), data.rocket(), *load_sample_images().images]
+
+
+def crops(count: int, size: int) -> np.ndarray:
+    """uint8 (count, size, size, 3): pieces of `photographs`, so that pixels are like a photo's."""
+    random, pieces = np.random.default_rng(0), []
+    for picture in itertools.islice(itertools.cycle(photographs()), count):
+        y, x = random.integers(0, picture.shape[0] - size + 1), random.integers(0, picture.shape[1] - size + 1)
+        pieces.append(picture[y : y + size, x : x + size])
+    return np.stack(pieces)
+
+
+SENTENCES = (
+    "a dog running on the beach",
+    "Two men, talking; don't they know it's 3 o'clock?",
+    "a",
+    "a photograph of a plate of pasta with tomatoes and basil on a wooden table near the window",
+    "!! wow! Caf&eacute; na\u00efve \U0001f600 \u65e5\u672c\u8a9e",
+    "word " * 100,
+    "seventy-five tokens " + "x " * 70,
+)

@@ -1,0 +1,55 @@
+"""log p(text | image) for every pair of a picture and a text (paper equation 3), which says how well they fit.
+
+Axes: M pictures, N texts, T text length, D width, Q caption queries, V vocabulary.
+"""
+
+import torch
+from torch import Tensor
+
+from coca_model.coca import CoCa
+from coca_model.losses import next_token_losses
+from coca_model.transformer import KeysValues
+
+_MOST_LOGITS = 64 * 2**20  # of one part, as float32: 256 MiB
+_TEXTS = 64
+
+
+@torch.inference_mode()
+def log_likelihood(model: CoCa, caption_tokens: Tensor | None, token_ids: Tensor, valid: Tensor) -> Tensor:
+    """Sum over the text of log p(token | tokens before, image), natural logarithm; without the image where it is None.
+
+    The unimodal decoder reads each text once, whatever the number of pictures; a picture is projected to keys and values once
+    for all texts.
+
+    Args:
+        caption_tokens: (M, Q, D) or None. token_ids: int64 (N, T); valid: bool (N, T), False on padding.
+
+    Returns:
+        float32 (M, N), or (N,) without an image.
+    """
+    pictures = None if caption_tokens is None else len(caption_tokens)
+    if not len(token_ids) or pictures == 0:
+        return torch.zeros(len(token_ids) if pictures is None else (pictures, len(token_ids)), device=token_ids.device)
+    texts = [(ids, ok, model.encode_text(ids, ok)[1]) for ids, ok in zip(token_ids.split(_TEXTS), valid.split(_TEXTS), strict=True)]
+    if caption_tokens is None:
+        return torch.cat([_log_p(model, tokens, None, ids, ok) for ids, ok, tokens in texts])
+    most_words = max(int(ok.sum()) for _, ok, _ in texts)
+    together = max(1, _MOST_LOGITS // (most_words * model.config.text.vocabulary_size))
+    return torch.cat([_of_pictures(model, part, texts) for part in caption_tokens.split(together)])
+
+
+def _of_pictures(model: CoCa, caption_tokens: Tensor, texts: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """A few pictures (M, Q, D) with all texts: float32 (M, N)."""
+    pictures = len(caption_tokens)
+    image = model.multimodal.read_image(caption_tokens)
+    columns = []
+    for ids, valid, tokens in texts:
+        rows = torch.arange(len(ids), device=ids.device).repeat(pictures)  # (M*N,), the texts of a picture side by side
+        columns.append(_log_p(model, tokens[rows], image, ids[rows], valid[rows]).view(pictures, -1))
+    return torch.cat(columns, dim=1)
+
+
+def _log_p(model: CoCa, text_tokens: Tensor, image: list[KeysValues] | None, token_ids: Tensor, valid: Tensor) -> Tensor:
+    """Text tokens (R, T, D) of the unimodal decoder -> float32 (R,)."""
+    hidden = model.multimodal.extend(text_tokens, image)[0]
+    return -next_token_losses(hidden, model.multimodal.output, token_ids, valid).sum(1)
