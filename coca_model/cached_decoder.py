@@ -39,12 +39,14 @@ class CachedDecoder:
         self._multimodal: Past | None = None
 
     def step(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Decoder.step`; the first step's R is a multiple of the B pictures."""
         text_tokens, self._unimodal = self._model.unimodal.extend(token_ids[:, None], self._unimodal)
         hidden, self._multimodal = self._model.multimodal.extend(text_tokens, self._image, self._multimodal)
         hidden = hidden[:, -1]  # (R, D)
         return self._model.multimodal.output(hidden).float(), hidden
 
     def select(self, rows: Tensor) -> None:
+        """See `Decoder.select`."""
         self._unimodal = self._unimodal and [kept.rows(rows) for kept in self._unimodal]
         self._multimodal = self._multimodal and [kept.rows(rows) for kept in self._multimodal]
 
@@ -59,10 +61,12 @@ class GuidedDecoder:
         self._seeing, self._blind, self._weight = seeing, blind, weight
 
     def step(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Decoder.step`; the hidden states are those with the picture."""
         logits, hidden = self._seeing.step(token_ids)
         blind = F.log_softmax(self._blind.step(token_ids)[0], dim=-1)
         return torch.lerp(blind, F.log_softmax(logits, dim=-1), self._weight), hidden
 
     def select(self, rows: Tensor) -> None:
+        """See `Decoder.select`."""
         self._seeing.select(rows)
         self._blind.select(rows)

@@ -138,5 +138,6 @@ def save_checkpoint(folder: Path, model: CoCa, tokenizer: Tokenizer, *, dtype: t
 
 
 def sha256_of(path: Path) -> str:
+    """The sha256 of a file, 64 hexadecimal digits. Raises OSError where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

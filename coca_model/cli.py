@@ -53,5 +53,6 @@ def train(
 
 
 def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this package to the console command."""
     for command in (caption, train):
         app.command()(command)

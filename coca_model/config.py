@@ -65,6 +65,7 @@ class ImageConfig:
 
     @property
     def num_patches(self) -> int:
+        """P, the tokens that the stem makes of a picture."""
         return (self.image_size // self.patch_size) ** 2
 
 
@@ -124,6 +125,7 @@ class CoCaConfig:
         _divides("pooler.heads", self.pooler.heads, "text.width", self.text.width)
 
     def to_json(self) -> str:
+        """The JSON that `read_config` reads."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 

@@ -32,6 +32,7 @@ class ImageTeacher:
         self.class_names = [clean_text(label.split(",")[0]) for label in labels[1:1001]]  # label 0 is "background"
 
     def fill(self, stem: MobileNetV2) -> None:
+        """Give a stem the teacher's weights."""
         stem.load_state_dict(self.stem_weights)
 
     def probabilities(self, features: Tensor) -> Tensor:

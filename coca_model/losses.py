@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CONTRASTIVE_WEIGHT = 1.0  # paper, section 4.1
+# The two weights of paper equation 4, the sum of both losses, with the values of section 4.1.
+CONTRASTIVE_WEIGHT = 1.0
 CAPTIONING_WEIGHT = 2.0
 
 

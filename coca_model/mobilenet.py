@@ -17,7 +17,7 @@ _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3
 
 
 class MobileNetV2(nn.Module):
-    """pixels (B, 3, H, W) in -1..1 -> map (B, 1280, H/32, W/32), after ReLU6."""
+    """The convolutions of the classifier, width multiplier 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,6 +32,7 @@ class MobileNetV2(nn.Module):
         self.head = _convolution(channels, OUT_CHANNELS)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in -1..1 -> map (B, 1280, H/32, W/32), 0..6."""
         x = _relu6(self.stem(_same_padding(pixels)))  # (B, 32, H/2, W/2)
         for block in self.blocks:
             x = block(x)

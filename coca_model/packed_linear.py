@@ -21,14 +21,14 @@ class PackedLinear(nn.Module):
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)  # opaque: no parameter
 
     def forward(self, x: Tensor) -> Tensor:
+        """X bfloat16 (..., D_in) -> (..., D_out)."""
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
 
 
 def pack_linear_layers(model: nn.Module) -> None:
     """Replace the linear layers of a bfloat16 model on the CPU, in place; other models are left as they are."""
     weight = next(model.parameters())
-    known = hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and torch.backends.mkldnn.is_available()
-    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16 or not known:
+    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16 or not _is_supported():
         return
     for parent in list(model.modules()):
         names = list(parent._modules)
@@ -40,3 +40,8 @@ def pack_linear_layers(model: nn.Module) -> None:
                 parent._modules[name] = PackedLinear(layer, gelu=gelu)
                 if gelu and following:
                     parent._modules[following] = nn.Identity()
+
+
+def _is_supported() -> bool:
+    known = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

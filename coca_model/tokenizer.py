@@ -57,6 +57,7 @@ class Tokenizer:
 
     @property
     def vocabulary_size(self) -> int:
+        """V, the number of tokens, special ones included."""
         return self._bpe.get_vocab_size()
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -95,6 +96,7 @@ class Tokenizer:
         return str(self._bpe.to_str())
 
     def save(self, path: Path) -> None:
+        """Write what `load_tokenizer` reads."""
         self._bpe.save(str(path))
 
 

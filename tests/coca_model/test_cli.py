@@ -4,6 +4,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from coca_model import CaptionOptions, load
 from coca_model.cli import add_commands
 
 
@@ -28,6 +29,25 @@ def test_caption_prints_a_line_for_each_picture_and_names_it_where_there_are_sev
     lines = result.stdout.splitlines()
     assert len(lines) == count
     assert [line.startswith(f"{path}: ") for line, path in zip(lines, pictures, strict=False)] == [count > 1] * count
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--method", "greedy"], ["--method", "contrastive"], ["--method", "sample", "--seed", "7", "--top-k", "9"], ["--guidance", "2"]],
+)
+def test_captions_are_chosen_as_the_options_say(app, pictures, tiny_checkpoint, options):
+    values = {key[2:].replace("-", "_"): value for key, value in zip(options[::2], options[1::2], strict=True)}
+    wanted = CaptionOptions(**{key: value if key == "method" else int(value) for key, value in values.items()})
+    encoder = load(tiny_checkpoint)
+    result = CliRunner().invoke(app, ["caption", pictures[0], "--model", str(tiny_checkpoint), *options], catch_exceptions=False)
+    assert result.stdout.removesuffix("\n") == encoder.caption(pictures[:1], wanted)[0]
+
+
+@pytest.mark.parametrize(("option", "value", "allowed"), [("--top-p", "3", "above 0, at most 1"), ("--method", "guess", "contrastive")])
+def test_an_option_that_does_not_fit_is_refused_with_what_does(app, pictures, option, value, allowed):
+    result = CliRunner().invoke(app, ["caption", pictures[0], option, value])
+    assert result.exit_code == 2
+    assert allowed in result.output
 
 
 def test_help_names_both_commands(app):
