@@ -13,7 +13,7 @@ from benchmarks.open_clip_side import crops, open_clip, our_encoder, their_model
 from benchmarks.side_by_side import rate, ratio, seconds_of
 from coca_model import CaptionOptions
 
-NAME, PICTURES, TOKENS, BEAMS = "coca_ViT-B-32", 16, 20, 6
+NAME, PICTURES, TOKENS, BEAMS = "coca_ViT-B-32", 8, 20, 6
 
 
 def main() -> None:

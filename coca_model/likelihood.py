@@ -11,7 +11,7 @@ from coca_model.losses import next_token_losses
 from coca_model.transformer import KeysValues
 
 _MOST_LOGITS = 64 * 2**20  # of one part, as float32: 256 MiB
-_TEXTS = 64
+_PICTURES, _TEXTS = 32, 64  # at most in one part: the keys and values of a picture take megabytes
 
 
 @torch.inference_mode()
@@ -34,7 +34,7 @@ def log_likelihood(model: CoCa, caption_tokens: Tensor | None, token_ids: Tensor
     if caption_tokens is None:
         return torch.cat([_log_p(model, tokens, None, ids, ok) for ids, ok, tokens in texts])
     most_words = max(int(ok.sum()) for _, ok, _ in texts)
-    together = max(1, _MOST_LOGITS // (most_words * model.config.text.vocabulary_size))
+    together = min(_PICTURES, max(1, _MOST_LOGITS // (most_words * model.config.text.vocabulary_size)))
     return torch.cat([_of_pictures(model, part, texts) for part in caption_tokens.split(together)])
 
 
