@@ -39,7 +39,7 @@ def main() -> None:
     ours_said = sides["ours greedy float32"]()
     same = sum(one == other for one, other in zip(theirs_said, ours_said, strict=True))
     assert same == PICTURES, list(zip(theirs_said, ours_said, strict=True))
-    seconds = seconds_of(sides, rounds=3)
+    seconds = seconds_of(sides, rounds=2)
     result = {
         "captions_per_second": {name: rate(values, PICTURES) for name, values in seconds.items()},
         **{

@@ -62,7 +62,7 @@ def their_model(name: str) -> nn.Module:
     """open_clip's model of that name, in float32, for inference."""
     model: nn.Module = open_clip().create_model(name)
     model.load_state_dict(random_weights({key: tuple(value.shape) for key, value in model.state_dict().items()}))
-    return model.requires_grad_(False).eval()
+    return model.eval()  # its weights keep their gradients on: without, its attention takes a slower way (0.7 times the speed)
 
 
 def our_encoder(name: str, theirs: nn.Module, dtype: torch.dtype) -> Encoder:
