@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
+from coca_model import open_picture
 from indexer import IndexOptions, SourceError, index
 from search import open_collection
 from search.thumbnails import thumbnail_path
@@ -231,3 +232,35 @@ def test_segment_ids_are_unique_and_tell_their_file(tmp_path, run):
     table = opened(tmp_path).snapshot.table.read(["segment_id", "media_id"])
     assert len(pc.unique(table["segment_id"])) == table.num_rows
     assert [segment >> 20 for segment in table["segment_id"].to_pylist()] == table["media_id"].to_pylist()
+
+
+def test_a_model_given_by_a_relative_path_is_found_again_from_elsewhere(tmp_path, monkeypatch, tiny_checkpoint):
+    (tmp_path / "models").mkdir()
+    shutil.copytree(tiny_checkpoint, tmp_path / "models" / "mine")
+    write_picture(tmp_path / "library" / "red.png", "red")
+    monkeypatch.chdir(tmp_path)
+    index(["library"], collection=tmp_path / "collection", model="models/mine", options=OPTIONS)
+    monkeypatch.chdir(tmp_path / "library")
+    assert open_collection(tmp_path / "collection").encoder.encode_texts(["red"]).shape == (1, 16)
+    assert index([tmp_path / "library"], collection=tmp_path / "collection", options=OPTIONS).num_unchanged == 1
+
+
+def test_a_photograph_turned_by_its_exif_is_indexed_upright(tmp_path):
+    folder = tmp_path / "library"
+    folder.mkdir()
+    picture = Image.new("RGB", (64, 96), "blue")
+    picture.paste("red", (0, 0, 64, 48))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side, to be turned clockwise
+    picture.transpose(Image.Transpose.ROTATE_90).save(folder / "phone.jpg", exif=exif, quality=95)
+    seen = []
+
+    class Watched(FakeEncoder):
+        def preprocess(self, picture):
+            seen.append(open_picture(picture))  # as a real encoder opens what the indexer has opened
+            return super().preprocess(picture)
+
+    index([folder], collection=tmp_path / "collection", encoder=Watched(), options=OPTIONS)
+    (picture,) = seen
+    assert picture.height > picture.width
+    assert (picture.getpixel((10, 5))[0] > 200, picture.getpixel((10, picture.height - 5))[2] > 200) == (True, True)
