@@ -22,6 +22,8 @@ _INSTEAD = (
     f"{', '.join(FILES)}, a file of open_clip's weights ({', '.join(_SUFFIXES)}), or a name of the Hugging Face hub."
 )
 
+_BY_HAND = f"Without a network, copy {OPEN_CLIP_WEIGHTS[1]} from its page at huggingface.co, and pass the file. "
+
 
 @dataclass(frozen=True)
 class CheckpointFiles:
@@ -94,7 +96,9 @@ def _download(name: str) -> Path:
             return [Path(hf_hub_download(name, file)).parent for file in files][-1]
     except Exception as error:  # the hub, its HTTP client and the disk raise unrelated kinds; each means that there is no file
         reason = next(iter(str(error).splitlines()), repr(error))
-        raise CheckpointError(f"{name}: no such folder or file, and the Hugging Face hub did not give it ({reason}). {_INSTEAD}") from error
+        raise CheckpointError(
+            f"{name}: no such folder or file, and the Hugging Face hub did not give it ({reason}). {_BY_HAND}{_INSTEAD}"
+        ) from error
     raise CheckpointError(f"{name}: the Hugging Face hub has it, but not as a CoCa of open_clip's or ours. {_INSTEAD}")
 
 

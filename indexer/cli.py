@@ -12,7 +12,10 @@ def index(
         Path | None,
         typer.Option("--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="Its directory; by default in your data directory."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="A checkpoint folder; by default the one that ships with coca-search.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A checkpoint: a folder, a file of open_clip's weights, or a name of the hub; by default the collection's own."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=256, help="Decoding threads; by default one a core.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before.")] = False,
 ) -> None:

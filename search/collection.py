@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from platformdirs import user_data_path
 
-from coca_model import Encoder, load
+from coca_model import CheckpointError, Encoder, load
 from search.errors import IncompatibleError, NoCollectionError
 from search.lance_tables import LanceTable, is_table
 from search.schema import FORMAT_VERSION, METRIC
@@ -49,7 +49,7 @@ class Identity:
             ("preprocessing", self.preprocessing_id, encoder.preprocessing_id),
             ("embedding width", self.embedding_width, encoder.config.embedding_width),
         ):
-            if mine != theirs:
+            if str(mine).rsplit("@")[-1] != str(theirs).rsplit("@")[-1]:  # weights are told by their hash: their file may be renamed
                 raise IncompatibleError(
                     f"{path}: made with another {what} ({mine}; this one is {theirs}). "
                     "Use the same model, or index into a new --collection directory."
@@ -117,9 +117,17 @@ class Collection:
 
     @property
     def encoder(self) -> Encoder:
-        """The model of this collection, loaded at first use. Raises IncompatibleError where it is no longer the same."""
+        """The model of this collection, loaded at first use.
+
+        Raises:
+            CheckpointError: it is no longer where it was. IncompatibleError: another lies there.
+        """
         if self._encoder is None:
-            encoder = load(self.identity.model)
+            try:
+                encoder = load(self.identity.model)
+            except CheckpointError as error:
+                moved = f"Index once more with --model and the place where it lies now. {error}"
+                raise CheckpointError(f"{self.path}: the model of this collection is not found. {moved}") from error
             self.identity.check(encoder, self.path)
             self._encoder = encoder
         return self._encoder

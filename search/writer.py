@@ -72,7 +72,7 @@ class CollectionWriter:
             width = self._encoder.config.embedding_width
             self.segments = LanceTable(self.path, SEGMENTS, segment_schema(width))
             self._failures = LanceTable(self.path, FAILURES, FAILURE_SCHEMA)
-            if not (self.path / "collection.json").exists():
+            if not (self.path / "collection.json").exists() or read_identity(self.path).model != self._model:
                 write_identity(self.path, Identity.of(self._encoder, self._model))
         except BaseException:
             self._lock.release()

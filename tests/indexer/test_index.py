@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
-from coca_model import open_picture
+from coca_model import CheckpointError, open_picture
 from indexer import IndexOptions, SourceError, index
 from search import open_collection
 from search.thumbnails import thumbnail_path
@@ -264,3 +264,16 @@ def test_a_photograph_turned_by_its_exif_is_indexed_upright(tmp_path):
     (picture,) = seen
     assert picture.height > picture.width
     assert (picture.getpixel((10, 5))[0] > 200, picture.getpixel((10, picture.height - 5))[2] > 200) == (True, True)
+
+
+def test_a_model_that_was_renamed_is_taken_up_again_from_its_new_place(tmp_path, tiny_checkpoint):
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(tiny_checkpoint, old)
+    write_picture(tmp_path / "library" / "red.png", "red")
+    index([tmp_path / "library"], collection=tmp_path / "collection", model=str(old), options=OPTIONS)
+    old.rename(new)
+    with pytest.raises(CheckpointError, match=r"the model of this collection is not found\. Index once more with --model"):
+        _ = open_collection(tmp_path / "collection").encoder
+    report = index([tmp_path / "library"], collection=tmp_path / "collection", model=str(new), options=OPTIONS)
+    assert report.num_unchanged == 1
+    assert open_collection(tmp_path / "collection").encoder.encode_texts(["red"]).shape == (1, 16)
