@@ -124,6 +124,8 @@ class Encoder:
         A model that was trained on text alone too leaves the image out; for another a picture of one grey stands for none (as
         null images in Lin et al. 2024, arXiv 2306.01879, section 4), since its decoder has always seen some picture.
 
+        The end of the text counts; the "!" inside a word of CLIP's tokens does not, because it is their padding, as in their training.
+
         Returns:
             float32 (M, N), log p(text n | image m); with `images=None` float32 (N,), log p(text n).
         """
@@ -151,7 +153,7 @@ class Encoder:
         return self._model.encode_image(grey.round().to(torch.uint8).to(self.device))[1]
 
     def _stack(self, images: Sequence[PictureSource | Pixels]) -> Pixels:
-        if isinstance(images, str | bytes | PathLike):
+        if isinstance(images, str | bytes | PathLike | Image.Image) or getattr(images, "ndim", 4) != 4:
             raise ValueError(f"Images are one ({images!r:.80}). Pass a list of them.")
         size = self.config.image.image_size
         return np.stack([self.preprocess(image) for image in images]) if len(images) else np.zeros((0, size, size, 3), np.uint8)

@@ -13,7 +13,7 @@ CAPTIONING_WEIGHT = 2.0
 
 
 def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, targets: Tensor | None = None) -> Tensor:
-    """The symmetric cross-entropy over the batch (paper equation 2).
+    """The symmetric cross-entropy over the batch: paper equation 2, but the mean of its two directions instead of their sum.
 
     Args:
         image, text: (B, E), each row of L2 norm 1; row i of one belongs to row i of the other.

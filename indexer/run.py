@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,9 +105,15 @@ def index(
 
 
 def _lasting(model: str) -> str:
-    """A path as seen from anywhere, since later runs start elsewhere; other names as they are."""
-    path = Path(model).expanduser()
-    return str(path.resolve()) if model != "default" and path.exists() else model
+    """A path as seen from anywhere, since later runs start elsewhere; other names as they are.
+
+    Links are not followed: in the hub's cache they lead to files without a name, and away from the config beside them.
+    """
+    with suppress(OSError, RuntimeError):  # too long for a path, or no such user: `load` says what is wrong with it
+        path = Path(model).expanduser().absolute()
+        if model != "default" and path.exists():
+            return str(path)
+    return model
 
 
 def _own_model(folder: Path) -> str:

@@ -355,3 +355,11 @@ def test_a_cpu_computes_in_bfloat16_only_where_that_is_fast(monkeypatch, capabil
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert fast_dtype(torch.device("cpu")) is dtype
     assert fast_dtype(torch.device("cuda")) is torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "one", [np.zeros((32, 32, 3), np.uint8), Image.new("RGB", (8, 8)), "a.png", b"bytes"], ids=["array", "Pillow", "name", "bytes"]
+)
+def test_one_picture_instead_of_a_list_is_refused(tiny_encoder, one):
+    with pytest.raises(ValueError, match=r"(?s)Images are one .* Pass a list of them\."):
+        tiny_encoder.encode_images(one)

@@ -277,3 +277,16 @@ def test_a_model_that_was_renamed_is_taken_up_again_from_its_new_place(tmp_path,
     report = index([tmp_path / "library"], collection=tmp_path / "collection", model=str(new), options=OPTIONS)
     assert report.num_unchanged == 1
     assert open_collection(tmp_path / "collection").encoder.encode_texts(["red"]).shape == (1, 16)
+
+
+def test_a_model_that_is_a_link_keeps_its_name(tmp_path, monkeypatch, tiny_checkpoint):
+    (tmp_path / "blob").mkdir()
+    for file in tiny_checkpoint.iterdir():
+        shutil.copy(file, tmp_path / "blob" / file.name.replace(".", ""))
+    (tmp_path / "snapshot").mkdir()
+    for file in tiny_checkpoint.iterdir():
+        (tmp_path / "snapshot" / file.name).symlink_to(tmp_path / "blob" / file.name.replace(".", ""))
+    write_picture(tmp_path / "library" / "red.png", "red")
+    monkeypatch.chdir(tmp_path)
+    index(["library"], collection="collection", model="snapshot/model.safetensors", options=OPTIONS)
+    assert open_collection("collection").encoder.encode_texts(["red"]).shape == (1, 16)
