@@ -24,8 +24,8 @@ check: .venv/dev.stamp          ## style, types, import directions
 parity: .venv/open_clip.stamp   ## the same weights in open_clip and here: embeddings, logits, tokens
 	PYTHONPATH=$(OPEN_CLIP) $(BIN)/python benchmarks/parity.py
 
-bench: .venv/open_clip.stamp    ## pictures, captions and scores a second, open_clip's beside ours
-	for part in encode caption score; do PYTHONPATH=$(OPEN_CLIP) $(BIN)/python benchmarks/bench_$$part.py || exit 1; done
+bench: .venv/open_clip.stamp    ## every benchmark, both sides in one run, into docs/benchmarks.md
+	PYTHONPATH=$(OPEN_CLIP) $(BIN)/python -m benchmarks.run
 
 kill-test: .venv/dev.stamp      ## SIGKILL the indexer 20 times at random moments
 	$(BIN)/python -m pytest -m slow tests/indexer/test_kill.py

@@ -8,6 +8,8 @@ import typer
 
 from coca_model import cli as model_cli
 from coca_model.errors import CocaModelError
+from evaluation import cli as evaluation_cli
+from evaluation.errors import EvaluationError
 from indexer import cli as indexer_cli
 from indexer.errors import IndexerError
 from search import cli as search_cli
@@ -20,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for cli in (indexer_cli, search_cli, ui_cli, model_cli):
+for cli in (indexer_cli, search_cli, ui_cli, model_cli, evaluation_cli):
     cli.add_commands(app)
 
 
@@ -34,7 +36,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         app()
-    except (CocaModelError, IndexerError, SearchError) as error:
+    except (CocaModelError, EvaluationError, IndexerError, SearchError) as error:
         print(f"coca-search: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough

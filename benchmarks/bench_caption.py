@@ -5,22 +5,23 @@ decoding must give the same words on both sides; open_clip's beam search adds up
 The last line printed is one JSON document.
 """
 
-import json
-
 import torch
 
 from benchmarks.open_clip_side import crops, open_clip, our_encoder, their_model, their_pixels
+from benchmarks.result import Result, print_result, threads
 from benchmarks.side_by_side import rate, ratio, seconds_of
 from coca_model import CaptionOptions
 
-NAME, PICTURES, TOKENS, BEAMS = "coca_ViT-B-32", 8, 20, 6
+NAME, PICTURES, TOKENS, BEAMS, ROUNDS = "coca_ViT-B-32", 8, 20, 6, 2
+SMALL_PICTURES, SMALL_ROUNDS = 1, 1
 
 
-def main() -> None:
+def measure(small: bool = False) -> Result:
     """Check that greedy captions agree, then time greedy decoding and beam search in turn."""
+    count, rounds = (SMALL_PICTURES, SMALL_ROUNDS) if small else (PICTURES, ROUNDS)
     theirs = their_model(NAME)
     ours, ours_exact = our_encoder(NAME, theirs, torch.bfloat16), our_encoder(NAME, theirs, torch.float32)
-    pixels = crops(PICTURES, ours.config.image.image_size)
+    pixels = crops(count, ours.config.image.image_size)
     batch = their_pixels(pixels, NAME)
     common = {"max_tokens": TOKENS, "min_tokens": TOKENS, "no_repeat": 0}
     greedy, beam = CaptionOptions("greedy", **common), CaptionOptions("beam", beams=BEAMS, length_penalty=1.0, **common)
@@ -38,21 +39,19 @@ def main() -> None:
     theirs_said = [decode(row[1:-1].tolist()).strip() for row in sides["open_clip greedy"]()]
     ours_said = sides["ours greedy float32"]()
     same = sum(one == other for one, other in zip(theirs_said, ours_said, strict=True))
-    assert same == PICTURES, list(zip(theirs_said, ours_said, strict=True))
-    seconds = seconds_of(sides, rounds=2)
-    result = {
-        "captions_per_second": {name: rate(values, PICTURES) for name, values in seconds.items()},
-        **{
-            f"{method}_{dtype}_to_open_clip": ratio(seconds, f"ours {method} {dtype}", f"open_clip {method}")
-            for method in ("greedy", "beam")
-            for dtype in ("float32", "bfloat16")
-        },
-        "tokens": TOKENS,
-        "beams": BEAMS,
-        "threads": torch.get_num_threads(),
-    }
-    print(json.dumps(result))
+    assert same == count, list(zip(theirs_said, ours_said, strict=True))
+    seconds = seconds_of(sides, rounds)
+    pairs = [(f"ours {method} {dtype}", f"open_clip {method}") for method in ("greedy", "beam") for dtype in ("float32", "bfloat16")]
+    return Result(
+        "caption",
+        f"Captions a second of {NAME} with random weights: {TOKENS} words each, greedily and with {BEAMS} beams.",
+        {name: {"captions_per_second": rate(values, count)} for name, values in seconds.items()},
+        {f"{one} to {other}": ratio(seconds, one, other) for one, other in pairs},
+        {"greedy captions with the same words": same},
+        {"pictures": count, "tokens": TOKENS, "beams": BEAMS},
+        threads(),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    print_result(measure, __doc__)

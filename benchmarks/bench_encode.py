@@ -4,24 +4,26 @@ Decoding is not counted; 32 pictures a batch. The last line printed is one JSON 
 """
 
 import copy
-import json
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from benchmarks.open_clip_side import crops, our_encoder, their_model, their_pixels
+from benchmarks.result import Result, print_result, threads
 from benchmarks.side_by_side import rate, ratio, seconds_of
 from coca_model import load
 
-NAME, PICTURES, BATCH = "coca_ViT-B-32", 64, 32
+NAME, PICTURES, BATCH, ROUNDS = "coca_ViT-B-32", 64, 32, 7
+SMALL_PICTURES, SMALL_ROUNDS = 4, 1
 
 
-def main() -> None:
+def measure(small: bool = False) -> Result:
     """Check that all sides give the same vectors, then time them in turn."""
+    count, rounds = (SMALL_PICTURES, SMALL_ROUNDS) if small else (PICTURES, ROUNDS)
     theirs = their_model(NAME)
     ours, ours_exact, embedded = our_encoder(NAME, theirs, torch.bfloat16), our_encoder(NAME, theirs, torch.float32), load()
-    pixels = crops(PICTURES, ours.config.image.image_size)
+    pixels = crops(count, ours.config.image.image_size)
     batches = their_pixels(pixels, NAME).split(BATCH)
     half, half_batches = copy.deepcopy(theirs).bfloat16(), [batch.bfloat16() for batch in batches]
 
@@ -40,17 +42,18 @@ def main() -> None:
     cosines = {name: float((run() * exact).sum(1).min()) for name, run in list(sides.items())[:4]}
     assert cosines["ours float32"] > 1 - 1e-5, cosines
     assert cosines["ours bfloat16"] > 0.999, cosines
-    seconds = seconds_of(sides)
-    result = {
-        "pictures_per_second": {name: rate(values, PICTURES) for name, values in seconds.items()},
-        "ours_bfloat16_to_open_clip_float32": ratio(seconds, "ours bfloat16", "open_clip float32"),
-        "ours_bfloat16_to_open_clip_bfloat16": ratio(seconds, "ours bfloat16", "open_clip bfloat16"),
-        "ours_float32_to_open_clip_float32": ratio(seconds, "ours float32", "open_clip float32"),
-        "least_cosine_to_float32": cosines,
-        "threads": torch.get_num_threads(),
-    }
-    print(json.dumps(result))
+    seconds = seconds_of(sides, rounds)
+    pairs = [("ours bfloat16", "open_clip float32"), ("ours bfloat16", "open_clip bfloat16"), ("ours float32", "open_clip float32")]
+    return Result(
+        "encode",
+        f"Pictures a second of {NAME}'s image tower with random weights, and of the embedded checkpoint; pixels to vectors.",
+        {name: {"pictures_per_second": rate(values, count)} for name, values in seconds.items()},
+        {f"{one} to {other}": ratio(seconds, one, other) for one, other in pairs},
+        {f"least cosine of {name} to open_clip float32": cosine for name, cosine in list(cosines.items())[1:]},
+        {"pictures": count, "batch": BATCH},
+        threads(),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    print_result(measure, __doc__)

@@ -4,17 +4,17 @@ open_clip has no such function; its side is what a user would write with it: ima
 picture with all texts. The last line printed is one JSON document.
 """
 
-import json
-
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.open_clip_side import crops, open_clip, our_encoder, their_model, their_pixels
+from benchmarks.result import Result, print_result, threads
 from benchmarks.side_by_side import rate, ratio, seconds_of
 
-NAME, PICTURES = "coca_ViT-B-32", 16
+NAME, PICTURES, ROUNDS = "coca_ViT-B-32", 16, 5
+SMALL_PICTURES, SMALL_ROUNDS = 2, 1
 TEXTS = [f"{number} {animal} {place}" for number in ("a", "two") for animal in ("dog", "cat") for place in ("on the beach", "at home")]
 
 
@@ -30,11 +30,12 @@ def their_scores(model: nn.Module, pixels: torch.Tensor, token_ids: torch.Tensor
     return torch.stack(rows).numpy()
 
 
-def main() -> None:
+def measure(small: bool = False) -> Result:
     """Check that the scores agree, then time both sides in turn."""
+    count, rounds = (SMALL_PICTURES, SMALL_ROUNDS) if small else (PICTURES, ROUNDS)
     theirs = their_model(NAME)
     ours, ours_exact = our_encoder(NAME, theirs, torch.bfloat16), our_encoder(NAME, theirs, torch.float32)
-    pixels = crops(PICTURES, ours.config.image.image_size)
+    pixels = crops(count, ours.config.image.image_size)
     batch, pictures = their_pixels(pixels, NAME), list(pixels)
     token_ids = open_clip().get_tokenizer(NAME)(TEXTS)
     token_ids = token_ids[:, : int((token_ids != 0).sum(1).max())]
@@ -48,17 +49,22 @@ def main() -> None:
     exact = sides["open_clip"]()
     difference = float(np.abs(sides["ours float32"]() - exact).max())
     assert difference < 1e-4 * np.abs(exact).max(), difference
-    seconds = seconds_of(sides, rounds=5)
-    result = {
-        "pairs_per_second": {name: rate(values, PICTURES * len(TEXTS)) for name, values in seconds.items()},
-        **{f"{name.replace(' ', '_')}_to_open_clip": ratio(seconds, name, "open_clip") for name in list(sides)[1:]},
-        "largest_difference_float32": difference,
-        "largest_difference_bfloat16": float(np.abs(sides["ours bfloat16"]() - exact).max()),
-        "scores": [float(exact.min()), float(exact.max())],
-        "threads": torch.get_num_threads(),
-    }
-    print(json.dumps(result))
+    seconds = seconds_of(sides, rounds)
+    return Result(
+        "score",
+        f"log p(text | picture) of {NAME} with random weights: pairs a second, of {count} pictures and {len(TEXTS)} texts.",
+        {name: {"pairs_per_second": rate(values, count * len(TEXTS))} for name, values in seconds.items()},
+        {f"{name} to open_clip": ratio(seconds, name, "open_clip") for name in list(sides)[1:]},
+        {
+            "largest difference in float32": difference,
+            "largest difference in bfloat16": float(np.abs(sides["ours bfloat16"]() - exact).max()),
+            "least score": float(exact.min()),
+            "greatest score": float(exact.max()),
+        },
+        {"pictures": count, "texts": len(TEXTS)},
+        threads(),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    print_result(measure, __doc__)

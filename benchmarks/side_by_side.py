@@ -2,18 +2,29 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+Input = TypeVar("Input")
 
 
 def seconds_of(sides: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
     """Seconds of each side in each round, after one round that is not counted."""
+    calls = {name: lambda _, run=run: run() for name, run in sides.items()}
+    return seconds_of_each(calls, [None] * rounds, before=1)
+
+
+def seconds_of_each(sides: Mapping[str, Callable[[Input], object]], inputs: Sequence[Input], before: int = 3) -> dict[str, list[float]]:
+    """Seconds of each side for each input: all sides with one input, then with the next; the first `before` inputs run once uncounted."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds + 1):
+    for given in [*inputs[:before], *inputs]:
         for name, run in sides.items():
             since = time.perf_counter()
-            run()
+            run(given)
             seconds[name].append(time.perf_counter() - since)
-    return {name: values[1:] for name, values in seconds.items()}
+    return {name: values[len(values) - len(inputs) :] for name, values in seconds.items()}
 
 
 def rate(seconds: list[float], count: int) -> float:
@@ -21,6 +32,11 @@ def rate(seconds: list[float], count: int) -> float:
     return round(count / statistics.median(seconds), 2)
 
 
+def latency(seconds: list[float]) -> dict[str, float]:
+    """What half of the calls and what 99 of 100 do not exceed, in milliseconds; between two calls by their distance."""
+    return {f"p{percent}_ms": round(1000 * float(np.percentile(seconds, percent)), 3) for percent in (50, 99)}
+
+
 def ratio(seconds: Mapping[str, list[float]], fast: str, slow: str) -> float:
     """How many times as fast as `slow` is `fast`: the median of the rounds' own ratios."""
-    return round(statistics.median(b / a for a, b in zip(seconds[fast], seconds[slow], strict=True)), 2)
+    return round(statistics.median(b / a for a, b in zip(seconds[fast], seconds[slow], strict=True)), 4)

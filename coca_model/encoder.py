@@ -54,6 +54,7 @@ class Encoder:
         preprocessing_id: how a picture becomes pixels; vectors with another one are not comparable.
         config: the shape of the model; `config.embedding_width` is E.
         batch_size: pictures that go through the model together.
+        logit_scale: what cosines are multiplied by in the contrastive loss, 1 / temperature.
     """
 
     def __init__(self, model: CoCa, tokenizer: Tokenizer, *, model_id: str, device: torch.device, dtype: torch.dtype) -> None:
@@ -62,6 +63,7 @@ class Encoder:
         image = model.config.image
         self.preprocessing_id = f"{image.resize}-{image.image_size}-bicubic-srgb"
         self.device, self.dtype, self.batch_size = device, dtype, batch_size(device, image)
+        self.logit_scale = float(model.log_scale.detach().float().exp())
         self._model = _moved(model, device, dtype)
         pack_linear_layers(self._model)
         self._tokenizer = tokenizer

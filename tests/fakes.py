@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -31,6 +32,7 @@ class FakeEncoder:
     """Sees colours: a picture's vector is its 4x4 thumbnail, a colour word's that of a picture in this colour; other words are hashed."""
 
     min_side = 64
+    dtype, device, batch_size, logit_scale = "float32", SimpleNamespace(type="cpu"), 4, 10.0
 
     def __init__(self, model_id="fake@1", preprocessing_id="fake-4", embedding_width=WIDTH):
         self.model_id, self.preprocessing_id = model_id, preprocessing_id

@@ -1,0 +1,107 @@
+"""Pictures a second of `indexer.index`, against the plain loop that a user would write with the same encoder. `make bench`.
+
+The loop opens and prepares one file after the other, encodes them 32 at a time and keeps the vectors in memory. The index decodes
+ahead of the model, and also hashes every file, reads its EXIF, keeps a thumbnail, and commits rows and a FAISS file to disk.
+The pictures are crops of the sample photographs, enlarged to a camera's size and given a sensor's noise, so that a JPEG of them is as large
+and as slow to decode as a photo's. They lie in the page cache on both sides. The last line printed is one JSON document.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageOps
+
+from benchmarks.result import Result, print_result, threads
+from benchmarks.side_by_side import rate, ratio, seconds_of
+from coca_model import Encoder, load
+from data.make_sample_collection import sample_pictures
+from indexer import index
+from search import open_collection
+
+PICTURES, ROUNDS, SIZE = 128, 4, (1600, 1200)
+SMALL_PICTURES, SMALL_ROUNDS, SMALL_SIZE = 6, 1, (160, 120)
+BATCH = 32  # the index's own
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle", "china", "flower")
+
+
+def measure(small: bool = False) -> Result:
+    """Write pictures, check that both sides make the same vectors of them, then time them in turn."""
+    pictures, rounds, size = (SMALL_PICTURES, SMALL_ROUNDS, SMALL_SIZE) if small else (PICTURES, ROUNDS, SIZE)
+    encoder = load()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "pictures"
+        write_photographs(folder, pictures, size)
+        collections: list[Path] = []
+
+        def first_run() -> None:
+            collections.append(Path(temporary) / f"collection-{len(collections)}")
+            index(folder, collection=collections[-1], encoder=encoder)
+
+        first_run()
+        cosine = _least_cosine(collections[-1], plain_loop(folder, encoder))
+        sides = {
+            "index": first_run,
+            "plain loop": lambda: plain_loop(folder, encoder),
+            "index, nothing changed": lambda: index(folder, collection=collections[-1], encoder=encoder),
+        }
+        seconds = seconds_of(sides, rounds)
+        size_bytes = sum(file.stat().st_size for file in folder.iterdir()) // pictures
+    return Result(
+        "index",
+        f"Pictures a second from JPEG files of {size[0]} x {size[1]} to vectors; the index also writes its collection.",
+        {name: {"pictures_per_second": rate(values, pictures)} for name, values in seconds.items()},
+        {
+            "index to plain loop": ratio(seconds, "index", "plain loop"),
+            "nothing changed to first run": ratio(seconds, "index, nothing changed", "index"),
+        },
+        {"least cosine": cosine},
+        {"pictures": pictures, "bytes of a picture": size_bytes},
+        threads(),
+    )
+
+
+def plain_loop(folder: Path, encoder: Encoder) -> dict[str, NDArray[np.float32]]:
+    """File -> vector, float32 (E,), one step after the other."""
+    files = sorted(folder.iterdir())
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for start in range(0, len(files), BATCH):
+        batch = files[start : start + BATCH]
+        pixels = np.stack([encoder.preprocess(file) for file in batch])
+        vectors |= zip(map(str, batch), encoder.encode_pixels(pixels), strict=True)
+    return vectors
+
+
+def write_photographs(folder: Path, count: int, size: tuple[int, int]) -> None:
+    """`count` different JPEGs of quality 85."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    noise = Image.fromarray(random.normal(128, 5, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8))
+    samples = sample_pictures()
+    for number in range(count):
+        picture = _crop(samples[PHOTOGRAPHS[number % len(PHOTOGRAPHS)]], size, random)
+        shifted = ImageChops.offset(noise, *(int(shift) for shift in random.integers(0, size)))
+        picture = ImageChops.add(picture, shifted, offset=-128)
+        picture.save(folder / f"{number:05}.jpg", quality=85)
+
+
+def _crop(picture: Image.Image, size: tuple[int, int], random: np.random.Generator) -> Image.Image:
+    """A piece of the picture in the proportions of `size`, at that size, mirrored now and then."""
+    scale = random.uniform(0.6, 1) * min(picture.width / size[0], picture.height / size[1])
+    width, height = size[0] * scale, size[1] * scale
+    left, top = random.uniform(0, picture.width - width), random.uniform(0, picture.height - height)
+    piece = picture.resize(size, Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
+    return ImageOps.mirror(piece) if random.random() < 0.5 else piece
+
+
+def _least_cosine(collection: Path, expected: dict[str, NDArray[np.float32]]) -> float:
+    rows = open_collection(collection).snapshot.table.read(["uri", "vector"]).to_pylist()
+    assert sorted(row["uri"] for row in rows) == sorted(expected), "the collection and the loop have other files"
+    cosine = min(float(np.dot(row["vector"], expected[row["uri"]])) for row in rows)
+    assert cosine > 0.9999, cosine
+    return cosine
+
+
+if __name__ == "__main__":
+    print_result(measure, __doc__)

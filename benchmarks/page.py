@@ -1,0 +1,71 @@
+"""`docs/benchmarks.md` from the results of the benchmarks: a picture, the machine, and one table for each."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.chart import draw
+from benchmarks.result import Result
+from benchmarks.this_machine import machine, versions
+
+_INTRODUCTION = """\
+Every benchmark first checks that the outputs of its sides agree, and then runs them in turn, in one run. "A to B" says how many times as
+fast as B is A: the median over the rounds of the two times' ratio, so that what else the machine does falls on both. Below 1, A is slower.
+"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page is made of. `failed`: benchmark -> what became of it, without paths."""
+
+    results: Sequence[Result]
+    failed: Mapping[str, str]
+    command: str
+    date: datetime.date = field(default_factory=datetime.date.today)
+    machine: Mapping[str, str] = field(default_factory=machine)
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+    def write(self, file: Path) -> None:
+        """Write the page, and its picture beside it where there is something to draw."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture = file.with_suffix(".png")
+        if self.results:
+            draw(self.results, picture)
+        file.write_text(self.markdown(picture.name))
+
+    def markdown(self, picture: str) -> str:
+        """The page as Markdown."""
+        parts = [
+            "# Benchmarks",
+            f"Written by `{self.command}` on {self.date.isoformat()}; not edited by hand.",
+            *(f"**{name} failed** ({what}): it has no figures here." for name, what in self.failed.items()),
+            f"![Ratios of the two sides, as bars on a logarithmic scale]({picture})" if self.results else "",
+            _INTRODUCTION.strip(),
+            _table(["Machine", ""], [[name, value] for name, value in self.machine.items()]),
+            "Versions: " + ", ".join(f"{name} {value}" for name, value in self.versions.items()) + ".",
+            *(_section(result) for result in self.results),
+        ]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(result: Result) -> str:
+    columns = list(dict.fromkeys(column for side in result.sides.values() for column in side))
+    rows = [[name, *(number(side[column]) if column in side else "" for column in columns)] for name, side in result.sides.items()]
+    size = [f"{name} {number(value)}" for name, value in {**result.size, "threads": result.threads}.items()]
+    lines = [
+        _table(["Side", *(column.replace("_", " ") for column in columns)], rows),
+        _table(["Ratio", "times as fast"], [[name, number(value)] for name, value in result.ratios.items()]),
+        "Agreement: " + ", ".join(f"{name} {value:.6g}" for name, value in result.agreement.items()) + ". Size: " + ", ".join(size) + ".",
+    ]
+    return "\n\n".join([f"## {result.benchmark}", result.what, *lines])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = "|".join(["---", *("--:" if len(head) > 2 or head[1] else "---" for _ in head[1:])])
+    return "\n".join([f"| {' | '.join(head)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def number(value: float) -> str:
+    """Three digits at least, and never a power of ten: 0.0123, 4.56, 123, 100,000."""
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"

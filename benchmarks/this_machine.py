@@ -1,0 +1,53 @@
+"""What the figures were measured on and with: facts of the machine and versions, without a name or a path in them."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from coca_model.machine import fast_dtype
+
+PACKAGES = ("coca-search", "torch", "numpy", "faiss-cpu", "faiss-gpu-cu12", "lancedb", "open_clip_torch")
+
+
+def machine() -> dict[str, str]:
+    """Processor, cores, memory, GPU, and the dtype that the project takes here."""
+    cuda = torch.cuda.is_available()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {
+        "Processor": _processor(),
+        "Cores": str(cores),
+        "Memory": _memory(),
+        "GPU": torch.cuda.get_device_name() if cuda else "none",
+        "Fast dtype": str(fast_dtype(torch.device("cuda" if cuda else "cpu"))).removeprefix("torch."),
+        "System": f"{platform.system()}, {platform.machine()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that matter here, if they are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _memory() -> str:
+    try:
+        size_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not POSIX
+        return "unknown"
+    return f"{size_bytes / 2**30:.0f} GiB"

@@ -1,0 +1,17 @@
+from .config import CoCaConfig
+from .encoder import Encoder, load
+from .errors import CheckpointError, CocaModelError, PictureError, TrainingError
+from .generate import CaptionOptions
+from .preprocess import open_picture
+
+__all__ = [
+    "CaptionOptions",
+    "CheckpointError",
+    "CoCaConfig",
+    "CocaModelError",
+    "Encoder",
+    "PictureError",
+    "TrainingError",
+    "load",
+    "open_picture",
+]

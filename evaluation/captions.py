@@ -1,0 +1,90 @@
+"""`eval caption`: what the decoder says of pictures against what people said of them."""
+
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coca_model import CaptionOptions, Encoder
+from evaluation.caption_metrics import METRICS, score_captions
+from evaluation.datasets import CaptionedMedia
+from evaluation.embed_media import MEAN_VECTOR, Decoded, Feature, FeatureSource
+from evaluation.errors import DatasetError
+from evaluation.provenance import digest, provenance
+from evaluation.published import CAPTION, MEASURED_ON
+from evaluation.ranking import measures, ranks_of_right
+from evaluation.report import Example, Report, Row, Table
+from evaluation.result_cache import Arrays
+
+SELF_RETRIEVAL = "self-retrieval R@1"
+_EXAMPLES = 16
+
+
+@dataclass(frozen=True)
+class CaptionEvaluation:
+    """How captions are made; `protocol` names the published figures that stand beside ours ("coco")."""
+
+    protocol: str = "own"
+    options: CaptionOptions = field(default_factory=CaptionOptions)
+
+
+def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: CaptionEvaluation | None = None) -> Report:
+    """Caption every picture and compare with its texts.
+
+    Self-retrieval: whether the caption, as a query, finds its own picture first among all of the set (as in Liu et al. 2018,
+    "Show, Tell and Discriminate"): a caption may be fluent and like the references, and still fit many pictures.
+
+    Raises:
+        DatasetError: the set holds videos, or a picture without a text.
+        UnreadableMediaError: a picture cannot be read, and the source does not allow that.
+    """
+    settings = settings or CaptionEvaluation()
+    if videos := [medium.record for medium in dataset.media if medium.kind == "video"]:
+        raise DatasetError(f"{videos[0]}: a video. Captions are of pictures.")
+    feature = _caption_feature(settings.options)
+    features = source.of_media(dataset.media, feature)
+    dataset = dataset.without([*features.failed])
+    dataset = dataset.without([index for index, texts in enumerate(dataset.texts_of) if not texts], counted=False)
+    features = source.of_media(dataset.media, feature)
+    captions = [row["caption"].astype(np.uint8).tobytes().decode() for row in features.load(range(len(dataset.media)))]
+    references = [[dataset.texts[text] for text in texts] for texts in dataset.texts_of]
+    source.on_progress("metrics", 0, 1)
+    scores = score_captions(references, captions)
+    source.on_progress("metrics", 1, 1)
+    vectors = source.of_media(dataset.media, MEAN_VECTOR).vectors()
+    ranks = ranks_of_right(source.of_texts(captions), vectors, [[index] for index in range(len(captions))])
+    figures = scores.measures | {SELF_RETRIEVAL: measures(ranks)["R@1"]}
+    ours = Row(source.encoder.model_id.split("@")[0], figures)
+    notes = [f"{name}: not computed, {reason}." for name, reason in scores.lacking.items()]
+    if published := CAPTION.get(settings.protocol, ()):
+        notes.append(MEASURED_ON[settings.protocol])
+    table = Table("captions", (*METRICS, SELF_RETRIEVAL), (ours, *published), " ".join(notes), bars=(*METRICS, SELF_RETRIEVAL))
+    facts = provenance(source.encoder) | {
+        "data set": dataset.title,
+        "pictures": len(dataset.media),
+        "references": len(dataset.texts),
+        "different captions": len(set(captions)),
+        "words in a caption": round(float(np.mean([len(caption.split()) for caption in captions])), 1),
+        "data sha256": digest([*features.keys, *dataset.texts]),
+        "left out": len(dataset.missing),
+        "captions by": str(settings.options),
+        "metrics by": "pycocoevalcap, the reference implementation, in percent; BLEU-4 and METEOR are of the whole set: no interval",
+    }
+    return Report("caption", f"Captions on {dataset.title}", (table,), facts, (), _examples(dataset, captions, references), dataset.missing)
+
+
+def _caption_feature(options: CaptionOptions) -> Feature:
+    def captions(encoder: Encoder, pixels: NDArray[np.uint8]) -> NDArray[np.generic]:
+        return np.array(encoder.caption(list(pixels), options), dtype=object)
+
+    def keep(caption: NDArray[np.generic], _: Decoded) -> Arrays:
+        return {"caption": np.frombuffer(str(caption[0]).encode(), np.uint8)}
+
+    return Feature(f"caption {options}", captions, keep)
+
+
+def _examples(dataset: CaptionedMedia, captions: list[str], references: list[list[str]]) -> tuple[Example, ...]:
+    """Pictures drawn blindly, the same ones each time."""
+    drawn = random.Random(0).sample(range(len(captions)), min(_EXAMPLES, len(captions)))
+    return tuple(Example(captions[index], None, ((dataset.media[index], f"a person: {references[index][0]}"),)) for index in drawn)

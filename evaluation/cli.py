@@ -1,0 +1,166 @@
+"""`coca-search eval`: retrieval, classify, caption, moments, collection."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Annotations = Annotated[Path, typer.Argument(help="The file of annotations, as the data set's authors publish it.")]
+Media = Annotated[Path | None, typer.Option(help="The folder of the pictures or videos; by default that of the annotations.")]
+Model = Annotated[str, typer.Option(help="A checkpoint: a folder, a file of open_clip's weights, or a name of the hub.")]
+Out = Annotated[Path | None, typer.Option(help="Where report.html, .md, .json and .png go; by default below coca-search-eval/.")]
+Cache = Annotated[Path | None, typer.Option(help="The file that keeps embeddings; by default in your cache directory.")]
+AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Leave out missing and broken files, and count them.")]
+Split = Annotated[str, typer.Option(help="The part of the data set, as its annotations name it.")]
+
+RetrievalProtocol = Literal["coco", "flickr30k", "flickr8k", "msrvtt", "msrvtt-1ka", "msvd", "own"]
+CaptionProtocol = Literal["coco", "flickr30k", "flickr8k", "own"]
+ClassProtocol = Literal[
+    "imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch", "objectnet",
+    "kinetics-400", "kinetics-600", "kinetics-700", "moments-in-time", "own",
+]  # fmt: skip
+OfVideos = ("msrvtt", "msrvtt-1ka", "msvd")
+
+app = typer.Typer(no_args_is_help=True, help="Measure a model on published test sets, or your collection by your own queries.")
+
+
+@app.command()
+def retrieval(
+    protocol: Annotated[RetrievalProtocol, typer.Argument(help="The data set; own: a CSV of your queries with the columns query, path.")],
+    annotations: Annotations,
+    media: Media = None,
+    split: Split = "test",
+    videos: Annotated[Path | None, typer.Option(help="msvd: test_list.txt, the names of the videos.")] = None,
+    model: Model = "default",
+    out: Out = None,
+    cache: Cache = None,
+    allow_missing: AllowMissing = False,
+) -> None:
+    """Texts find pictures or videos, and the other way round: R@1/5/10, median rank, MRR, mAP."""
+    from evaluation.console import feature_source, finish
+    from evaluation.picture_captions import read_captions
+    from evaluation.retrieval import evaluate_retrieval
+    from evaluation.video_captions import read_video_captions
+
+    if protocol in OfVideos:
+        dataset = read_video_captions(annotations, media, split=split, videos=videos, allow_missing=allow_missing)
+    else:
+        dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
+    with feature_source(model, cache, allow_missing=allow_missing) as source:
+        report = evaluate_retrieval(dataset, source, protocol=protocol)
+    finish(report, out, f"retrieval-{protocol}")
+
+
+@app.command()
+def classify(
+    data: Annotated[Path, typer.Argument(help="A folder with a folder for each class; or the CSV of Kinetics or Moments in Time.")],
+    protocol: Annotated[ClassProtocol, typer.Option(help="Whose published figures stand beside ours.")] = "own",
+    media: Media = None,
+    labels: Annotated[Path | None, typer.Option(help="What the folders are called: a JSON, CSV or synset file.")] = None,
+    to_imagenet: Annotated[Path | None, typer.Option(help="ObjectNet's objectnet_to_imagenet_1k.json.")] = None,
+    among: Annotated[
+        Literal["folders", "map"], typer.Option(help="Answers among the folders that are there, or all of --labels.")
+    ] = "folders",
+    templates: Annotated[Path | None, typer.Option(help="Your own prompts, one a line with {} for the class.")] = None,
+    train: Annotated[Path | None, typer.Option(help="A training set of the same layout: a probe on frozen features instead.")] = None,
+    probe: Annotated[Literal["pooler", "linear"], typer.Option(help="With --train: which probe.")] = "pooler",
+    split: Annotated[str, typer.Option(help="Kinetics' CSV: which lines; by default all.")] = "",
+    model: Model = "default",
+    out: Out = None,
+    cache: Cache = None,
+    allow_missing: AllowMissing = False,
+) -> None:
+    """Zero-shot by prompts, or with --train a probe on frozen features: top-1 and top-5 accuracy."""
+    from evaluation.console import feature_source, finish
+    from evaluation.labelled_sets import LabelFiles, read_labelled
+    from evaluation.probe import ProbeOptions, evaluate_probe
+    from evaluation.prompts import read_templates
+    from evaluation.zero_shot import ZeroShotOptions, evaluate_zero_shot
+
+    files = LabelFiles(labels, to_imagenet, among)
+    test = read_labelled(data, media, files, split=split, allow_missing=allow_missing)
+    training = read_labelled(train, media, files, split="", allow_missing=allow_missing) if train else None
+    sentences = read_templates(templates) if templates else ()
+    with feature_source(model, cache, allow_missing=allow_missing) as source:
+        if training is None:
+            report = evaluate_zero_shot(test, source, ZeroShotOptions(sentences, protocol))
+        else:
+            report = evaluate_probe(training, test, source, ProbeOptions(probe, protocol))
+    finish(report, out, f"classify-{protocol}" + (f"-{probe}" if train else ""))
+
+
+@app.command()
+def caption(
+    protocol: Annotated[CaptionProtocol, typer.Argument(help="The data set, for the published figures beside ours.")],
+    annotations: Annotations,
+    media: Media = None,
+    split: Split = "test",
+    method: Annotated[Literal["beam", "greedy", "contrastive"], typer.Option(help="How words are chosen.")] = "beam",
+    beams: Annotated[int, typer.Option(help="Sentences that beam search follows at once.")] = 4,
+    model: Model = "default",
+    out: Out = None,
+    cache: Cache = None,
+    allow_missing: AllowMissing = False,
+) -> None:
+    """What the model says of pictures: BLEU-4, METEOR, ROUGE-L, CIDEr, SPICE, and whether a caption finds its own picture."""
+    from coca_model import CaptionOptions
+    from evaluation.captions import CaptionEvaluation, evaluate_captions
+    from evaluation.console import feature_source, finish
+    from evaluation.picture_captions import read_captions
+
+    try:
+        options = CaptionOptions(method, beams=beams)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
+    with feature_source(model, cache, allow_missing=allow_missing) as source:
+        report = evaluate_captions(dataset, source, CaptionEvaluation(protocol, options))
+    finish(report, out, f"caption-{protocol}")
+
+
+@app.command()
+def moments(
+    annotations: Annotated[Path, typer.Argument(help="charades_sta_test.txt, DiDeMo's test_data.json, or a CSV: path,query,start,stop.")],
+    media: Media = None,
+    seconds_between: Annotated[float, typer.Option(min=0.05, help="How far the frames are apart that are looked at.")] = 1.0,
+    model: Model = "default",
+    out: Out = None,
+    cache: Cache = None,
+    allow_missing: AllowMissing = False,
+) -> None:
+    """Where in a video a sentence happens: R@1 at temporal IoU 0.3, 0.5 and 0.7, and the mean IoU."""
+    from evaluation.console import feature_source, finish
+    from evaluation.moment_manifests import read_moments
+    from evaluation.moments import evaluate_moments
+
+    dataset = read_moments(annotations, media, allow_missing=allow_missing)
+    with feature_source(model, cache, allow_missing=allow_missing) as source:
+        report = evaluate_moments(dataset, source, seconds_between=seconds_between)
+    finish(report, out, f"moments-{annotations.stem}")
+
+
+@app.command()
+def collection(
+    queries: Annotated[Path, typer.Argument(help="A CSV with the columns query, path: a line for each right answer; path may be empty.")],
+    collection: Annotated[
+        Path | None,
+        typer.Option("--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="Its directory; by default in your data directory."),
+    ] = None,
+    shortlist: Annotated[int, typer.Option(min=1, max=200, help="How many hits the decoder looks at again.")] = 20,
+    out: Out = None,
+) -> None:
+    """Your collection by your own queries: what is found, what reranking gains, how long it takes, how sure a hit is."""
+    from evaluation.console import finish, progress_bars
+    from evaluation.own_collection import evaluate_collection, read_own_queries_of
+    from search import open_collection
+
+    opened = open_collection(collection)
+    asked = read_own_queries_of(opened, queries)
+    with progress_bars() as on_progress:
+        report = evaluate_collection(opened, asked, shortlist=shortlist, on_progress=on_progress)
+    finish(report, out, "collection")
+
+
+def add_commands(root: typer.Typer) -> None:
+    """Add `eval` to the console command."""
+    root.add_typer(app, name="eval")

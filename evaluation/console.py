@@ -1,0 +1,79 @@
+"""What every `coca-search eval` command shares: the model with its cache and progress bars, the printed tables, the written files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evaluation.embed_media import FeatureSource, OnProgress
+    from evaluation.report import Report
+
+_WIDTH_OF_A_PIPE = 200
+
+
+@contextmanager
+def feature_source(model: str, cache: Path | None, *, allow_missing: bool) -> Iterator["FeatureSource"]:
+    """Features by the model, kept in the cache."""
+    from coca_model import load
+    from evaluation.embed_media import FeatureSource
+    from evaluation.result_cache import ResultCache, default_cache_path
+
+    results = ResultCache(cache or default_cache_path())
+    try:
+        with progress_bars() as on_progress:
+            yield FeatureSource(load(model), results, allow_missing=allow_missing, on_progress=on_progress)
+    finally:
+        results.close()
+
+
+@contextmanager
+def progress_bars() -> Iterator["OnProgress"]:
+    """A bar for each stage on standard error, with rate and time left; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    bars: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            if stage not in bars:
+                bars[stage] = progress.add_task(stage, rate="")
+            speed = progress.tasks[bars[stage]].speed
+            progress.update(bars[stage], completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
+
+        yield on_progress
+
+
+def finish(report: "Report", out: Path | None, name: str) -> None:
+    """Print the tables, and write report.json, .md, .html and .png into `out`, or below coca-search-eval/."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from evaluation.report import cells
+
+    console = Console(width=None if Console().is_terminal else _WIDTH_OF_A_PIPE, highlight=False)
+    for table in report.tables:
+        shown = Table(box=None, pad_edge=False, header_style="bold")
+        for place, column in enumerate((table.title, *table.columns)):
+            shown.add_column(escape(column), justify="right" if place else "left", overflow="fold")
+        for row in table.rows:
+            shown.add_row(*(escape(cell) for cell in (row.name, *cells(table, row))), style="dim" if row.source else "")
+        console.print(shown)
+        for line in (*dict.fromkeys(row.source for row in table.rows if row.source), *([table.note] if table.note else [])):
+            console.print(f"  {escape(line)}", style="dim")
+        console.print()
+    folder = out or Path("coca-search-eval") / name
+    report.write(folder)
+    if report.missing:
+        print(f"{len(report.missing)} records were left out; the report names them.")
+    print(f"{folder}: report.html, report.md, report.json, report.png")

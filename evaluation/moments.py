@@ -1,0 +1,159 @@
+"""`eval moments`: where in a video a sentence happens.
+
+Two answers are measured. *Shots* is what the index holds: the video cut where the embeddings jump. *Raised segment* needs
+no cut: the stretch of frames whose cosines to the sentence are raised above the rest, by maximum likelihood of one raised
+segment in Gaussian noise (circular binary segmentation, Olshen et al. 2004, Biostatistics 5, section 3).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.datasets import MomentQuery, MomentSet
+from evaluation.embed_media import Decoded, Feature, FeatureSource
+from evaluation.intervals import mean_interval
+from evaluation.provenance import digest, provenance
+from evaluation.report import Curve, Line, Measure, Report, Row, Table
+from evaluation.result_cache import Arrays
+from indexer.sample import SECONDS_BETWEEN_FRAMES, find_shots, mean_vector
+
+Span = tuple[float, float]
+THRESHOLDS = (0.3, 0.5, 0.7)
+COLUMNS = (*(f"R@1, IoU {threshold}" for threshold in THRESHOLDS), "mean IoU")
+_CURVE = tuple(i / 20 for i in range(1, 20))
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The sampled frames of one video: vectors float32 (n, E), and the edges (n + 1,) in seconds between what each stands for."""
+
+    vectors: NDArray[np.float32]
+    edges: NDArray[np.float64]
+
+
+def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> Report:
+    """Find each sentence's moment in its own video.
+
+    Raises:
+        UnreadableMediaError: a video cannot be read, and the source does not allow that.
+    """
+    features = source.of_media(dataset.media, _frames_feature(seconds_between))
+    queries = [query for query in dataset.queries if query.medium not in features.failed]
+    texts = source.of_texts([query.text for query in queries])
+    grid = dataset.segment_seconds
+    answers: dict[str, list[list[Span]]] = {name: [] for name in _WAYS}
+    for query, text in zip(queries, texts, strict=True):
+        (arrays,) = features.load([query.medium])
+        frames = Frames(arrays["vectors"].astype(np.float32), arrays["edges"].astype(np.float64))
+        for name, find in _WAYS.items():
+            answers[name].append(find(frames, text, grid))
+    overlaps = {name: _overlaps(found, queries) for name, found in answers.items()}
+    clusters = np.array([query.medium for query in queries])
+    model = source.encoder.model_id.split("@")[0]
+    rows = tuple(Row(f"{model}, {name}", _measures(values, clusters)) for name, values in overlaps.items())
+    tables = [Table("moments", COLUMNS, rows, _NOTE, bars=COLUMNS)]
+    if grid is not None:
+        official = tuple(Row(f"{model}, {name}", didemo_measures(found, queries, clusters)) for name, found in answers.items())
+        tables.append(
+            Table("DiDeMo's own measures", DIDEMO, official, "Of four people's spans, the three that agree best count.", bars=DIDEMO)
+        )
+    facts = provenance(source.encoder) | {
+        "data set": dataset.title,
+        "videos": len({query.medium for query in queries}),
+        "sentences": len(queries),
+        "frames": f"{seconds_between:g} s apart, at least 16 a video",
+        "left out": len(dataset.missing) + len(dataset.queries) - len(queries),
+        "data sha256": digest([*features.keys, *(query.text for query in queries)]),
+    }
+    lines = tuple(Line(name, _CURVE, tuple(100 * float((values >= t).mean()) for t in _CURVE)) for name, values in overlaps.items())
+    curve = Curve("R@1 by overlap", "least temporal IoU", "recall, %", lines)
+    return Report(
+        "moments", f"Moments on {dataset.title}", tuple(tables), facts, (curve,), (), (*dataset.missing, *features.failed.values())
+    )
+
+
+_NOTE = "Where a sentence has several spans, the one that fits best counts."
+DIDEMO = ("Rank@1", "Rank@5", "mIoU")
+
+
+def temporal_iou(found: Span, truth: Span) -> float:
+    """Seconds in both over seconds in either; spans are [start, stop). 0 where both are empty."""
+    both = max(0.0, min(found[1], truth[1]) - max(found[0], truth[0]))
+    either = (found[1] - found[0]) + (truth[1] - truth[0]) - both
+    return both / either if either > 0 else 0.0
+
+
+def raised_segments(cosines: NDArray[np.float64], edges: NDArray[np.float64]) -> list[Span]:
+    """Every stretch of frames as a span in seconds, best first.
+
+    The score of a stretch of `a` of n frames is sqrt(a (n - a) / n) times the mean inside less the mean outside; the whole has 0.
+    """
+    n = len(cosines)
+    sums = np.concatenate([[0.0], np.cumsum(cosines - cosines.mean())])  # of a stretch: how far it is above the mean
+    first, stop = np.triu_indices(n + 1, 1)
+    length = (stop - first).astype(np.float64)
+    spread = np.sqrt(length * (n - length) / n)
+    score = np.divide(sums[stop] - sums[first], spread, out=np.zeros(len(first)), where=spread > 0)
+    order = np.argsort(-score, kind="stable")
+    return [(float(edges[first[place]]), float(edges[stop[place]])) for place in order]
+
+
+def didemo_measures(found: Sequence[Sequence[Span]], queries: Sequence[MomentQuery], clusters: NDArray[np.int64]) -> Mapping[str, Measure]:
+    """Rank@1, Rank@5 and mIoU over the three best spans, as Hendricks et al. 2017 score DiDeMo (arXiv 1708.01641, section 5)."""
+    ranks, overlaps = [], []
+    for spans, query in zip(found, queries, strict=True):
+        places = [spans.index(span) + 1 if span in spans else len(spans) + 1 for span in query.spans]
+        ranks.append(np.sort(places)[:3].mean())
+        overlaps.append(np.sort([temporal_iou(spans[0], span) for span in query.spans])[-3:].mean())
+    rank = np.array(ranks)
+    named = {"Rank@1": rank <= 1, "Rank@5": rank <= 5, "mIoU": np.array(overlaps)}
+    return {name: mean_interval(values.astype(np.float64), clusters=clusters) for name, values in named.items()}
+
+
+def _shots(frames: Frames, text: NDArray[np.float32], grid: float | None) -> list[Span]:
+    if grid is not None:
+        frames = _on_grid(frames, grid)
+    shots = find_shots(frames.vectors)
+    cosines = [float(mean_vector(frames.vectors[shot.first : shot.stop]) @ text) for shot in shots]
+    return [
+        (float(frames.edges[shots[i].first]), float(frames.edges[shots[i].stop])) for i in np.argsort(-np.array(cosines), kind="stable")
+    ]
+
+
+def _raised(frames: Frames, text: NDArray[np.float32], grid: float | None) -> list[Span]:
+    if grid is not None:
+        frames = _on_grid(frames, grid)
+    return raised_segments((frames.vectors @ text).astype(np.float64), frames.edges)
+
+
+_WAYS: dict[str, Callable[[Frames, NDArray[np.float32], float | None], list[Span]]] = {"shots": _shots, "raised segment": _raised}
+
+
+def _on_grid(frames: Frames, seconds: float) -> Frames:
+    """One vector for each part of the grid, the mean direction of its frames. The last part may be short, and counts as whole."""
+    middle = (frames.edges[:-1] + frames.edges[1:]) / 2
+    parts = (middle // seconds).astype(np.int64)
+    there = np.unique(parts)
+    vectors = np.stack([mean_vector(frames.vectors[parts == part]) for part in there])
+    return Frames(vectors, np.append(there, there[-1] + 1) * seconds)
+
+
+def _overlaps(found: Sequence[Sequence[Span]], queries: Sequence[MomentQuery]) -> NDArray[np.float64]:
+    """The IoU of each first answer with the span that fits best: float64 (queries,)."""
+    return np.array([max(temporal_iou(spans[0], span) for span in query.spans) for spans, query in zip(found, queries, strict=True)])
+
+
+def _measures(overlaps: NDArray[np.float64], clusters: NDArray[np.int64]) -> Mapping[str, Measure]:
+    rates = {f"R@1, IoU {threshold}": (overlaps >= threshold).astype(np.float64) for threshold in THRESHOLDS}
+    return {name: mean_interval(values, clusters=clusters) for name, values in (rates | {"mean IoU": overlaps}).items()}
+
+
+def _frames_feature(seconds_between: float) -> Feature:
+    def keep(vectors: NDArray[np.generic], decoded: Decoded) -> Arrays:
+        between = (decoded.seconds[:-1] + decoded.seconds[1:]) / 2
+        last = max(decoded.duration_seconds, float(decoded.seconds[-1]))
+        return {"vectors": vectors.astype(np.float32), "edges": np.array([0.0, *between, last])}
+
+    return Feature(f"frames {seconds_between:g} s", lambda encoder, pixels: encoder.encode_pixels(pixels), keep, seconds_between)

@@ -1,0 +1,29 @@
+"""What a report says about how it came about."""
+
+import hashlib
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+from coca_model import Encoder
+
+
+def provenance(encoder: Encoder) -> dict[str, Any]:
+    """The model and its arithmetic, and the versions that count."""
+    return {
+        "model": encoder.model_id,
+        "preprocessing": encoder.preprocessing_id,
+        "dtype": str(encoder.dtype).removeprefix("torch."),
+        "device": encoder.device.type,
+        "coca-search": version("coca-search"),
+        "torch": version("torch"),
+    }
+
+
+def digest(parts: Iterable[bytes | str]) -> str:
+    """A short digest of a data set, so that two reports can be told to speak of the same data."""
+    whole = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        whole.update(len(data).to_bytes(8, "big") + data)
+    return whole.hexdigest()[:16]

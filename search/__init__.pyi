@@ -1,0 +1,17 @@
+from .collection import Collection, open_collection
+from .engine import search
+from .errors import IncompatibleError, LockedError, NoCollectionError, QueryError, SearchError
+from .hits import Hit, Hits
+
+__all__ = [
+    "Collection",
+    "Hit",
+    "Hits",
+    "IncompatibleError",
+    "LockedError",
+    "NoCollectionError",
+    "QueryError",
+    "SearchError",
+    "open_collection",
+    "search",
+]

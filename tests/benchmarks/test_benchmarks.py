@@ -1,0 +1,63 @@
+"""The benchmarks that need nothing but the project, run small: they agree, and end with one document of the common shape."""
+
+import sys
+from importlib import import_module
+
+import pytest
+
+from benchmarks import run
+from benchmarks.result import Result, read_result
+
+RATIOS = {
+    "index": ["index to plain loop", "nothing changed to first run"],
+    "search": [
+        "ranking: FAISS to NumPy",
+        "ranking, filter: FAISS to NumPy",
+        "vector: search() to in memory",
+        "vector, filter: search() to in memory",
+        "words: search() to in memory",
+        "words, filter: search() to in memory",
+    ],
+    "service": ["service to search() in the process", "8 clients to 1"],
+    "open": ["index kept to made anew", "checkpoint, this machine's dtype to float32"],
+}
+NUM_SIDES = {"index": 3, "search": 12, "service": 4, "open": 4}
+
+
+@pytest.fixture(scope="module", params=RATIOS)
+def result(request):
+    """One of them as the runner runs it, in a process of its own; the others in this one, which is quicker."""
+    name = request.param
+    if name == "open":
+        return run.run_one(name, small=True), name
+    return import_module(f"benchmarks.bench_{name}").measure(small=True), name
+
+
+def test_it_ends_with_a_result_of_positive_figures(result):
+    found, name = result
+    assert isinstance(found, Result)
+    assert read_result(found.line()) == found
+    assert found.benchmark == name
+    assert found.threads >= 1
+    figures = [value for side in found.sides.values() for value in side.values()]
+    assert min([*figures, *found.ratios.values(), *found.size.values()]) > 0
+    assert found.agreement
+
+
+def test_it_has_its_ratios_and_sides(result):
+    found, name = result
+    assert list(found.ratios) == RATIOS[name]
+    assert len(found.sides) == NUM_SIDES[name]
+
+
+def test_nothing_in_it_is_a_path(result):
+    found, _ = result
+    assert "/" not in found.line()
+
+
+def test_a_module_behind_every_name_is_there():
+    assert sorted(f"bench_{name}" for name in run.NAMES) == sorted(file.stem for file in (run.ROOT / "benchmarks").glob("bench_*.py"))
+
+
+def test_the_python_that_runs_the_benchmarks_is_this_one():
+    assert run.command("open", small=False) == [sys.executable, "-m", "benchmarks.bench_open"]

@@ -1,0 +1,124 @@
+"""The runner and the page: what ran is shown in full, what failed is named, and the page tells nothing of where it was made."""
+
+import datetime
+import json
+import socket
+import sys
+
+import pytest
+from PIL import Image
+
+from benchmarks import run
+from benchmarks.page import Page, number
+from benchmarks.result import Result, read_result
+from benchmarks.this_machine import machine, versions
+
+SWIM = Result(
+    "swim",
+    "Lengths an hour.",
+    {"ours": {"lengths_per_hour": 40.0, "p50_ms": 1234.5}, "theirs": {"lengths_per_hour": 20.25}},
+    {"ours to theirs": 1.975, "fins to none": 0.031},
+    {"largest difference": 2.5e-7},
+    {"pools": 3, "metres": 100_000},
+    2,
+)
+RUNS = Result("runs", "Runs.", {"we": {"seconds": 0.01234}}, {"we to they": 12.34}, {"cosine": 0.99997}, {"runs": 5}, 1)
+
+
+def page(**other) -> Page:
+    given = {"results": [SWIM, RUNS], "failed": {"jump": "exit code 3"}, "command": "make bench", "date": datetime.date(2026, 1, 2)}
+    return Page(**{**given, "machine": {"Processor": "An abacus"}, "versions": {"torch": "9.9"}, **other})
+
+
+def script(*lines: str):
+    return lambda name, *, small: [sys.executable, "-c", "\n".join(("import sys", f"name, small = {name!r}, {small}", *lines))]
+
+
+@pytest.fixture
+def canned(monkeypatch):
+    """Every benchmark says the result of SWIM under its own name; caption fails, and score says something else."""
+    said = json.dumps(json.loads(SWIM.line()) | {"benchmark": "NAME"})
+    lines = ("if name == 'caption': sys.exit(3)", f"print('working')\nprint('done' if name == 'score' else {said!r}.replace('NAME', name))")
+    monkeypatch.setattr(run, "command", script(*lines))
+
+
+def test_the_page_shows_every_name_and_figure():
+    text = page().markdown("x.png")
+    expected = """
+        # Benchmarks|Written by `make bench` on 2026-01-02|**jump failed** (exit code 3)|(x.png)|An abacus|torch 9.9
+        ## swim|Lengths an hour.|lengths per hour|p50 ms|40|1,234|20.2|ours to theirs|1.98|fins to none|0.031
+        largest difference 2.5e-07|pools 3|metres 100,000|threads 2|## runs|0.0123|we to they|12.3|cosine 0.99997
+    """
+    assert [part for part in map(str.strip, expected.strip().replace("\n", "|").split("|")) if part not in text] == []
+
+
+def test_tables_are_rectangular():
+    rows = [line for line in page().markdown("x.png").splitlines() if line.startswith("|")]
+    assert "| theirs | 20.2 |  |" in rows
+    assert {row.count("|") for row in rows} == {3, 4}
+
+
+def test_the_picture_lies_beside_the_page_and_is_wide_enough_to_read(tmp_path):
+    page().write(tmp_path / "docs" / "figures.md")
+    with Image.open(tmp_path / "docs" / "figures.png") as picture:
+        assert picture.width == 1600
+        assert "Software" not in picture.info
+    assert "(figures.png)" in (tmp_path / "docs" / "figures.md").read_text()
+
+
+def test_a_page_of_failures_only_has_no_picture(tmp_path):
+    page(results=[]).write(tmp_path / "figures.md")
+    assert [file.name for file in tmp_path.iterdir()] == ["figures.md"]
+    assert "![" not in (tmp_path / "figures.md").read_text()
+
+
+def test_a_failed_benchmark_is_named_the_others_go_on_and_the_exit_code_is_1(canned, tmp_path, capsys):
+    assert run.main(["encode", "caption", "score", "open", "--page", str(tmp_path / "page.md")]) == 1
+    text = (tmp_path / "page.md").read_text()
+    assert "**caption failed** (exit code 3)" in text
+    assert "**score failed** (its last line is not a result)" in text
+    assert [line for line in text.splitlines() if line.startswith("## ")] == ["## encode", "## open"]
+    printed = capsys.readouterr()
+    assert [read_result(line).benchmark for line in printed.out.splitlines()] == ["encode", "open"]
+    assert "[2/4] caption: failed, exit code 3" in printed.err
+
+
+def test_all_of_them_write_the_projects_page_and_some_write_none(canned, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "PAGE", tmp_path / "benchmarks.md")
+    assert run.main(["open"]) == 0
+    assert run.main(["--small"]) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert run.main([]) == 1
+    assert "Written by `make bench`" in (tmp_path / "benchmarks.md").read_text()
+
+
+def test_the_page_has_no_path_and_no_host_name(canned, tmp_path):
+    run.main(["open", "--page", str(tmp_path / "page.md")])
+    text = (tmp_path / "page.md").read_text()
+    assert "Written by `python -m benchmarks.run open`" in text
+    places = {str(tmp_path), str(run.ROOT), sys.executable, sys.prefix, socket.gethostname()}
+    assert [place for place in places if place in text] == []
+
+
+def test_the_machine_and_the_versions_are_facts_without_places():
+    facts = {**machine(), **versions()}
+    assert {"Processor", "Cores", "Memory", "GPU", "Fast dtype", "python", "torch", "coca-search"} <= set(facts)
+    assert [value for value in facts.values() if "/" in value or socket.gethostname() in value or not value] == []
+
+
+def test_a_name_that_no_benchmark_has_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["encod"])
+    assert "Unknown benchmark (encod). There are: encode, caption" in capsys.readouterr().err
+
+
+def test_a_result_survives_its_line_and_anything_else_is_refused():
+    assert read_result(SWIM.line()) == SWIM
+    for line in ("", "{}", "[1]", '{"benchmark": "x", "other": 1}'):
+        with pytest.raises(ValueError, match="Not the result of a benchmark"):
+            read_result(line)
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.01234, "0.0123"), (4.5678, "4.57"), (99.96, "100"), (123.4, "123"), (7.0, "7"), (0.0, "0")])
+def test_numbers_are_written_without_powers_of_ten(value, text):
+    assert number(value) == text

@@ -1,0 +1,116 @@
+"""Moments in films of plain colours, where the right span is known."""
+
+import numpy as np
+import pytest
+
+from evaluation.datasets import Medium, MomentQuery, MomentSet
+from evaluation.embed_media import FeatureSource
+from evaluation.moments import didemo_measures, evaluate_moments, raised_segments, temporal_iou
+from evaluation.result_cache import ResultCache
+from tests.fakes import FakeEncoder, write_film
+
+
+@pytest.mark.parametrize(
+    ("found", "truth", "expected"),
+    [
+        ((0, 10), (0, 10), 1.0),
+        ((0, 5), (5, 10), 0.0),
+        ((0, 10), (5, 15), 1 / 3),
+        ((2, 4), (0, 10), 0.2),
+        ((3, 3), (3, 3), 0.0),
+        ((0, 1), (8, 9), 0.0),
+    ],
+)
+def test_temporal_iou_is_the_part_that_both_share(found, truth, expected):
+    assert temporal_iou(found, truth) == pytest.approx(expected)
+
+
+def test_temporal_iou_agrees_with_counting_on_a_grid():
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        a, b = (tuple(sorted(random.choice(60, 2, replace=False).tolist())) for _ in range(2))
+        seconds_a, seconds_b = set(range(*a)), set(range(*b))
+        assert temporal_iou(a, b) == pytest.approx(len(seconds_a & seconds_b) / len(seconds_a | seconds_b))
+
+
+@pytest.mark.parametrize(("first", "stop"), [(0, 3), (4, 9), (17, 20), (0, 20)])
+def test_a_raised_stretch_is_found_exactly(first, stop):
+    cosines = np.full(20, 0.1)
+    cosines[first:stop] = 0.4
+    assert raised_segments(cosines, np.arange(21.0))[0] == ((first, stop) if stop - first < 20 else (0, 20)) or stop - first == 20
+
+
+def test_the_raised_stretch_is_that_of_greatest_likelihood_among_all():
+    cosines = np.random.default_rng(1).normal(size=12)
+
+    def misfit(first, stop):
+        inside = np.zeros(12, bool)
+        inside[first:stop] = True
+        parts = [cosines[inside], cosines[~inside]]
+        up = len(parts[1]) == 0 or parts[0].mean() >= parts[1].mean()
+        return sum(((part - part.mean()) ** 2).sum() for part in parts if len(part)) if up else np.inf
+
+    best = min(((a, b) for a in range(12) for b in range(a + 1, 13)), key=lambda span: misfit(*span))
+    assert raised_segments(cosines, np.arange(13.0))[0] == best
+    assert len(raised_segments(cosines, np.arange(13.0))) == 12 * 13 / 2
+
+
+@pytest.fixture
+def film(tmp_path):
+    path = write_film(tmp_path / "film.mp4", [("red", 6.0), ("green", 5.0), ("blue", 9.0)])
+    return Medium("film", path, "video", "manifest: line 1")
+
+
+def evaluate(film, tmp_path, queries, **kwargs):
+    dataset = MomentSet("films", (film,), tuple(queries), kwargs.pop("grid", None))
+    return evaluate_moments(dataset, FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c")), **kwargs)
+
+
+def figures(report, row, table=0):
+    return {name: measure.value for name, measure in report.tables[table].rows[row].values.items()}
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_planted_moments_are_found(film, tmp_path, way):
+    spans = {"red": (0.0, 6.0), "green": (6.0, 11.0), "blue": (11.0, 20.0)}
+    report = evaluate(film, tmp_path, [MomentQuery(0, text, (span,)) for text, span in spans.items()], seconds_between=0.5)
+    found = figures(report, way)
+    assert (found["R@1, IoU 0.5"], found["R@1, IoU 0.7"]) == (100, 100)
+    assert found["mean IoU"] > 95
+
+
+def test_planted_mistakes_give_the_value_counted_by_hand(film, tmp_path):
+    queries = [MomentQuery(0, "red", ((0.0, 6.0),)), MomentQuery(0, "blue", ((0.0, 6.0),)), MomentQuery(0, "green", ((6.0, 16.0),))]
+    found = figures(evaluate(film, tmp_path, queries, seconds_between=0.5), 0)
+    assert found["R@1, IoU 0.3"] == pytest.approx(100 * 2 / 3)
+    assert found["R@1, IoU 0.7"] == pytest.approx(100 / 3)  # green lasts 5 of the 10 seconds
+
+
+def test_the_span_that_fits_best_counts(film, tmp_path):
+    report = evaluate(film, tmp_path, [MomentQuery(0, "red", ((15.0, 20.0), (0.0, 6.0)))], seconds_between=0.5)
+    assert figures(report, 0)["R@1, IoU 0.7"] == 100
+
+
+def test_didemo_answers_on_its_grid_of_five_seconds(tmp_path):
+    path = write_film(tmp_path / "film.mp4", [("red", 10.0), ("green", 5.0), ("blue", 10.0)])
+    queries = [MomentQuery(0, "red", ((0.0, 10.0),) * 4), MomentQuery(0, "green", ((10.0, 15.0),) * 3 + ((0.0, 5.0),))]
+    report = evaluate(Medium("f", path, "video", "f"), tmp_path, queries, grid=5.0)
+    for row in (0, 1):
+        assert figures(report, row, table=1) == pytest.approx({"Rank@1": 100, "Rank@5": 100, "mIoU": 100})
+
+
+def test_didemo_scores_the_three_people_that_agree_best():
+    query = MomentQuery(0, "x", ((0, 5), (0, 5), (5, 10), (20, 25)))
+    spans = [(0, 5), (0, 10), (5, 10)]
+    found = {name: measure.value for name, measure in didemo_measures([spans], [query], np.zeros(1, np.int64)).items()}
+    assert found == pytest.approx({"Rank@1": 0, "Rank@5": 100, "mIoU": 100 * 2 / 3})  # ranks 1, 1, 3: mean 1.67
+
+
+def test_a_film_that_cannot_be_read_takes_only_its_own_queries_along(film, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"x")
+    broken = Medium("broken", tmp_path / "broken.mp4", "video", "manifest: line 2")
+    dataset = MomentSet("two", (broken, film), (MomentQuery(0, "red", ((0.0, 1.0),)), MomentQuery(1, "red", ((0.0, 6.0),))))
+    source = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c"), allow_missing=True)
+    report = evaluate_moments(dataset, source)
+    assert (report.facts["sentences"], report.facts["left out"]) == (1, 1)
+    assert "manifest: line 2" in report.missing[0]
