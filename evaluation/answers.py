@@ -6,6 +6,7 @@ A tie between a right and a wrong class counts against us.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +62,17 @@ def tables(
     values["mean per class"] = Measure(float(np.mean(list(accuracies.values()))))
     columns = tuple(values)
     found = Table("accuracy", columns, (Row(name, values), *published), bars=tuple(c for c in columns if c != "mean per class"))
-    worst = sorted(accuracies, key=lambda own: (accuracies[own], own))[:_LISTED]
-    rows = tuple(Row(f"{_words(dataset, own)} ({len(groups[own])} media)", {"top-1": Measure(accuracies[own])}) for own in worst)
-    return found, Table("worst classes", ("top-1",), rows), *_confusions(dataset, answers, groups)
+    worst = sorted((own for own in accuracies if accuracies[own] < 100), key=lambda own: (accuracies[own], own))[:_LISTED]
+    rows = tuple(Row(f"{_words(dataset, own)} ({len(groups[own])})", {"top-1": Measure(accuracies[own])}) for own in worst)
+    return found, *([Table("worst classes", ("top-1",), rows)] if rows else []), *_confusions(dataset, answers, groups)
+
+
+def records(dataset: LabelledMedia, answers: Answers) -> tuple[dict[str, Any], ...]:
+    """The class of every medium, the answer, and the rank of the first right class."""
+    return tuple(
+        {"medium": medium.name, "class": _words(dataset, own), "answer": dataset.classes[best[0]][0], "rank": int(rank) + 1}
+        for medium, own, best, rank in zip(dataset.media, dataset.right, answers.best, answers.ranks, strict=True)
+    )
 
 
 def wrong_examples(dataset: LabelledMedia, answers: Answers, count: int) -> tuple[Example, ...]:

@@ -1,6 +1,7 @@
 """`eval caption`: what the decoder says of pictures against what people said of them."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,10 +57,11 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
     ranks = ranks_of_right(source.of_texts(captions), vectors, [[index] for index in range(len(captions))])
     figures = scores.measures | {SELF_RETRIEVAL: measures(ranks)["R@1"]}
     ours = Row(source.encoder.model_id.split("@")[0], figures)
-    notes = [f"{name}: not computed, {reason}." for name, reason in scores.lacking.items()]
+    notes = [f"{_names(scores.lacking, reason)}: not computed, {reason}." for reason in dict.fromkeys(scores.lacking.values())]
     if published := CAPTION.get(settings.protocol, ()):
         notes.append(MEASURED_ON[settings.protocol])
-    table = Table("captions", (*METRICS, SELF_RETRIEVAL), (ours, *published), " ".join(notes), bars=(*METRICS, SELF_RETRIEVAL))
+    columns = tuple(name for name in (*METRICS, SELF_RETRIEVAL) if name in figures)
+    table = Table("captions", columns, (ours, *published), " ".join(notes), bars=columns)
     facts = provenance(source.encoder) | {
         "data set": dataset.title,
         "pictures": len(dataset.media),
@@ -71,7 +73,13 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
         "captions by": str(settings.options),
         "metrics by": "pycocoevalcap, the reference implementation, in percent; BLEU-4 and METEOR are of the whole set: no interval",
     }
-    return Report("caption", f"Captions on {dataset.title}", (table,), facts, (), _examples(dataset, captions, references), dataset.missing)
+    records = tuple({"medium": medium.name, "caption": said} for medium, said in zip(dataset.media, captions, strict=True))
+    examples = _examples(dataset, captions, references)
+    return Report("caption", f"Captions on {dataset.title}", (table,), facts, (), examples, dataset.missing, records)
+
+
+def _names(lacking: Mapping[str, str], reason: str) -> str:
+    return ", ".join(name for name, why in lacking.items() if why == reason)
 
 
 def _caption_feature(options: CaptionOptions) -> Feature:
@@ -87,4 +95,6 @@ def _caption_feature(options: CaptionOptions) -> Feature:
 def _examples(dataset: CaptionedMedia, captions: list[str], references: list[list[str]]) -> tuple[Example, ...]:
     """Pictures drawn blindly, the same ones each time."""
     drawn = random.Random(0).sample(range(len(captions)), min(_EXAMPLES, len(captions)))
-    return tuple(Example(captions[index], None, ((dataset.media[index], f"a person: {references[index][0]}"),)) for index in drawn)
+    return tuple(
+        Example(captions[index], None, ((dataset.media[index], f"written by a person: {references[index][0]}"),)) for index in drawn
+    )

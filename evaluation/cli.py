@@ -8,7 +8,7 @@ import typer
 Annotations = Annotated[Path, typer.Argument(help="The file of annotations, as the data set's authors publish it.")]
 Media = Annotated[Path | None, typer.Option(help="The folder of the pictures or videos; by default that of the annotations.")]
 Model = Annotated[str, typer.Option(help="A checkpoint: a folder, a file of open_clip's weights, or a name of the hub.")]
-Out = Annotated[Path | None, typer.Option(help="Where report.html, .md, .json and .png go; by default below coca-search-eval/.")]
+Out = Annotated[Path | None, typer.Option(help="Where the report goes; by default a folder of its own in your data directory.")]
 Cache = Annotated[Path | None, typer.Option(help="The file that keeps embeddings; by default in your cache directory.")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Leave out missing and broken files, and count them.")]
 Split = Annotated[str, typer.Option(help="The part of the data set, as its annotations name it.")]
@@ -48,7 +48,7 @@ def retrieval(
         dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
     with feature_source(model, cache, allow_missing=allow_missing) as source:
         report = evaluate_retrieval(dataset, source, protocol=protocol)
-    finish(report, out, f"retrieval-{protocol}")
+    finish(report, out)
 
 
 @app.command()
@@ -86,7 +86,7 @@ def classify(
             report = evaluate_zero_shot(test, source, ZeroShotOptions(sentences, protocol))
         else:
             report = evaluate_probe(training, test, source, ProbeOptions(probe, protocol))
-    finish(report, out, f"classify-{protocol}" + (f"-{probe}" if train else ""))
+    finish(report, out)
 
 
 @app.command()
@@ -115,7 +115,7 @@ def caption(
     dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
     with feature_source(model, cache, allow_missing=allow_missing) as source:
         report = evaluate_captions(dataset, source, CaptionEvaluation(protocol, options))
-    finish(report, out, f"caption-{protocol}")
+    finish(report, out)
 
 
 @app.command()
@@ -136,7 +136,7 @@ def moments(
     dataset = read_moments(annotations, media, allow_missing=allow_missing)
     with feature_source(model, cache, allow_missing=allow_missing) as source:
         report = evaluate_moments(dataset, source, seconds_between=seconds_between)
-    finish(report, out, f"moments-{annotations.stem}")
+    finish(report, out)
 
 
 @app.command()
@@ -158,7 +158,7 @@ def collection(
     asked = read_own_queries_of(opened, queries)
     with progress_bars() as on_progress:
         report = evaluate_collection(opened, asked, shortlist=shortlist, on_progress=on_progress)
-    finish(report, out, "collection")
+    finish(report, out)
 
 
 def add_commands(root: typer.Typer) -> None:

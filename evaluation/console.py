@@ -1,9 +1,12 @@
 """What every `coca-search eval` command shares: the model with its cache and progress bars, the printed tables, the written files."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from platformdirs import user_data_path
 
 if TYPE_CHECKING:
     from evaluation.embed_media import FeatureSource, OnProgress
@@ -53,8 +56,25 @@ def progress_bars() -> Iterator["OnProgress"]:
         yield on_progress
 
 
-def finish(report: "Report", out: Path | None, name: str) -> None:
-    """Print the tables, and write report.json, .md, .html and .png into `out`, or below coca-search-eval/."""
+def finish(report: "Report", out: Path | None) -> None:
+    """Write the files into `out`, or a folder of the report's name in the user's data directory; then print the tables."""
+    folder = out or default_folder(report)
+    report.write(folder)  # first: the reader of what is printed may have seen enough
+    for line in _lines(report):
+        print(line)
+    if report.missing:
+        print(f"{len(report.missing)} records were left out; the report names them.")
+    print(f"{folder}: report.html, report.md, report.json, report.png, records.csv")
+
+
+def default_folder(report: "Report") -> Path:
+    """Not below the current directory: the next run would take its pictures for the user's own."""
+    name = f"{report.title} {report.facts.get('model', '')}".split("@")[0]
+    return user_data_path("coca-search") / "eval" / re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:100]
+
+
+def _lines(report: "Report") -> Iterator[str]:
+    """The tables as lines of text, as wide as the terminal."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -62,18 +82,16 @@ def finish(report: "Report", out: Path | None, name: str) -> None:
     from evaluation.report import cells
 
     console = Console(width=None if Console().is_terminal else _WIDTH_OF_A_PIPE, highlight=False)
-    for table in report.tables:
-        shown = Table(box=None, pad_edge=False, header_style="bold")
-        for place, column in enumerate((table.title, *table.columns)):
-            shown.add_column(escape(column), justify="right" if place else "left", overflow="fold")
-        for row in table.rows:
-            shown.add_row(*(escape(cell) for cell in (row.name, *cells(table, row))), style="dim" if row.source else "")
-        console.print(shown)
-        for line in (*dict.fromkeys(row.source for row in table.rows if row.source), *([table.note] if table.note else [])):
-            console.print(f"  {escape(line)}", style="dim")
-        console.print()
-    folder = out or Path("coca-search-eval") / name
-    report.write(folder)
-    if report.missing:
-        print(f"{len(report.missing)} records were left out; the report names them.")
-    print(f"{folder}: report.html, report.md, report.json, report.png")
+    with console.capture() as written:
+        console.print(f"[bold]{escape(report.title)}[/bold]: {escape(report.size)}\n")
+        for table in report.tables:
+            shown = Table(box=None, pad_edge=False, header_style="bold")
+            for place, column in enumerate((table.title, *table.columns)):
+                shown.add_column(escape(column), justify="right" if place else "left", overflow="fold")
+            for row in table.rows:
+                shown.add_row(*(escape(cell) for cell in (row.name, *cells(table, row))), style="dim" if row.source else "")
+            console.print(shown)
+            for note in (*dict.fromkeys(row.source for row in table.rows if row.source), *([table.note] if table.note else [])):
+                console.print(f"  {escape(note)}", style="dim")
+            console.print()
+    yield from written.get().splitlines()

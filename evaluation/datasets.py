@@ -18,6 +18,7 @@ class Medium:
         name: what the data set calls it, unique in the set.
         record: the file and record that speak of it, for messages.
         data: its bytes where they lie in the data set's own file (Parquet); else they are read from `path`.
+        seconds: of a video, the moment to show of it to people; by default its middle.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Medium:
     kind: MediaKind
     record: str
     data: bytes | None = field(default=None, repr=False)
+    seconds: float | None = None
 
     def read(self) -> bytes:
         """The bytes of the file. Raises OSError."""

@@ -4,6 +4,7 @@ Five captions of one picture are not five independent questions: their queries a
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +12,23 @@ from numpy.typing import NDArray
 from evaluation.report import Measure
 
 RESAMPLES = 1000
+LEAST = 5  # clusters below which drawing again tells nothing, and no interval is given
 _LOW, _HIGH = 2.5, 97.5
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 def mean_interval(
     values: NDArray[np.float64], *, clusters: NDArray[np.int64] | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> Measure:
-    """The mean of `values` (N,) times 100, with its interval; `clusters` int64 (N,) names the cluster of each value."""
+    """The mean of `values` (N,) times 100, with its interval; `clusters` int64 (N,) names the cluster of each value.
+
+    With fewer than `LEAST` clusters there is none.
+    """
     values = np.asarray(values, np.float64)
     groups = _groups(clusters, len(values))
     sums, counts = np.bincount(groups, values), np.bincount(groups).astype(np.float64)
+    if len(sums) < LEAST:
+        return Measure(100 * float(values.mean()))
     means = [weights @ sums / (weights @ counts) for weights in _draws(len(sums), resamples, seed)]
     low, high = np.percentile(means, (_LOW, _HIGH))
     return Measure(100 * float(values.mean()), 100 * float(low), 100 * float(high))
@@ -32,11 +40,14 @@ def median_interval(
     """The median of `values` (N,) with its interval."""
     values = np.asarray(values, np.float64)
     groups = _groups(clusters, len(values))
+    if int(groups.max()) + 1 < LEAST:
+        return Measure(float(np.median(values)))
     order = values.argsort(kind="stable")
     medians = []
     for weights in _draws(int(groups.max()) + 1, resamples, seed):
         below = weights[groups[order]].cumsum()
-        medians.append(values[order[np.searchsorted(below, below[-1] / 2)]])
+        middle = [np.searchsorted(below, below[-1] / 2, side=side) for side in _SIDES]  # two where it lies between values
+        medians.append(values[order[middle]].mean())
     low, high = np.percentile(medians, (_LOW, _HIGH))
     return Measure(float(np.median(values)), float(low), float(high))
 

@@ -5,8 +5,10 @@ no cut: the stretch of frames whose cosines to the sentence are raised above the
 segment in Gaussian noise (circular binary segmentation, Olshen et al. 2004, Biostatistics 5, section 3).
 """
 
+import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +17,14 @@ from evaluation.datasets import MomentQuery, MomentSet
 from evaluation.embed_media import Decoded, Feature, FeatureSource
 from evaluation.intervals import mean_interval
 from evaluation.provenance import digest, provenance
-from evaluation.report import Curve, Line, Measure, Report, Row, Table
+from evaluation.report import Curve, Example, Line, Measure, Report, Row, Table
 from evaluation.result_cache import Arrays
 from indexer.sample import SECONDS_BETWEEN_FRAMES, find_shots, mean_vector
 
 Span = tuple[float, float]
 THRESHOLDS = (0.3, 0.5, 0.7)
 COLUMNS = (*(f"R@1, IoU {threshold}" for threshold in THRESHOLDS), "mean IoU")
+_EXAMPLES, _RIGHT = 12, 0.5  # an example counts as right from this overlap on
 _CURVE = tuple(i / 20 for i in range(1, 20))
 
 
@@ -44,8 +47,10 @@ def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_betwe
     texts = source.of_texts([query.text for query in queries])
     grid = dataset.segment_seconds
     answers: dict[str, list[list[Span]]] = {name: [] for name in _WAYS}
+    beyond = 0
     for query, text in zip(queries, texts, strict=True):
         (arrays,) = features.load([query.medium])
+        beyond += any(start >= arrays["edges"][-1] for start, _ in query.spans)
         frames = Frames(arrays["vectors"].astype(np.float32), arrays["edges"].astype(np.float64))
         for name, find in _WAYS.items():
             answers[name].append(find(frames, text, grid))
@@ -53,7 +58,8 @@ def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_betwe
     clusters = np.array([query.medium for query in queries])
     model = source.encoder.model_id.split("@")[0]
     rows = tuple(Row(f"{model}, {name}", _measures(values, clusters)) for name, values in overlaps.items())
-    tables = [Table("moments", COLUMNS, rows, _NOTE, bars=COLUMNS)]
+    notes = [_NOTE, *([f"{beyond} of the sentences have a span that begins after the end of their video."] if beyond else [])]
+    tables = [Table("moments", COLUMNS, rows, " ".join(notes), bars=COLUMNS)]
     if grid is not None:
         official = tuple(Row(f"{model}, {name}", didemo_measures(found, queries, clusters)) for name, found in answers.items())
         tables.append(
@@ -69,13 +75,39 @@ def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_betwe
     }
     lines = tuple(Line(name, _CURVE, tuple(100 * float((values >= t).mean()) for t in _CURVE)) for name, values in overlaps.items())
     curve = Curve("R@1 by overlap", "least temporal IoU", "recall, %", lines)
+    found = answers["raised segment"]
+    records = [_record(dataset, query, spans[0], iou) for query, spans, iou in zip(queries, found, overlaps["raised segment"], strict=True)]
     return Report(
-        "moments", f"Moments on {dataset.title}", tuple(tables), facts, (curve,), (), (*dataset.missing, *features.failed.values())
+        "moments",
+        f"Moments on {dataset.title}",
+        tuple(tables),
+        facts,
+        (curve,),
+        _examples(dataset, queries, found),
+        (*dataset.missing, *features.failed.values()),
+        tuple(records),
     )
 
 
 _NOTE = "Where a sentence has several spans, the one that fits best counts."
 DIDEMO = ("Rank@1", "Rank@5", "mIoU")
+
+
+def _record(dataset: MomentSet, query: MomentQuery, found: Span, iou: float) -> dict[str, Any]:
+    """What the raised segment answers to a sentence."""
+    start, stop = (round(seconds, 3) for seconds in found)
+    return {"medium": dataset.media[query.medium].name, "text": query.text, "start": start, "stop": stop, "iou": round(float(iou), 4)}
+
+
+def _examples(dataset: MomentSet, queries: Sequence[MomentQuery], found: Sequence[Sequence[Span]]) -> tuple[Example, ...]:
+    """Sentences drawn blindly, the same ones each time, each with the middle of the segment that was found and of the true ones."""
+    examples = []
+    for index in random.Random(0).sample(range(len(queries)), min(_EXAMPLES, len(queries))):
+        query, answer = queries[index], found[index][0]
+        named = [("found", answer), *dict.fromkeys(("true", span) for span in query.spans)]
+        shown = tuple((replace(dataset.media[query.medium], seconds=(a + b) / 2), f"{what} {a:.1f}–{b:.1f} s") for what, (a, b) in named)
+        examples.append(Example(query.text, max(temporal_iou(answer, span) for span in query.spans) >= _RIGHT, shown))
+    return tuple(examples)
 
 
 def temporal_iou(found: Span, truth: Span) -> float:

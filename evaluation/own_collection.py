@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from statistics import quantiles
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,12 @@ from evaluation.report import Curve, Example, Line, Measure, Report, Row, Table
 from search import Collection, Hit, search
 from search.engine import DEFAULT_KINDS
 from search.rerank import WEIGHT, rerank
+from search.thumbnails import thumbnail_path
 
 _K = 10
 _LEAST_JUDGED = 20  # hits, of both kinds, below which a calibration curve would be noise
-_EXAMPLES = 12
+_EXAMPLES, _SHOWN = 12, 5
+_COSINES = 5  # groups of hits by their cosine
 _TIE = 1e-5
 _QUALITY = ("R@1", "R@5", "R@10", "MRR")
 
@@ -103,7 +106,6 @@ def evaluate_collection(
         tables += calibration
     encoder = collection.encoder
     facts = provenance(encoder) | {
-        "collection": collection.path.name,
         "version": collection.snapshot.version,
         "segments": len(ids),
         "queries": len(queries),
@@ -114,12 +116,13 @@ def evaluate_collection(
     }
     return Report(
         "collection",
-        f"The collection {collection.path.name}",
+        f"Collection {collection.path.resolve().parent.name}/{collection.path.name}",
         tuple(tables),
         facts,
         curves,
-        _examples(judged),
+        _examples(collection.path, judged),
         examples_are="Queries whose right answer came latest",
+        records=_records(queries, answers),
     )
 
 
@@ -166,12 +169,7 @@ def _index_recall(collection: Collection, text: str, vectors: NDArray[np.float32
 
 def _ranks(judged: Sequence[tuple[OwnQuery, _Answer]], *, reranked: bool) -> NDArray[np.float64]:
     """The rank of the first right hit, from 1; infinity where none came back."""
-    return np.array(
-        [
-            next((n for n, hit in enumerate(answer.reranked if reranked else answer.hits, 1) if hit.uri in query.right), np.inf)
-            for query, answer in judged
-        ]
-    )
+    return np.array([_rank(query, answer.reranked if reranked else answer.hits) or np.inf for query, answer in judged])
 
 
 def _quality(ranks: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -185,7 +183,7 @@ def _quality_tables(judged: Sequence[tuple[OwnQuery, _Answer]], shortlist: int) 
         Row("cosine", {name: mean_interval(values) for name, values in before.items()}),
         Row(f"first {shortlist} reranked", {name: mean_interval(values) for name, values in after.items()}),
     )
-    note = "Of single queries, so its interval holds 0 where reranking is not shown to matter."
+    note = "Query by query: an interval that contains 0 means that no gain was shown."
     return [Table("what is found", _QUALITY, rows, bars=_QUALITY), Table("gain of reranking", _QUALITY, (Row("points", gain),), note)]
 
 
@@ -219,18 +217,53 @@ def _calibration(judged: Sequence[tuple[OwnQuery, _Answer]]) -> tuple[tuple[Curv
     note = "By a logistic curve over the cosine, fitted on other queries. A hit that is right but not in your list counts as wrong."
     line = Line("hits", tuple(100 * p for p in kept.promised), tuple(100 * p for p in kept.came_true))
     curve = Curve("calibration", "promised, %", "came true, %", (line,), diagonal=True)
-    return (curve,), [Table("calibration, %", tuple(values), (Row("cosine, logistic", values),), note)]
+    return (curve,), [_trust_table(cosines, right), Table("calibration", tuple(values), (Row("cosine, logistic", values),), note)]
 
 
-def _examples(judged: Sequence[tuple[OwnQuery, _Answer]]) -> tuple[Example, ...]:
+def _trust_table(cosines: NDArray[np.float64], right: NDArray[np.bool_]) -> Table:
+    """How many of the hits were right, in groups of equal size by cosine."""
+    rows = []
+    for group in np.array_split((-cosines).argsort(kind="stable"), _COSINES):
+        name = f"cosine {cosines[group[-1]]:.2f} to {cosines[group[0]]:.2f}, {len(group)} hits"
+        rows.append(Row(name, {"right": Measure(100 * float(right[group].mean()))}))
+    return Table("how far a cosine can be trusted", ("right",), tuple(rows), f"Of the first {_K} hits of each query.")
+
+
+def _records(queries: Sequence[OwnQuery], answers: Sequence[_Answer]) -> tuple[dict[str, Any], ...]:
+    """Each query with the rank of its first right hit before and after reranking, empty where none came back."""
+    records = []
+    for query, answer in zip(queries, answers, strict=True):
+        before, after = (_rank(query, hits) for hits in (answer.hits, answer.reranked))
+        first = answer.hits[0] if answer.hits else None
+        places = {"rank": before, "rank reranked": after} if query.right else {"rank": None, "rank reranked": None}
+        found = {"first hit": first.uri if first else "", "cosine": round(first.similarity, 4) if first else None}
+        records.append({"query": query.text, **places, **found, "ms": round(answer.milliseconds, 1)})
+    return tuple(records)
+
+
+def _examples(collection: Path, judged: Sequence[tuple[OwnQuery, _Answer]]) -> tuple[Example, ...]:
     """The queries whose right answer came latest: where to look first."""
-    worst = sorted(judged, key=lambda pair: -_ranks([pair], reranked=False)[0])[:_EXAMPLES]
-    return tuple(
-        Example(query.text, answer.hits[0].uri in query.right, tuple((_medium(hit), f"{hit.similarity:.2f}") for hit in answer.hits[:5]))
-        for query, answer in worst
-        if answer.hits
-    )
+    worst = sorted(judged, key=lambda pair: -(_rank(pair[0], pair[1].hits) or np.inf))[:_EXAMPLES]
+    examples = []
+    for query, answer in worst:
+        rank, hits = _rank(query, answer.hits), answer.hits[:_SHOWN]
+        found = tuple(
+            (_seen(collection, hit), f"{hit.similarity:.2f}{_moment(hit)}{' ✓' if hit.uri in query.right else ''}") for hit in hits
+        )
+        examples.append(
+            Example(f"{query.text} ({f'rank {rank}' if rank else f'not among the first {len(answer.hits)}'})", rank == 1, found)
+        )
+    return tuple(examples)
 
 
-def _medium(hit: Hit) -> Medium:
-    return Medium(PurePath(hit.uri).name, Path(hit.uri), "image" if hit.kind == "image" else "video", hit.uri)
+def _rank(query: OwnQuery, hits: Sequence[Hit]) -> int | None:
+    return next((place for place, hit in enumerate(hits, 1) if hit.uri in query.right), None)
+
+
+def _seen(collection: Path, hit: Hit) -> Medium:
+    """A hit as the search page shows it: of a film the moment's own frame."""
+    return Medium(PurePath(hit.uri).name, thumbnail_path(collection, hit.media_id, hit.frame_seconds), "image", hit.uri)
+
+
+def _moment(hit: Hit) -> str:
+    return "" if hit.start_seconds is None else f", {hit.start_seconds:.1f}–{hit.end_seconds:.1f} s"

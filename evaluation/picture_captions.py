@@ -128,7 +128,9 @@ def read_own_queries(annotations: Path, media: MediaFolder) -> CaptionedMedia:
             raise DatasetError(f"{record}: {path!r} is hidden or outside of {media.folder}. Name what the indexer finds below that folder.")
         answers.setdefault(query, []).append(place[key])
     owners = tuple(tuple(numbers) for numbers in answers.values())
-    return CaptionedMedia(annotations.stem, gallery, tuple(answers), owners, (*media.missing, *left_out))
+    return CaptionedMedia(
+        f"{media.folder.resolve().name}, {annotations.name}", gallery, tuple(answers), owners, (*media.missing, *left_out)
+    )
 
 
 def _gallery(folder: Path) -> tuple[tuple[Medium, ...], list[str]]:

@@ -1,7 +1,7 @@
 """`eval classify` with a training set: probes on frozen features, a linear one or an attentional pooler."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluation.answers import WRONG_ANSWERS, join, rank_classes, tables, wrong_examples
+from evaluation.answers import WRONG_ANSWERS, join, rank_classes, records, tables, wrong_examples
 from evaluation.datasets import LabelledMedia
 from evaluation.embed_media import MEAN_VECTOR, Features, FeatureSource
 from evaluation.errors import DatasetError
@@ -68,14 +68,18 @@ def evaluate_probe(train: LabelledMedia, test: LabelledMedia, source: FeatureSou
     answers, seed = join(parts), options.training.seed
     name = f"{source.encoder.model_id.split('@')[0]}, {_NAMES[options.kind]}"
     facts = facts_of(test, features, source) | {"training set": train.title, "training media": len(train.media)} | how
+    accuracy, *others = tables(test, answers, name, FROZEN.get(options.protocol, ()), resamples=options.resamples, seed=seed)
+    if same := len(set(known.keys) & set(features.keys)):
+        accuracy = replace(accuracy, note=f"{same} files are in the training set too: no measure of what the probe does with new ones.")
     return Report(
         "classify",
         f"{_NAMES[options.kind].capitalize()} on {test.title}",
-        tables(test, answers, name, FROZEN.get(options.protocol, ()), resamples=options.resamples, seed=seed),
-        facts | {"same files in both sets": len(set(known.keys) & set(features.keys))},
+        (accuracy, *others),
+        facts | {"same files in both sets": same},
         examples=wrong_examples(test, answers, options.examples),
         missing=(*train.missing, *test.missing),
         examples_are=WRONG_ANSWERS,
+        records=records(test, answers),
     )
 
 

@@ -3,6 +3,8 @@
 All rates are in percent, as papers print them.
 """
 
+import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -83,6 +85,7 @@ class Report:
         task: "retrieval", "classify", "caption", "moments" or "collection".
         facts: what was measured how: model, arithmetic, data set, counts, versions; for people and for JSON.
         examples_are: how the examples were chosen, the heading above them.
+        records: what was found for every single query, for programs and for comparing two models query by query.
         missing: the records that were left out.
     """
 
@@ -92,7 +95,8 @@ class Report:
     facts: Mapping[str, Any]
     curves: tuple[Curve, ...] = ()
     examples: tuple[Example, ...] = ()
-    missing: tuple[str, ...] = field(default=())
+    missing: tuple[str, ...] = ()
+    records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     examples_are: str = "Examples, drawn blindly"
 
     def to_json(self) -> str:
@@ -127,8 +131,21 @@ class Report:
         parts += ["## How it was measured", "\n".join(f"- {name}: {value}" for name, value in self.facts.items())]
         return "\n\n".join(parts) + "\n"
 
+    def records_csv(self) -> str:
+        """The records as CSV, with a line of names."""
+        text = io.StringIO()
+        rows = csv.DictWriter(text, list(self.records[0]) if self.records else [], lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(self.records)
+        return text.getvalue()
+
+    @property
+    def size(self) -> str:
+        """How much was measured, for people."""
+        return ", ".join(f"{self.facts[name]:,} {name}" for name in _COUNTS if self.facts.get(name))
+
     def write(self, folder: Path) -> tuple[Path, ...]:
-        """`report.json`, `.md`, `.png` and `.html` in `folder`, each whole or not at all. Returns their paths.
+        """`report.json`, `.md`, `.png` and `.html`, and `records.csv`, in `folder`, each whole or not at all. Returns their paths.
 
         Only the page holds pictures of the data set.
 
@@ -143,6 +160,7 @@ class Report:
             "report.md": self.to_markdown("report.png").encode(),
             "report.png": picture,
             "report.html": page(self, picture).encode(),
+            "records.csv": self.records_csv().encode(),
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -155,6 +173,28 @@ class Report:
                 f"{folder}: the report cannot be written ({error.strerror or error}). Name another folder with --out."
             ) from error
         return tuple(folder / name for name in contents)
+
+
+_COUNTS = ("pictures", "videos", "files", "media", "texts", "references", "classes", "sentences", "segments", "queries")
+MEANING = {
+    "R@": "R@k: the part of the queries whose first right answer is among the first k.",
+    "median rank": "Median rank: half of the queries have their first right answer at this rank or before.",
+    "MRR": "MRR: the mean of 1 / rank of the first right answer.",
+    "mAP": "mAP: the mean of the average precision over all right answers of a query.",
+    "top-": "Top-k: the part of the media with a right class among the first k.",
+    "IoU": "IoU: the seconds that found and true moment share, over those that either covers.",
+    "self-retrieval": "Self-retrieval: the caption, as a query, finds its own picture first.",
+    "CIDEr": "BLEU-4, METEOR, ROUGE-L, CIDEr, SPICE: likeness to what people wrote, times 100.",
+    "calibration error": "Expected calibration error: how far a promised probability is from what comes true. Brier: its mean square.",
+    "p99": "p50, p99: half, and 99 of 100, of the searches took no longer.",
+}
+
+
+def meanings(report: Report) -> list[str]:
+    """What the columns of a report mean, and how to read its figures."""
+    columns = " ".join(column for table in report.tables for column in table.columns)
+    figures = "Rates are in percent; in brackets are 95 % intervals, where there are enough queries for one."
+    return [figures, *(meaning for part, meaning in MEANING.items() if part in columns)]
 
 
 def cells(table: Table, row: Row) -> list[str]:

@@ -13,10 +13,10 @@ from PIL import Image
 
 from coca_model import PictureError, open_picture
 from evaluation.datasets import Medium
-from evaluation.report import Curve, Report, Table, cells
+from evaluation.report import Curve, Report, Table, cells, meanings
 from indexer.errors import MediaError
 from indexer.pyav_reader import probe, read_frames
-from search.thumbnails import small_jpeg
+from search.thumbnails import small_webp
 
 _COLOURS = ("#3f51b5", "#e07a3f", "#4f9d69", "#8e5ea2", "#777777")
 _PANEL, _BAR = (5.2, 3.6), 1.3  # inches: of a panel, and the least width for a group of bars
@@ -49,7 +49,7 @@ def page(report: Report, chart: bytes) -> str:
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
     )
-    return template.render(report=report, chart=base64.b64encode(chart).decode(), cells=cells, thumbnail=_thumbnail)
+    return template.render(report=report, chart=base64.b64encode(chart).decode(), cells=cells, meanings=meanings, thumbnail=_thumbnail)
 
 
 def _bars(axis: Axes, table: Table) -> None:
@@ -65,14 +65,14 @@ def _bars(axis: Axes, table: Table) -> None:
         colour = _COLOURS[number % len(_COLOURS)]
         axis.bar(x, y, width * 0.92, color=colour, label=row.name, yerr=np.array([low, high]), ecolor="#333333", capsize=2)
         for at, value, above in zip(x, y, high, strict=True):
-            axis.text(at, value + above + 1, f"{value:.1f}", ha="center", fontsize=8)
+            axis.annotate(f"{value:.1f}", (at, value + above), (0, 3), textcoords="offset points", ha="center", fontsize=8)
     axis.set_xticks(range(len(table.bars)), table.bars)
     drawn = [row.values[name] for row in table.rows for name in table.bars if name in row.values]
     highest = max((max(measure.value, measure.high or 0.0) for measure in drawn), default=0.0)
     axis.set_ylim(0, 1.15 * max(1.0, highest))
     axis.set_title(f"{table.title}, %", fontsize=10)
     if axis.get_legend_handles_labels()[1]:
-        axis.legend(fontsize=8, frameon=False, loc="upper left")
+        axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
     axis.spines[["top", "right"]].set_visible(False)
 
 
@@ -98,16 +98,16 @@ def _curve(axis: Axes, curve: Curve) -> None:
 
 
 def _thumbnail(medium: Medium) -> str:
-    """A small JPEG in base64, or nothing where the medium cannot be shown."""
+    """A small WebP in base64, or nothing where the medium cannot be shown."""
     try:
         if medium.kind == "image":
             picture = open_picture(medium.read(), min_side=256)
         else:
-            middle = probe(str(medium.path)).duration_seconds / 2
-            frame = next((pixels for _, pixels in read_frames(str(medium.path), [middle])), None)
+            seconds = medium.seconds if medium.seconds is not None else probe(str(medium.path)).duration_seconds / 2
+            frame = next((pixels for _, pixels in read_frames(str(medium.path), [seconds])), None)
             if frame is None:
                 return ""
             picture = Image.fromarray(frame)
     except (PictureError, MediaError, OSError):
         return ""
-    return base64.b64encode(small_jpeg(picture)).decode()
+    return base64.b64encode(small_webp(picture)).decode()

@@ -1,7 +1,8 @@
 """`eval retrieval`: texts find media and media find texts, by exact ranking over the whole set."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,18 @@ def evaluate_retrieval(dataset: CaptionedMedia, source: FeatureSource, *, protoc
         (Curve("recall@k", "k", "recall, %", tuple(lines), log_x=True),),
         _examples(dataset, texts, media, to_media),
         dataset.missing,
+        tuple(_records(dataset, to_media, asked, to_text)),
     )
+
+
+def _records(
+    dataset: CaptionedMedia, to_media: Sequence[NDArray[np.int64]], asked: Sequence[int], to_text: Sequence[NDArray[np.int64]]
+) -> Iterator[dict[str, Any]]:
+    """The rank of the first right answer to every query, text or medium."""
+    for text, owners, ranks in zip(dataset.texts, dataset.owners, to_media, strict=True):
+        yield {"medium": dataset.media[owners[0]].name, "text": text, "rank": int(ranks[0])}
+    for index, ranks in zip(asked, to_text, strict=True):
+        yield {"medium": dataset.media[index].name, "text": "", "rank": int(ranks[0])}
 
 
 def _kind(dataset: CaptionedMedia) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from evaluation.answers import WRONG_ANSWERS, Answers, join, rank_classes, same_names, tables, wrong_examples
+from evaluation.answers import WRONG_ANSWERS, Answers, join, rank_classes, records, same_names, tables, wrong_examples
 from evaluation.datasets import LabelledMedia
 from evaluation.embed_media import MEAN_VECTOR, Feature, Features, FeatureSource
 from evaluation.intervals import RESAMPLES
@@ -68,6 +68,7 @@ def evaluate_zero_shot(dataset: LabelledMedia, source: FeatureSource, options: Z
         examples=wrong_examples(dataset, answers, options.examples),
         missing=dataset.missing,
         examples_are=WRONG_ANSWERS,
+        records=records(dataset, answers),
     )
 
 

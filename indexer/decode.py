@@ -26,14 +26,14 @@ from indexer.facts import MediaFacts, read_facts
 from indexer.plan import Task
 from indexer.video import VideoDecoder
 from indexer.video_protocol import Facts
-from search.thumbnails import small_jpeg
+from search.thumbnails import small_webp
 
 _AHEAD = 128  # decoded items that wait for the embedder
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture, or one sampled frame of a video, ready to embed: pixels uint8 (H, W, 3); `small` is a JPEG for the thumbnail."""
+    """One picture, or one sampled frame of a video, ready to embed: pixels uint8 (H, W, 3); `small` its thumbnail, WebP."""
 
     task: Task
     pixels: NDArray[np.uint8]
@@ -147,7 +147,7 @@ def decode_picture(task: Task, encoder: Encoder, clock: Clock) -> list[Item]:
         picture = open_picture(data, min_side=encoder.min_side)
         with identify(io.BytesIO(data)) as header:
             facts = read_facts(header)
-        frame = Frame(task, encoder.preprocess(picture), small_jpeg(picture))
+        frame = Frame(task, encoder.preprocess(picture), small_webp(picture))
         return [frame, FileDone(task, facts, sha256)]
     except PictureError as error:
         return [FileFailed(task, "decode", str(error).removeprefix("picture: "))]
@@ -171,7 +171,7 @@ def decode_video(task: Task, encoder: Encoder, clock: Clock, videos: VideoDecode
                 facts = MediaFacts(found.width, found.height, found.duration_seconds, found.taken_at, camera=found.camera)
                 continue
             picture = Image.fromarray(reply.frame)
-            frame = Frame(task, encoder.preprocess(picture), small_jpeg(picture), reply.pts_seconds)
+            frame = Frame(task, encoder.preprocess(picture), small_webp(picture), reply.pts_seconds)
             clock.add("decode", since)
             yield frame
             since = time.monotonic()

@@ -102,3 +102,12 @@ def test_a_query_beyond_the_context_is_answered_with_one_line_of_warning(collect
     result = coca_search("search", "dog " * 500, "-c", collection, "-f")
     assert result.returncode == 0
     assert re.fullmatch(r"coca-search: A text of \d+ tokens is cut to the model's context of 48\.\n", result.stderr)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, expected):
+    script = "import os, sys, coca_search; sys.argv = ['', '--help']"
+    script += "\ntry: coca_search.main()\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == expected

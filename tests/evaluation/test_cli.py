@@ -16,7 +16,7 @@ from tests.fakes import COLOURS, write_film, write_picture
 def evaluate(*arguments, cwd):
     """A process of its own."""
     command = [sys.executable, "-m", "coca_search", "eval", *map(str, arguments)]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cwd / "cache"), "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cwd / "cache"), "XDG_DATA_HOME": str(cwd / "data"), "PYTHONPATH": os.getcwd()}
     return subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=cwd, env=environment, check=False)
 
 
@@ -60,11 +60,13 @@ def test_tables_stand_beside_published_figures_and_files_are_written(first, karp
     assert "CoCa, zero-shot" in first.stdout
     assert "80.4" in first.stdout
     assert "Yu et al. 2022, arXiv 2205.01917" in first.stdout
-    out = karpathy / "coca-search-eval" / "retrieval-flickr30k"
-    assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.json", "report.md", "report.png"]
+    out = karpathy / "data" / "coca-search" / "eval" / "retrieval-on-flickr8k-test-coca-embedded"
+    assert sorted(path.name for path in out.iterdir()) == ["records.csv", "report.html", "report.json", "report.md", "report.png"]
     document = json.loads((out / "report.json").read_text())
     assert document["facts"]["pictures"] == 5
     assert document["title"] == "Retrieval on flickr8k test"
+    assert first.stdout.splitlines()[0] == "Retrieval on flickr8k test: 5 pictures, 5 texts"
+    assert len((out / "records.csv").read_text().splitlines()) == 1 + 5 + 5
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -74,7 +76,7 @@ def test_the_second_run_gives_the_same_from_the_cache(first, karpathy):
     again = evaluate("retrieval", "flickr30k", "dataset.json", "--media", "images", "--out", "again", cwd=karpathy)
     assert again.stdout.splitlines()[:-1] == first.stdout.splitlines()[:-1]
     assert cache.stat().st_mtime_ns == before
-    reports = [karpathy / folder / "report.json" for folder in ("again", "coca-search-eval/retrieval-flickr30k")]
+    reports = [karpathy / folder / "report.json" for folder in ("again", "data/coca-search/eval/retrieval-on-flickr8k-test-coca-embedded")]
     assert reports[0].read_text() == reports[1].read_text()
 
 

@@ -45,3 +45,11 @@ def test_the_same_values_have_the_same_interval_again():
 def test_nothing_has_no_interval():
     with pytest.raises(ValueError, match=r"no values \(0\)"):
         mean_interval(np.zeros(0))
+
+
+@pytest.mark.parametrize("interval", [mean_interval, median_interval])
+def test_a_handful_of_clusters_has_no_interval(interval):
+    few = interval(np.random.default_rng(6).random(40), clusters=np.arange(40) % 4)
+    enough = interval(np.random.default_rng(6).random(40), clusters=np.arange(40) % 5)
+    assert (few.low, few.high) == (None, None)
+    assert enough.low <= enough.value <= enough.high

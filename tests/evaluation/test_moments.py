@@ -114,3 +114,21 @@ def test_a_film_that_cannot_be_read_takes_only_its_own_queries_along(film, tmp_p
     report = evaluate_moments(dataset, source)
     assert (report.facts["sentences"], report.facts["left out"]) == (1, 1)
     assert "manifest: line 2" in report.missing[0]
+
+
+def test_an_example_shows_what_was_found_beside_the_truth(film, tmp_path):
+    report = evaluate(film, tmp_path, [MomentQuery(0, "red", ((0.0, 6.0), (0.0, 6.0)))], seconds_between=0.5)
+    (example,) = report.examples
+    assert example.right
+    assert [(medium.seconds, words) for medium, words in example.found] == [
+        (pytest.approx(3.0, abs=0.3), example.found[0][1]),
+        (3.0, "true 0.0–6.0 s"),
+    ]
+    (record,) = report.records
+    assert (record["medium"], record["text"]) == ("film", "red")
+    assert record["iou"] > 0.9
+
+
+def test_a_span_behind_the_end_of_its_film_is_pointed_out(film, tmp_path):
+    report = evaluate(film, tmp_path, [MomentQuery(0, "red", ((400.0, 410.0),)), MomentQuery(0, "red", ((0.0, 25.0),))])
+    assert "1 of the sentences have a span that begins after the end" in report.tables[0].note

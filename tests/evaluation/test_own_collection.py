@@ -129,4 +129,21 @@ def test_a_calibration_curve_needs_enough_judged_hits(folder, collection):
     judged = [OwnQuery(query.text, frozenset(library[n % 6 : n % 6 + 3])) for n, query in enumerate(many)]
     report = evaluate_collection(collection, judged)
     assert [curve.title for curve in report.curves] == ["calibration"]
-    assert 0 <= figures(report, "calibration, %")["expected calibration error"] <= 100
+    assert 0 <= figures(report, "calibration")["expected calibration error"] <= 100
+
+
+def test_an_example_shows_the_moment_that_was_found(folder, collection):
+    film = OwnQuery("green", frozenset({str(folder / "library/film.mp4")}))
+    report = evaluate_collection(collection, [film])
+    (example,) = report.examples
+    assert example.title == "green (rank 2)"  # the plain green picture is nearer than a film's compressed green
+    words = {medium.name: words for medium, words in example.found}
+    assert words["film.mp4"].endswith("0.0–4.0 s ✓") or ", 0.0" in words["film.mp4"]
+    assert all(medium.path.suffix == ".webp" and medium.path.exists() for medium, _ in example.found)
+
+
+def test_every_query_is_on_record(folder, collection):
+    white = OwnQuery("white", frozenset({str(folder / "library/2019/white.png")}))
+    first, second = evaluate_collection(collection, [white, OwnQuery("the sea", frozenset())]).records
+    assert (first["query"], first["rank"], first["rank reranked"], first["first hit"].endswith("white.png")) == ("white", 1, 1, True)
+    assert (second["rank"], second["rank reranked"]) == (None, None)

@@ -182,7 +182,7 @@ def test_own_queries_are_looked_for_among_everything_in_the_folder(own):
     file = queries(own, "blue,./film.mp4", '"blue","a/Café, blue.PNG"', f"a b,{own}/b.jpg", "\U0001f534,film.mp4")
     found = read_own_queries(file, MediaFolder(own))
     names = ["a/Café, blue.PNG", "b.jpg", "film.mp4"]
-    assert outline(found) == ("queries", names, ("blue", "a b", "\U0001f534"), ((2, 0), (1,), (2,)), ())
+    assert outline(found) == ("media, queries.csv", names, ("blue", "a b", "\U0001f534"), ((2, 0), (1,), (2,)), ())
     assert [medium.kind for medium in found.media] == ["image", "image", "video"]
     assert found.media[0].path.read_bytes() == (own / "a/Café, blue.PNG").read_bytes()
 
@@ -225,7 +225,7 @@ def test_a_folder_without_media_and_a_file_without_queries_are_refused(own, tmp_
     (tmp_path / "empty").mkdir()
     with refuses(f"{tmp_path}/empty: no pictures or videos there."):
         read_own_queries(queries(own, "x,b.jpg"), MediaFolder(tmp_path / "empty"))
-    with refuses("queries: holds 3 media and 0 texts."):
+    with refuses("media, queries.csv: holds 3 media and 0 texts."):
         read_own_queries(queries(own), MediaFolder(own))
 
 

@@ -1,16 +1,18 @@
 """A report as JSON, Markdown, picture and page."""
 
 import base64
+import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from evaluation.datasets import Medium
 from evaluation.errors import EvaluationError
-from evaluation.report import Curve, Example, Line, Measure, Report, Row, Table, shown
+from evaluation.report import Curve, Example, Line, Measure, Report, Row, Table, meanings, shown
 from evaluation.report_page import draw, page
 from tests.fakes import write_film, write_picture
 
@@ -39,6 +41,7 @@ def report(tmp_path):
             Example("a caption", None, ((red, "a person: red"),)),
         ),
         ("set: 3",),
+        ({"text": "a, b", "rank": 1}, {"text": 'say "c"', "rank": None}),
     )
 
 
@@ -77,7 +80,7 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(report):
     assert "<script>" not in text
     assert "theirs &lt;b&gt;" in text
     assert "http" not in re.sub(r"data:image/[a-z]+;base64,[^\"]+", "", text)
-    pictures = [Image.open(io.BytesIO(base64.b64decode(data))) for data in re.findall(r"data:image/jpeg;base64,([^\"]+)", text)]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(data))) for data in re.findall(r"data:image/webp;base64,([^\"]+)", text)]
     colours = [picture.getpixel((picture.width // 2, picture.height // 2)) for picture in pictures]
     assert [max(range(3), key=colour.__getitem__) for colour in colours] == [0, 2, 0]  # red, blue, red; the one that is gone is a blank
     assert 'class="blank"' in text
@@ -85,8 +88,14 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(report):
 
 def test_files_are_written_whole(report, tmp_path):
     written = report.write(tmp_path / "out" / "deep")
-    assert [path.name for path in written] == ["report.json", "report.md", "report.png", "report.html"]
-    assert sorted(path.name for path in (tmp_path / "out" / "deep").iterdir()) == ["report.html", "report.json", "report.md", "report.png"]
+    assert [path.name for path in written] == ["report.json", "report.md", "report.png", "report.html", "records.csv"]
+    assert sorted(path.name for path in (tmp_path / "out" / "deep").iterdir()) == [
+        "records.csv",
+        "report.html",
+        "report.json",
+        "report.md",
+        "report.png",
+    ]
 
 
 def test_a_report_without_anything_to_draw_is_still_written(tmp_path):
@@ -98,3 +107,13 @@ def test_a_folder_that_cannot_be_written_is_named(report, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EvaluationError, match=r"file/out: the report cannot be written"):
         report.write(tmp_path / "file" / "out")
+
+
+def test_records_are_csv_that_other_programs_read(report):
+    assert list(csv.DictReader(io.StringIO(report.records_csv()))) == [{"text": "a, b", "rank": "1"}, {"text": 'say "c"', "rank": ""}]
+
+
+def test_a_report_says_how_much_was_measured_and_what_its_columns_mean(report):
+    sized = replace(report, facts={"pictures": 1000, "texts": 5000, "model": "x"})
+    assert sized.size == "1,000 pictures, 5,000 texts"
+    assert [meaning.split(":")[0] for meaning in meanings(report)[1:]] == ["R@k", "Median rank"]

@@ -89,7 +89,8 @@ def test_a_broken_picture_can_be_left_out_and_is_counted(tmp_path):
 
 
 def test_the_report_is_the_same_again_and_is_json(tmp_path, source):
-    dataset = CaptionedMedia("again", pictures(tmp_path, ["red", "blue"]), ("red", "blue"), ((0,), (1,)))
+    colours = tuple(COLOURS)
+    dataset = CaptionedMedia("again", pictures(tmp_path, colours), colours, tuple((n,) for n in range(6)))
     first, second = (evaluate_retrieval(dataset, source).to_json() for _ in range(2))
     assert first == second
     assert json.loads(first)["tables"][0]["rows"][0]["values"]["R@1"] == {"value": 100.0, "low": 100.0, "high": 100.0}
@@ -100,3 +101,10 @@ def test_the_data_digest_changes_with_a_text_and_with_a_picture(tmp_path, source
     sets = [CaptionedMedia("s", media[:2], texts, ((0,), (1,))) for texts in (("red", "blue"), ("red", "white"))]
     sets.append(CaptionedMedia("s", (media[0], media[2]), ("red", "blue"), ((0,), (1,))))
     assert len({evaluate_retrieval(dataset, source).facts["data sha256"] for dataset in sets}) == 3
+
+
+def test_every_query_is_on_record_for_comparing_two_models(tmp_path, source):
+    dataset = CaptionedMedia("mistakes", pictures(tmp_path, ["red", "blue"]), ("red", "red"), ((0,), (1,)))
+    texts, media = evaluate_retrieval(dataset, source).records[:2], evaluate_retrieval(dataset, source).records[2:]
+    assert [(record["medium"], record["text"], record["rank"]) for record in texts] == [("0 red", "red", 1), ("1 blue", "red", 2)]
+    assert [(record["medium"], record["text"]) for record in media] == [("0 red", ""), ("1 blue", "")]
