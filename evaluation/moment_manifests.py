@@ -107,7 +107,7 @@ def read_own_moments(annotations: Path, media: MediaFolder) -> MomentSet:
             videos[video] = media.find(video, "video", record, exact=True)
         spans.setdefault((video, query), []).append(span)
     queries = [(video, query, tuple(those)) for (video, query), those in spans.items()]
-    return _moments(annotations.stem, videos, queries, media.missing)
+    return _moments(f"{media.folder.resolve().name}, {annotations.name}", videos, queries, media.missing)
 
 
 def _own_line(row: dict[str, str], record: str) -> tuple[str, str, _Span]:

@@ -142,7 +142,8 @@ class Report:
     @property
     def size(self) -> str:
         """How much was measured, for people."""
-        return ", ".join(f"{self.facts[name]:,} {name}" for name in _COUNTS if self.facts.get(name))
+        counts = {name: self.facts[name] for name in _COUNTS if self.facts.get(name)}
+        return ", ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in counts.items())
 
     def write(self, folder: Path) -> tuple[Path, ...]:
         """`report.json`, `.md`, `.png` and `.html`, and `records.csv`, in `folder`, each whole or not at all. Returns their paths.

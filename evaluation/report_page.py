@@ -89,6 +89,8 @@ def _curve(axis: Axes, curve: Curve) -> None:
         axis.minorticks_off()
     if curve.y_label.endswith("%"):
         axis.set_ylim(0, 100)
+    if curve.x_label.endswith("%"):
+        axis.set_xlim(left=0)
     axis.set_xlabel(curve.x_label)
     axis.set_ylabel(curve.y_label)
     axis.set_title(curve.title, fontsize=10)

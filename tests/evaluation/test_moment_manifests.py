@@ -171,7 +171,7 @@ def test_own_moments_gather_the_spans_of_one_query(tmp_path, films):
         MomentQuery(1, "feet", ((0.0, 1.0),)),
         MomentQuery(0, "feet", ((1.0, 2.0),)),
     )
-    assert outline(found) == ("mine", ["3MSZA.mp4", "holidays/Füße.mkv"], queries, None, ())
+    assert outline(found) == ("films, mine.csv", ["3MSZA.mp4", "holidays/Füße.mkv"], queries, None, ())
     assert read_moments(file, films.folder) == found
 
 
@@ -198,7 +198,7 @@ def test_a_wrong_line_of_own_moments_is_named(tmp_path, films, line, message):
 def test_own_moments_of_a_missing_film_are_counted_when_allowed(tmp_path, films):
     file = written(tmp_path / "mine.csv", "path,query,start,stop\ngone.mp4,x,1,2\n3MSZA.mp4,x,1,2\n")
     found = read_moments(file, films.folder, allow_missing=True)
-    assert outline(found) == ("mine", ["3MSZA.mp4"], (MomentQuery(0, "x", ((1.0, 2.0),)),), None, (f"{file}: line 2",))
+    assert outline(found) == ("films, mine.csv", ["3MSZA.mp4"], (MomentQuery(0, "x", ((1.0, 2.0),)),), None, (f"{file}: line 2",))
 
 
 # --- any of them --------------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_own_moments_of_a_missing_film_are_counted_when_allowed(tmp_path, films)
         ("a.json", "[{]", "a.json: malformed JSON at line 1, column 3"),
         ("a.json", "[]", "DiDeMo a: holds no moments (0 records were left out)."),
         ("a.csv", "path,query\n", "a.csv: line 1: no column start, stop (found: path, query)."),
-        ("a.csv", "path,query,start,stop\n", "a: holds no moments"),
+        ("a.csv", "path,query,start,stop\n", "a.csv: holds no moments"),
         ("a.txt", "", "a: holds no moments"),
         ("a.txt", "3MSZA 2 1##x", "a: holds no moments (1 records were left out)."),
     ],
