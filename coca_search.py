@@ -17,6 +17,8 @@ from search import cli as search_cli
 from search.errors import SearchError
 from ui import cli as ui_cli
 
+_STOPPED = 130  # what typer makes of Ctrl-C
+
 app = typer.Typer(
     help="Find pictures, and moments in videos, by what you remember of them.",
     no_args_is_help=True,
@@ -46,9 +48,10 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         sys.stderr.close()
         sys.exit(0)
-    except KeyboardInterrupt:
-        print("coca-search: stopped; what was written so far is kept, and the next run goes on from there.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as done:
+        if done.code == _STOPPED:
+            print("coca-search: stopped; what was written so far is kept, and the next run goes on from there.", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def join(parts: Sequence[Answers]) -> Answers:
 
 
 def tables(
-    dataset: LabelledMedia, answers: Answers, name: str, published: Sequence[Row], *, resamples: int, seed: int
+    dataset: LabelledMedia, answers: Answers, name: str, published: Sequence[Row], *, note: str, resamples: int, seed: int
 ) -> tuple[Table, ...]:
     """Accuracy with the published rows below ours, the worst classes, the most frequent confusions."""
     values = {"top-1": mean_interval(answers.top(1), resamples=resamples, seed=seed)}
@@ -61,7 +61,7 @@ def tables(
     accuracies = {own: 100 * float(answers.top(1)[media].mean()) for own, media in groups.items()}
     values["mean per class"] = Measure(float(np.mean(list(accuracies.values()))))
     columns = tuple(values)
-    found = Table("accuracy", columns, (Row(name, values), *published), bars=tuple(c for c in columns if c != "mean per class"))
+    found = Table("accuracy", columns, (Row(name, values), *published), note, bars=tuple(c for c in columns if c != "mean per class"))
     worst = sorted((own for own in accuracies if accuracies[own] < 100), key=lambda own: (accuracies[own], own))[:_LISTED]
     rows = tuple(Row(f"{_words(dataset, own)} ({len(groups[own])})", {"top-1": Measure(accuracies[own])}) for own in worst)
     return found, *([Table("worst classes", ("top-1",), rows)] if rows else []), *_confusions(dataset, answers, groups)

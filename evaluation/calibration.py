@@ -69,9 +69,11 @@ class Reliability:
 
 def reliability(probabilities: NDArray[np.float64], right: NDArray[np.bool_], *, bins: int = 10) -> Reliability:
     """Guo et al. 2017 (arXiv 1706.04599, equation 3) with groups of equal size, and Brier's mean squared error; all in 0..1."""
+    _, tied = np.unique(probabilities, return_inverse=True)
+    true_of = (np.bincount(tied, right) / np.bincount(tied))[tied]  # of equals each counts as their mean, whatever their order
     order = probabilities.argsort(kind="stable")
     groups = [group for group in np.array_split(order, min(bins, len(order))) if len(group)]
     said = [float(probabilities[group].mean()) for group in groups]
-    true = [float(right[group].mean()) for group in groups]
+    true = [float(true_of[group].mean()) for group in groups]
     error = sum(len(group) * abs(a - b) for group, a, b in zip(groups, said, true, strict=True)) / len(order)
     return Reliability(tuple(said), tuple(true), error, float(np.mean((probabilities - right) ** 2)))

@@ -13,7 +13,7 @@ from evaluation.datasets import CaptionedMedia
 from evaluation.embed_media import MEAN_VECTOR, Decoded, Feature, FeatureSource
 from evaluation.errors import DatasetError
 from evaluation.provenance import digest, provenance
-from evaluation.published import CAPTION, MEASURED_ON
+from evaluation.published import CAPTION, measured_on
 from evaluation.ranking import measures, ranks_of_right
 from evaluation.report import Example, Report, Row, Table
 from evaluation.result_cache import Arrays
@@ -45,8 +45,8 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
         raise DatasetError(f"{videos[0]}: a video. Captions are of pictures.")
     feature = _caption_feature(settings.options)
     features = source.of_media(dataset.media, feature)
-    dataset = dataset.without([*features.failed])
-    dataset = dataset.without([index for index, texts in enumerate(dataset.texts_of) if not texts], counted=False)
+    dataset = dataset.without(features.failed)
+    dataset = dataset.without({index: "" for index, texts in enumerate(dataset.texts_of) if not texts})
     features = source.of_media(dataset.media, feature)
     captions = [row["caption"].astype(np.uint8).tobytes().decode() for row in features.load(range(len(dataset.media)))]
     references = [[dataset.texts[text] for text in texts] for texts in dataset.texts_of]
@@ -59,7 +59,7 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
     ours = Row(source.encoder.model_id.split("@")[0], figures)
     notes = [f"{_names(scores.lacking, reason)}: not computed, {reason}." for reason in dict.fromkeys(scores.lacking.values())]
     if published := CAPTION.get(settings.protocol, ()):
-        notes.append(MEASURED_ON[settings.protocol])
+        notes.append(measured_on(settings.protocol, len(dataset.media)))
     columns = tuple(name for name in (*METRICS, SELF_RETRIEVAL) if name in figures)
     table = Table("captions", columns, (ours, *published), " ".join(notes), bars=columns)
     facts = provenance(source.encoder) | {

@@ -11,6 +11,7 @@ Model = Annotated[str, typer.Option(help="A checkpoint: a folder, a file of open
 Out = Annotated[Path | None, typer.Option(help="Where the report goes; by default a folder of its own in your data directory.")]
 Cache = Annotated[Path | None, typer.Option(help="The file that keeps embeddings; by default in your cache directory.")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Leave out missing and broken files, and count them.")]
+Dtype = Annotated[Literal["auto", "float32"], typer.Option(help="float32: slower, and the same to the last digit whatever is kept.")]
 Split = Annotated[str, typer.Option(help="The part of the data set, as its annotations name it.")]
 
 RetrievalProtocol = Literal["coco", "flickr30k", "flickr8k", "msrvtt", "msrvtt-1ka", "msvd", "own"]
@@ -34,6 +35,7 @@ def retrieval(
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
+    dtype: Dtype = "auto",
     allow_missing: AllowMissing = False,
 ) -> None:
     """Texts find pictures or videos, and the other way round: R@1/5/10, median rank, MRR, mAP."""
@@ -42,11 +44,13 @@ def retrieval(
     from evaluation.retrieval import evaluate_retrieval
     from evaluation.video_captions import read_video_captions
 
+    if videos is not None and protocol != "msvd":
+        raise typer.BadParameter(f"--videos is of msvd, not of {protocol}.")
     if protocol in OfVideos:
         dataset = read_video_captions(annotations, media, split=split, videos=videos, allow_missing=allow_missing)
     else:
         dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
-    with feature_source(model, cache, allow_missing=allow_missing) as source:
+    with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
         report = evaluate_retrieval(dataset, source, protocol=protocol)
     finish(report, out)
 
@@ -63,11 +67,12 @@ def classify(
     ] = "folders",
     templates: Annotated[Path | None, typer.Option(help="Your own prompts, one a line with {} for the class.")] = None,
     train: Annotated[Path | None, typer.Option(help="A training set of the same layout: a probe on frozen features instead.")] = None,
-    probe: Annotated[Literal["pooler", "linear"], typer.Option(help="With --train: which probe.")] = "pooler",
+    probe: Annotated[Literal["pooler", "linear"] | None, typer.Option(help="With --train: which probe; by default pooler.")] = None,
     split: Annotated[str, typer.Option(help="Kinetics' CSV: which lines; by default all.")] = "",
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
+    dtype: Dtype = "auto",
     allow_missing: AllowMissing = False,
 ) -> None:
     """Zero-shot by prompts, or with --train a probe on frozen features: top-1 and top-5 accuracy."""
@@ -77,15 +82,19 @@ def classify(
     from evaluation.prompts import read_templates
     from evaluation.zero_shot import ZeroShotOptions, evaluate_zero_shot
 
+    if probe and not train:
+        raise typer.BadParameter("--probe needs a training set. Pass one with --train.")
+    if templates and train:
+        raise typer.BadParameter("--templates are of zero-shot classification. Leave them out, or --train.")
     files = LabelFiles(labels, to_imagenet, among)
     test = read_labelled(data, media, files, split=split, allow_missing=allow_missing)
     training = read_labelled(train, media, files, split="", allow_missing=allow_missing) if train else None
     sentences = read_templates(templates) if templates else ()
-    with feature_source(model, cache, allow_missing=allow_missing) as source:
+    with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
         if training is None:
             report = evaluate_zero_shot(test, source, ZeroShotOptions(sentences, protocol))
         else:
-            report = evaluate_probe(training, test, source, ProbeOptions(probe, protocol))
+            report = evaluate_probe(training, test, source, ProbeOptions(probe or "pooler", protocol))
     finish(report, out)
 
 
@@ -96,10 +105,11 @@ def caption(
     media: Media = None,
     split: Split = "test",
     method: Annotated[Literal["beam", "greedy", "contrastive"], typer.Option(help="How words are chosen.")] = "beam",
-    beams: Annotated[int, typer.Option(help="Sentences that beam search follows at once.")] = 4,
+    beams: Annotated[int, typer.Option(min=1, max=64, help="Sentences that beam search follows at once.")] = 4,
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
+    dtype: Dtype = "auto",
     allow_missing: AllowMissing = False,
 ) -> None:
     """What the model says of pictures: BLEU-4, METEOR, ROUGE-L, CIDEr, SPICE, and whether a caption finds its own picture."""
@@ -113,7 +123,7 @@ def caption(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
-    with feature_source(model, cache, allow_missing=allow_missing) as source:
+    with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
         report = evaluate_captions(dataset, source, CaptionEvaluation(protocol, options))
     finish(report, out)
 
@@ -126,6 +136,7 @@ def moments(
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
+    dtype: Dtype = "auto",
     allow_missing: AllowMissing = False,
 ) -> None:
     """Where in a video a sentence happens: R@1 at temporal IoU 0.3, 0.5 and 0.7, and the mean IoU."""
@@ -134,7 +145,7 @@ def moments(
     from evaluation.moments import evaluate_moments
 
     dataset = read_moments(annotations, media, allow_missing=allow_missing)
-    with feature_source(model, cache, allow_missing=allow_missing) as source:
+    with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
         report = evaluate_moments(dataset, source, seconds_between=seconds_between)
     finish(report, out)
 

@@ -16,8 +16,10 @@ _WIDTH_OF_A_PIPE = 200
 
 
 @contextmanager
-def feature_source(model: str, cache: Path | None, *, allow_missing: bool) -> Iterator["FeatureSource"]:
-    """Features by the model, kept in the cache."""
+def feature_source(model: str, cache: Path | None, *, dtype: str, allow_missing: bool) -> Iterator["FeatureSource"]:
+    """Features by the model, kept in the cache; `dtype` is a torch dtype's name, or "auto" for what the machine does fast."""
+    import torch
+
     from coca_model import load
     from evaluation.embed_media import FeatureSource
     from evaluation.result_cache import ResultCache, default_cache_path
@@ -25,7 +27,12 @@ def feature_source(model: str, cache: Path | None, *, allow_missing: bool) -> It
     results = ResultCache(cache or default_cache_path())
     try:
         with progress_bars() as on_progress:
-            yield FeatureSource(load(model), results, allow_missing=allow_missing, on_progress=on_progress)
+            yield FeatureSource(
+                load(model, dtype=None if dtype == "auto" else getattr(torch, dtype)),
+                results,
+                allow_missing=allow_missing,
+                on_progress=on_progress,
+            )
     finally:
         results.close()
 

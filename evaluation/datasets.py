@@ -1,6 +1,6 @@
 """What the readers of data sets give, whatever the files look like: media, with texts, labels or moments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -40,7 +40,7 @@ class CaptionedMedia:
     Attributes:
         title: data set and split, for people.
         owners: owners[t] are the indices of the media that text t describes, at least one. A medium without a text is a distractor.
-        missing: records whose medium was left out because it is missing.
+        missing: what was left out, for people: the record, and why.
     """
 
     title: str
@@ -66,11 +66,14 @@ class CaptionedMedia:
                 texts[owner].append(text)
         return texts
 
-    def without(self, gone: Sequence[int], *, counted: bool = True) -> "CaptionedMedia":
-        """The same without some media, by index, and without the texts that describe nothing else; `counted` as missing or not."""
+    def without(self, gone: Mapping[int, str]) -> "CaptionedMedia":
+        """The same without some media, by index, and without the texts that describe nothing else.
+
+        The reasons count as missing, where there is one.
+        """
         if not gone:
             return self
-        kept = [index for index in range(len(self.media)) if index not in set(gone)]
+        kept = [index for index in range(len(self.media)) if index not in gone]
         place = {old: new for new, old in enumerate(kept)}
         pairs = [(text, tuple(place[o] for o in owner if o in place)) for text, owner in zip(self.texts, self.owners, strict=True)]
         pairs = [(text, owner) for text, owner in pairs if owner]
@@ -79,7 +82,7 @@ class CaptionedMedia:
             tuple(self.media[index] for index in kept),
             tuple(text for text, _ in pairs),
             tuple(owner for _, owner in pairs),
-            (*self.missing, *(self.media[index].record for index in gone if counted)),
+            (*self.missing, *filter(None, gone.values())),
         )
 
 
@@ -90,7 +93,7 @@ class LabelledMedia:
     Attributes:
         classes: the names of each class, the first for people; a prompt is made of every one. C classes.
         right: right[n] are the classes, 0..C-1, that are right for medium n: one, or several (ObjectNet's overlaps with ImageNet).
-        missing: records whose medium was left out because it is missing, and classes that have none.
+        missing: what was left out, for people: the record, and why; and classes without media.
     """
 
     title: str
@@ -100,6 +103,9 @@ class LabelledMedia:
     missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in (name for names in self.classes for name in names):
+            if not _is_unicode(name):
+                raise DatasetError(f"{self.title}: the class name {name!r} is not valid Unicode. Rename it.")
         if not self.media or len(self.classes) < 2:
             raise DatasetError(f"{self.title}: holds {len(self.media)} media and {len(self.classes)} classes. At least 1 and 2 are needed.")
         if len(self.right) != len(self.media):
@@ -107,11 +113,11 @@ class LabelledMedia:
         if not all(right and min(right) >= 0 and max(right) < len(self.classes) for right in self.right):
             raise ValueError(f"{self.title}: a medium is of no class of the set.")
 
-    def without(self, gone: Sequence[int]) -> "LabelledMedia":
-        """The same without some media, by index; they count as missing. The classes stay."""
-        kept = [index for index in range(len(self.media)) if index not in set(gone)]
+    def without(self, gone: Mapping[int, str]) -> "LabelledMedia":
+        """The same without some media, by index; the reasons count as missing. The classes stay."""
+        kept = [index for index in range(len(self.media)) if index not in gone]
         media, right = tuple(self.media[index] for index in kept), tuple(self.right[index] for index in kept)
-        return LabelledMedia(self.title, media, self.classes, right, (*self.missing, *(self.media[index].record for index in gone)))
+        return LabelledMedia(self.title, media, self.classes, right, (*self.missing, *gone.values()))
 
 
 @dataclass(frozen=True)
@@ -132,3 +138,12 @@ class MomentSet:
     queries: tuple[MomentQuery, ...]
     segment_seconds: float | None = None
     missing: tuple[str, ...] = ()
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text holds no half characters, as JSON and names of files may."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

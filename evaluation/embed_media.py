@@ -105,9 +105,9 @@ class FeatureSource:
         waiting: list[tuple[bytes, Decoded]] = []
         with ThreadPoolExecutor(_THREADS) as pool:
             for done, (index, decoded) in enumerate(self._decode([media[i] for i in order], feature.seconds_between, pool), 1):
-                medium, key = media[order[index]], keys[order[index]]
+                key = keys[order[index]]
                 if isinstance(decoded, str):
-                    failed[key] = f"{medium.record}: {medium.name!r} cannot be read: {decoded}"
+                    failed[key] = decoded
                     if not self._allow_missing:
                         break
                 else:
@@ -118,9 +118,14 @@ class FeatureSource:
                     frames, waiting = [], []
                 self.on_progress("media", done, len(order))
         self._flush(space, feature, waiting)
-        if failed and not self._allow_missing:
-            raise UnreadableMediaError(f"{next(iter(failed.values()))}. Pass --allow-missing to leave such records out.")
-        return Features(self.cache, space, tuple(keys), {i: failed[key] for i, key in enumerate(keys) if key in failed})
+        reasons = {
+            index: f"{medium.record}: {medium.name!r} cannot be read: {failed[key].rstrip('.')}."
+            for index, (medium, key) in enumerate(zip(media, keys, strict=True))
+            if key in failed
+        }
+        if reasons and not self._allow_missing:
+            raise UnreadableMediaError(f"{next(iter(reasons.values()))} Pass --allow-missing to leave such records out.")
+        return Features(self.cache, space, tuple(keys), reasons)
 
     def _flush(self, space: str, feature: Feature, waiting: list[tuple[bytes, Decoded]]) -> None:
         if waiting:

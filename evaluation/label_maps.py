@@ -14,6 +14,7 @@ from typing import Any
 from evaluation.errors import DatasetError
 from evaluation.records import Unique, read_csv, read_json, read_text
 
+_MOST_DIGITS = 6  # of the number of a class; int() refuses thousands
 _WNID = re.compile(r"n\d{8}")
 _SYNSET_LINE = re.compile(r"(n\d{8})\s+(\S.*)")
 _KINDS = 'A JSON object {"folder": "name"}, a CSV file with the columns folder, name, or LOC_synset_mapping.txt is needed.'
@@ -102,9 +103,9 @@ def _is_keras(value: Any) -> bool:
 
 
 def _from_keras(path: Path, entries: dict[str, list[str]]) -> LabelMap:
-    numbers = sorted(entries, key=int)
-    if [int(number) for number in numbers] != list(range(len(numbers))):
-        raise DatasetError(f"{path}: the numbers are not 0 to {len(numbers) - 1}. Each class needs the number of its place.")
+    numbers = sorted(entries, key=int) if max(map(len, entries)) <= _MOST_DIGITS else []
+    if [int(number) for number in numbers] != list(range(len(entries))):
+        raise DatasetError(f"{path}: the numbers are not 0 to {len(entries) - 1}. Each class needs the number of its place.")
     return _in_order(path, ((f"{path}: entry {n!r}", entries[n][0], (entries[n][1],)) for n in numbers))
 
 

@@ -26,12 +26,16 @@ def read_labelled(data: Path, media: Path | None, files: LabelFiles, *, split: s
     `media` is the folder of the videos that a CSV lists, by default its own. Raises DatasetError.
     """
     if data.suffix.lower() == ".csv":
+        if files != LabelFiles():
+            raise DatasetError(f"{data}: names its classes itself. Leave --labels, --to-imagenet and --among out.")
         folder = media or data.parent
         if "youtube_id" in read_text(data).split("\n", 1)[0]:
             return read_kinetics(data, folder, split=split, allow_missing=allow_missing)
         return read_moments_in_time(data, folder, allow_missing=allow_missing)
     if not data.is_dir():
         raise DatasetError(f"{data}: no such folder. Pass one with a folder for each class, or the CSV of Kinetics or Moments in Time.")
+    if media is not None or split:
+        raise DatasetError(f"{data}: a folder of classes holds its media and has no splits. Leave --media and --split out.")
     if files.to_imagenet is not None:
         if files.labels is None:
             raise DatasetError(f"{files.to_imagenet}: needs ObjectNet's other map too. Pass folder_to_objectnet_label.json with --labels.")

@@ -1,6 +1,7 @@
 """Lists of labelled videos -> `LabelledMedia`: the CSV files of Kinetics and of Moments in Time."""
 
 import csv
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from evaluation.records import MediaFolder, Unique, read_csv, read_text
 
 _Record = tuple[str, str, str]  # where it stands, the video's name, its class
 _MOMENTS_FIELDS = 4
+_MOST_SECONDS = 1_000_000  # six digits in the name of a file
 
 
 def read_kinetics(path: Path, folder: Path, *, split: str = "", allow_missing: bool = False, title: str = "") -> LabelledMedia:
@@ -52,9 +54,9 @@ def _labelled(path: Path, records: Iterable[_Record], folder: Path, *, allow_mis
 
 def _inside(folder: Path, name: str, label: str) -> str:
     """The subfolder where the video lies: that of its class, or the split's (Moments in Time has class/file.mp4 below it)."""
-    if (folder / name).is_file() or Path(name).name == name:
+    if Path(name).name == name or os.path.isfile(folder / name):  # noqa: PTH113 Path.is_file raises where a name is too long
         return label
-    return next((below.name for below in sorted(folder.iterdir()) if (below / name).is_file()), label)
+    return next((below.name for below in sorted(folder.iterdir()) if os.path.isfile(below / name)), label)  # noqa: PTH113
 
 
 def _kinetics_records(path: Path, split: str) -> Iterator[_Record]:
@@ -66,9 +68,12 @@ def _kinetics_records(path: Path, split: str) -> Iterator[_Record]:
 
 def _seconds(text: str, where: str) -> int:
     try:
-        return int(float(text))
-    except (ValueError, OverflowError):
-        raise DatasetError(f"{where} is {text!r}. Expected seconds.") from None
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < _MOST_SECONDS:
+        raise DatasetError(f"{where} is {text!r:.60}. Expected seconds.")
+    return int(seconds)
 
 
 def _moments_records(path: Path) -> Iterator[_Record]:

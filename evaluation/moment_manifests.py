@@ -11,6 +11,7 @@ from evaluation.records import MediaFolder, Unique, check_text, each, get, read_
 from indexer.scan import VIDEO_SUFFIXES
 
 DIDEMO_SECONDS = 5.0  # a chunk of DiDeMo
+_MOST_CHUNKS = 1000  # DiDeMo's videos have six
 
 _Span = tuple[float, float]
 _Query = tuple[str, str, tuple[_Span, ...]]  # video, text, spans
@@ -86,8 +87,10 @@ def _chunks(one: Any, where: str) -> tuple[_Span, ...]:
         if not isinstance(chunks, list) or len(chunks) != 2 or not all(type(chunk) is int for chunk in chunks):
             raise DatasetError(f"{where}: 'times' holds {chunks!r:.60}. Expected pairs of whole numbers, the first and the last chunk.")
         first, last = chunks
-        if not 0 <= first <= last:
-            raise DatasetError(f"{where}: 'times' holds {chunks!r:.60}. The first chunk is at least 0 and the last is not before it.")
+        if not 0 <= first <= last < _MOST_CHUNKS:
+            raise DatasetError(
+                f"{where}: 'times' holds {chunks!r:.60}. The first chunk is at least 0, the last not before it and below {_MOST_CHUNKS}."
+            )
         spans.append((DIDEMO_SECONDS * first, DIDEMO_SECONDS * (last + 1)))
     if not spans:
         raise DatasetError(f"{where}: 'times' is empty. At least one pair of chunks is needed.")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from evaluation.datasets import MomentQuery, MomentSet
 from evaluation.embed_media import Decoded, Feature, FeatureSource
+from evaluation.errors import UnreadableMediaError
 from evaluation.intervals import mean_interval
 from evaluation.provenance import digest, provenance
 from evaluation.report import Curve, Example, Line, Measure, Report, Row, Table
@@ -44,9 +45,12 @@ def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_betwe
     """
     features = source.of_media(dataset.media, _frames_feature(seconds_between))
     queries = [query for query in dataset.queries if query.medium not in features.failed]
+    if not queries:
+        raise UnreadableMediaError(f"{dataset.title}: none of its videos can be read. {next(iter(features.failed.values()))}")
     texts = source.of_texts([query.text for query in queries])
     grid = dataset.segment_seconds
     answers: dict[str, list[list[Span]]] = {name: [] for name in _WAYS}
+    missing = (*dataset.missing, *features.failed.values())
     beyond = 0
     for query, text in zip(queries, texts, strict=True):
         (arrays,) = features.load([query.medium])
@@ -70,7 +74,7 @@ def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_betwe
         "videos": len({query.medium for query in queries}),
         "sentences": len(queries),
         "frames": f"{seconds_between:g} s apart, at least 16 a video",
-        "left out": len(dataset.missing) + len(dataset.queries) - len(queries),
+        "left out": len(missing),
         "data sha256": digest([*features.keys, *(query.text for query in queries)]),
     }
     lines = tuple(Line(name, _CURVE, tuple(100 * float((values >= t).mean()) for t in _CURVE)) for name, values in overlaps.items())
@@ -84,12 +88,13 @@ def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_betwe
         facts,
         (curve,),
         _examples(dataset, queries, found),
-        (*dataset.missing, *features.failed.values()),
+        missing,
         tuple(records),
     )
 
 
 _NOTE = "Where a sentence has several spans, the one that fits best counts."
+_DIDEMO_PARTS, _DIDEMO_SPANS = 6, 21  # parts of five seconds, and the stretches that they make
 DIDEMO = ("Rank@1", "Rank@5", "mIoU")
 
 
@@ -117,26 +122,28 @@ def temporal_iou(found: Span, truth: Span) -> float:
     return both / either if either > 0 else 0.0
 
 
-def raised_segments(cosines: NDArray[np.float64], edges: NDArray[np.float64]) -> list[Span]:
-    """Every stretch of frames as a span in seconds, best first.
+def raised_segments(cosines: NDArray[np.float64], edges: NDArray[np.float64], *, most: int = 1) -> list[Span]:
+    """The best stretches of frames as spans in seconds, best first, at most `most`.
 
     The score of a stretch of `a` of n frames is sqrt(a (n - a) / n) times the mean inside less the mean outside; the whole has 0.
+    Length by length, so that a film of hours needs no more memory than its frames.
     """
     n = len(cosines)
     sums = np.concatenate([[0.0], np.cumsum(cosines - cosines.mean())])  # of a stretch: how far it is above the mean
-    first, stop = np.triu_indices(n + 1, 1)
-    length = (stop - first).astype(np.float64)
-    spread = np.sqrt(length * (n - length) / n)
-    score = np.divide(sums[stop] - sums[first], spread, out=np.zeros(len(first)), where=spread > 0)
-    order = np.argsort(-score, kind="stable")
-    return [(float(edges[first[place]]), float(edges[stop[place]])) for place in order]
+    best: list[tuple[float, int, int]] = []
+    for length in range(1, n + 1):
+        spread = np.sqrt(length * (n - length) / n)
+        scores = (sums[length:] - sums[:-length]) / spread if length < n else np.zeros(1)
+        first = np.argsort(-scores, kind="stable")[:most]
+        best += [(-float(scores[start]), int(start), int(start) + length) for start in first]
+    return [(float(edges[start]), float(edges[stop])) for _, start, stop in sorted(best)[:most]]
 
 
 def didemo_measures(found: Sequence[Sequence[Span]], queries: Sequence[MomentQuery], clusters: NDArray[np.int64]) -> Mapping[str, Measure]:
     """Rank@1, Rank@5 and mIoU over the three best spans, as Hendricks et al. 2017 score DiDeMo (arXiv 1708.01641, section 5)."""
     ranks, overlaps = [], []
     for spans, query in zip(found, queries, strict=True):
-        places = [spans.index(span) + 1 if span in spans else len(spans) + 1 for span in query.spans]
+        places = [spans.index(span) + 1 if span in spans else np.inf for span in query.spans]
         ranks.append(np.sort(places)[:3].mean())
         overlaps.append(np.sort([temporal_iou(spans[0], span) for span in query.spans])[-3:].mean())
     rank = np.array(ranks)
@@ -157,17 +164,20 @@ def _shots(frames: Frames, text: NDArray[np.float32], grid: float | None) -> lis
 def _raised(frames: Frames, text: NDArray[np.float32], grid: float | None) -> list[Span]:
     if grid is not None:
         frames = _on_grid(frames, grid)
-    return raised_segments((frames.vectors @ text).astype(np.float64), frames.edges)
+    return raised_segments((frames.vectors @ text).astype(np.float64), frames.edges, most=1 if grid is None else _DIDEMO_SPANS)
 
 
 _WAYS: dict[str, Callable[[Frames, NDArray[np.float32], float | None], list[Span]]] = {"shots": _shots, "raised segment": _raised}
 
 
 def _on_grid(frames: Frames, seconds: float) -> Frames:
-    """One vector for each part of the grid, the mean direction of its frames. The last part may be short, and counts as whole."""
+    """One vector for each of the first six parts of the grid, the mean direction of its frames: what DiDeMo's people were shown.
+
+    The last part may be short, and counts as whole.
+    """
     middle = (frames.edges[:-1] + frames.edges[1:]) / 2
     parts = (middle // seconds).astype(np.int64)
-    there = np.unique(parts)
+    there = np.unique(parts[parts < _DIDEMO_PARTS])
     vectors = np.stack([mean_vector(frames.vectors[parts == part]) for part in there])
     return Frames(vectors, np.append(there, there[-1] + 1) * seconds)
 

@@ -69,7 +69,8 @@ def _karpathy(document: Any, file: Path, media: MediaFolder, split: str) -> Capt
     found = {name: media.find(name, "image", where, inside=_inside(image, where)) for name, (where, image) in chosen.items()}
     captions = ((name, *said) for name, (where, image) in chosen.items() for said in _sentences(image, where))
     dataset = document.get("dataset")
-    return captioned(f"{dataset if isinstance(dataset, str) else file.stem} {split}", found, captions, media.missing)
+    title = check_text(dataset, f"{file}: 'dataset'") if isinstance(dataset, str) else file.stem
+    return captioned(f"{title} {split}", found, captions, media.missing)
 
 
 def _inside(image: Any, where: str) -> str:

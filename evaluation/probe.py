@@ -1,7 +1,7 @@
 """`eval classify` with a training set: probes on frozen features, a linear one or an attentional pooler."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from evaluation.errors import DatasetError
 from evaluation.intervals import RESAMPLES
 from evaluation.linear_probe import STRENGTHS, fit_best
 from evaluation.pooler_probe import TOKENS, TrainingOptions, pooler_scores, train_pooler
-from evaluation.published import FROZEN
+from evaluation.published import FROZEN, measured_on
 from evaluation.report import Report
 from evaluation.zero_shot import facts_of, readable
 
@@ -68,16 +68,19 @@ def evaluate_probe(train: LabelledMedia, test: LabelledMedia, source: FeatureSou
     answers, seed = join(parts), options.training.seed
     name = f"{source.encoder.model_id.split('@')[0]}, {_NAMES[options.kind]}"
     facts = facts_of(test, features, source) | {"training set": train.title, "training media": len(train.media)} | how
-    accuracy, *others = tables(test, answers, name, FROZEN.get(options.protocol, ()), resamples=options.resamples, seed=seed)
+    missing = (*train.missing, *test.missing)
+    published = FROZEN.get(options.protocol, ())
+    notes = [measured_on(options.protocol, len(test.classes))] if published else []
     if same := len(set(known.keys) & set(features.keys)):
-        accuracy = replace(accuracy, note=f"{same} files are in the training set too: no measure of what the probe does with new ones.")
+        notes.append(f"{same} files are in the training set too: no measure of what the probe does with new ones.")
+    note, resamples = " ".join(filter(None, notes)), options.resamples
     return Report(
         "classify",
         f"{_NAMES[options.kind].capitalize()} on {test.title}",
-        (accuracy, *others),
-        facts | {"same files in both sets": same},
+        tables(test, answers, name, published, note=note, resamples=resamples, seed=seed),
+        facts | {"same files in both sets": same, "left out": len(missing)},
         examples=wrong_examples(test, answers, options.examples),
-        missing=(*train.missing, *test.missing),
+        missing=missing,
         examples_are=WRONG_ANSWERS,
         records=records(test, answers),
     )

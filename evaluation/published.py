@@ -55,10 +55,28 @@ CAPTION: dict[str, tuple[Row, ...]] = {
     "coco": (_row("CoCa, fine-tuned", COCA, ("BLEU-4", "METEOR", "CIDEr", "SPICE"), 40.9, 33.9, 143.6, 24.7),),
 }
 
-# protocol -> what the published figures were measured on, where a data set has more parts than one
-MEASURED_ON = {
-    "coco": "Published figures are of the 5,000 pictures of Karpathy's test split.",
-    "flickr30k": "Published figures are of the 1,000 pictures of Karpathy's test split.",
-    "msrvtt": "Published figures are of the full test split, 2,990 videos.",
-    "msrvtt-1ka": "Published figures are of the 1,000 videos of the 1k-A test.",
+# protocol -> how many media or classes the published figures were measured on, and which
+_MEASURED_ON = {
+    "coco": (5000, "pictures of Karpathy's test split"),
+    "flickr30k": (1000, "pictures of Karpathy's test split"),
+    "msrvtt": (2990, "videos of the full test split"),
+    "msrvtt-1ka": (1000, "videos of the 1k-A test"),
+    "imagenet": (1000, "classes"),
+    "imagenet-v2": (1000, "classes"),
+    "imagenet-a": (200, "classes"),
+    "imagenet-r": (200, "classes"),
+    "imagenet-sketch": (1000, "classes"),
+    "objectnet": (113, "classes of ImageNet"),
+    "kinetics-400": (400, "classes"),
+    "kinetics-600": (600, "classes"),
+    "kinetics-700": (700, "classes"),
 }
+
+
+def measured_on(protocol: str, count: int) -> str:
+    """What the published figures of a protocol are of, and a warning where `count` media or classes are something else."""
+    if protocol not in _MEASURED_ON:
+        return ""
+    many, what = _MEASURED_ON[protocol]
+    here = "" if count == many else f" Here are {count:,}: the two cannot be compared."
+    return f"Published figures are of the {many:,} {what}.{here}"

@@ -39,10 +39,15 @@ def ranks_of_right(queries: NDArray[np.float32], gallery: NDArray[np.float32], r
     return ranks
 
 
-def best_first(queries: NDArray[np.float32], gallery: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The k best items of the gallery for each query and their similarities: int64 and float32 (Q, k)."""
+def best_first(
+    queries: NDArray[np.float32], gallery: NDArray[np.float32], right: Sequence[Sequence[int]], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The k best items of the gallery for each query and their similarities, int64 and float32 (Q, k); of equals the wrong one first."""
     rows = similarities(queries, gallery)
-    order = (-rows).argsort(axis=1, kind="stable")[:, :k]
+    is_right = np.zeros(rows.shape, bool)
+    for row, own in zip(is_right, right, strict=True):
+        row[list(own)] = True
+    order = np.lexsort((is_right, -rows), axis=1)[:, :k]
     return order, np.take_along_axis(rows, order, axis=1)
 
 
@@ -68,7 +73,7 @@ def recall_curve(ranks: Sequence[NDArray[np.int64]], ks: Sequence[int]) -> tuple
 
 
 def _ranks(row: NDArray[np.float32], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    own = np.sort(row[right])[::-1]  # best first
+    own = row[right][(-row[right]).argsort(kind="stable")]  # best first, NaN last
     # "not below" instead of "at least": NaN, of a model that diverged, counts against us too
     not_below = np.array([np.count_nonzero(~(row < value)) for value in own])
     right_not_below = (~(own[None, :] < own[:, None])).sum(1)

@@ -110,8 +110,8 @@ class MediaFolder:
     def find(self, name: str, kind: MediaKind, record: str, *, inside: str = "", exact: bool = False) -> Medium | None:
         """The medium called `name`, in the subfolder `inside` or not; None where it is missing and that is allowed.
 
-        Unless `exact`, a name without a folder is looked for anywhere below this one: first as it is, then, for media that
-        were encoded anew, with any other ending. Raises DatasetError that names the record.
+        Unless `exact`, a name without a folder is looked for anywhere below this one: as it is, or, where it is a video that may
+        have been encoded anew, or has no ending, with any ending. Raises DatasetError that names the record.
         """
         for candidate in (self.folder / inside / name, self.folder / name):
             if os.path.isfile(candidate):  # noqa: PTH113 Path.is_file raises where a name is too long
@@ -127,18 +127,22 @@ class MediaFolder:
                 f"{record}: the {'picture' if kind == 'image' else 'video'} {name!r} is not in {self.folder}. "
                 "Pass its folder with --media, or --allow-missing to leave such records out."
             )
-        self.missing.append(record)
+        self.missing.append(f"{record}: {name!r} is missing.")
         return None
 
     def _elsewhere(self, name: str, kind: MediaKind) -> list[Path]:
-        stem = Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES else name
-        found = self._stems(kind).get(name) or self._stems(kind).get(stem) or []
-        return [path for path in found if path.name == name] or found
+        ending = Path(name).suffix.lower()
+        stem = Path(name).stem if ending in IMAGE_SUFFIXES | VIDEO_SUFFIXES else name
+        found = self._stems(kind).get(stem, [])
+        itself = [path for path in found if path.name == name]
+        return itself if itself or ending in IMAGE_SUFFIXES else found
 
     def _stems(self, kind: MediaKind) -> dict[str, list[Path]]:
         if kind not in self._by_stem:
             endings, stems = IMAGE_SUFFIXES if kind == "image" else VIDEO_SUFFIXES, dict[str, list[Path]]()
             for file in sorted(file for file in self.folder.rglob("*") if file.suffix.lower() in endings):
+                if any(part.startswith(".") for part in file.relative_to(self.folder).parts):
+                    continue  # as the indexer does
                 stems.setdefault(file.stem, []).append(file)
             self._by_stem[kind] = stems
         return self._by_stem[kind]

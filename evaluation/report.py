@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,17 +119,18 @@ class Report:
 
     def to_markdown(self, picture: str = "") -> str:
         """The same as Markdown; `picture` is the address of its PNG."""
-        parts = [f"# {self.title}"]
+        parts = [f"# {_escaped(self.title)}"]
         for table in self.tables:
             lines = [f"| {table.title} | {' | '.join(table.columns)} |", "|---|" + "---:|" * len(table.columns)]
-            lines += [f"| {_with_source(row)} | {' | '.join(cells(table, row))} |" for row in table.rows]
+            lines += [f"| {_escaped(_with_source(row))} | {' | '.join(cells(table, row))} |" for row in table.rows]
             parts += ["\n".join(lines), *([table.note] if table.note else [])]
         parts += [f"![The tables as bars, and the curves]({picture})"] if picture else []
         if self.examples:
             found = ["; ".join(f"`{medium.name}` {words}" for medium, words in example.found) for example in self.examples]
-            lines = [f"| {_mark(e)}{e.title} | {f} |".replace("\n", " ") for e, f in zip(self.examples, found, strict=True)]
+            lines = [f"| {_escaped(_mark(e) + e.title)} | {_escaped(f)} |" for e, f in zip(self.examples, found, strict=True)]
             parts += [f"## {self.examples_are}", "\n".join(["| | |", "|---|---|", *lines])]
         parts += ["## How it was measured", "\n".join(f"- {name}: {value}" for name, value in self.facts.items())]
+        parts += ["## Left out", "\n".join(f"- {_escaped(record)}" for record in self.missing)] if self.missing else []
         return "\n\n".join(parts) + "\n"
 
     def records_csv(self) -> str:
@@ -170,6 +172,9 @@ class Report:
                 partial.write_bytes(content)
                 partial.replace(folder / name)
         except OSError as error:
+            for name in contents:
+                with suppress(OSError):
+                    (folder / f"{name}.partial").unlink(missing_ok=True)
             raise EvaluationError(
                 f"{folder}: the report cannot be written ({error.strerror or error}). Name another folder with --out."
             ) from error
@@ -215,6 +220,11 @@ def _values(row: Row) -> dict[str, Any]:
 
 def _with_source(row: Row) -> str:
     return f"{row.name} ({row.source})" if row.source else row.name
+
+
+def _escaped(text: str) -> str:
+    """Text for a cell of a Markdown table."""
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").split())
 
 
 def _mark(example: Example) -> str:

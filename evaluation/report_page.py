@@ -2,8 +2,10 @@
 
 import base64
 import io
+import warnings
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from jinja2 import Environment
 from matplotlib.axes import Axes
@@ -23,7 +25,13 @@ _PANEL, _BAR = (5.2, 3.6), 1.3  # inches: of a panel, and the least width for a 
 
 
 def draw(report: Report) -> bytes:
-    """The tables' bars and the curves as a PNG."""
+    """The tables' bars and the curves as a PNG. A dollar in a name is a dollar, and a letter that the font lacks is a box."""
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        return _draw(report)
+
+
+def _draw(report: Report) -> bytes:
     tables = [table for table in report.tables if table.bars]
     panels = len(tables) + len(report.curves)
     columns = min(3, max(1, panels))

@@ -6,6 +6,7 @@ next one with the same model over the same files computes nothing. Deleting the 
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from coca_model import Encoder
@@ -38,37 +40,45 @@ class ResultCache:
     """Named arrays by (space, key). Keys are digests of the input's bytes.
 
     Raises:
-        EvaluationError: the file is there and is no cache, or cannot be written.
+        EvaluationError: the file is no cache, is damaged, or cannot be written; here or later.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=60)
             self._database.execute("CREATE TABLE IF NOT EXISTS results (space TEXT, key BLOB, value BLOB, PRIMARY KEY (space, key))")
-        except (sqlite3.Error, OSError) as error:
-            raise EvaluationError(f"{path}: cannot be used as a cache ({error}). Delete it, or name another with --cache.") from error
 
     def known(self, space: str, keys: Sequence[bytes]) -> set[bytes]:
         """Those of the keys that have a result."""
-        return {key for key, _ in self._select("key, NULL", space, keys)}
+        with self._explained():
+            return {key for key, _ in self._select("key, NULL", space, keys)}
 
     def get(self, space: str, keys: Sequence[bytes]) -> dict[bytes, Arrays]:
         """The results that are there, by key."""
-        return {key: load(value) for key, value in self._select("key, value", space, keys)}
+        with self._explained():
+            return {key: load(value) for key, value in self._select("key, value", space, keys)}
 
     def put(self, space: str, results: Mapping[bytes, Arrays]) -> None:
         """Keep results. One commit."""
         rows = [
             (space, key, save({name: np.ascontiguousarray(array) for name, array in arrays.items()})) for key, arrays in results.items()
         ]
-        with self._database:
+        with self._explained(), self._database:
             self._database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, SafetensorError, OSError) as error:
+            advice = "Name another file with --cache. Deleting a cache loses nothing but time."
+            raise EvaluationError(f"{self.path}: cannot be used as a cache ({error}). {advice}") from error
 
     def _select(self, columns: str, space: str, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
         for some in batches(dict.fromkeys(keys), _ASK):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from evaluation.datasets import CaptionedMedia
 from evaluation.embed_media import MEAN_VECTOR, FeatureSource
 from evaluation.provenance import digest, provenance
-from evaluation.published import MEASURED_ON, RETRIEVAL
+from evaluation.published import RETRIEVAL, measured_on
 from evaluation.ranking import MEASURES, best_first, measures, ranks_of_right, recall_curve
 from evaluation.report import Curve, Example, Line, Report, Row, Table
 
@@ -30,7 +30,7 @@ def evaluate_retrieval(dataset: CaptionedMedia, source: FeatureSource, *, protoc
     """
     features = source.of_media(dataset.media, MEAN_VECTOR)
     if features.failed:
-        dataset = dataset.without(list(features.failed))
+        dataset = dataset.without(features.failed)
         features = source.of_media(dataset.media, MEAN_VECTOR)
     media, texts = features.vectors(), source.of_texts(dataset.texts)
     what = _kind(dataset)
@@ -43,7 +43,7 @@ def evaluate_retrieval(dataset: CaptionedMedia, source: FeatureSource, *, protoc
     for name, ranks, groups in ((f"text to {what}", to_media, clusters), (f"{what} to text", to_text, None)):
         ours = Row(source.encoder.model_id.split("@")[0], measures(ranks, clusters=groups))
         published = RETRIEVAL.get((protocol, name), ())
-        note = MEASURED_ON.get(protocol, "") if published else ""
+        note = measured_on(protocol, len(dataset.media)) if published else ""
         tables.append(Table(name, MEASURES, (ours, *published), note, bars=("R@1", "R@5", "R@10")))
         lines.append(Line(name, _CURVE_KS, recall_curve(ranks, _CURVE_KS)))
     facts = provenance(source.encoder) | {
@@ -87,7 +87,7 @@ def _examples(
 ) -> tuple[Example, ...]:
     """Queries drawn blindly, the same ones each time, each with the first media found."""
     drawn = random.Random(0).sample(range(len(texts)), min(_EXAMPLES, len(texts)))
-    order, cosines = best_first(texts[drawn], media, min(_SHOWN, len(media)))
+    order, cosines = best_first(texts[drawn], media, [dataset.owners[text] for text in drawn], _SHOWN)
     examples = []
     for text, row, values in zip(drawn, order, cosines, strict=True):
         right = set(dataset.owners[text])

@@ -10,7 +10,7 @@ from evaluation.embed_media import MEAN_VECTOR, Feature, Features, FeatureSource
 from evaluation.intervals import RESAMPLES
 from evaluation.prompts import PICTURES, VIDEOS, class_vectors
 from evaluation.provenance import digest, provenance
-from evaluation.published import ZERO_SHOT
+from evaluation.published import ZERO_SHOT, measured_on
 from evaluation.ranking import similarities
 from evaluation.report import Report
 
@@ -53,6 +53,7 @@ def evaluate_zero_shot(dataset: LabelledMedia, source: FeatureSource, options: Z
     }
     if twice := same_names(dataset):
         facts["classes with the same names"] = f"{', '.join(twice)}: cannot be told apart, and count as wrong"
+    published = ZERO_SHOT.get(options.protocol, ())
     return Report(
         "classify",
         f"Zero-shot classification on {dataset.title}",
@@ -60,7 +61,8 @@ def evaluate_zero_shot(dataset: LabelledMedia, source: FeatureSource, options: Z
             dataset,
             answers,
             source.encoder.model_id.split("@")[0],
-            ZERO_SHOT.get(options.protocol, ()),
+            published,
+            note=measured_on(options.protocol, len(dataset.classes)) if published else "",
             resamples=options.resamples,
             seed=options.seed,
         ),
@@ -87,7 +89,7 @@ def readable(dataset: LabelledMedia, source: FeatureSource, feature: Feature) ->
     features = source.of_media(dataset.media, feature)
     if features.failed:
         keys = tuple(key for index, key in enumerate(features.keys) if index not in features.failed)
-        dataset, features = dataset.without(list(features.failed)), Features(features.cache, features.space, keys, {})
+        dataset, features = dataset.without(features.failed), Features(features.cache, features.space, keys, {})
     return dataset, features
 
 

@@ -5,9 +5,12 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
+import typer
 
+import coca_search as coca_search_module
 from tests.fakes import write_film, write_picture
 
 
@@ -111,3 +114,19 @@ def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, exp
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines()[-1] == expected
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(monkeypatch, capsys):
+    app = typer.Typer()
+
+    @app.command()
+    def busy():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(coca_search_module, "app", app)
+    monkeypatch.setattr(sys, "argv", ["coca-search"])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    with pytest.raises(SystemExit) as done:
+        coca_search_module.main()
+    assert done.value.code == 130
+    assert capsys.readouterr().err == "coca-search: stopped; what was written so far is kept, and the next run goes on from there.\n"

@@ -69,3 +69,18 @@ def test_the_hits_of_one_question_fall_into_one_fold():
     probabilities = promised(scores, right, np.repeat(np.arange(30), 2))
     assert (probabilities[::2] > 0.8).all()
     assert (probabilities[1::2] < 0.2).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_promises_are_judged_together_whatever_their_order(seed):
+    right = np.random.default_rng(seed).permutation(np.arange(100) < 30)
+    assert reliability(np.full(100, 0.3), right).expected_calibration_error == pytest.approx(0)
+
+
+def test_a_curve_that_saw_the_answers_would_look_better_than_it_is():
+    # Twenty-five questions, each with its own score: fitted on themselves five of them tell the slope, fitted on others nothing does.
+    random = np.random.default_rng(7)
+    scores, right = random.normal(size=25), random.random(25) < 0.5
+    own = fit_platt(scores, right)(scores)
+    others = promised(scores, right, np.arange(25))
+    assert ((own - right) ** 2).mean() < ((others - right) ** 2).mean()

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -143,6 +144,7 @@ def test_a_collection_is_asked_its_owners_queries(karpathy, evaluate_here):
         ),
         (["retrieval", "flickr8k", "dataset.json"], "dataset.json: images[1]: the picture '1.jpg' is not in"),
         (["retrieval", "flickr8k", "malformed.json"], "malformed.json: malformed JSON at line 1, column 12"),
+        (["classify", "images", "--split", "val"], "images: a folder of classes holds its media and has no splits"),
         (["moments", "nothing.json"], "nothing.json: no such file"),
         (["classify", "nowhere"], "nowhere: no such folder"),
         (["retrieval", "flickr8k", "dataset.json", "--media", "images", "--model", "nowhere"], "no such checkpoint"),
@@ -165,4 +167,20 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(karpathy, evaluate_h
     assert code == 2
     assert message in error
     assert len([line for line in error.splitlines() if line.strip()]) == 1, error
+    assert printed == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["classify", "classes", "--probe", "linear"], "--probe needs a training set"),
+        (["classify", "classes", "--train", "classes", "--templates", "templates.txt"], "--templates are of zero-shot classification"),
+        (["retrieval", "coco", "dataset.json", "--videos", "list.txt"], "--videos is of msvd, not of coco"),
+        (["caption", "own", "dataset.json", "--beams", "100000"], "should be less than or equal to 64"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(evaluate_here, arguments, message):
+    code, printed, error = evaluate_here("eval", *arguments)
+    assert code == 2
+    assert message in re.sub(r"[\s│]+", " ", error)
     assert printed == ""

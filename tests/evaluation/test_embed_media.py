@@ -1,5 +1,7 @@
 """What is computed once is not computed again, and a killed run goes on from its last batch."""
 
+import sqlite3
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,44 @@ def test_a_cache_that_is_none_is_refused_by_name(tmp_path):
 
 def test_batches_keep_the_order_and_an_odd_last_one():
     assert list(batches("abcde", 2)) == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def damaged(path):
+    data = bytearray(path.read_bytes())
+    data[200:] = bytes(len(data) - 200)
+    path.write_bytes(bytes(data))
+
+
+def of_another_kind(path):
+    path.unlink()
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE results (something TEXT)")
+    database.close()
+
+
+def with_a_broken_value(path):
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE results SET value = x'00112233'")
+    database.close()
+
+
+@pytest.mark.parametrize("spoil", [damaged, of_another_kind, with_a_broken_value])
+def test_a_spoilt_cache_is_refused_by_name_whenever_that_shows(tmp_path, media, spoil):
+    cache = ResultCache(tmp_path / "c.sqlite")
+    FeatureSource(FakeEncoder(), cache).of_media(media, MEAN_VECTOR)
+    cache.close()
+    spoil(tmp_path / "c.sqlite")
+    with pytest.raises(EvaluationError, match=r"c\.sqlite: cannot be used as a cache .* Name another file with --cache"):
+        FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c.sqlite")).of_media(media, MEAN_VECTOR).vectors()
+
+
+def test_two_broken_files_of_the_same_bytes_are_both_named(tmp_path, media):
+    broken = [Medium(name, tmp_path / name, "image", f"list: line {n}") for n, name in enumerate(("a.png", "b.png"))]
+    for medium in broken:
+        medium.path.write_bytes(b"x")
+    source = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c"), allow_missing=True)
+    failed = source.of_media([broken[0], media[0], broken[1]], MEAN_VECTOR).failed
+    assert [(index, reason[:38]) for index, reason in failed.items()] == [
+        (0, "list: line 0: 'a.png' cannot be read: "),
+        (2, "list: line 1: 'b.png' cannot be read: "),
+    ]

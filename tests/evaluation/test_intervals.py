@@ -53,3 +53,11 @@ def test_a_handful_of_clusters_has_no_interval(interval):
     enough = interval(np.random.default_rng(6).random(40), clusters=np.arange(40) % 5)
     assert (few.low, few.high) == (None, None)
     assert enough.low <= enough.value <= enough.high
+
+
+def test_a_median_of_clusters_is_that_of_drawing_them_one_by_one():
+    values, clusters = np.random.default_rng(8).integers(0, 9, 60).astype(float), np.repeat(np.arange(12), 5)
+    random = np.random.default_rng(0)
+    drawn = [np.median(np.concatenate([values[clusters == c] for c in random.integers(0, 12, 12)])) for _ in range(1000)]
+    found = median_interval(values, clusters=clusters)
+    assert (found.low, found.high) == tuple(np.percentile(drawn, (2.5, 97.5)))

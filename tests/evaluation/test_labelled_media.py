@@ -156,6 +156,11 @@ def test_a_json_map_gives_one_name_or_a_list(tmp_path):
         ('{"a": []}', "entry 'a': [] is no name"),
         ('{"0": ["n01440764", "tench"], "7": ["n01443537", "goldfish"]}', "the numbers are not 0 to 1"),
         ('{"0": ["n01440764", "tench"], "1": ["n01440764", "goldfish"]}', "the synset 'n01440764' is there twice"),
+        pytest.param(
+            json.dumps({"0": ["n01440764", "tench"], "1" * 5000: ["n01443537", "goldfish"]}),
+            "the numbers are not 0 to 1",
+            id="a number of 5,000 digits",
+        ),
         ("n01440764 tench\nn01440764 pike\n", "line 2: the synset 'n01440764' is there twice"),
         ("n01440764 tench\ngoldfish\n", "line 2: not a synset and its names ('goldfish')"),
         ("a,b\n1,2\n", "line 1: no column folder, name"),
@@ -169,6 +174,12 @@ def test_what_is_wrong_in_a_label_map_is_said_with_its_place(tmp_path, text, mes
     with refuses(message) as caught:
         read_label_map(written(tmp_path / "map", text))
     assert str(tmp_path / "map") in str(caught.value)
+
+
+def test_half_a_character_in_the_name_of_a_class_is_refused(tmp_path):
+    labels = read_label_map(written(tmp_path / "map.json", {"a": "apple \ud83d", "p": "pear"}))
+    with refuses(r"set: the class name 'apple \ud83d' is not valid Unicode. Rename it."):
+        read_class_folders(pictures(tmp_path / "set", "a/1.png", "p/2.png"), labels)
 
 
 # --- ObjectNet ----------------------------------------------------------------------------------------------------------
@@ -234,13 +245,20 @@ def test_a_missing_video_is_named_or_left_out_while_its_class_stays(tmp_path):
     with refuses("validate.csv: line 3: the video '1Ipqa7VG3Z4_000000_000010.mp4' is not in"):
         read_kinetics(table, root)
     dataset = read_kinetics(table, root, split="val", allow_missing=True)
-    assert (len(dataset.classes), dataset.right, dataset.missing) == (2, ((1,),), (f"{table}: line 3",))
+    left_out = (f"{table}: line 3: '1Ipqa7VG3Z4_000000_000010.mp4' is missing.",)
+    assert (len(dataset.classes), dataset.right, dataset.missing) == (2, ((1,),), left_out)
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("yoga,a,x,10,val", "line 2: time_start is 'x'. Expected seconds"),
+        ("yoga,a,1e300,10,val", "line 2: time_start is '1e300'. Expected seconds"),
+        pytest.param(
+            f"yoga,{'y' * 400},0,10,val",
+            f"line 2: the video '{'y' * 400}_000000_000010.mp4' is not in",
+            id="an id of 400 characters",
+        ),
         ("yoga,a,0,inf,val", "line 2: time_end is 'inf'. Expected seconds"),
         (",a,0,10,val", "line 2: the class is empty"),
         ("yoga,a,0,10,val\nrun,a,0,10,val", "line 3: the video 'a_000000_000010.mp4' is there twice"),

@@ -76,7 +76,8 @@ def test_a_wrong_line_of_charades_is_named(tmp_path, films, line, message):
 def test_every_query_of_a_missing_video_is_counted_when_allowed(tmp_path, films):
     file = written(tmp_path / "c.txt", "GONE1 1 2##x\nAMT7R 1 2##y\nGONE1 2 3##z\n")
     found = read_moments(file, films.folder, allow_missing=True)
-    assert outline(found) == ("c", ["AMT7R"], (MomentQuery(0, "y", ((1.0, 2.0),)),), None, (f"{file}: line 1", f"{file}: line 3"))
+    left_out = (f"{file}: line 1: 'GONE1' is missing.", f"{file}: line 3: 'GONE1' is missing.")
+    assert outline(found) == ("c", ["AMT7R"], (MomentQuery(0, "y", ((1.0, 2.0),)),), None, left_out)
 
 
 # --- DiDeMo -------------------------------------------------------------------------------------------------------------
@@ -129,6 +130,8 @@ def test_didemo_gives_chunks_of_five_seconds_and_finds_videos_encoded_anew(didem
         (lambda d: d[1].update(times=[[0, 0], [3, 2]]), "[1]: 'times' holds [3, 2]."),
         (lambda d: d[1].update(times=[[0, 1.5]]), "[1]: 'times' holds [0, 1.5]. Expected pairs of whole numbers"),
         (lambda d: d[1].update(times=[[0, True]]), "[1]: 'times' holds [0, True]."),
+        (lambda d: d[1].update(times=[[0, 10**400]]), "[1]: 'times' holds [0, 1000000"),
+        (lambda d: d[1].update(times=[[0, 1000]]), "[1]: 'times' holds [0, 1000]. The first chunk is at least 0"),
         (lambda d: d[1].update(times=[0, 1]), "[1]: 'times' holds 0."),
         (lambda d: d[1].update(times=[]), "[1]: 'times' is empty."),
         (lambda d: d[1].update(times={}), "[1]: 'times' is {{}}. Expected a list."),
@@ -147,10 +150,11 @@ def test_a_wrong_record_of_didemo_is_named(didemo, change, message):
 
 
 def test_records_of_didemo_whose_video_is_missing_are_counted_when_allowed(didemo):
-    (didemo.parent / "12090392@N02_13482799053_87ef417396.mp4").unlink()
+    video = "12090392@N02_13482799053_87ef417396"
+    (didemo.parent / f"{video}.mp4").unlink()
     found = read_moments(didemo, None, allow_missing=True)
-    records = (f"{didemo}: [0]", f"{didemo}: [2]")
-    assert outline(found) == ("DiDeMo test_data", ["x@N1_2_3.avi"], (MomentQuery(0, "a dög", ((0.0, 5.0),)),), 5.0, records)
+    left_out = (f"{didemo}: [0]: '{video}.mov' is missing.", f"{didemo}: [2]: '{video}.mov' is missing.")
+    assert outline(found) == ("DiDeMo test_data", ["x@N1_2_3.avi"], (MomentQuery(0, "a dög", ((0.0, 5.0),)),), 5.0, left_out)
 
 
 # --- a user's own -------------------------------------------------------------------------------------------------------
@@ -198,7 +202,8 @@ def test_a_wrong_line_of_own_moments_is_named(tmp_path, films, line, message):
 def test_own_moments_of_a_missing_film_are_counted_when_allowed(tmp_path, films):
     file = written(tmp_path / "mine.csv", "path,query,start,stop\ngone.mp4,x,1,2\n3MSZA.mp4,x,1,2\n")
     found = read_moments(file, films.folder, allow_missing=True)
-    assert outline(found) == ("films, mine.csv", ["3MSZA.mp4"], (MomentQuery(0, "x", ((1.0, 2.0),)),), None, (f"{file}: line 2",))
+    left_out = (f"{file}: line 2: 'gone.mp4' is missing.",)
+    assert outline(found) == ("films, mine.csv", ["3MSZA.mp4"], (MomentQuery(0, "x", ((1.0, 2.0),)),), None, left_out)
 
 
 # --- any of them --------------------------------------------------------------------------------------------------------

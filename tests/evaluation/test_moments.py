@@ -5,6 +5,7 @@ import pytest
 
 from evaluation.datasets import Medium, MomentQuery, MomentSet
 from evaluation.embed_media import FeatureSource
+from evaluation.errors import UnreadableMediaError
 from evaluation.moments import didemo_measures, evaluate_moments, raised_segments, temporal_iou
 from evaluation.result_cache import ResultCache
 from tests.fakes import FakeEncoder, write_film
@@ -33,11 +34,11 @@ def test_temporal_iou_agrees_with_counting_on_a_grid():
         assert temporal_iou(a, b) == pytest.approx(len(seconds_a & seconds_b) / len(seconds_a | seconds_b))
 
 
-@pytest.mark.parametrize(("first", "stop"), [(0, 3), (4, 9), (17, 20), (0, 20)])
+@pytest.mark.parametrize(("first", "stop"), [(0, 3), (4, 9), (17, 20)])
 def test_a_raised_stretch_is_found_exactly(first, stop):
     cosines = np.full(20, 0.1)
     cosines[first:stop] = 0.4
-    assert raised_segments(cosines, np.arange(21.0))[0] == ((first, stop) if stop - first < 20 else (0, 20)) or stop - first == 20
+    assert raised_segments(cosines, np.arange(21.0)) == [(first, stop)]
 
 
 def test_the_raised_stretch_is_that_of_greatest_likelihood_among_all():
@@ -51,8 +52,20 @@ def test_the_raised_stretch_is_that_of_greatest_likelihood_among_all():
         return sum(((part - part.mean()) ** 2).sum() for part in parts if len(part)) if up else np.inf
 
     best = min(((a, b) for a in range(12) for b in range(a + 1, 13)), key=lambda span: misfit(*span))
-    assert raised_segments(cosines, np.arange(13.0))[0] == best
-    assert len(raised_segments(cosines, np.arange(13.0))) == 12 * 13 / 2
+    assert raised_segments(cosines, np.arange(13.0)) == [best]
+
+
+def test_the_best_stretches_are_those_of_a_ranking_of_all():
+    cosines = np.random.default_rng(2).normal(size=6)
+    centred = cosines - cosines.mean()
+
+    def score(first, stop):
+        a = stop - first
+        return 0.0 if a == 6 else centred[first:stop].sum() / np.sqrt(a * (6 - a) / 6)
+
+    everything = sorted(((a, b) for a in range(6) for b in range(a + 1, 7)), key=lambda span: -score(*span))
+    assert raised_segments(cosines, np.arange(7.0), most=21) == everything
+    assert raised_segments(cosines, np.arange(7.0), most=4) == everything[:4]
 
 
 @pytest.fixture
@@ -132,3 +145,36 @@ def test_an_example_shows_what_was_found_beside_the_truth(film, tmp_path):
 def test_a_span_behind_the_end_of_its_film_is_pointed_out(film, tmp_path):
     report = evaluate(film, tmp_path, [MomentQuery(0, "red", ((400.0, 410.0),)), MomentQuery(0, "red", ((0.0, 25.0),))])
     assert "1 of the sentences have a span that begins after the end" in report.tables[0].note
+
+
+def test_a_stretch_that_was_never_proposed_has_no_rank():
+    query = MomentQuery(0, "x", ((0.0, 5.0),) * 4)
+    found = didemo_measures([[(0.0, 30.0)]], [query], np.zeros(1, np.int64))
+    assert (found["Rank@1"].value, found["Rank@5"].value) == (0, 0)
+
+
+def test_didemo_looks_among_the_stretches_of_six_parts_however_long_the_film_is(tmp_path):
+    path = write_film(tmp_path / "long.mp4", [("red", 33.0), ("green", 5.0)], fps=4)
+    report = evaluate(Medium("f", path, "video", "f"), tmp_path, [MomentQuery(0, "green", ((30.0, 35.0),) * 4)], grid=5.0)
+    assert figures(report, 1, table=1) == {"Rank@1": 0, "Rank@5": 0, "mIoU": 0}
+    assert all(record["stop"] <= 30 for record in report.records)
+
+
+def test_the_sentences_of_one_film_are_one_question_for_the_interval(tmp_path):
+    media = tuple(
+        Medium(f"{n}", write_film(tmp_path / f"{n}.mp4", [("red", 1.0 + n / 10), ("green", 1.0)], fps=8), "video", f"{n}") for n in range(6)
+    )
+    queries = tuple(MomentQuery(n, "red", ((0.0, 1.0),) if n % 2 else ((50.0, 60.0),)) for n in range(6) for _ in range(10))
+    source = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c"))
+    measure = evaluate_moments(MomentSet("six", media, queries), source, seconds_between=0.25).tables[0].rows[0].values["R@1, IoU 0.3"]
+    assert measure.value == 50
+    assert measure.high - measure.low > 60  # six coins, not sixty
+
+
+def test_a_set_of_which_nothing_can_be_read_is_named(tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"x")
+    dataset = MomentSet(
+        "broken set", (Medium("b", tmp_path / "broken.mp4", "video", "manifest: line 2"),), (MomentQuery(0, "red", ((0.0, 1.0),)),)
+    )
+    with pytest.raises(UnreadableMediaError, match=r"broken set: none of its videos can be read\. manifest: line 2: 'b'"):
+        evaluate_moments(dataset, FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c"), allow_missing=True))

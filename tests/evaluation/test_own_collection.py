@@ -2,11 +2,13 @@
 
 import csv
 import math
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from evaluation import own_collection as module
 from evaluation.errors import DatasetError
 from evaluation.own_collection import OwnQuery, evaluate_collection, read_own_queries_of
 from indexer import index
@@ -113,7 +115,45 @@ def test_the_gain_of_reranking_is_what_the_decoder_mends(folder):
     assert before < 100
 
 
-def test_latencies_are_there_and_p99_is_not_below_p50(folder, collection):
+def test_percentiles_are_those_of_numpy():
+    values = np.random.default_rng(0).exponential(10, 57).tolist()
+    found = module._percentiles(values)
+    assert (found["p50"].value, found["p99"].value) == pytest.approx(tuple(np.percentile(values, (50, 99))))
+
+
+class Slow(SeeingEncoder):
+    """Takes its time over the second look."""
+
+    def score(self, pictures, texts):
+        time.sleep(0.05)
+        return super().score(pictures, texts)
+
+
+def test_the_second_look_counts_in_the_latency_of_reranking_alone(folder):
+    report = evaluate_collection(open_collection(folder / "collection", encoder=Slow()), [OwnQuery("red", frozenset())])
+    plain, reranked = (figures(report, "latency, ms", row)["p50"] for row in (0, 1))
+    assert reranked - plain >= 2 * 50  # with the picture and without
+
+
+def test_an_index_that_misses_something_is_found_out(collection, monkeypatch):
+    real = module.search
+
+    def forgetful(query, **options):
+        hits = real(query, **options)
+        return hits[:-3] if isinstance(query, np.ndarray) else hits
+
+    monkeypatch.setattr(module, "search", forgetful)
+    report = evaluate_collection(collection, [OwnQuery("red", frozenset()), OwnQuery("blue", frozenset())])
+    assert figures(report, "index against exact search") == {"recall@9": pytest.approx(100 * 6 / 9)}
+
+
+def test_what_is_found_does_not_depend_on_the_length_of_the_shortlist(folder, collection):
+    query = OwnQuery("yellow", frozenset({str(folder / "library/2019/black.png")}))
+    rows = [evaluate_collection(collection, [query], shortlist=shortlist).tables[0].rows[0].values for shortlist in (1, 5, 50)]
+    assert rows[0] == rows[1] == rows[2]
+
+
+def test_latencies_are_measured_even_where_nobody_said_what_is_right(folder, collection):
     report = evaluate_collection(collection, [OwnQuery("red", frozenset()), OwnQuery("blue", frozenset())])
     for row in (0, 1):
         latency = figures(report, "latency, ms", row)

@@ -83,7 +83,13 @@ def test_a_missing_picture_is_an_error_or_counted(flickr):
     with refuses(f"{flickr}: images[1]: the picture '1.jpg' is not in {flickr.parent}."):
         read_captions(flickr, None, split="val")
     found = read_captions(flickr, None, split="val", allow_missing=True)
-    assert outline(found) == ("flickr8k val", ["Käse.jpg", "4.jpg"], ("A red thing .",), ((0,),), (f"{flickr}: images[1]",))
+    assert outline(found) == (
+        "flickr8k val",
+        ["Käse.jpg", "4.jpg"],
+        ("A red thing .",),
+        ((0,),),
+        (f"{flickr}: images[1]: '1.jpg' is missing.",),
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,7 @@ def test_a_missing_picture_of_coco_takes_its_captions_along(coco):
     (coco.parent / "val2017" / "000000000285.jpg").unlink()
     found = read_captions(coco, coco.parent, split="any", allow_missing=True)
     names = ["000000000139.jpg", "000000000632.jpg"]
-    assert outline(found) == ("captions_val2017", names, ("A room\n",), ((0,),), (f"{coco}: images[1]",))
+    assert outline(found) == ("captions_val2017", names, ("A room\n",), ((0,),), (f"{coco}: images[1]: '000000000285.jpg' is missing.",))
 
 
 @pytest.mark.parametrize(
@@ -218,7 +224,8 @@ def test_a_wrong_line_of_own_queries_is_named(own, lines, message):
 def test_answers_that_are_missing_are_counted_when_allowed(own):
     file = queries(own, "x,b.jpg", "x,gone.jpg", "y,gone.mp4")
     found = read_captions(file, own, allow_missing=True)
-    assert (found.texts, found.owners, found.missing) == (("x",), ((1,),), (f"{file}: line 3", f"{file}: line 4"))
+    left_out = (f"{file}: line 3: 'gone.jpg' is missing.", f"{file}: line 4: 'gone.mp4' is missing.")
+    assert (found.texts, found.owners, found.missing) == (("x",), ((1,),), left_out)
 
 
 def test_a_folder_without_media_and_a_file_without_queries_are_refused(own, tmp_path):

@@ -100,7 +100,7 @@ def test_all_measures_agree_with_a_written_out_ranking_on_random_input():
 
 def test_the_best_come_first():
     gallery = np.eye(4, dtype=np.float32)
-    order, cosines = best_first(np.array([[0.1, 0.4, 0.2, 0.3]], np.float32), gallery, 3)
+    order, cosines = best_first(np.array([[0.1, 0.4, 0.2, 0.3]], np.float32), gallery, [[0]], 3)
     assert order.tolist() == [[1, 3, 2]]
     assert cosines[0].tolist() == pytest.approx([0.4, 0.3, 0.2])
 
@@ -110,3 +110,15 @@ def test_blocks_of_queries_change_nothing(monkeypatch):
     whole = ranks_of_right(queries, gallery, right)
     monkeypatch.setattr("evaluation.ranking._BLOCK", 45)  # five queries at a time, three in the last
     assert [rank.tolist() for rank in ranks_of_right(queries, gallery, right)] == [rank.tolist() for rank in whole]
+
+
+def test_of_equals_the_wrong_one_is_shown_first():
+    gallery = np.ones((3, 2), np.float32)
+    order, _ = best_first(np.ones((2, 2), np.float32), gallery, [[0], [1]], 3)
+    assert order.tolist() == [[1, 2, 0], [0, 2, 1]]
+
+
+def test_ranks_rise_where_one_right_item_is_nan():
+    gallery = np.array([[np.nan], [1.0], [0.5], [0.4]], np.float32)
+    (ranks,) = ranks_of_right(np.ones((1, 1), np.float32), gallery, [[0, 1]])
+    assert ranks.tolist() == [1, 4]  # nothing is below NaN, and NaN is below nothing: it counts against neither more than it must

@@ -139,7 +139,7 @@ def folder(tmp_path):
         ("a.jpg", "image", "val2014", "val2014/a.jpg"),
         ("val2014/a.jpg", "image", "elsewhere", "val2014/a.jpg"),
         ("b", "image", "", "deep/down/b.png"),
-        ("b.jpg", "image", "", "deep/down/b.png"),
+        ("b.png", "image", "", "deep/down/b.png"),
         ("film.x", "video", "", "film.x.mp4"),
         ("film.x.mov", "video", "", "film.x.mp4"),
         ("clip.mov", "video", "", "deep/clip.avi"),
@@ -159,11 +159,35 @@ def test_pictures_and_videos_are_told_apart_in_one_folder(folder):
     media = MediaFolder(folder, allow_missing=True)
     assert media.find("clip", "image", "r1") is None
     assert media.find("clip", "video", "r2") is not None
-    assert media.missing == ["r1"]
+    assert media.missing == ["r1: 'clip' is missing."]
 
 
 def test_a_name_with_a_folder_is_not_looked_for_in_another(folder):
     assert MediaFolder(folder, allow_missing=True).find("other/b.png", "image", "r") is None
+
+
+def test_a_picture_with_an_ending_is_no_other_picture_of_the_same_stem(folder):
+    with refuses(f"r: the picture 'b.jpg' is not in {folder}."):
+        MediaFolder(folder).find("b.jpg", "image", "r")
+    write_picture(folder / "a.jpg")
+    with refuses(f"r: the picture 'a.png' is not in {folder}."):
+        MediaFolder(folder).find("a.png", "image", "r")
+
+
+def test_an_exact_name_anywhere_wins_over_another_file_of_the_same_stem(tmp_path):
+    for name in ("x/a.jpg.png", "sub/a.jpg", "a.png"):
+        write_picture(tmp_path / name)
+    assert MediaFolder(tmp_path).find("a.jpg", "image", "r").path == tmp_path / "sub/a.jpg"
+
+
+@pytest.mark.parametrize("place", [".cache/c.jpg", "deep/.cache/c.jpg", ".cache/deep/c.jpg", "deep/.c.jpg"])
+def test_a_file_in_a_hidden_folder_is_not_found(folder, place):
+    write_picture(folder / place)
+    name = place.rpartition("/")[2]
+    with refuses(f"r: the picture {name!r} is not in {folder}."):
+        MediaFolder(folder).find(name, "image", "r")
+    write_picture(folder / "seen" / "c.jpg")
+    assert MediaFolder(folder).find("c.jpg", "image", "r").path == folder / "seen/c.jpg"
 
 
 def test_exact_takes_no_other_file(folder):
@@ -211,4 +235,4 @@ def test_taking_a_medium_out_takes_what_describes_nothing_else(tmp_path):
     a, b, c = (Medium(name, tmp_path, "image", f"record {name}") for name in "abc")
     whole = CaptionedMedia("t", (a, b, c), ("x", "y", "z"), ((0, 1), (1,), (2,)), ("gone",))
     assert whole.texts_of == [[0], [0, 1], [2]]
-    assert whole.without([1]) == CaptionedMedia("t", (a, c), ("x", "z"), ((0,), (1,)), ("gone", "record b"))
+    assert whole.without({1: "b: broken."}) == CaptionedMedia("t", (a, c), ("x", "z"), ((0,), (1,)), ("gone", "b: broken."))

@@ -63,8 +63,8 @@ def test_json_holds_every_figure(report):
 def test_markdown_leaves_a_cell_empty_where_nothing_was_measured(report):
     lines = report.to_markdown().splitlines()
     assert "| ours | 43.0 (41.6–44.4) | 3.0 |" in lines
-    assert "| theirs <b> (Someone 2022) | 66.3 |  |" in lines
-    assert "| ✓ a red thing & more | `red` 0.93 ✓; `film` 0.50; `gone` 0.10 |" in lines
+    assert "| theirs &lt;b> (Someone 2022) | 66.3 |  |" in lines
+    assert "| ✓ a red thing &amp; more | `red` 0.93 ✓; `film` 0.50; `gone` 0.10 |" in lines
     assert "| a caption | `red` a person: red |" in lines
     assert "A note." in lines
 
@@ -117,3 +117,11 @@ def test_a_report_says_how_much_was_measured_and_what_its_columns_mean(report):
     sized = replace(report, facts={"pictures": 1000, "texts": 5000, "model": "x"})
     assert sized.size == "1,000 pictures, 5,000 texts"
     assert [meaning.split(":")[0] for meaning in meanings(report)[1:]] == ["R@k", "Median rank"]
+
+
+def test_what_would_break_a_table_or_be_taken_for_a_formula_is_shown_as_it_is(report, recwarn):
+    odd = replace(report, title="AC$DC | $2 \\foo$ 照片", examples=(Example("a | b\n<script>", True, ()),), missing=("a|b",))
+    assert draw(odd).startswith(b"\x89PNG")
+    assert "| ✓ a \\| b &lt;script> |  |" in odd.to_markdown().splitlines()
+    assert odd.to_markdown().endswith("## Left out\n\n- a\\|b\n")
+    assert not recwarn.list

@@ -83,7 +83,8 @@ def test_a_broken_picture_can_be_left_out_and_is_counted(tmp_path):
     dataset = CaptionedMedia("broken", media, ("green", "red", "blue"), ((0,), (1,), (2,)))
     source = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c.sqlite"), allow_missing=True)
     report = evaluate_retrieval(dataset, source)
-    assert report.missing == ("set: picture 9",)
+    reason = "not a picture that Pillow can read. It begins with b'x'; JPEG, PNG, WebP, GIF, TIFF, BMP and AVIF are known."
+    assert report.missing == (f"set: picture 9: 'broken.png' cannot be read: {reason}",)
     assert (report.facts["pictures"], report.facts["left out"]) == (2, 1)
     assert figures(report, "text to picture")["R@1"] == 100
 
@@ -108,3 +109,17 @@ def test_every_query_is_on_record_for_comparing_two_models(tmp_path, source):
     texts, media = evaluate_retrieval(dataset, source).records[:2], evaluate_retrieval(dataset, source).records[2:]
     assert [(record["medium"], record["text"], record["rank"]) for record in texts] == [("0 red", "red", 1), ("1 blue", "red", 2)]
     assert [(record["medium"], record["text"]) for record in media] == [("0 red", ""), ("1 blue", "")]
+
+
+def test_the_texts_of_one_picture_are_one_question_for_the_interval(tmp_path, source):
+    colours = tuple(COLOURS)
+    texts = tuple(colour if n % 2 else "nothing like it" for n, colour in enumerate(colours) for _ in range(5))
+    dataset = CaptionedMedia("clusters", pictures(tmp_path, colours), texts, tuple((n // 5,) for n in range(30)))
+    measure = evaluate_retrieval(dataset, source).tables[0].rows[0].values["R@1"]
+    assert measure.high - measure.low > 60  # six coins, not thirty
+
+
+def test_an_example_is_right_only_where_its_first_picture_is(tmp_path, source):
+    dataset = CaptionedMedia("examples", pictures(tmp_path, ["red", "blue", "blue"]), ("red", "red", "blue"), ((0,), (1,), (2,)))
+    examples = {example.title: (example.right, example.found[0][1]) for example in evaluate_retrieval(dataset, source).examples}
+    assert examples == {"red (rank 1)": (True, "1.00 ✓"), "red (rank 3)": (False, "1.00"), "blue (rank 2)": (False, "1.00")}

@@ -58,7 +58,13 @@ def test_a_missing_video_is_an_error_or_counted(msrvtt):
     with refuses(f"{msrvtt}: videos[2]: the video 'video7011' is not in {msrvtt.parent}."):
         read_video_captions(msrvtt, None)
     found = read_video_captions(msrvtt, msrvtt.parent, allow_missing=True)
-    assert outline(found) == ("MSR-VTT test", ["video7010"], ("a man, singing",), ((0,),), (f"{msrvtt}: videos[2]",))
+    assert outline(found) == (
+        "MSR-VTT test",
+        ["video7010"],
+        ("a man, singing",),
+        ((0,),),
+        (f"{msrvtt}: videos[2]: 'video7011' is missing.",),
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,7 +134,8 @@ def test_a_wrong_line_of_1ka_is_named(tmp_path, line, message):
 def test_videos_of_1ka_that_are_missing_are_counted_when_allowed(tmp_path):
     file, _ = jsfusion(tmp_path), touch(tmp_path, "video9771.mp4")
     found = read_video_captions(file, None, allow_missing=True)
-    assert outline(found) == ("MSR-VTT 1k-A", ["video9771"], ("a little girl, singing",), ((0,),), (f"{file}: line 2",))
+    left_out = (f"{file}: line 2: 'video9770' is missing.",)
+    assert outline(found) == ("MSR-VTT 1k-A", ["video9771"], ("a little girl, singing",), ((0,),), left_out)
 
 
 # --- MSVD ---------------------------------------------------------------------------------------------------------------
@@ -265,7 +272,7 @@ def test_videos_of_msvd_that_are_missing_are_an_error_or_counted(tmp_path, clips
     with refuses(f"{file}: line 4: the video 'vid_b_0_7' is not in {clips.folder}."):
         read_msvd(file, clips)
     found = read_video_captions(file, clips.folder, allow_missing=True)
-    assert outline(found) == ("MSVD", NAMES[:1], TEXTS[::2], ((0,), (0,)), (f"{file}: line 4",))
+    assert outline(found) == ("MSVD", NAMES[:1], TEXTS[::2], ((0,), (0,)), (f"{file}: line 4: 'vid_b_0_7' is missing.",))
 
 
 def test_a_line_of_msvd_without_a_sentence_is_named(tmp_path, clips):

@@ -170,7 +170,8 @@ def test_a_broken_picture_is_named_or_left_out(tmp_path, source, cache):
         evaluate_zero_shot(dataset, source, BARE)
     report = evaluate_zero_shot(dataset, FeatureSource(ColourEncoder(), cache, allow_missing=True), BARE)
     assert (accuracy(report)["top-1"], report.facts["media"], report.facts["left out"]) == (75.0, 4, 1)
-    assert report.missing == (str(tmp_path / "set" / "blue"),)
+    reason = "not a picture that Pillow can read. It begins with b'no picture'; JPEG, PNG, WebP, GIF, TIFF, BMP and AVIF are known."
+    assert report.missing == (f"{tmp_path}/set/blue: 'blue/00.png' cannot be read: {reason}",)
 
 
 def test_a_set_that_holds_nothing_to_tell_apart_is_refused():
