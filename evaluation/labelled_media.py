@@ -41,7 +41,8 @@ def read_class_folders(
         missing += [] if files else [f"{folder}: no picture or video"]
         media += files
         right += [(places[known[folder]],)] * len(files)
-    return LabelledMedia(title or root.name, tuple(media), classes, tuple(right), tuple(missing))
+    title = title or "/".join(root.resolve().parts[-2:])  # "test" alone says little
+    return LabelledMedia(title, tuple(media), classes, tuple(right), tuple(missing))
 
 
 def read_objectnet(

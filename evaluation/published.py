@@ -79,4 +79,4 @@ def measured_on(protocol: str, count: int) -> str:
         return ""
     many, what = _MEASURED_ON[protocol]
     here = "" if count == many else f" Here are {count:,}: the two cannot be compared."
-    return f"Published figures are of the {many:,} {what}.{here}"
+    return f"Published figures are of {many:,} {what}.{here}"

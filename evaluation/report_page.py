@@ -75,6 +75,7 @@ def _bars(axis: Axes, table: Table) -> None:
         for at, value, above in zip(x, y, high, strict=True):
             axis.annotate(f"{value:.1f}", (at, value + above), (0, 3), textcoords="offset points", ha="center", fontsize=8)
     axis.set_xticks(range(len(table.bars)), table.bars)
+    axis.set_xlim(-0.6, len(table.bars) - 0.4)
     drawn = [row.values[name] for row in table.rows for name in table.bars if name in row.values]
     highest = max((max(measure.value, measure.high or 0.0) for measure in drawn), default=0.0)
     axis.set_ylim(0, 1.15 * max(1.0, highest))

@@ -47,7 +47,7 @@ def test_folders_are_classes_in_the_order_of_their_names(tmp_path):
     (root / "ant" / "film.mp4").write_bytes(b"")
     dataset = read_class_folders(root)
     assert dataset.classes == (("ant",), ("water_lilly",))
-    assert dataset.title == "set"
+    assert dataset.title == f"{tmp_path.name}/set"
     assert [(m.name, m.kind, r) for m, r in zip(dataset.media, dataset.right, strict=True)] == [
         ("ant/deep/er/c.jpg", "image", (0,)),
         ("ant/film.mp4", "video", (0,)),

@@ -118,7 +118,7 @@ def test_a_tenth_is_held_out_of_each_class():
 def test_a_linear_probe_on_frozen_vectors_tells_colours(colours, source):
     report = evaluate_probe(*colours, source, ProbeOptions("linear", strengths=(1e-4, 1e-6)))
     assert report.tables[0].rows[0].values == {"top-1": Measure(100.0, 100.0, 100.0), "mean per class": Measure(100.0)}
-    wanted = {"training set": "train", "training media": 24, "media": 9, "classes": 3, "same files in both sets": 0}
+    wanted = {"training set": colours[0].title, "training media": 24, "media": 9, "classes": 3, "same files in both sets": 0}
     assert report.facts.items() >= wanted.items()
     assert report.facts["probe"].startswith("logistic regression, L2 ")
 

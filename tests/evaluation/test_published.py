@@ -44,6 +44,6 @@ def test_the_other_figures_are_those_of_the_paper():
 
 
 def test_what_cannot_be_compared_is_said():
-    assert measured_on("coco", 5000) == "Published figures are of the 5,000 pictures of Karpathy's test split."
+    assert measured_on("coco", 5000) == "Published figures are of 5,000 pictures of Karpathy's test split."
     assert measured_on("imagenet", 2).endswith("Here are 2: the two cannot be compared.")
     assert measured_on("own", 2) == ""
