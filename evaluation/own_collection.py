@@ -92,14 +92,14 @@ def evaluate_collection(
 ) -> Report:
     """Ask every query, by the index, exactly, and with the shortlist reranked."""
     tell = on_progress or (lambda *_: None)
-    vectors, ids = _all_vectors(collection)
+    exact = _read_exact(collection)
     search(queries[0].text, collection=collection, k=_K)  # the first one warms caches up and does not count
     answers = []
     for number, query in enumerate(queries, 1):
-        answers.append(_ask(collection, query, vectors, ids, shortlist, weight))
+        answers.append(_ask(collection, query, exact, shortlist, weight))
         tell("queries", number, len(queries))
     judged = [(query, answer) for query, answer in zip(queries, answers, strict=True) if query.right]
-    tables = [_index_table(answers, len(ids)), _latency_table(answers, shortlist)]
+    tables = [_index_table(answers, len(exact.place)), _latency_table(answers, shortlist)]
     curves: tuple[Curve, ...] = ()
     if judged:
         tables = [*_quality_tables(judged, shortlist), *tables]
@@ -108,7 +108,7 @@ def evaluate_collection(
     encoder = collection.encoder
     facts = provenance(encoder) | {
         "version": collection.snapshot.version,
-        "segments": len(ids),
+        "segments": len(exact.place),
         "queries": len(queries),
         "with a right answer": len(judged),
         "shortlist": shortlist,
@@ -136,17 +136,25 @@ def _the_one(path: str, by_name: dict[str, list[str]], record: str) -> str:
     return fitting[0]
 
 
-def _all_vectors(collection: Collection) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """What exact search looks among: float32 (S, E) and ids int64 (S,) of the pictures and moments, read from Lance."""
+@dataclass(frozen=True)
+class _Exact:
+    """What exact search looks among: vectors float32 (S, E) of the pictures and moments, and the place of each segment id."""
+
+    vectors: NDArray[np.float32]
+    place: dict[int, int]
+
+
+def _read_exact(collection: Collection) -> _Exact:
+    """Read from Lance. Raises DatasetError where the collection holds nothing."""
     kinds = ", ".join(f"'{kind}'" for kind in DEFAULT_KINDS)
     rows = collection.snapshot.table.read(["segment_id", "vector"], f"kind IN ({kinds})")
+    if not len(rows):
+        raise DatasetError(f"{collection.path}: the collection holds no picture or moment. Index some first.")
     vectors = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1)
-    return vectors.astype(np.float32), rows["segment_id"].to_numpy()
+    return _Exact(vectors.astype(np.float32, copy=False), {segment: place for place, segment in enumerate(rows["segment_id"].to_pylist())})
 
 
-def _ask(
-    collection: Collection, query: OwnQuery, vectors: NDArray[np.float32], ids: NDArray[np.int64], shortlist: int, weight: float
-) -> _Answer:
+def _ask(collection: Collection, query: OwnQuery, exact: _Exact, shortlist: int, weight: float) -> _Answer:
     since = time.perf_counter()
     search(query.text, collection=collection, k=_USUAL)
     found = time.perf_counter()
@@ -155,19 +163,18 @@ def _ask(
     first = rerank(hits[:shortlist], query.text, collection.encoder, collection.path, weight=weight)
     done = time.perf_counter()
     answer = _Answer(hits, first + hits[shortlist:], 1000 * (found - since), 1000 * (done - again))
-    answer.index_recall = _index_recall(collection, query.text, vectors, ids)
+    answer.index_recall = _index_recall(collection, query.text, exact)
     return answer
 
 
-def _index_recall(collection: Collection, text: str, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> float:
+def _index_recall(collection: Collection, text: str, exact: _Exact) -> float:
     """The part of the exact ten nearest segments that the index returns; one as near as the tenth is as good."""
     vector = collection.encoder.encode_texts([text])[0]
-    cosines = vectors @ vector
-    k = min(_K, len(ids))
+    cosines = exact.vectors @ vector
+    k = min(_K, len(cosines))
     least = np.partition(cosines, -k)[-k] - _TIE
     hits = search(vector, collection=collection, k=k, group_by_file=False)
-    cosine_of = dict(zip(ids.tolist(), cosines.tolist(), strict=True))
-    return sum(cosine_of[hit.segment_id] >= least for hit in hits) / k
+    return sum(bool(cosines[exact.place[hit.segment_id]] >= least) for hit in hits) / k
 
 
 def _ranks(judged: Sequence[tuple[OwnQuery, _Answer]], *, reranked: bool) -> NDArray[np.float64]:

@@ -187,3 +187,12 @@ def test_every_query_is_on_record(folder, collection):
     first, second = evaluate_collection(collection, [white, OwnQuery("the sea", frozenset())]).records
     assert (first["query"], first["rank"], first["rank reranked"], first["first hit"].endswith("white.png")) == ("white", 1, 1, True)
     assert (second["rank"], second["rank reranked"]) == (None, None)
+
+
+def test_a_collection_of_broken_files_alone_is_named(tmp_path):
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "broken.jpg").write_bytes(b"x")
+    index(tmp_path / "library", collection=tmp_path / "collection", encoder=SeeingEncoder())
+    opened = open_collection(tmp_path / "collection", encoder=SeeingEncoder())
+    with pytest.raises(DatasetError, match=r"collection: the collection holds no picture or moment"):
+        evaluate_collection(opened, [OwnQuery("red", frozenset())])
