@@ -69,6 +69,7 @@ def classify(
     train: Annotated[Path | None, typer.Option(help="A training set of the same layout: a probe on frozen features instead.")] = None,
     probe: Annotated[Literal["pooler", "linear"] | None, typer.Option(help="With --train: which probe; by default pooler.")] = None,
     split: Annotated[str, typer.Option(help="Kinetics' CSV: which lines; by default all.")] = "",
+    train_split: Annotated[str, typer.Option(help="The same of the CSV of --train.")] = "",
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
@@ -88,7 +89,7 @@ def classify(
         raise typer.BadParameter("--templates are of zero-shot classification. Leave them out, or --train.")
     files = LabelFiles(labels, to_imagenet, among)
     test = read_labelled(data, media, files, split=split, allow_missing=allow_missing)
-    training = read_labelled(train, media, files, split="", allow_missing=allow_missing) if train else None
+    training = read_labelled(train, media, files, split=train_split, allow_missing=allow_missing) if train else None
     sentences = read_templates(templates) if templates else ()
     with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
         if training is None:

@@ -114,6 +114,22 @@ def test_a_probe_learns_the_folders(karpathy, evaluate_here, probe):
     assert row["top-1"]["value"] == 100
 
 
+def test_a_probe_trains_on_the_lines_of_its_own_split(karpathy, evaluate_here):
+    rows = [("label", "youtube_id", "time_start", "time_end", "split")]
+    for n, colour in enumerate(("red", "blue", "red", "blue", "red", "blue")):
+        write_film(karpathy / "kinetics" / f"id{n}_000000_000001.mp4", [(colour, 0.5 + n / 10)], fps=8)
+        rows.append((colour, f"id{n}", 0, 1, "train" if n < 4 else "validate"))
+    with (karpathy / "kinetics.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    splits = ("--split", "validate", "--train", "kinetics.csv", "--train-split", "train")
+    code, _, error = evaluate_here(
+        "eval", "classify", "kinetics.csv", "--media", "kinetics", *splits, "--probe", "linear", "--out", "kinetics-out"
+    )
+    assert code == 0, error
+    facts = json.loads((karpathy / "kinetics-out" / "report.json").read_text())["facts"]
+    assert (facts["training media"], facts["media"], facts["same files in both sets"]) == (4, 2, 0)
+
+
 def test_moments_are_looked_for(karpathy, evaluate_here):
     write_film(karpathy / "films" / "AAAAA.mp4", [("red", 3.0), ("blue", 3.0)])
     (karpathy / "charades_sta_test.txt").write_text("AAAAA 0.0 3.0##a plain red wall.\nAAAAA 3.0 6.0##a plain blue wall.\n")
