@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from coca_model import CaptionOptions, Encoder
 from evaluation.caption_metrics import METRICS, score_captions
 from evaluation.datasets import CaptionedMedia
-from evaluation.embed_media import MEAN_VECTOR, Decoded, Feature, FeatureSource
+from evaluation.embed_media import MEAN_VECTOR, Decoded, Feature, FeatureSource, readable
 from evaluation.errors import DatasetError
-from evaluation.provenance import digest, provenance
+from evaluation.provenance import digest, model_name, provenance
 from evaluation.published import CAPTION, measured_on
 from evaluation.ranking import measures, ranks_of_right
 from evaluation.report import Example, Report, Row, Table
@@ -43,11 +43,8 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
     settings = settings or CaptionEvaluation()
     if videos := [medium.record for medium in dataset.media if medium.kind == "video"]:
         raise DatasetError(f"{videos[0]}: a video. Captions are of pictures.")
-    feature = _caption_feature(settings.options)
-    features = source.of_media(dataset.media, feature)
-    dataset = dataset.without(features.failed)
     dataset = dataset.without({index: "" for index, texts in enumerate(dataset.texts_of) if not texts})
-    features = source.of_media(dataset.media, feature)
+    dataset, features = readable(dataset, source, _caption_feature(settings.options))
     captions = [row["caption"].astype(np.uint8).tobytes().decode() for row in features.load(range(len(dataset.media)))]
     references = [[dataset.texts[text] for text in texts] for texts in dataset.texts_of]
     source.on_progress("metrics", 0, 1)
@@ -56,7 +53,7 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
     vectors = source.of_media(dataset.media, MEAN_VECTOR).vectors()
     ranks = ranks_of_right(source.of_texts(captions), vectors, [[index] for index in range(len(captions))])
     figures = scores.measures | {SELF_RETRIEVAL: measures(ranks)["R@1"]}
-    ours = Row(source.encoder.model_id.split("@")[0], figures)
+    ours = Row(model_name(source.encoder), figures)
     notes = [f"{_names(scores.lacking, reason)}: not computed, {reason}." for reason in dict.fromkeys(scores.lacking.values())]
     if published := CAPTION.get(settings.protocol, ()):
         notes.append(measured_on(settings.protocol, len(dataset.media)))

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from evaluation.errors import DatasetError
-
-MediaKind = Literal["image", "video"]
+from indexer.scan import MediaType
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Medium:
 
     name: str
     path: Path
-    kind: MediaKind
+    kind: MediaType
     record: str
     data: bytes | None = field(default=None, repr=False)
     seconds: float | None = None

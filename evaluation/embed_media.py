@@ -12,13 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from coca_model import Encoder, PictureError, open_picture
-from evaluation.datasets import Medium
+from evaluation.datasets import CaptionedMedia, LabelledMedia, Medium
 from evaluation.errors import UnreadableMediaError
 from evaluation.result_cache import Arrays, ResultCache, batches, space_of
 from indexer.errors import MediaError
@@ -26,6 +27,7 @@ from indexer.sample import mean_vector
 from indexer.video import VideoDecoder
 from indexer.video_protocol import Facts
 
+DataSet = TypeVar("DataSet", CaptionedMedia, LabelledMedia)
 OnProgress = Callable[[str, int, int], None]  # what is done, how many of them, of how many
 _THREADS = 4
 _TEXTS = 1024  # texts between two commits
@@ -197,6 +199,13 @@ class Features:
         """`MEAN_VECTOR` of some media, or of all: float32 (N, E), each row of L2 norm 1."""
         rows = self.load(range(len(self.keys)) if indices is None else indices)
         return np.stack([row["vector"] for row in rows]).astype(np.float32)
+
+
+def readable(dataset: DataSet, source: FeatureSource, feature: Feature) -> tuple[DataSet, Features]:
+    """The media that can be read, and what is computed of them. Raises UnreadableMediaError where not all can and all must."""
+    features = source.of_media(dataset.media, feature)
+    keys = tuple(key for index, key in enumerate(features.keys) if index not in features.failed)
+    return dataset.without(features.failed), Features(features.cache, features.space, keys, {})
 
 
 def _digest(medium: Medium) -> bytes:

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from evaluation.datasets import LabelledMedia, MediaKind, Medium
+from evaluation.datasets import LabelledMedia, Medium
 from evaluation.errors import DatasetError
 from evaluation.label_maps import LabelMap, read_object, split_names
 from evaluation.records import get
-from indexer.scan import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from indexer.scan import media_type
 
 Among = Literal["folders", "map"]
 
@@ -101,7 +101,7 @@ def _class_folders(root: Path) -> list[Path]:
 def _media(folder: Path, root: Path, *, allow_missing: bool) -> list[Medium]:
     media = []
     for path in sorted(folder.rglob("*")):
-        name, kind = path.relative_to(root), _kind(path)
+        name, kind = path.relative_to(root), media_type(path)
         if kind and not any(part.startswith(".") for part in name.parts) and path.is_file():
             media.append(Medium(name.as_posix(), path, kind, str(folder)))
     if not media and not allow_missing:
@@ -109,11 +109,6 @@ def _media(folder: Path, root: Path, *, allow_missing: bool) -> list[Medium]:
             f"{folder}: no picture or video in this class. Pass --allow-missing to keep it as a class without media, or remove the folder."
         )
     return media
-
-
-def _kind(path: Path) -> MediaKind | None:
-    suffix = path.suffix.lower()
-    return "image" if suffix in IMAGE_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else None
 
 
 def _classes(labels: LabelMap | None, folders: Iterable[str]) -> tuple[tuple[tuple[str, ...], ...], dict[str, int]]:

@@ -17,7 +17,7 @@ from evaluation.datasets import MomentQuery, MomentSet
 from evaluation.embed_media import Decoded, Feature, FeatureSource
 from evaluation.errors import UnreadableMediaError
 from evaluation.intervals import mean_interval
-from evaluation.provenance import digest, provenance
+from evaluation.provenance import digest, model_name, provenance
 from evaluation.report import Curve, Example, Line, Measure, Report, Row, Table
 from evaluation.result_cache import Arrays
 from indexer.sample import SECONDS_BETWEEN_FRAMES, find_shots, mean_vector
@@ -60,7 +60,7 @@ def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_betwe
             answers[name].append(find(frames, text, grid))
     overlaps = {name: _overlaps(found, queries) for name, found in answers.items()}
     clusters = np.array([query.medium for query in queries])
-    model = source.encoder.model_id.split("@")[0]
+    model = model_name(source.encoder)
     rows = tuple(Row(f"{model}, {name}", _measures(values, clusters)) for name, values in overlaps.items())
     notes = [_NOTE, *([f"{beyond} of the sentences have a span that begins after the end of their video."] if beyond else [])]
     tables = [Table("moments", COLUMNS, rows, " ".join(notes), bars=COLUMNS)]

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluation.datasets import CaptionedMedia, MediaKind, Medium
+from evaluation.datasets import CaptionedMedia, Medium
 from evaluation.errors import DatasetError
 from evaluation.records import MediaFolder, Unique, captioned, check_split, check_text, each, get, read_csv, read_json
 from indexer.errors import SourceError
-from indexer.scan import IMAGE_SUFFIXES, VIDEO_SUFFIXES, scan
+from indexer.scan import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaType, media_type, scan
 
 _KNOWN = (
     "Known: Karpathy's JSON (images with sentences), COCO's JSON (images and annotations), "
@@ -151,13 +151,13 @@ def _same(path: Path) -> str:
     return unicodedata.normalize("NFC", str(path.parent.resolve() / path.name))
 
 
-def _kind_of(path: str, record: str) -> MediaKind:
-    ending = Path(path).suffix.lower()
-    if ending not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+def _kind_of(path: str, record: str) -> MediaType:
+    kind = media_type(path)
+    if kind is None:
         raise DatasetError(
             f"{record}: neither a picture nor a video ({path!r}). Known: {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}."
         )
-    return "image" if ending in IMAGE_SUFFIXES else "video"
+    return kind
 
 
 def read_parquet(file: Path, *, split: str) -> CaptionedMedia:

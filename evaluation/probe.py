@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from evaluation.answers import WRONG_ANSWERS, join, rank_classes, records, tables, wrong_examples
 from evaluation.datasets import LabelledMedia
-from evaluation.embed_media import MEAN_VECTOR, Features, FeatureSource
+from evaluation.embed_media import MEAN_VECTOR, Features, FeatureSource, readable
 from evaluation.errors import DatasetError
 from evaluation.intervals import RESAMPLES
 from evaluation.linear_probe import STRENGTHS, fit_best
 from evaluation.pooler_probe import TOKENS, TrainingOptions, pooler_scores, train_pooler
+from evaluation.provenance import model_name
 from evaluation.published import FROZEN, measured_on
 from evaluation.report import Report
-from evaluation.zero_shot import facts_of, readable
+from evaluation.zero_shot import facts_of
 
 ProbeKind = Literal["linear", "pooler"]
 _Scores = Callable[[Features, Sequence[int]], NDArray[np.float32]]  # features and some rows -> logits (B, C)
@@ -66,7 +67,7 @@ def evaluate_probe(train: LabelledMedia, test: LabelledMedia, source: FeatureSou
         for start, stop in pairwise([*range(0, len(test.media), size), len(test.media)])
     ]
     answers, seed = join(parts), options.training.seed
-    name = f"{source.encoder.model_id.split('@')[0]}, {_NAMES[options.kind]}"
+    name = f"{model_name(source.encoder)}, {_NAMES[options.kind]}"
     facts = facts_of(test, features, source) | {"training set": train.title, "training media": len(train.media)} | how
     missing = (*train.missing, *test.missing)
     published = FROZEN.get(options.protocol, ())

@@ -8,6 +8,11 @@ from typing import Any
 from coca_model import Encoder
 
 
+def model_name(encoder: Encoder) -> str:
+    """The model's name for people, without the digest of its weights."""
+    return encoder.model_id.split("@")[0]
+
+
 def provenance(encoder: Encoder) -> dict[str, Any]:
     """The model and its arithmetic, and the versions that count."""
     return {

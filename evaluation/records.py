@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evaluation.datasets import CaptionedMedia, MediaKind, Medium
+from evaluation.datasets import CaptionedMedia, Medium
 from evaluation.errors import DatasetError
-from indexer.scan import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from indexer.scan import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaType
 
 Value = TypeVar("Value")
 Key = TypeVar("Key", bound=Hashable)
@@ -98,7 +98,7 @@ class MediaFolder:
             raise DatasetError(f"{folder}: no such folder. Pass the one that holds the pictures or videos with --media.")
         self.folder, self.missing = folder, list[str]()
         self._allow_missing = allow_missing
-        self._by_stem: dict[MediaKind, dict[str, list[Path]]] = {}
+        self._by_stem: dict[MediaType, dict[str, list[Path]]] = {}
 
     @classmethod
     def of(cls, annotations: Path, folder: Path | None, *, allow_missing: bool = False) -> "MediaFolder":
@@ -107,7 +107,7 @@ class MediaFolder:
             raise DatasetError(f"{annotations}: no such file. Pass the annotations of the data set.")
         return cls(annotations.parent if folder is None else folder, allow_missing=allow_missing)
 
-    def find(self, name: str, kind: MediaKind, record: str, *, inside: str = "", exact: bool = False) -> Medium | None:
+    def find(self, name: str, kind: MediaType, record: str, *, inside: str = "", exact: bool = False) -> Medium | None:
         """The medium called `name`, in the subfolder `inside` or not; None where it is missing and that is allowed.
 
         Unless `exact`, a name without a folder is looked for anywhere below this one: as it is, or, where it is a video that may
@@ -130,14 +130,14 @@ class MediaFolder:
         self.missing.append(f"{record}: {name!r} is missing.")
         return None
 
-    def _elsewhere(self, name: str, kind: MediaKind) -> list[Path]:
+    def _elsewhere(self, name: str, kind: MediaType) -> list[Path]:
         ending = Path(name).suffix.lower()
         stem = Path(name).stem if ending in IMAGE_SUFFIXES | VIDEO_SUFFIXES else name
         found = self._stems(kind).get(stem, [])
         itself = [path for path in found if path.name == name]
         return itself if itself or ending in IMAGE_SUFFIXES else found
 
-    def _stems(self, kind: MediaKind) -> dict[str, list[Path]]:
+    def _stems(self, kind: MediaType) -> dict[str, list[Path]]:
         if kind not in self._by_stem:
             endings, stems = IMAGE_SUFFIXES if kind == "image" else VIDEO_SUFFIXES, dict[str, list[Path]]()
             for file in sorted(file for file in self.folder.rglob("*") if file.suffix.lower() in endings):

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.datasets import CaptionedMedia
-from evaluation.embed_media import MEAN_VECTOR, FeatureSource
-from evaluation.provenance import digest, provenance
+from evaluation.embed_media import MEAN_VECTOR, FeatureSource, readable
+from evaluation.provenance import digest, model_name, provenance
 from evaluation.published import RETRIEVAL, measured_on
 from evaluation.ranking import MEASURES, best_first, measures, ranks_of_right, recall_curve
 from evaluation.report import Curve, Example, Line, Report, Row, Table
@@ -28,10 +28,7 @@ def evaluate_retrieval(dataset: CaptionedMedia, source: FeatureSource, *, protoc
     Raises:
         UnreadableMediaError: a medium cannot be read, and the source does not allow that.
     """
-    features = source.of_media(dataset.media, MEAN_VECTOR)
-    if features.failed:
-        dataset = dataset.without(features.failed)
-        features = source.of_media(dataset.media, MEAN_VECTOR)
+    dataset, features = readable(dataset, source, MEAN_VECTOR)
     media, texts = features.vectors(), source.of_texts(dataset.texts)
     what = _kind(dataset)
     of_media = dataset.texts_of
@@ -41,7 +38,7 @@ def evaluate_retrieval(dataset: CaptionedMedia, source: FeatureSource, *, protoc
     clusters = np.array([owners[0] for owners in dataset.owners])
     tables, lines = [], []
     for name, ranks, groups in ((f"text to {what}", to_media, clusters), (f"{what} to text", to_text, None)):
-        ours = Row(source.encoder.model_id.split("@")[0], measures(ranks, clusters=groups))
+        ours = Row(model_name(source.encoder), measures(ranks, clusters=groups))
         published = RETRIEVAL.get((protocol, name), ())
         note = measured_on(protocol, len(dataset.media)) if published else ""
         tables.append(Table(name, MEASURES, (ours, *published), note, bars=("R@1", "R@5", "R@10")))

@@ -6,10 +6,10 @@ from typing import Any
 
 from evaluation.answers import WRONG_ANSWERS, Answers, join, rank_classes, records, same_names, tables, wrong_examples
 from evaluation.datasets import LabelledMedia
-from evaluation.embed_media import MEAN_VECTOR, Feature, Features, FeatureSource
+from evaluation.embed_media import MEAN_VECTOR, Features, FeatureSource, readable
 from evaluation.intervals import RESAMPLES
 from evaluation.prompts import PICTURES, VIDEOS, class_vectors
-from evaluation.provenance import digest, provenance
+from evaluation.provenance import digest, model_name, provenance
 from evaluation.published import ZERO_SHOT, measured_on
 from evaluation.ranking import similarities
 from evaluation.report import Report
@@ -60,7 +60,7 @@ def evaluate_zero_shot(dataset: LabelledMedia, source: FeatureSource, options: Z
         tables(
             dataset,
             answers,
-            source.encoder.model_id.split("@")[0],
+            model_name(source.encoder),
             published,
             note=measured_on(options.protocol, len(dataset.classes)) if published else "",
             resamples=options.resamples,
@@ -82,15 +82,6 @@ def classify_zero_shot(dataset: LabelledMedia, features: Features, source: Featu
         scores = similarities(features.vectors(range(start, stop)), classes)
         parts.append(rank_classes(scores, dataset.right[start:stop]))
     return join(parts)
-
-
-def readable(dataset: LabelledMedia, source: FeatureSource, feature: Feature) -> tuple[LabelledMedia, Features]:
-    """The media that can be read, and what is computed of them. Raises UnreadableMediaError where not all can and all must."""
-    features = source.of_media(dataset.media, feature)
-    if features.failed:
-        keys = tuple(key for index, key in enumerate(features.keys) if index not in features.failed)
-        dataset, features = dataset.without(features.failed), Features(features.cache, features.space, keys, {})
-    return dataset, features
 
 
 def facts_of(dataset: LabelledMedia, features: Features, source: FeatureSource) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def scan(paths: Sequence[str | os.PathLike[str]]) -> Scan:
             for entry in _entries(root, walk):
                 with contextlib.suppress(OSError):  # gone since it was listed
                     _add(entry.path, entry.stat(), walk)
-        elif _media_type(root) is None:
+        elif media_type(root) is None:
             raise SourceError(f"{root}: neither a picture nor a video. Known: {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}.")
         else:
             _add(root, os.stat(root), walk)
@@ -87,7 +87,7 @@ def _entries(folder: str, walk: _Walk) -> Iterator["os.DirEntry[str]"]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _entries(entry.path, walk)
-        elif _media_type(entry.name) is not None and _is_file(entry):
+        elif media_type(entry.name) is not None and _is_file(entry):
             yield entry
 
 
@@ -99,8 +99,8 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
 
 
 def _add(path: str, status: os.stat_result, walk: _Walk) -> None:
-    media_type = _media_type(path)
-    assert media_type is not None
+    kind = media_type(path)
+    assert kind is not None
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -108,10 +108,11 @@ def _add(path: str, status: os.stat_result, walk: _Walk) -> None:
         reason = "the file's name is not valid UTF-8; rename it"
         walk.problems.append(Failure(shown, status.st_size, status.st_mtime, "scan", reason))
         return
-    walk.files[path] = FoundFile(path, media_type, status.st_size, status.st_mtime)
+    walk.files[path] = FoundFile(path, kind, status.st_size, status.st_mtime)
 
 
-def _media_type(path: str) -> MediaType | None:
+def media_type(path: str | os.PathLike[str]) -> MediaType | None:
+    """What the ending of a name says it is; None for neither a picture nor a video."""
     suffix = Path(path).suffix.lower()
     return "image" if suffix in IMAGE_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else None
 
