@@ -15,6 +15,8 @@ from indexer import cli as indexer_cli
 from indexer.errors import IndexerError
 from search import cli as search_cli
 from search.errors import SearchError
+from training import cli as training_cli
+from training.errors import TrainingError
 from ui import cli as ui_cli
 
 _STOPPED = 130  # what typer makes of Ctrl-C
@@ -25,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for cli in (indexer_cli, search_cli, ui_cli, model_cli, evaluation_cli):
+for cli in (indexer_cli, search_cli, ui_cli, model_cli, evaluation_cli, training_cli):
     cli.add_commands(app)
 
 
@@ -42,7 +44,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         app()
-    except (CocaModelError, EvaluationError, IndexerError, SearchError) as error:
+    except (CocaModelError, EvaluationError, IndexerError, SearchError, TrainingError) as error:
         print(f"coca-search: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough

@@ -1,6 +1,6 @@
 from .config import CoCaConfig
 from .encoder import Encoder, load
-from .errors import CheckpointError, CocaModelError, PictureError, TrainingError
+from .errors import CheckpointError, CocaModelError, PictureError
 from .generate import CaptionOptions
 from .preprocess import open_picture
 
@@ -11,7 +11,6 @@ __all__ = [
     "CocaModelError",
     "Encoder",
     "PictureError",
-    "TrainingError",
     "load",
     "open_picture",
 ]

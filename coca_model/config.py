@@ -9,11 +9,11 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from coca_model.errors import CheckpointError
 
-StemKind = Literal["patch", "mobilenet_v2"]
+StemKind = Literal["patch", "mobilenet_v2", "efficientnet_lite1"]
 PoolerKind = Literal["cascade", "parallel", "open_clip"]
 ResizeKind = Literal["squash", "crop"]
 Layout = Literal["paper", "open_clip"]
@@ -51,7 +51,7 @@ class ImageConfig:
     layout: Layout = "paper"
 
     def __post_init__(self) -> None:
-        _one_of("image.stem", self.stem, ("patch", "mobilenet_v2"))
+        _one_of("image.stem", self.stem, get_args(StemKind))
         _one_of("image.layout", self.layout, ("paper", "open_clip"))
         if len(self.mean) != 3 or not all(map(math.isfinite, self.mean)):
             raise ValueError(f"image.mean is none of a picture ({self.mean}). Allowed: three numbers, of red, green and blue.")
@@ -60,8 +60,8 @@ class ImageConfig:
         _one_of("image.resize", self.resize, ("squash", "crop"))
         _divides("image.heads", self.heads, "image.width", self.width)
         _divides("image.patch_size", self.patch_size, "image.image_size", self.image_size)
-        if self.stem == "mobilenet_v2" and self.patch_size != 32:
-            raise ValueError(f"image.patch_size is not the stem's stride ({self.patch_size}). mobilenet_v2 has 32.")
+        if self.stem != "patch" and self.patch_size != 32:
+            raise ValueError(f"image.patch_size is not the stem's stride ({self.patch_size}). {self.stem} has 32.")
 
     @property
     def num_patches(self) -> int:

@@ -2,8 +2,7 @@
 
 CocaModelError
 ├── CheckpointError   a checkpoint is missing, incomplete, or does not fit its config
-├── PictureError      bytes that are no picture, or a picture too large to open
-└── TrainingError     training data that cannot be used
+└── PictureError      bytes that are no picture, or a picture too large to open
 """
 
 
@@ -17,7 +16,3 @@ class CheckpointError(CocaModelError):
 
 class PictureError(CocaModelError):
     """Bytes that are no picture, or a picture too large to open."""
-
-
-class TrainingError(CocaModelError):
-    """Training data that cannot be used."""

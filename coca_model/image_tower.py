@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from coca_model.config import ImageConfig
-from coca_model.mobilenet import OUT_CHANNELS, MobileNetV2
+from coca_model.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
 from coca_model.transformer import Block
 
 
@@ -27,7 +27,7 @@ class ImageTower(nn.Module):
             self.stem = nn.Conv2d(3, config.width, config.patch_size, config.patch_size, bias=not open_clip)
             self.project: nn.Module = nn.Identity()
         else:
-            self.stem = MobileNetV2()
+            self.stem = ConvolutionalStem(config.stem)
             self.project = nn.Linear(OUT_CHANNELS, config.width)
         self.class_token = nn.Parameter(torch.randn(config.width) * 0.02) if open_clip else None
         self.position = nn.Parameter(torch.randn(config.num_patches + open_clip, config.width) * 0.02)
@@ -38,28 +38,60 @@ class ImageTower(nn.Module):
         self.register_buffer("mean", torch.tensor(config.mean, device="cpu").view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std, device="cpu").view(1, 3, 1, 1), persistent=False)
 
+    def units(self) -> list[nn.Module]:
+        """The parts that run one after the other: those of the stem, then the transformer's blocks."""
+        return [*(self.stem.units() if isinstance(self.stem, ConvolutionalStem) else [self.stem]), *self.blocks]
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels uint8 (B, H, W, 3), RGB, 0..255 -> (B, P, D)."""
-        return self.encode_map(self.stem_map(pixels))
+        return self.finish(self.begin(pixels, self.stem_units), self.stem_units)
 
-    def stem_map(self, pixels: Tensor) -> Tensor:
-        """Pixels uint8 (B, H, W, 3) -> patch features (B, P, C) of the stem; with a frozen stem these can be kept."""
+    def begin(self, pixels: Tensor, units: int) -> Tensor:
+        """Pixels uint8 (B, H, W, 3) -> what the first `units` units make of them: with these frozen, it can be kept.
+
+        Inside the stem a map (B, H', W', C), at its end and behind it tokens (B, P, C).
+        """
         dtype = next(self.stem.parameters()).dtype  # may be finer than that of the blocks, see `machine.stem_dtype`
         shift, scale = (-self.mean / self.std).to(dtype), (1 / (255 * self.std)).to(dtype)
         x = torch.addcmul(shift, pixels.permute(0, 3, 1, 2).to(dtype), scale)  # (B, 3, H, W), channels last in memory
-        x = self.stem(x)  # (B, C, H/patch, W/patch)
-        return x.flatten(2).transpose(1, 2).to(self.position.dtype)  # (B, P, C)
+        x = self.finish_stem(x.permute(0, 2, 3, 1), 0, min(units, self.stem_units))
+        return x if units <= self.stem_units else self._run_blocks(self._embed(x), 0, units - self.stem_units)
 
-    def encode_map(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Patch features (B, P, C) -> image tokens (B, P, D). `keep` int64 (P',) drops patches, a regulariser in training."""
+    def finish(self, x: Tensor, units: int, keep: Tensor | None = None) -> Tensor:
+        """What `begin` gave for `units` -> image tokens (B, P, D). `keep` int64 (P',) drops patches, a regulariser in training."""
+        if not torch.is_autocast_enabled(x.device.type):  # what was kept may be coarser than the weights
+            x = x.to(next(self.stem.parameters()).dtype if units < self.stem_units else self.position.dtype)
+        if units <= self.stem_units:
+            x = self._embed(self.finish_stem(x, units), keep)  # (B, P', D)
+        x = self._run_blocks(x, max(0, units - self.stem_units), len(self.blocks))
+        return x if self.class_token is not None else self.norm(x)
+
+    @property
+    def stem_units(self) -> int:
+        """How many of the units are the stem's."""
+        return len(self.stem.units()) if isinstance(self.stem, ConvolutionalStem) else 1
+
+    def finish_stem(self, x: Tensor, start: int, stop: int | None = None) -> Tensor:
+        """The stem's units `start` to `stop` on a map (B, H', W', C), whose result is again a map; tokens (B, P, C) at the stem's end."""
+        stop = self.stem_units if stop is None else stop
+        if start < stop:
+            x = x.permute(0, 3, 1, 2)
+            x = self.stem(x, start, stop) if isinstance(self.stem, ConvolutionalStem) else self.stem(x)
+            x = x.permute(0, 2, 3, 1)  # (B, H', W', C)
+            if stop == self.stem_units:
+                x = x.flatten(1, 2).to(self.position.dtype)  # (B, P, C)
+        return x
+
+    def _embed(self, features: Tensor, keep: Tensor | None = None) -> Tensor:
         x = self.project(features)  # (B, P, D)
         if self.class_token is not None:
             x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, P+1, D)
         x = x + self.position
         if keep is not None:
             x = x[:, keep]  # (B, P', D)
-        if self.class_token is not None:
-            x = self.norm(x)
-        for block in self.blocks:
+        return x if self.class_token is None else self.norm(x)
+
+    def _run_blocks(self, x: Tensor, start: int, stop: int) -> Tensor:
+        for block in self.blocks[start:stop]:
             x = block(x)
-        return x if self.class_token is not None else self.norm(x)
+        return x

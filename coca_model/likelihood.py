@@ -4,10 +4,10 @@ Axes: M pictures, N texts, T text length, D width, Q caption queries, V vocabula
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from coca_model.coca import CoCa
-from coca_model.losses import next_token_losses
 from coca_model.transformer import KeysValues
 
 _MOST_LOGITS = 64 * 2**20  # of one part, as float32: 256 MiB
@@ -53,3 +53,18 @@ def _log_p(model: CoCa, text_tokens: Tensor, image: list[KeysValues] | None, tok
     """Text tokens (R, T, D) of the unimodal decoder -> float32 (R,)."""
     hidden = model.multimodal.extend(text_tokens, image)[0]
     return -next_token_losses(hidden, model.multimodal.output, token_ids, valid).sum(1)
+
+
+def next_token_losses(hidden: Tensor, output: nn.Module, token_ids: Tensor, valid: Tensor) -> Tensor:
+    """-log p of each next token (the terms of paper equation 3), natural logarithm.
+
+    Args:
+        hidden: (B, T, D), the decoder's last states; `output` brings them to logits (…, V), computed only where a word follows.
+        token_ids: int64 (B, T); valid: bool (B, T), False on padding.
+
+    Returns:
+        float32 (B, T - 1): what token t + 1 costs, 0 on padding.
+    """
+    wanted = valid[:, 1:]
+    costs = F.cross_entropy(output(hidden[:, :-1][wanted]).float(), token_ids[:, 1:][wanted], reduction="none")  # (words,)
+    return torch.zeros_like(wanted, dtype=torch.float32).masked_scatter(wanted, costs)

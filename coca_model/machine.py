@@ -45,7 +45,7 @@ def batch_size(device: torch.device, image: ImageConfig) -> int:
     """
     if device.type == "cuda":
         return 128
-    return 16 if image.stem == "mobilenet_v2" else 32
+    return 32 if image.stem == "patch" else 16
 
 
 @cache

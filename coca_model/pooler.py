@@ -55,3 +55,15 @@ class ImagePoolers(nn.Module):
         if self.contrast is None:
             return self.project(self.caption(tokens, slice(0, 1))[:, 0])
         return self.project(self.contrast(self.caption(tokens) if self.kind == "cascade" else tokens)[:, 0])
+
+    def embed_each(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, P, D_image) -> (B, P, E): the embedding, not normalised, that each token would give alone.
+
+        A query that sees one token finds that token, whatever it asks; so one query stands for all.
+        """
+        alone = tokens.flatten(0, 1)[:, None]  # (B*P, 1, D)
+        if self.contrast is None or self.kind == "cascade":
+            alone = self.caption(alone, slice(0, 1))  # (B*P, 1, D)
+        if self.contrast is not None:
+            alone = self.contrast(alone)  # (B*P, 1, D)
+        return self.project(alone[:, 0]).unflatten(0, tokens.shape[:2])  # (B, P, E)

@@ -48,9 +48,10 @@ COCA_VIT_L_14 = _open_clip(14, image_width=1024, image_layers=24, text_width=768
 
 
 def embedded_config(vocabulary_size: int) -> CoCaConfig:
-    """The default that ships in `data/`: MobileNetV2 as the stem, then small towers of width 384."""
+    """The default that ships in `data/`: EfficientNet-Lite1 as the stem, with its own range of pixels, then small towers of width 384."""
+    image = ImageConfig(224, 32, "efficientnet_lite1", 384, 3, 6, 1536, "squash", mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
     return CoCaConfig(
-        image=ImageConfig(224, 32, "mobilenet_v2", width=384, layers=3, heads=6, mlp_width=1536, resize="squash"),
+        image=image,
         pooler=PoolerConfig(caption_queries=32, heads=6),
         text=TextConfig(384, 4, 3, heads=6, mlp_width=1536, context_length=48, vocabulary_size=vocabulary_size, tied_output=True),
         embedding_width=384,

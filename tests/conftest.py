@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from coca_model import CoCaConfig, Encoder
     from coca_model.tokenizer import Tokenizer
+    from training.examples import Example
 
 # --- coca_model: a tiny real CoCa ------------------------------------------------------------------------------------
 
@@ -81,3 +84,29 @@ def tiny_encoder(tiny_checkpoint: Path) -> Encoder:
     from coca_model import load
 
     return load(tiny_checkpoint, device="cpu", dtype=torch.float32)
+
+
+# --- training: pictures with captions --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_examples(tmp_path: Path) -> Callable[..., list[Example]]:
+    """Makes so many examples, whose pictures are JPEGs of coarse noise, each of its own, and whose fields are as asked for."""
+    import numpy as np
+    from PIL import Image
+
+    from training.examples import Example
+
+    def make(count: int, *, source: str = "pictures", **fields: object) -> list[Example]:
+        examples = []
+        for number in range(count):
+            path = tmp_path / source / f"{number}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            values = np.random.default_rng(number).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+            Image.fromarray(values).resize((70, 50), Image.Resampling.BICUBIC).save(path)
+            texts = (f"picture {number}", f"number {number}")
+            values_of = {"name": f"{source}/{path.name}", "source": source, "split": "train", "kind": "caption", "texts": texts}
+            examples.append(Example(**values_of | {"read": path.read_bytes} | fields))
+        return examples
+
+    return make

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("coca_model", "evaluation", "indexer", "search", "ui")
+PACKAGES = ("coca_model", "evaluation", "indexer", "search", "training", "ui")
 
 
 def files_in_readme():

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch.testing import assert_close
 from coca_model import likelihood
 from coca_model.coca import CoCa
 from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.likelihood import log_likelihood
+from coca_model.likelihood import log_likelihood, next_token_losses
 
 PAD, START, END = 0, 1, 2
 TEXTS = ([1, 3, 2], [1, 4, 5, 3, 5, 2], [1, 2], [1, 5, 4, 2], [1, 3, 2], [1, 3, 4, 5, 3, 4, 5, 2])
@@ -133,3 +134,62 @@ def test_the_probabilities_of_all_sentences_of_a_length_sum_to_one(model, images
     texts = torch.cartesian_prod(torch.tensor([START]), *[torch.arange(6)] * 3)
     scores = log_likelihood(model, images, texts, torch.ones_like(texts, dtype=torch.bool))
     assert_close(scores.exp().sum(1), torch.ones(PICTURES), rtol=0, atol=1e-5)
+
+
+# --- the cost of each next word -------------------------------------------------------------------------------------------
+
+IDS = torch.tensor([[1, 4, 2, 0, 0], [1, 3, 5, 4, 2], [1, 2, 0, 0, 0]])
+
+
+@pytest.fixture
+def output():
+    return nn.Linear(7, 6, bias=False, dtype=torch.float64)
+
+
+def written_out_costs(hidden, output, ids):
+    """-log p of each next word, one number at a time; 0 for padding."""
+    costs = torch.zeros(ids.shape[0], ids.shape[1] - 1)
+    for b, t in torch.cartesian_prod(torch.arange(len(ids)), torch.arange(ids.shape[1] - 1)).tolist():
+        if ids[b, t + 1] != PAD:
+            logits = output.weight.detach() @ hidden[b, t]
+            costs[b, t] = math.log(logits.exp().sum()) - logits[ids[b, t + 1]].item()
+    return costs
+
+
+def test_every_next_word_costs_its_negative_log_probability_and_padding_nothing(output):
+    hidden = torch.randn(3, 5, 7, dtype=torch.float64)
+    expected = written_out_costs(hidden, output, IDS)
+    assert (expected > 0).sum() == 7
+    assert_close(next_token_losses(hidden, output, IDS, IDS != PAD), expected)
+
+
+def test_the_cost_of_words_does_not_depend_on_what_lies_in_the_padding(output):
+    hidden, valid = torch.randn(3, 5, 7, dtype=torch.float64), IDS != PAD
+    expected = next_token_losses(hidden, output, IDS, valid)
+    other = torch.where(F.pad(valid[:, 1:], (0, 1))[..., None], hidden, 100.0)
+    assert torch.equal(next_token_losses(other, output, IDS.where(valid, 5), valid), expected)
+    longer = torch.cat([hidden, torch.randn(3, 3, 7)], dim=1)
+    assert_close(next_token_losses(longer, output, F.pad(IDS, (0, 3), value=5), F.pad(valid, (0, 3))), F.pad(expected, (0, 3)))
+
+
+def test_logits_are_computed_only_where_a_word_follows(output):
+    seen = []
+    output.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
+    next_token_losses(torch.randn(3, 5, 7, dtype=torch.float64), output, IDS, IDS != PAD)
+    assert seen == [(7, 7)]
+
+
+def test_texts_without_a_word_cost_nothing_and_teach_nothing(output):
+    hidden = torch.randn(2, 3, 7, dtype=torch.float64, requires_grad=True)
+    ids = torch.tensor([[1, 0, 0], [1, 0, 0]])
+    costs = next_token_losses(hidden, output, ids, ids != PAD)
+    costs.sum().backward()
+    assert torch.equal(costs.detach(), torch.zeros(2, 2))
+    assert torch.equal(hidden.grad, torch.zeros_like(hidden))
+
+
+def test_costs_of_half_precision_are_float32(output):
+    hidden = torch.randn(3, 5, 7, dtype=torch.bfloat16)
+    costs = next_token_losses(hidden, output.bfloat16(), IDS, IDS != PAD)
+    assert costs.dtype == torch.float32
+    assert_close(costs, written_out_costs(hidden.double(), output.double(), IDS), rtol=0.02, atol=0.02)

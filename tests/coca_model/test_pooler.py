@@ -106,3 +106,10 @@ def test_embedding_depends_on_the_other_caption_queries_only_in_a_cascade(kind, 
 def test_pooled_tokens_do_not_depend_on_the_order_of_the_image_tokens(kind):
     both, tokens = poolers(kind), image_tokens()
     assert_close(both(tokens.flip(1)), both(tokens))
+
+
+@pytest.mark.parametrize("kind", ["cascade", "parallel", "open_clip"])
+def test_each_token_embedded_alone_is_what_a_picture_of_one_token_gives(kind):
+    poolers, tokens = ImagePoolers(PoolerConfig(kind, 3, 2), image_width=12, text_width=8, embedding_width=6), torch.randn(2, 5, 12)
+    expected = torch.stack([torch.stack([poolers.embed(token[None, None])[0] for token in picture]) for picture in tokens])
+    assert_close(poolers.embed_each(tokens), expected)

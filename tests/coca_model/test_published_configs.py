@@ -86,4 +86,12 @@ def test_open_clips_models_have_the_shape_of_its_configs(name, patch_size, image
 
 def test_the_embedded_default_takes_its_vocabulary_from_its_tokenizer():
     config = published_configs.embedded_config(1234)
-    assert (config.text.vocabulary_size, config.image.stem, config.image.num_patches) == (1234, "mobilenet_v2", 49)
+    assert (config.text.vocabulary_size, config.image.stem, config.image.num_patches) == (1234, "efficientnet_lite1", 49)
+
+
+def test_the_embedded_default_brings_pixels_to_the_range_that_its_stem_was_trained_on():
+    """(value - 127) / 128 of a byte, as the published classifier has it; in our configs the byte is first divided by 255."""
+    image = published_configs.embedded_config(3).image
+    for byte in (0, 127, 255):
+        assert (byte / 255 - image.mean[0]) / image.std[0] == pytest.approx((byte - 127) / 128, abs=1e-12)
+    assert len({*image.mean}) == len({*image.std}) == 1

@@ -67,6 +67,25 @@ def test_any_text_comes_back_lower_cased_and_nothing_is_unknown(tokenizer, text)
     assert tokenizer.decode(ids_of(tokenizer, text)) == expected.strip()
 
 
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("A Dog runs .", "a dog runs"),
+        ("  two\n dogs\t\tplay  ", "two dogs play"),
+        ("A dog , a cat ; and a bird !", "a dog, a cat; and a bird!"),
+        ("the dog 's ball", "the dog's ball"),
+        ("What is it ?", "what is it?"),
+        ("wait ...", "wait"),
+        ("2.5 m", "2.5 m"),
+        ("ÇA", "ça"),
+        ("", ""),
+        (" . ", ""),
+    ],
+)
+def test_captions_become_what_people_type(text, clean):
+    assert clean_text(text) == clean
+
+
 @pytest.mark.parametrize("text", ["x\ty\nz", " A dog , and  a cat .", "a dog...", "\u3000a dog\u00a0"])
 def test_a_text_is_cleaned_before_it_is_encoded_as_those_of_training_were(tokenizer, text):
     assert ids_of(tokenizer, text) == ids_of(tokenizer, clean_text(text))

@@ -1,0 +1,116 @@
+"""An ImageNet classifier without its classifier, as the convolutional stem of the image encoder.
+
+A stem that already knows a thousand classes lets the small transformer above it learn from few pictures. Batch norm is
+folded into the biases, and the padding is TensorFlow's SAME, because that is how the weights were published.
+"""
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+OUT_CHANNELS = 1280
+STRIDE = 32
+_SIX_AS_BITS = {torch.bfloat16: 0x40C0, torch.float16: 0x4600}
+
+
+class _Stage(NamedTuple):
+    expansion: int
+    channels: int
+    repeats: int
+    first_stride: int
+    kernel: int = 3
+
+
+STEMS = {
+    # Sandler et al. 2018, table 2.
+    "mobilenet_v2": (
+        _Stage(1, 16, 1, 1),
+        _Stage(6, 24, 2, 2),
+        _Stage(6, 32, 3, 2),
+        _Stage(6, 64, 4, 2),
+        _Stage(6, 96, 3, 1),
+        _Stage(6, 160, 3, 2),
+        _Stage(6, 320, 1, 1),
+    ),
+    # Tan and Le 2019, table 1, without squeeze-and-excitation and with ReLU6 (EfficientNet-Lite, Liu 2020); depth times 1.1.
+    "efficientnet_lite1": (
+        _Stage(1, 16, 1, 1),
+        _Stage(6, 24, 3, 2),
+        _Stage(6, 40, 3, 2, 5),
+        _Stage(6, 80, 4, 2),
+        _Stage(6, 112, 4, 1, 5),
+        _Stage(6, 192, 5, 2, 5),
+        _Stage(6, 320, 1, 1),
+    ),
+}
+
+
+class ConvolutionalStem(nn.Module):
+    """The convolutions of a classifier of `STEMS`: pixels (B, 3, H, W) -> map (B, 1280, H/32, W/32), 0..6.
+
+    It is a row of units, the first convolution, the blocks and the last convolution, and can be run in parts: what a frozen
+    front part gives can be kept, and only the rest computed again.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.stem = _convolution(3, 32, size=3, stride=2)
+        blocks: list[nn.Module] = []
+        channels = 32
+        for stage in STEMS[kind]:
+            for repeat in range(stage.repeats):
+                stride = stage.first_stride if repeat == 0 else 1
+                blocks.append(_InvertedResidual(channels, stage.channels, stride, stage.expansion, stage.kernel))
+                channels = stage.channels
+        self.blocks = nn.ModuleList(blocks)
+        self.head = _convolution(channels, OUT_CHANNELS)
+
+    def units(self) -> list[nn.Module]:
+        """The parts that run one after the other."""
+        return [self.stem, *self.blocks, self.head]
+
+    def forward(self, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Run the units `start` to `stop` (not included) on x, pixels (B, 3, H, W) or the map that the unit before gave."""
+        for unit in self.units()[start:stop]:
+            x = unit(_same_padding(x, 3) if unit is self.stem else x)
+            x = _relu6(x) if unit in (self.stem, self.head) else x
+        return x
+
+
+class _InvertedResidual(nn.Module):
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int, kernel: int = 3) -> None:
+        super().__init__()
+        hidden = in_channels * expansion
+        self.stride, self.kernel = stride, kernel
+        self.residual = stride == 1 and in_channels == out_channels
+        self.expand = _convolution(in_channels, hidden) if expansion > 1 else None
+        self.depthwise = _convolution(hidden, hidden, size=kernel, stride=stride, groups=hidden)
+        self.project = _convolution(hidden, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x if self.expand is None else _relu6(self.expand(x))
+        hidden = _relu6(self.depthwise(hidden if self.stride == 1 else _same_padding(hidden, self.kernel)))
+        hidden = cast("Tensor", self.project(hidden))
+        return x + hidden if self.residual else hidden
+
+
+def _convolution(in_channels: int, out_channels: int, *, size: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    padding = size // 2 if stride == 1 else 0  # at stride 2 SAME is lopsided, see _same_padding
+    return nn.Conv2d(in_channels, out_channels, size, stride, padding, groups=groups)
+
+
+def _same_padding(x: Tensor, kernel: int) -> Tensor:
+    """TensorFlow's SAME at stride 2: an even side lacks kernel - 2 pixels and an odd one kernel - 1, the larger half right and below."""
+    (top, bottom), (left, right) = ((total // 2, total - total // 2) for total in (kernel - 2 + side % 2 for side in x.shape[2:]))
+    return F.pad(x, (left, right, top, bottom))
+
+
+def _relu6(x: Tensor) -> Tensor:
+    if x.requires_grad or torch.is_grad_enabled():
+        return F.relu6(x)
+    if x.dtype in _SIX_AS_BITS and x.device.type == "cpu":
+        x.view(torch.int16).clamp_(0, _SIX_AS_BITS[x.dtype])  # four times as fast: non-negative floats are ordered like their bits
+        return x
+    return F.relu6(x, inplace=True)

@@ -1,0 +1,33 @@
+"""Pictures that a tiny model can learn within seconds: plain colours, each with the sentences that name it."""
+
+import csv
+
+import pytest
+from PIL import Image
+
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 40),
+    "blue": (30, 50, 220),
+    "yellow": (230, 220, 30),
+    "black": (5, 5, 5),
+    "white": (250, 250, 250),
+    "purple": (150, 30, 180),
+    "orange": (250, 140, 20),
+}
+
+
+@pytest.fixture
+def colours(tmp_path):
+    """A folder of pictures with captions.csv: three of each colour, of which the first is held out."""
+    folder = tmp_path / "colours"
+    folder.mkdir()
+    rows = [["path", "caption", "split"]]
+    for colour, rgb in COLOURS.items():
+        for number in range(3):
+            name, split = f"{colour}{number}.png", "train" if number else "val"
+            Image.new("RGB", (32, 32), tuple(min(255, value + 4 * number) for value in rgb)).save(folder / name)
+            rows += [[name, f"a {colour} car", split], [name, f"the {colour} house", split]]
+    with (folder / "captions.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder

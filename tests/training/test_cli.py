@@ -1,0 +1,88 @@
+"""`coca-search train`, as it is typed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments, ranks=1):
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+    return [sys.executable, *launcher, "-m", "coca_search", "train", *map(str, arguments)]
+
+
+def run(*arguments, ranks=1):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command(*arguments, ranks=ranks), env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("validate_every = 4\n[other_sources]\nviews = 2\n[[phases]]\nsteps = 8\nbatch = 8\nlearning_rate = 0.003\n")
+    return path
+
+
+def test_it_prints_what_was_reached_beside_the_start_and_where_things_are(colours, tiny_checkpoint, recipe, tmp_path):
+    (colours / "red1.png").write_bytes(b"no picture")
+    done = run(colours, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("text to picture R@1")
+    assert "before:" in lines[0]
+    assert lines[-2] == f"1 left out: {tmp_path / 'out' / 'training' / 'skipped.csv'}"
+    assert (tmp_path / "out" / "training" / "curves.png").exists()
+
+
+def test_two_ranks_by_torchrun_take_the_steps_that_one_takes(colours, tiny_checkpoint, recipe, tmp_path):
+    costs = []
+    for ranks in (1, 2):
+        out = tmp_path / str(ranks)
+        done = run(colours, "-o", out, "--model", tiny_checkpoint, "--recipe", recipe, "--micro-batch", 4, ranks=ranks)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("text to picture R@5") == 1  # only the first rank speaks
+        lines = [json.loads(line) for line in (out / "training" / "log.jsonl").read_text().splitlines()]
+        costs.append([line["contrastive"] + line["captioning"] for line in lines if line["kind"] == "step"])
+    assert costs[1] == pytest.approx(costs[0], rel=0.02)
+    assert costs[0][-1] < costs[0][0]
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(colours, tiny_checkpoint, recipe, tmp_path):
+    recipe.write_text(recipe.read_text().replace("steps = 8", "steps = 60"))
+    arguments = (colours, "--model", tiny_checkpoint, "--recipe", recipe, "--snapshot-seconds", 0, "--output")
+    assert run(*arguments, tmp_path / "whole").returncode == 0
+    log = tmp_path / "out" / "training" / "log.jsonl"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command(*arguments, tmp_path / "out"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not log.exists() or '"step": 20' not in log.read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert '"step": 60' not in log.read_text()
+    assert run(*arguments, tmp_path / "out").returncode == 0
+    whole, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "out"))
+    assert all(found[name].equal(value) for name, value in whole.items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--recipe", "absent.toml"], "absent.toml: the recipe cannot be read"),
+        (["--model", "nowhere"], "nowhere: no such checkpoint"),
+        (["--learning-rate", "0.1", "--batch", "-3"], "phase.batch is too small (-3)"),
+        (["--device", "tpu"], "tpu"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_exit_code_2(colours, tmp_path, arguments, says):
+    done = run(colours, "-o", tmp_path / "out", *arguments)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr

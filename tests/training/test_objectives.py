@@ -1,0 +1,75 @@
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from training import contrastive_losses as contrast
+from training import distillation_losses as distil
+from training import momentum_losses as momentum
+from training.errors import TrainingError
+from training.objectives import OF_WHOLE, Whole, check_objectives
+
+
+def unit(count, width=6):
+    return F.normalize(torch.randn(count, width, dtype=torch.float64), dim=-1)
+
+
+@pytest.fixture
+def whole():
+    torch.manual_seed(0)
+    return Whole(
+        torch.tensor(9.0, dtype=torch.float64),
+        image=unit(4),
+        text=unit(4),
+        picture=torch.tensor([0, 1, 0, 2]),
+        meaning=unit(4),
+        sentence=unit(3),
+        sentence_meaning=unit(3),
+        probabilities=torch.softmax(torch.randn(4, 5, dtype=torch.float64), dim=-1),
+        class_vectors=unit(5),
+        image_key=unit(4),
+        text_key=unit(4),
+        image_queue=unit(7),
+        text_queue=unit(7),
+    )
+
+
+def expected(name, w):
+    soft = contrast.soft_targets(w.meaning, 0.05)
+    asked = ((w.image, w.text_key, w.text_queue), (w.text, w.image_key, w.image_queue))
+    return {
+        "contrastive": lambda: contrast.contrastive_loss(w.image, w.text, w.scale, contrast.same_picture_targets(w.picture)),
+        "soft_contrastive": lambda: contrast.contrastive_loss(w.image, w.text, w.scale, soft),
+        "contrastive_to_teacher": lambda: contrast.contrastive_loss(w.image, w.meaning, w.scale, soft),
+        "decoupled_contrastive": lambda: contrast.decoupled_contrastive_loss(w.image, w.text, w.scale),
+        "weighted_decoupled_contrastive": lambda: contrast.decoupled_contrastive_loss(w.image, w.text, w.scale, 0.5),
+        "continuously_weighted_contrastive": lambda: contrast.continuously_weighted_contrastive_loss(
+            w.image, w.text, w.scale, contrast.likeness_of(w.meaning)
+        ),
+        "momentum_contrast": lambda: sum(momentum.momentum_contrast_loss(*one, w.scale) for one in asked) / 2,
+        "kl_alignment": lambda: momentum.kl_alignment_loss(*(momentum.retrieval_logits(*one, w.scale) for one in asked)),
+        "sentence_distillation": lambda: distil.sentence_distillation_loss(
+            torch.cat([w.text, w.sentence]), torch.cat([w.meaning, w.sentence_meaning])
+        ),
+        "class_distillation": lambda: distil.class_distillation_loss(w.image, w.class_vectors, w.probabilities, torch.tensor(20.0)),
+    }[name]()
+
+
+@pytest.mark.parametrize("name", OF_WHOLE)
+def test_each_name_stands_for_its_loss_over_the_parts_it_is_about(name, whole):
+    assert_close(OF_WHOLE[name](whole), expected(name, whole))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["soft_contrastive", "contrastive_to_teacher", "continuously_weighted_contrastive", "sentence_distillation", "class_distillation"],
+)
+def test_without_its_teacher_an_objective_says_what_to_name(name, whole):
+    bare = Whole(whole.scale, image=whole.image, text=whole.text, picture=whole.picture)
+    with pytest.raises(TrainingError, match=r"Name a .*teacher"):
+        OF_WHOLE[name](bare)
+
+
+def test_an_unknown_objective_is_named_with_those_there_are():
+    with pytest.raises(TrainingError, match=r"no objective 'contrast'\. Allowed: .*captioning.*contrastive"):
+        check_objectives({"captioning": 1.0, "contrast": 1.0})

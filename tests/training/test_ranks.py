@@ -1,0 +1,95 @@
+"""Several processes on one machine, joined as `torchrun` joins them: their step is the step of one process."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.batch import Texts
+from training.ranks import ALONE, Ranks
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = textwrap.dedent(
+    """
+    import sys, torch
+    from contextlib import nullcontext
+    from coca_model.checkpoint import read_checkpoint
+    from coca_model.find_checkpoint import find_checkpoint
+    from training.batch import Batch, Texts
+    from training.gradients import StepGradients
+    from training.ranks import join_ranks, leave_ranks
+    from training.student import Student
+
+    torch.set_num_threads(1)
+    ranks = join_ranks("cpu")
+    model = read_checkpoint(find_checkpoint(sys.argv[1]))[0].requires_grad_(True).double()
+    batch = Batch(*torch.load(sys.argv[2], weights_only=False))
+    rows, alone = len(batch.texts) // ranks.count, len(batch.sentences) // ranks.count
+    own = batch.rows(slice(ranks.number * rows, (ranks.number + 1) * rows), slice(ranks.number * alone, (ranks.number + 1) * alone))
+    student = ranks.wrap(Student(model, frozen_units=0, fresh=True, decodes=frozenset({"captioning", "language"})))
+    weights = {"contrastive": 1.0, "captioning": 2.0, "sentence_distillation": 0.5, "language": 0.3}
+    costs = StepGradients(student, weights, ranks=ranks, precision=nullcontext)(own, int(sys.argv[3]))
+    if ranks.leads:
+        torch.save([costs, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}], sys.argv[4])
+    ranks.wait()
+    leave_ranks()
+    """
+)
+
+
+def step(folder, checkpoint, *, count, micro_batch=0):
+    """Costs and gradients of one step by `count` processes."""
+    script, out = folder / "step.py", folder / f"{count}-{micro_batch}.pt"
+    script.write_text(SCRIPT)
+    arguments = [str(script), str(checkpoint), str(folder / "batch.pt"), str(micro_batch), str(out)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"] if count > 1 else []
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *launcher, *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return torch.load(out)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_config):
+    folder = tmp_path_factory.mktemp("ranks")
+    random = torch.Generator().manual_seed(1)
+    vocabulary = tiny_config.text.vocabulary_size
+    pictures = torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8, generator=random)
+    texts, sentences = (texts_of_many_lengths(count, vocabulary, random) for count in (8, 6))
+    torch.save([pictures, texts, torch.tensor([0, 1, 2, 3, 0, 5, 6, 7]), torch.tensor([1, 4, 6]), sentences], folder / "batch.pt")
+    return folder
+
+
+def texts_of_many_lengths(count, vocabulary, random):
+    """Of which the ranks hold different numbers of words, and every other is decoded."""
+    valid = torch.arange(9) < torch.arange(2, 2 + count)[:, None]
+    ids = torch.randint(3, vocabulary, (count, 9), generator=random) * valid
+    meaning = torch.nn.functional.normalize(torch.randn(count, 16, generator=random), dim=-1)
+    return Texts(ids, valid, torch.arange(count) % 2 == 0, meaning)
+
+
+@pytest.mark.parametrize("micro_batch", [0, 2])
+def test_two_ranks_together_take_the_step_that_one_takes(folder, tiny_checkpoint, micro_batch):
+    costs, gradients = step(folder, tiny_checkpoint, count=1)
+    other_costs, other_gradients = step(folder, tiny_checkpoint, count=2, micro_batch=micro_batch)
+    assert other_costs == pytest.approx(costs, rel=1e-6)
+    assert other_gradients.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(other_gradients[name], gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_one_process_alone_is_the_leader_and_gathers_only_its_own_rows():
+    rows = torch.randn(3, 2, requires_grad=True)
+    gathered = ALONE.gather(rows)
+    assert ALONE.leads
+    assert torch.equal(gathered, rows)
+    assert not gathered.requires_grad
+
+
+def test_each_rank_finds_its_own_rows_among_those_of_all():
+    rows = torch.arange(12).reshape(6, 2)
+    assert [Ranks(number, 3).own(rows).tolist() for number in range(3)] == [rows[:2].tolist(), rows[2:4].tolist(), rows[4:].tolist()]

@@ -1,0 +1,211 @@
+import dataclasses
+import json
+import re
+
+import pytest
+
+from training.errors import TrainingError
+from training.recipe import Phase, Recipe, Source, as_table, changed, read_recipe
+
+TOML = """
+start = "scratch"
+frozen_units = -2
+seed = 3
+held_out = 0.25
+
+[sources.flickr8k]
+share = 0.5
+captions = false
+[sources."my pictures"]
+views = 0
+[other_sources]
+held_out = 0.2
+
+[[phases]]
+name = "text"
+steps = 40
+batch = 0
+sentences = 64
+train = ["unimodal", "multimodal"]
+[phases.objectives]
+language = 0.3
+[[phases]]
+epochs = 2.5
+[phases.slower]
+"image_tower.stem" = 0.1
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        (tmp_path / "recipe.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return tmp_path / "recipe.toml"
+
+    return write
+
+
+def test_a_recipe_is_what_its_toml_says_and_the_rest_as_by_default(write):
+    assert read_recipe(write(TOML)) == Recipe(
+        start="scratch",
+        frozen_units=-2,
+        seed=3,
+        held_out=0.25,
+        sources={"flickr8k": Source(share=0.5, captions=False), "my pictures": Source(views=0)},
+        other_sources=Source(held_out=0.2),
+        phases=(
+            Phase("text", steps=40, batch=0, sentences=64, train=("unimodal", "multimodal"), objectives={"language": 0.3}),
+            Phase(epochs=2.5, slower={"image_tower.stem": 0.1}),
+        ),
+    )
+
+
+def test_an_empty_recipe_is_the_one_for_fine_tuning(write):
+    assert read_recipe(write("")) == Recipe()
+    assert Recipe().start == "default"
+    assert [phase.objectives for phase in Recipe().phases] == [{"contrastive": 1.0, "captioning": 2.0}]
+
+
+def test_a_source_that_is_not_named_is_one_of_the_others(write):
+    recipe = read_recipe(write(TOML))
+    assert recipe.source("flickr8k").share == 0.5
+    assert recipe.source("holiday") is recipe.other_sources
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sede = 1", "the recipe has no 'sede'. Allowed: class_teacher, frozen_units, "),
+        ("[sources.flickr8k]\nweight = 1", "sources.flickr8k has no 'weight'. Allowed: captions, held_out, share, views."),
+        ("[other_sources]\nviews = 1\nshares = 1", "other_sources has no 'shares'. Allowed: captions,"),
+        ("[[phases]]\n[[phases]]\nname = 'b'\nepoch = 3", "phases[1] has no 'epoch'. Allowed: average, batch,"),
+        ("sources = {flickr8k = 0.5}", "sources.flickr8k is no table (0.5)."),
+        ("other_sources = 3", "other_sources is no table (3)."),
+        ("phases = [1]", "phases[0] is no table (1)."),
+    ],
+)
+def test_a_key_that_no_recipe_has_is_named_with_what_is_allowed(write, text, message):
+    path = write(text)
+    with pytest.raises(TrainingError, match=f"^{re.escape(f'{path}: not a recipe ({message}')}"):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[sources.a]\nviews = -1", "source.views is too small (-1). Allowed: 0 or more."),
+        ("[other_sources]\nshare = -0.5", "source.share is too small (-0.5). Allowed: 0 or more."),
+        ("[other_sources]\nheld_out = 1.0", "source.held_out is no share (1.0). Allowed: from 0 to below 1."),
+        ("[[phases]]\nbatch = -8", "phase.batch is too small (-8). Allowed: 0 or more."),
+        ("[[phases]]\nmicro_batch = -1", "phase.micro_batch is too small (-1)."),
+        ("[[phases]]\nbatch = 0", "phase.batch and phase.sentences are both 0."),
+        ("[[phases]]\nbatch = 0\nsentences = 4", "phase.steps is 0, and 30.0 epochs of 0 pictures are none. Say how many steps."),
+        ("[[phases]]\nepochs = 0", "phase.steps is 0, and 0.0 epochs of 64 pictures are none."),
+        ("[[phases]]\npatches = 0", "phase.patches is no share (0.0). Allowed: above 0, up to 1."),
+        ("[[phases]]\npatches = 1.5", "phase.patches is no share (1.5)."),
+        ("[[phases]]\naverage = 1.0", "phase.average is no share (1.0). Allowed: from 0 to below 1."),
+        ("[[phases]]\n[[phases]]", "phases are none, or two of one name (joint, joint)."),
+        ("phases = []", "phases are none, or two of one name ()."),
+        ("held_out = -0.1", "held_out is no share (-0.1). Allowed: from 0 to below 1."),
+        ("validate_every = 0", "validate_every is too small (0). Allowed: 1 or more."),
+        ("max_tokens = 1", "max_tokens is too small (1). Allowed: 2 or more."),
+        ("[[phases]]\nbatch = '8'", "phases[0].batch is of another type ('8'). Allowed: int."),
+        ("seed = ", "Invalid value (at "),
+        (b"\xff\xfe", "'utf-8' codec can't decode"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_what_can(write, text, message):
+    path = write(text)
+    with pytest.raises(TrainingError, match=f"^{re.escape(f'{path}: not a recipe ({message}')}"):
+        read_recipe(path)
+
+
+def test_a_recipe_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(TrainingError, match=re.escape(f"{tmp_path / 'none.toml'}: the recipe cannot be read (No such file")):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_the_recipe_of_the_model_that_ships_can_be_read(pytestconfig):
+    recipe = read_recipe(pytestconfig.rootpath / "data" / "coca-embedded" / "recipe.toml")
+    assert recipe.start == "scratch"
+    assert [phase.name for phase in recipe.phases] == ["text", "joint"]
+
+
+# --- the fingerprint ------------------------------------------------------------------------------------------------------
+
+
+def another(value):
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return type(value)(value * 0.5 + 0.2) if isinstance(value, float) else value + 1
+        case str():
+            return value + "x"
+        case None:
+            return 1
+        case tuple():
+            return (*value, "x")
+    return {**value, "x": 0.5}
+
+
+@pytest.mark.parametrize(
+    "name", [field.name for field in dataclasses.fields(Recipe) if field.name not in ("sources", "other_sources", "phases")]
+)
+def test_every_setting_is_in_the_fingerprint(name):
+    recipe = Recipe()
+    assert dataclasses.replace(recipe, **{name: another(getattr(recipe, name))}).fingerprint() != recipe.fingerprint()
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Phase)])
+def test_every_setting_of_every_phase_is_in_the_fingerprint(name):
+    recipe = Recipe(phases=(Phase(), Phase("second", average=0.6, patches=0.7)))
+    second = dataclasses.replace(recipe.phases[1], **{name: another(getattr(recipe.phases[1], name))})
+    assert dataclasses.replace(recipe, phases=(recipe.phases[0], second)).fingerprint() != recipe.fingerprint()
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Source)])
+def test_every_setting_of_every_source_is_in_the_fingerprint(name):
+    source = dataclasses.replace(Source(), **{name: another(getattr(Source(), name))})
+    recipes = [Recipe(), Recipe(sources={"a": Source()}), Recipe(sources={"a": source}), Recipe(other_sources=source)]
+    assert len({recipe.fingerprint() for recipe in recipes}) == 4
+
+
+def test_the_fingerprint_of_one_recipe_is_always_the_same(write):
+    recipe, again = (read_recipe(write(TOML)) for _ in range(2))
+    assert re.fullmatch("[0-9a-f]{16}", recipe.fingerprint())
+    assert recipe.fingerprint() == again.fingerprint()
+    reordered = dataclasses.replace(recipe, sources=dict(reversed(recipe.sources.items())))
+    assert reordered.fingerprint() == recipe.fingerprint()
+
+
+def test_a_recipe_as_a_table_is_plain_json_from_which_it_can_be_built_again(write):
+    recipe = read_recipe(write(TOML))
+    table = json.loads(json.dumps(as_table(recipe)))
+    sources = {name: Source(**part) for name, part in table.pop("sources").items()}
+    phases = tuple(Phase(**part | {"train": tuple(part["train"])}) for part in table.pop("phases"))
+    assert Recipe(**table | {"other_sources": Source(**table["other_sources"])}, sources=sources, phases=phases) == recipe
+
+
+# --- other settings -------------------------------------------------------------------------------------------------------
+
+
+def test_settings_change_the_recipe_and_those_of_phases_all_of_them():
+    recipe = Recipe(phases=(Phase("a", batch=4), Phase("b", batch=8)))
+    other = changed(recipe, {"seed": 5, "start": None}, {"batch": 16, "epochs": None})
+    assert other == Recipe(seed=5, phases=(Phase("a", batch=16), Phase("b", batch=16)))
+
+
+def test_what_is_none_changes_nothing():
+    recipe = Recipe(seed=2, phases=(Phase("a", steps=3),))
+    assert changed(recipe, {"seed": None, "held_out": None}, {"batch": None}) == recipe
+    assert changed(recipe, {"seed": 0, "held_out": 0.0}, {}) == Recipe(seed=0, held_out=0.0, phases=recipe.phases)
+
+
+@pytest.mark.parametrize(
+    ("settings", "of_phases", "message"),
+    [({"held_out": 2.0}, {}, "held_out is no share (2.0)"), ({}, {"batch": -1}, "phase.batch is too small (-1)")],
+)
+def test_a_setting_that_cannot_be_is_refused_as_in_a_file(settings, of_phases, message):
+    with pytest.raises(TrainingError, match=f"^{re.escape(message)}"):
+        changed(Recipe(), settings, of_phases)

@@ -1,0 +1,148 @@
+import csv
+import dataclasses
+import json
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from coca_model import load
+from training import keeper, run
+from training.errors import TrainingError
+from training.examples import read_examples
+from training.recipe import Phase, Recipe
+
+STEPS = 6
+
+
+def recipe(checkpoint, **settings):
+    phase = Phase(steps=STEPS, batch=8, learning_rate=3e-3, average=0.8)
+    return Recipe(**({"start": str(checkpoint), "validate_every": 2, "phases": (phase,)} | settings))
+
+
+def train(folder, output, chosen, **options):
+    return run.train(read_examples([folder]), [], chosen, output, snapshot_seconds=0, **options)
+
+
+def lines(output):
+    """The log without what the clock says."""
+    timed = {"seconds", "seconds_left", "pictures_a_second"}
+    rows = (json.loads(line) for line in (output / "training" / "log.jsonl").read_text().splitlines())
+    return [{name: value for name, value in row.items() if name not in timed} for row in rows]
+
+
+class StopAt:
+    """Interrupts a training at a step, as Ctrl-C does."""
+
+    def __init__(self, what, step):
+        self.what, self.step = what, step
+
+    def __call__(self, what, done, total):
+        if what == self.what and done == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def every_step_is_shown(monkeypatch):
+    monkeypatch.setattr(keeper, "_SHOWN", 1)
+
+
+def test_a_tiny_model_learns_colours_it_can_then_find(colours, tiny_checkpoint, tmp_path):
+    phase = Phase(steps=150, batch=16, learning_rate=3e-3, average=0.9)
+    trained = train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(phase,), validate_every=50))
+    assert trained.recall["text to picture R@1"] == 100
+    assert trained.before["text to picture R@1"] < 50
+    encoder = load(tmp_path / "out")
+    pictures = encoder.encode_images([Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")])
+    assert (encoder.encode_texts(["a red car", "a blue car"]) @ pictures.T).argmax(1).tolist() == [0, 1]
+    assert [text.split()[1] for text in encoder.caption([Image.new("RGB", (32, 32), "blue")])] == ["blue"]
+
+
+def two_phases(checkpoint, views):
+    """A recipe in which everything that is kept between steps counts: phases, frozen units, views, shares of tokens, queues, heads."""
+    first = Phase("words", steps=3, batch=0, sentences=8, train=("unimodal", "multimodal"), objectives={"language": 1.0})
+    second = Phase("joint", steps=5, batch=8, sentences=4, objectives={"contrastive": 1.0, "captioning": 1.0, "language": 0.5}, patches=0.5)
+    if views:  # what hides parts needs maps that are kept
+        more = {"momentum_contrast": 0.5, "kl_alignment": 0.1, "masked_words": 0.1, "masked_patches": 0.1, "painted_patches": 0.1}
+        second = dataclasses.replace(second, objectives=dict(second.objectives) | more)
+    other = {"views": views}
+    chosen = recipe(checkpoint, phases=(first, second), frozen_units=1)
+    return dataclasses.replace(chosen, other_sources=dataclasses.replace(chosen.other_sources, **other))
+
+
+@pytest.mark.parametrize("views", [0, 3])
+@pytest.mark.parametrize(("what", "step"), [("words steps", 2), ("joint steps", 1), ("joint steps", 4)])
+def test_a_stopped_run_goes_on_to_the_same_weights_and_log(colours, tiny_checkpoint, tmp_path, views, what, step):
+    chosen = two_phases(tiny_checkpoint, views)
+    train(colours, tmp_path / "whole", chosen)
+    with pytest.raises(KeyboardInterrupt):
+        train(colours, tmp_path / "parts", chosen, note=StopAt(what, step))
+    done = len(lines(tmp_path / "parts"))
+    train(colours, tmp_path / "parts", chosen)
+    assert 0 < done < len(lines(tmp_path / "parts"))
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+    expected, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(found[name].equal(value) for name, value in expected.items())
+
+
+def test_a_finished_run_started_again_does_nothing_more(colours, tiny_checkpoint, tmp_path):
+    first = train(colours, tmp_path / "out", recipe(tiny_checkpoint))
+    before = (tmp_path / "out" / "model.safetensors").read_bytes(), lines(tmp_path / "out")
+    again = train(colours, tmp_path / "out", recipe(tiny_checkpoint), note=StopAt("joint steps", 1))
+    assert again == first
+    assert ((tmp_path / "out" / "model.safetensors").read_bytes(), lines(tmp_path / "out")) == before
+
+
+def test_the_output_of_another_recipe_is_refused_until_it_may_be_overwritten(colours, tiny_checkpoint, tmp_path):
+    train(colours, tmp_path / "out", recipe(tiny_checkpoint))
+    other = recipe(tiny_checkpoint, seed=1)
+    with pytest.raises(TrainingError, match=r"snapshot\.pt: of another recipe"):
+        train(colours, tmp_path / "out", other)
+    train(colours, tmp_path / "out", other, overwrite=True)
+    assert len([line for line in lines(tmp_path / "out") if line["kind"] == "step"]) == STEPS
+
+
+def test_a_training_that_makes_things_worse_leaves_the_start(colours, tiny_checkpoint, tmp_path):
+    good = tmp_path / "good"
+    train(colours, good, recipe(tiny_checkpoint, phases=(Phase(steps=150, batch=16, learning_rate=3e-3, average=0.9),)))
+    ruinous = Phase(steps=4, batch=8, learning_rate=5.0, average=0.0, clip=1e9)
+    trained = train(colours, tmp_path / "out", recipe(good, phases=(ruinous,)))
+    assert trained.recall == trained.before
+    start, kept = (load_file(folder / "model.safetensors") for folder in (good, tmp_path / "out"))
+    assert all(kept[name].equal(value) for name, value in start.items())
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_pictures_that_cannot_be_read_are_named_and_the_rest_is_trained_on(colours, tiny_checkpoint, tmp_path, views):
+    for name in ("red1.png", "blue0.png"):
+        (colours / name).write_bytes(b"no picture")
+    chosen = recipe(tiny_checkpoint, frozen_units=1, phases=(Phase(steps=3, batch=16),))
+    chosen = dataclasses.replace(chosen, other_sources=dataclasses.replace(chosen.other_sources, views=views))
+    trained = train(colours, tmp_path / "out", chosen)
+    with (tmp_path / "out" / "training" / "skipped.csv").open() as file:
+        named = [row["name"] for row in csv.DictReader(file)]
+    assert trained.skipped == len(named)
+    assert named == ["colours/blue0.png", "colours/red1.png"]
+
+
+def test_more_pictures_than_there_are_in_a_batch_are_as_many_as_there_are(colours, tiny_checkpoint, tmp_path):
+    train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(Phase(steps=0, epochs=3, batch=500),)))
+    assert [line["step"] for line in lines(tmp_path / "out") if line["kind"] == "step"] == [1, 2, 3]
+
+
+def test_curves_log_and_checkpoint_lie_where_they_are_said_to(colours, tiny_checkpoint, tmp_path):
+    trained = train(colours, tmp_path / "out", recipe(tiny_checkpoint))
+    with Image.open(trained.output / "training" / "curves.png") as curves:
+        assert min(curves.size) > 300
+        assert len(curves.convert("RGB").resize((50, 50)).getcolors(2500)) > 5
+    kinds = [line["kind"] for line in lines(trained.output)]
+    assert kinds.count("validation") == 1 + STEPS // 2
+    assert all(abs(line["contrastive"]) < 100 and line["gradient_norm"] > 0 for line in lines(trained.output) if line["kind"] == "step")
+
+
+def test_held_out_sources_are_neither_trained_on_nor_validated_with(colours, tiny_checkpoint, tmp_path):
+    chosen = recipe(tiny_checkpoint)
+    source = dataclasses.replace(chosen.other_sources, held_out=0.5)
+    split = [example.split for example in run._split(read_examples([colours]).examples, dataclasses.replace(chosen, other_sources=source))]
+    assert 0 < split.count("test") < len(split)
+    assert split == [one.split for one in run._split(read_examples([colours]).examples, dataclasses.replace(chosen, other_sources=source))]

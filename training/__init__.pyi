@@ -1,0 +1,6 @@
+from .errors import TrainingError
+from .examples import Example, Examples, read_examples
+from .recipe import Phase, Recipe, Source, read_recipe
+from .run import Trained, train
+
+__all__ = ["Example", "Examples", "Phase", "Recipe", "Source", "Trained", "TrainingError", "read_examples", "read_recipe", "train"]

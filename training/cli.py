@@ -1,0 +1,91 @@
+"""`coca-search train`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def train(
+    data: Annotated[
+        list[Path], typer.Argument(help="Pictures with texts: .parquet, WebDataset .tar, or a folder with captions.csv or .txt files.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the checkpoint that is made.")],
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file that says what is trained and how; see docs/training.md.")] = None,
+    model: Annotated[str | None, typer.Option(help='The checkpoint to begin with, as elsewhere, or "scratch". [default: default]')] = None,
+    epochs: Annotated[float | None, typer.Option(help="How often each picture is seen, where the recipe counts no steps.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pictures that are compared with each other in a step.")] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Pictures that go through the model at once, where memory is short.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest; it rises first, then falls to 0.")] = None,
+    held_out: Annotated[
+        float | None, typer.Option(help="Share of the pictures kept for validation, where the data has no split of its own.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed, another order, other views and, from scratch, other weights.")] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Where views are kept that other trainings may use too; by default inside OUTPUT.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="A torch device; CUDA where there is one, else the CPU.")] = None,
+    snapshot_seconds: Annotated[float, typer.Option(help="How much may be lost when it is killed.")] = 120.0,
+    overwrite: Annotated[bool, typer.Option(help="Begin again, whatever OUTPUT holds.")] = False,
+) -> None:
+    """Train a model on pictures with texts: by default, the one that ships, made better on yours.
+
+    A run that was stopped goes on when it is started again. For several GPUs: torchrun --nproc-per-node N -m coca_search train ...
+    """
+    from evaluation.console import progress_bars
+    from training.examples import read_examples
+    from training.ranks import join_ranks, leave_ranks
+    from training.recipe import Recipe, changed, read_recipe
+    from training.run import train as run
+
+    settings: dict[str, Any] = {"start": model, "held_out": held_out, "seed": seed}
+    of_phases: dict[str, Any] = {"epochs": epochs, "batch": batch, "micro_batch": micro_batch, "learning_rate": learning_rate}
+    chosen = changed(read_recipe(recipe) if recipe else Recipe(), settings, of_phases)
+    examples = read_examples(data)
+    ranks = join_ranks(device)
+    try:
+        with progress_bars() as note:
+            trained = run(
+                examples,
+                _sentences(data, chosen.sentences),
+                chosen,
+                output,
+                ranks=ranks,
+                work=work,
+                note=note if ranks.leads else lambda *_: None,
+                overwrite=overwrite,
+                snapshot_seconds=snapshot_seconds,
+            )
+    finally:
+        leave_ranks()
+    if ranks.leads:
+        _report(trained)
+
+
+def _sentences(data: list[Path], name: str) -> list[str]:
+    from training.errors import TrainingError
+
+    if not name:
+        return []
+    for folder in data:
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8").splitlines()
+    raise TrainingError(f"{name}: in none of {', '.join(map(str, data))}, where the recipe has its sentences.")
+
+
+def _report(trained: Any) -> None:
+    """What was reached, beside what the start reached, and where the files are."""
+    width = max((len(name) for name in trained.recall), default=0)
+    for name, value in trained.recall.items():
+        before = trained.before.get(name)
+        print(f"{name:<{width}}  {value:5.1f} %" + ("" if before is None else f"   before: {before:.1f} %"))
+    if not trained.recall:
+        print("No picture was held out, so nothing says how good it is.")
+    if trained.skipped:
+        print(f"{trained.skipped} left out: {trained.output / 'training' / 'skipped.csv'}")
+    print(f"Checkpoint: {trained.output}   curves: {trained.output / 'training' / 'curves.png'}")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command of this package to the console command."""
+    app.command()(train)

@@ -1,0 +1,103 @@
+"""All texts of a training, each once: as tokens, and as the vectors that the sentence teacher makes of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from coca_model.tokenizer import Tokenizer, clean_text, train_tokenizer
+from training.batch import Texts
+from training.examples import Example
+from training.recipe import Recipe
+from training.teachers import MiniLM, SentenceTeacher, imagenet_classes, kept_sentences
+
+_CLASS_SENTENCES = ("{}", "a {}", "a photo of a {}", "a picture of the {}")
+_WORD_SENTENCES = ("{}", "a photo of a {}")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts by number.
+
+    Attributes:
+        of_example: for each example the numbers of its texts.
+        sentences: int64, the numbers of the texts that may be trained on without a picture.
+        spoken: bool (N,), the texts that people wrote as sentences, which the decoder may learn to write.
+        teacher: float16 (N, E'), or None without a teacher.
+    """
+
+    token_ids: tuple[tuple[int, ...], ...]
+    of_example: tuple[tuple[int, ...], ...]
+    sentences: NDArray[np.int64]
+    spoken: NDArray[np.bool_]
+    teacher: Tensor | None
+    pad: int
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each text, int64 (N,)."""
+        return np.array([len(ids) for ids in self.token_ids], np.int64)
+
+    def batch(self, numbers: NDArray[np.int64], *, most_tokens: int, decoded: NDArray[np.bool_]) -> Texts:
+        """The given texts, cut to `most_tokens`; `decoded` bool (B,) says which of them the decoder learns on."""
+        rows = [torch.tensor(self.token_ids[number][:most_tokens]) for number in numbers]
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad)
+        lengths = torch.tensor([len(row) for row in rows])
+        valid = torch.arange(ids.shape[1]) < lengths[:, None]
+        teacher = None if self.teacher is None else nn.functional.normalize(self.teacher[torch.from_numpy(numbers)].float(), dim=-1)
+        return Texts(ids, valid, torch.from_numpy(decoded), teacher)
+
+
+def texts_of(examples: Sequence[Example], recipe: Recipe) -> list[tuple[str, ...]]:
+    """The texts of each example, a label inside its sentence, cleaned as queries are."""
+    shapes = {"label": recipe.label}
+    return [tuple(clean_text(shapes.get(example.kind, "{}").format(text)) for text in example.texts) for example in examples]
+
+
+def read_corpus(
+    examples: Sequence[Example],
+    sentences: Sequence[str],
+    recipe: Recipe,
+    *,
+    tokenizer: Tokenizer | None,
+    context_length: int,
+    teacher: SentenceTeacher | None,
+    folder: Path,
+) -> tuple[Corpus, Tokenizer]:
+    """Gather the texts, those of held-out pictures apart: they get tokens and vectors, and are never trained on.
+
+    Args:
+        tokenizer: the model's, or None to learn one from the texts.
+    """
+    described = texts_of(examples, recipe)
+    trained = [text for example, texts in zip(examples, described, strict=True) if example.split == "train" for text in texts]
+    asked = {text for example, texts in zip(examples, described, strict=True) if example.split == "val" for text in texts}
+    alone = [text for text in map(clean_text, sentences) if text and text not in asked]  # what validation asks is in no sentence
+    words = teacher.words() if isinstance(teacher, MiniLM) else []
+    imitated = [shape.format(word) for word in words for shape in _WORD_SENTENCES]
+    if recipe.class_teacher:
+        imitated += [shape.format(name) for name in imagenet_classes() for shape in _CLASS_SENTENCES]
+    held_out = [text for example, texts in zip(examples, described, strict=True) if example.split != "train" for text in texts]
+    number = {text: row for row, text in enumerate(dict.fromkeys([*alone, *trained, *imitated]))}
+    num_trained = len(number)
+    for text in held_out:
+        number.setdefault(text, len(number))
+    if tokenizer is None:
+        tokenizer = train_tokenizer([*alone, *trained, *words], vocabulary_size=recipe.vocabulary_size, context_length=context_length)
+    ids, valid = tokenizer.encode(list(number))
+    spoken = np.zeros(len(number), bool)
+    spoken[[number[text] for text in (*alone, *trained)]] = True
+    vectors = None if teacher is None else kept_sentences(teacher, recipe.sentence_teacher, list(number), folder)
+    corpus = Corpus(
+        tuple(tuple(row[mask].tolist()) for row, mask in zip(ids, valid, strict=True)),
+        tuple(tuple(number[text] for text in texts) for texts in described),
+        np.arange(num_trained),
+        spoken,
+        vectors,
+        tokenizer.special.pad,
+    )
+    return corpus, tokenizer

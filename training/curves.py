@@ -1,0 +1,42 @@
+"""The curves of a training as a picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+_NO_CURVES = {"kind", "phase", "step", "seconds", "seconds_left", "pictures_a_second", "gradient_norm", "learning_rate"}
+
+
+def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, int]], path: Path) -> None:
+    """Losses above and recall below, over the steps of all phases, as a PNG.
+
+    Args:
+        lines: as `Diary` has them. phases: names and lengths in steps.
+    """
+    starts, total = {}, 0
+    for name, steps in phases:
+        starts[name], total = total, total + steps
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, recall = figure.subplots(2, 1, sharex=True)
+    for kind, axes in (("step", losses), ("validation", recall)):
+        shown = [line for line in lines if line["kind"] == kind]
+        names = dict.fromkeys(name for line in shown for name in line if name not in _NO_CURVES)
+        for name in names:
+            points = [(starts[line["phase"]] + line["step"], line[name]) for line in shown if name in line]
+            axes.plot(*zip(*points, strict=True), label=name, linewidth=1.4, marker="." if kind == "validation" else None)
+        if names:
+            axes.legend(fontsize=8, frameon=False)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        for name, start in starts.items():
+            axes.axvline(start, color="0.8", linewidth=0.8)
+            if axes is losses and len(starts) > 1:
+                axes.annotate(name, (start, 1), xycoords=("data", "axes fraction"), xytext=(4, -10), textcoords="offset points", fontsize=8)
+    losses.set_ylabel("loss, unweighted")
+    recall.set_ylabel("recall on held-out pictures, %")
+    recall.set_xlabel("step")
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,45 @@
+"""What a training writes down: a JSON line for each step that is shown and each validation, and the rows that were left out."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from training.examples import Skipped
+
+
+class Diary:
+    """Writes `log.jsonl` line by line; a run that goes on continues it behind the step that it goes on from.
+
+    Every line has `phase` and `step`, counted from 1; one of kind "step" has the losses, one of kind "validation" the recall.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[dict[str, Any]] = []
+
+    def begin(self, phases: Sequence[str], phase: int, step: int) -> None:
+        """Keep the lines of steps that were done before `step` of phase number `phase`, as it goes on from there."""
+        until = {name: (number < phase, number == phase) for number, name in enumerate(phases)}
+        if self.path.exists():
+            lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+            kept = [(*until.get(line["phase"], (False, False)), line) for line in lines]
+            self.lines = [line for over, current, line in kept if over or (current and line["step"] <= step)]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("".join(f"{json.dumps(line)}\n" for line in self.lines), encoding="utf-8")
+
+    def write(self, kind: str, phase: str, step: int, values: Mapping[str, float]) -> None:
+        """Add a line."""
+        line = {"kind": kind, "phase": phase, "step": step, **values}
+        self.lines.append(line)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(line)}\n")
+
+
+def write_skipped(path: Path, skipped: Iterable[Skipped]) -> int:
+    """Write which rows were left out and why, as CSV. Returns how many."""
+    rows = sorted({(one.name, one.reason) for one in skipped})
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("name", "reason"), *rows])
+    return len(rows)

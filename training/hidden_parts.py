@@ -1,0 +1,107 @@
+"""The objectives that hide a part of a row and ask for it, with the heads they need beside the model (see `masked_losses`).
+
+Masked words and patches are COTS's, painted patches SyCoCa's. What is asked of a patch is what the frozen units made of it:
+pictures are kept as those, and pixels are not at hand.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from coca_model.coca import CoCa
+from training.batch import Texts
+from training.errors import TrainingError
+from training.masked_losses import (
+    MaskedHead,
+    TextGuidedDecoder,
+    VisualCodebook,
+    attentive_mask,
+    mask_tokens,
+    random_mask,
+    text_guided_reconstruction_loss,
+)
+
+NAMES = ("masked_words", "masked_patches", "painted_patches")
+_WORDS, _PATCHES, _PAINTED = 0.3, 0.4, 0.5  # shares that are hidden; half is the paper's
+_CODES = 512
+Cost = tuple[Tensor, Tensor]
+
+
+class HiddenParts(nn.Module):
+    """Heads and costs of the named objectives.
+
+    Args:
+        names: of `NAMES`.
+        kept: some of what the frozen units gave, (N, H', W', C) or (N, P, C), from which patches get their codes.
+        special_ids: tokens that are no words; the first, padding, stands where a word is hidden.
+    """
+
+    def __init__(
+        self, names: Sequence[str], model: CoCa, kept: Tensor, *, frozen_units: int, special_ids: Sequence[int], seed: int
+    ) -> None:
+        super().__init__()
+        config, self.frozen_units, self.special_ids = model.config, frozen_units, tuple(special_ids)
+        self.names, self._seed = tuple(names), seed
+        maps = kept.flatten(1, -2).float()  # (N, P', C)
+        if names != ("masked_words",) and (maps.shape[1] != config.image.num_patches or frozen_units > model.image_tower.stem_units):
+            raise TrainingError(
+                f"frozen_units does not give a map of {config.image.num_patches} patches ({frozen_units}), which {', '.join(names)} need. "
+                "Freeze all of the stem, or of a convolutional one all that halves the picture."
+            )
+        width, features = config.image.width, maps.shape[-1]
+        heads: dict[str, nn.Module] = {}
+        if "masked_words" in names:
+            heads["masked_words"] = MaskedHead(config.text.width, config.embedding_width, config.text.vocabulary_size)
+        if "masked_patches" in names:
+            book = VisualCodebook.fit(maps, min(_CODES, maps.shape[0] * maps.shape[1]), torch.Generator().manual_seed(seed))
+            heads["codes"] = book
+            heads["masked_patches"] = MaskedHead(width, config.embedding_width, len(book.centroids))
+            self.hidden_patch = nn.Parameter(torch.zeros(features))
+        if "painted_patches" in names:
+            heads["painted_patches"] = TextGuidedDecoder(
+                config.image.num_patches, width, text_width=config.text.width, target_width=features
+            )
+        self.heads = nn.ModuleDict(heads)
+
+    def forward(self, model: CoCa, pictures: Tensor, texts: Texts, image: Tensor, text: Tensor, text_tokens: Tensor) -> dict[str, Cost]:
+        """For each objective its cost summed over hidden parts, and their number.
+
+        Args:
+            pictures: what the frozen units gave; image, text: (B, E), not normalised; text_tokens: (B, T, D).
+        """
+        random = torch.Generator().manual_seed(self._seed)
+        costs = {}
+        if "masked_words" in self.names:
+            costs["masked_words"] = self._masked_words(model, texts, image, random)
+        if "masked_patches" in self.names:
+            costs["masked_patches"] = self._masked_patches(model, pictures, text, random)
+        if "painted_patches" in self.names:
+            costs["painted_patches"] = self._painted_patches(model, pictures, texts, text, text_tokens)
+        return costs
+
+    def _masked_words(self, model: CoCa, texts: Texts, image: Tensor, random: torch.Generator) -> Cost:
+        hidden_ids, masked = mask_tokens(
+            texts.token_ids, texts.valid, share=_WORDS, mask_id=self.special_ids[0], special_ids=self.special_ids, generator=random
+        )
+        _, tokens = model.encode_text(hidden_ids, texts.valid)  # (B, T, D)
+        head = cast("MaskedHead", self.heads["masked_words"])
+        return head.loss(tokens, image, texts.token_ids, masked) * masked.sum(), masked.sum()
+
+    def _masked_patches(self, model: CoCa, pictures: Tensor, text: Tensor, random: torch.Generator) -> Cost:
+        maps = pictures.flatten(1, -2)  # (B, P, C)
+        masked = random_mask(torch.ones(maps.shape[:2], dtype=torch.bool, device=maps.device), share=_PATCHES, generator=random)
+        shown = torch.where(masked[..., None], self.hidden_patch.to(maps.dtype), maps).view_as(pictures)
+        tokens = model.image_tower.finish(shown, self.frozen_units)[:, -maps.shape[1] :]  # (B, P, D), without a class token
+        head, book = cast("MaskedHead", self.heads["masked_patches"]), cast("VisualCodebook", self.heads["codes"])
+        return head.loss(tokens, text, book.ids(maps.float()), masked) * masked.sum(), masked.sum()
+
+    def _painted_patches(self, model: CoCa, pictures: Tensor, texts: Texts, text: Tensor, text_tokens: Tensor) -> Cost:
+        """The patches nearest to the text, in the space that pictures and texts share: where SyCoCa compares them is not known to us."""
+        maps = pictures.flatten(1, -2)  # (B, P, C)
+        tokens = model.image_tower.finish(pictures, self.frozen_units)[:, -maps.shape[1] :]  # (B, P, D)
+        masked = attentive_mask(model.poolers.embed_each(tokens), text, share=_PAINTED, patches="like")
+        painted = self.heads["painted_patches"](tokens, masked, text_tokens, texts.valid)  # (B, P, C)
+        loss = text_guided_reconstruction_loss(painted.float(), maps.float(), masked, normalise=True)
+        return loss * masked.sum(), masked.sum()

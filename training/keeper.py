@@ -1,0 +1,90 @@
+"""What a training leaves behind: its log and curves, the best weights as a checkpoint, and snapshots to go on from."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from coca_model.checkpoint import save_checkpoint
+from coca_model.coca import CoCa
+from training.curves import draw_curves
+from training.diary import Diary
+from training.loop import PhaseLoop, precision
+from training.materials import Materials
+from training.ranks import Ranks
+from training.recipe import Phase, Recipe
+from training.snapshot import Snapshot, save_snapshot
+from training.validate import held_out_pictures
+
+_SHOWN = 10  # steps between two lines of losses; the first and the last have one too
+
+
+class Keeper:
+    """Writes into `output` what the first rank sees; the other ranks keep nothing.
+
+    Attributes:
+        recall: on the held-out pictures, of the weights that were kept; before: of the start.
+        unread: held-out pictures that cannot be read.
+    """
+
+    def __init__(
+        self, recipe: Recipe, materials: Materials, output: Path, fingerprint: str, *, ranks: Ranks, snapshot_seconds: float
+    ) -> None:
+        self.recall, self.before = dict[str, float](), dict[str, float]()
+        self._recipe, self._materials, self._output, self._fingerprint, self._ranks = recipe, materials, output, fingerprint, ranks
+        self._folder = output / "training"
+        self._diary = Diary(self._folder / "log.jsonl")
+        self._validation, self.unread = held_out_pictures(materials, ranks.device)
+        self._best = -1.0
+        self._every, self._saved = snapshot_seconds, time.monotonic()
+
+    def begin(self, phase: int, step: int, found: Snapshot | None) -> None:
+        """Go on where `found` was taken."""
+        if found:
+            self._best, self.recall = found.best, dict(found.recall)
+        if self._ranks.leads:
+            self._diary.begin([one.name for one in self._recipe.phases], phase, step)
+            start = [line for line in self._diary.lines if line["kind"] == "validation" and line["step"] == 0]
+            self.before = {name: line[name] for line in start for name in line if "R@" in name}
+
+    def keep(self, loop: PhaseLoop, number: int, done: int, costs: Mapping[str, float], models: Mapping[str, nn.Module]) -> None:
+        """After a step: a line of the log, a validation and a snapshot, each when its time has come."""
+        if not self._ranks.leads:
+            return
+        phase, last = loop.phase, done == loop.phase.steps
+        if done % _SHOWN == 0 or done == 1 or last:
+            self._diary.write("step", phase.name, done, {name: round(value, 4) for name, value in costs.items()})
+        if (phase.batch and done % self._recipe.validate_every == 0) or last:
+            self.validate(cast("AveragedModel", models["average"]), phase, done)
+        if last or time.monotonic() - self._saved > self._every:
+            at = (number + 1, 0) if last else (number, done)
+            states = {name: module.state_dict() for name, module in models.items()} | loop.states()
+            save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *at, states, self._best, self.recall))
+            self._saved = time.monotonic()
+
+    def validate(self, average: AveragedModel, phase: Phase, step: int) -> None:
+        """Measure the averaged weights, and keep them if they are the best so far; what has no measure is kept as it comes."""
+        if not self._ranks.leads:
+            return
+        model, materials, total = cast("CoCa", average.module), self._materials, 0.0
+        if self._validation is not None and phase.batch:
+            found = dict(
+                self._validation(
+                    model,
+                    materials.corpus,
+                    precision=precision(self._ranks.device),
+                    most_tokens=self._recipe.max_tokens,
+                    device=self._ranks.device,
+                )
+            )
+            self._diary.write("validation", phase.name, step, found)
+            total = sum(found.values())
+            self.before = found if step == 0 else self.before
+            self.recall = found if total >= self._best else self.recall
+        draw_curves(self._diary.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
+        if total >= self._best:
+            self._best = total
+            save_checkpoint(self._output, model, materials.tokenizer)

@@ -1,0 +1,161 @@
+"""From files and a recipe to everything that the steps of a training read: model, texts, kept maps, teachers' answers."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coca_model.checkpoint import read_checkpoint
+from coca_model.coca import CoCa
+from coca_model.convolutional_stem import ConvolutionalStem
+from coca_model.find_checkpoint import find_checkpoint
+from coca_model.image_tower import ImageTower
+from coca_model.machine import batch_size, fast_dtype, stem_dtype
+from coca_model.published_configs import embedded_config
+from coca_model.tokenizer import Tokenizer
+from training.corpus import Corpus, read_corpus
+from training.errors import TrainingError
+from training.examples import Example, Skipped
+from training.kept_maps import KeptMaps, keep_maps
+from training.order import PictureOrder
+from training.recipe import Recipe
+from training.teachers import Classifier, key_of, read_classifier, sentence_teacher, write_whole
+
+SCRATCH = "scratch"
+Note = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What the steps of a training read.
+
+    Attributes:
+        kept: of the views that the recipe keeps; None where each step looks at fresh ones.
+        probabilities: float16 (N, K), the class teacher's of each example; class_vectors: float32 (K, E') of the class names.
+        skipped: pictures that cannot be read, and rows of the files that hold none.
+    """
+
+    model: CoCa
+    tokenizer: Tokenizer
+    corpus: Corpus
+    examples: Sequence[Example]
+    frozen_units: int
+    kept: KeptMaps | None
+    probabilities: Tensor | None
+    class_vectors: Tensor | None
+    skipped: Sequence[Skipped]
+
+    def order(self, recipe: Recipe) -> PictureOrder:
+        """The order in which pictures with texts, of the split "train", are drawn."""
+        rows: dict[str, list[int]] = {}
+        unreadable = self.kept.unreadable if self.kept else frozenset()
+        for number, example in enumerate(self.examples):
+            if example.split == "train" and example.texts and number not in unreadable:
+                rows.setdefault(example.source, []).append(number)
+        shares = {name: recipe.source(name).share for name in rows}
+        return PictureOrder(rows, {name: len(rows[name]) if share is None else share for name, share in shares.items()}, seed=recipe.seed)
+
+
+def prepare(
+    examples: Sequence[Example], sentences: Sequence[str], recipe: Recipe, *, folder: Path, device: torch.device, note: Note
+) -> Materials:
+    """Read, compute and keep. What an earlier run left in `folder` is taken up.
+
+    Raises:
+        TrainingError: the recipe asks for something that is not there.
+        CheckpointError: its start is no checkpoint.
+    """
+    torch.manual_seed(recipe.seed)
+    teacher = sentence_teacher(recipe.sentence_teacher) if recipe.sentence_teacher else None
+    started = None if recipe.start == SCRATCH else read_checkpoint(find_checkpoint(recipe.start))
+    shape = embedded_config(recipe.vocabulary_size) if started is None else started[0].config
+    corpus, tokenizer = read_corpus(
+        examples,
+        sentences,
+        recipe,
+        tokenizer=None if started is None else started[1],
+        context_length=shape.text.context_length,
+        teacher=teacher,
+        folder=folder,
+    )
+    classifier = read_classifier(recipe.class_teacher, shape.image) if recipe.class_teacher else None
+    model = _from_scratch(tokenizer, classifier, teacher) if started is None else started[0]
+    model = model.requires_grad_(True).train().to(device)
+    units = _frozen_units(model.image_tower, recipe.frozen_units)
+    views = [1 if example.split != "train" else recipe.source(example.source).views for example in examples]
+    kept, unreadable = None, list[Skipped]()
+    if units and all(views):
+        frozen = _in_fast_dtype(model.image_tower, device)
+        kept, unreadable = keep_maps(
+            examples, views, frozen, units, folder=folder, seed=recipe.seed, note=lambda done, total: note("views", done, total)
+        )
+    probabilities = None
+    class_vectors = None
+    if classifier is not None:
+        if kept is None or teacher is None or units > model.image_tower.stem_units:
+            raise TrainingError(
+                "A class_teacher needs kept views of no more than the stem, and a sentence_teacher. Give every source views, and name one."
+            )
+        probabilities = _probabilities(classifier, model.image_tower, kept, units, folder, note)
+        vectors = teacher.encode_texts([recipe.label.format(name) for name in classifier.class_names])
+        class_vectors = torch.from_numpy(np.asarray(vectors)).to(device)
+    return Materials(model, tokenizer, corpus, examples, units, kept, probabilities, class_vectors, unreadable)
+
+
+def _from_scratch(tokenizer: Tokenizer, classifier: Classifier | None, teacher: object) -> CoCa:
+    """The embedded model, its stem the classifier's, and its words' vectors begun as the sentence teacher's where it has some."""
+    model = CoCa(embedded_config(tokenizer.vocabulary_size))
+    if classifier is not None:
+        model.image_tower.stem.load_state_dict(dict(classifier.stem))
+    word_vectors = getattr(teacher, "word_vectors", None)
+    if word_vectors is not None:
+        table = model.unimodal.token_embedding.weight
+        begun = word_vectors([tokenizer.decode([token]) for token in range(len(table))])
+        if begun.shape == table.shape:
+            known = begun.abs().sum(1) > 0
+            table.data[known] = begun[known] * table.std().item()
+    return model
+
+
+def _frozen_units(tower: ImageTower, wanted: int | None) -> int:
+    """How many units stay frozen; by default a convolutional stem, which has seen a million pictures, and nothing of another model."""
+    units = len(tower.units())
+    if wanted is None:
+        return len(tower.stem.units()) if isinstance(tower.stem, ConvolutionalStem) else 0
+    frozen = wanted if wanted >= 0 else units + wanted
+    if not 0 <= frozen <= units:
+        raise TrainingError(f"frozen_units is not in the image tower ({wanted}). It has {units} units.")
+    return frozen
+
+
+def _in_fast_dtype(tower: ImageTower, device: torch.device) -> ImageTower:
+    dtype = stem_dtype(device, tower.config, fast_dtype(device))
+    return copy.deepcopy(tower).to(dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def _probabilities(classifier: Classifier, tower: ImageTower, kept: KeptMaps, units: int, folder: Path, note: Note) -> Tensor:
+    """float16 (N, K): what the classifier makes of the plain view of each example, over its own stem."""
+    device = next(tower.parameters()).device
+    path = folder / f"classes-{key_of([kept.key, [str(value.double().sum()) for value in classifier.stem.values()]])}.pt"
+    if path.exists():
+        return cast("Tensor", torch.load(path))
+    stem = ConvolutionalStem(tower.config.stem)
+    stem.load_state_dict(dict(classifier.stem))
+    stem = stem.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    linear = classifier.linear.to(device)
+    rows, plain = [], kept.first[:-1]
+    with torch.inference_mode():
+        for start in range(0, len(plain), size := batch_size(device, tower.config)):
+            maps = kept.read(plain[start : start + size]).to(device).float()
+            if units < len(stem.units()):
+                maps = stem(maps.permute(0, 3, 1, 2), units).flatten(2).transpose(1, 2)  # (B, P, 1280)
+            rows.append(torch.softmax(linear(maps.mean(1)), dim=-1).half().cpu())
+            note("classes", min(start + size, len(plain)), len(plain))
+    found = torch.cat(rows)
+    write_whole(path, found)
+    return found

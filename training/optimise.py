@@ -1,0 +1,91 @@
+"""AdamW with warm-up, cosine decay and clipping, and the average of the weights (EMA) that is validated and kept."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
+
+from coca_model.coca import CoCa
+from training.errors import TrainingError
+from training.recipe import Phase
+
+_BETAS = (0.9, 0.98)
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def choose_parameters(model: CoCa, phase: Phase, frozen_units: int) -> dict[str, nn.Parameter]:
+    """Let the parameters of the phase learn and no others; returns them by name. Raises TrainingError where there are none."""
+    frozen = {id(parameter) for module in model.image_tower.units()[:frozen_units] for parameter in module.parameters()}
+    chosen = {}
+    for name, parameter in model.named_parameters():
+        learns = id(parameter) not in frozen and (not phase.train or name.startswith(phase.train))
+        parameter.requires_grad_(learns)
+        if learns:
+            chosen[name] = parameter
+    if not chosen:
+        raise TrainingError(f"Phase {phase.name!r} trains nothing ({', '.join(phase.train)}). Name parts such as unimodal or poolers.")
+    return chosen
+
+
+class Optimiser:
+    """Steps along the gradients that lie in the parameters, and averages what comes of it into `average`."""
+
+    def __init__(self, model: CoCa, average: AveragedModel, chosen: Mapping[str, nn.Parameter], phase: Phase) -> None:
+        """`chosen` learn; those of them that are not the model's own, such as an objective's head, are not averaged."""
+        self.model, self.average, self.phase = model, average, phase
+        self.average.multi_avg_fn = _towards(phase.average)
+        self._parameters = list(chosen.values())
+        self.optimizer = torch.optim.AdamW(_groups(chosen, phase), betas=_BETAS)
+        self.schedule = LambdaLR(self.optimizer, self._factor)
+
+    def step(self) -> float:
+        """One step; returns the norm of all gradients before clipping. The gradients are gone afterwards."""
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.phase.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update_parameters(self.model)
+        return float(norm)
+
+    def states(self) -> dict[str, Any]:
+        """What `load` needs to go on."""
+        return {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+
+    def load(self, states: Mapping[str, Any]) -> None:
+        """Go on where `states` were taken."""
+        self.optimizer.load_state_dict(states["optimizer"])
+        self.schedule.load_state_dict(states["schedule"])
+
+    def _factor(self, step: int) -> float:
+        """Of the learning rate at a step: rising in a line, then falling as a cosine to 0."""
+        warm = max(1, round(self.phase.warm_up * self.phase.steps))
+        return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / self.phase.steps))
+
+
+def averaged(model: CoCa, most: float) -> AveragedModel:
+    """The average of a model's weights over the steps to come."""
+    return AveragedModel(model, multi_avg_fn=_towards(most)).requires_grad_(False).eval()
+
+
+def _towards(most: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """Of step n the average keeps min(most, (n + 1) / (n + 10)), so that early steps are soon forgotten."""
+
+    def update(kept: _Tensors, new: _Tensors, count: Tensor | int) -> None:
+        keep = min(most, (int(count) + 1) / (int(count) + 10))
+        torch._foreach_lerp_(list(kept), list(new), 1 - keep)
+
+    return update
+
+
+def _groups(chosen: Mapping[str, nn.Parameter], phase: Phase) -> list[dict[str, object]]:
+    """Parameters of one learning rate and weight decay together; vectors (norms, biases, queries' positions) do not decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in chosen.items():
+        factor = next((factor for start, factor in phase.slower.items() if name.startswith(start)), 1.0)
+        decay = phase.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((phase.learning_rate * factor, decay), []).append(parameter)
+    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]

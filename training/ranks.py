@@ -1,0 +1,88 @@
+"""The processes that train together, as `torchrun` starts them: one for each GPU, or one alone.
+
+The contrastive losses compare the pictures of all ranks. Their rows are gathered as plain values and the losses are
+computed by every rank in full; each then carries the gradient of its own rows back (see `gradients`).
+"""
+
+import os
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, distributed, nn
+
+from training.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process among `count`: its number, and the device it computes on."""
+
+    number: int = 0
+    count: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes files and shows progress."""
+        return self.number == 0
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows of all ranks, (count * B, ...), in the order of ranks; every rank has as many. Carries no gradient."""
+        rows = rows.detach()
+        if self.count == 1:
+            return rows
+        parts = [torch.empty_like(rows) for _ in range(self.count)]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    def own(self, rows: Tensor) -> Tensor:
+        """The part of gathered rows that is this rank's."""
+        return rows.chunk(self.count)[self.number]
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum over ranks."""
+        if self.count > 1:
+            value = value.clone()
+            distributed.all_reduce(value)
+        return value
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module, its gradients averaged over ranks by DistributedDataParallel where there are several."""
+        if self.count == 1:
+            return module
+        ids = None if self.device.index is None else [self.device.index]
+        return nn.parallel.DistributedDataParallel(module, device_ids=ids, find_unused_parameters=True)
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+ALONE = Ranks()
+
+
+def join_ranks(device: str | None = None) -> Ranks:
+    """Join the other processes that `torchrun` started, if it did; on CUDA where there is one, unless `device` says otherwise.
+
+    Raises:
+        TrainingError: there is no such device.
+    """
+    count, number = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    try:
+        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(0, device=where)
+    except Exception as error:  # RuntimeError for a name, AssertionError where CUDA is not built in, NotImplementedError for others
+        raise TrainingError(f"The device cannot be used ({device}). Allowed: cpu, and cuda where torch finds a GPU.") from error
+    if where.type == "cuda" and device in (None, "cuda"):
+        where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(where)
+    if count > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    return Ranks(number, count, where)
+
+
+def leave_ranks() -> None:
+    """Part from the other processes."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()

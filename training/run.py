@@ -1,0 +1,135 @@
+"""train(): from pictures with texts to a checkpoint. Reads, prepares, runs the phases of the recipe, validates, keeps the best.
+
+OUTPUT becomes a checkpoint that `coca_model.load` takes. Beside it, `OUTPUT/training` holds the recipe, the log, the curves, what was
+left out, and a snapshot to go on from; what the frozen units made of the pictures lies there too, unless `work` names another folder.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coca_model.machine import use_cpus
+from training.batches import check_divides
+from training.diary import write_skipped
+from training.examples import Example, Examples, Skipped, hold_out
+from training.keeper import Keeper
+from training.loop import PhaseLoop
+from training.materials import SCRATCH, Materials, Note, prepare
+from training.objectives import check_objectives
+from training.optimise import averaged
+from training.ranks import ALONE, Ranks
+from training.recipe import Recipe
+from training.snapshot import Snapshot, read_snapshot
+from training.teachers import key_of
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        recall: on the held-out pictures, in percent, of the weights that were kept; empty where none was held out.
+        before: of the start; empty from scratch.
+        skipped: how many rows and pictures were left out; `OUTPUT/training/skipped.csv` names them.
+    """
+
+    output: Path
+    recall: Mapping[str, float]
+    before: Mapping[str, float]
+    skipped: int
+
+
+def train(
+    data: Examples,
+    sentences: Sequence[str],
+    recipe: Recipe,
+    output: Path,
+    *,
+    ranks: Ranks = ALONE,
+    work: Path | None = None,
+    note: Note = lambda *_: None,
+    overwrite: bool = False,
+    snapshot_seconds: float = 120.0,
+) -> Trained:
+    """Train by a recipe. Where `output` holds a training by the same recipe on the same data that was stopped, go on from there.
+
+    Args:
+        note: called with what is done, how much of it is, and how much there is.
+        overwrite: begin again, whatever `output` holds.
+        snapshot_seconds: how much may be lost when it is killed; a snapshot has four times the size of the model in float32.
+
+    Raises:
+        TrainingError: the data or the recipe cannot be used, or `output` holds another training.
+        CheckpointError: the recipe's start is no checkpoint.
+    """
+    use_cpus()
+    for phase in recipe.phases:
+        check_objectives(phase.objectives)
+    examples = _split(data.examples, recipe)
+    recipe = _fitted(recipe, examples, ranks)
+    folder = output / "training"
+    if overwrite and ranks.leads:
+        for old in [folder / "snapshot.pt", folder / "log.jsonl", *folder.glob("maps-*")]:
+            old.unlink(missing_ok=True)
+    fingerprint = key_of([recipe.fingerprint(), [(one.name, one.split, one.texts) for one in examples], len(sentences)])
+    ranks.wait()
+    found = read_snapshot(folder / "snapshot.pt", fingerprint)
+    if not ranks.leads:
+        ranks.wait()  # the first computes and keeps what the others then find
+    materials = prepare(examples, sentences, recipe, folder=work or folder, device=ranks.device, note=note)
+    if ranks.leads:
+        ranks.wait()
+    keeper = Keeper(recipe, materials, output, fingerprint, ranks=ranks, snapshot_seconds=snapshot_seconds)
+    unread = _run(recipe, materials, keeper, found, ranks=ranks, note=note)
+    skipped = [*data.skipped, *materials.skipped, *keeper.unread, *unread]
+    count = write_skipped(folder / "skipped.csv", skipped) if ranks.leads else 0
+    return Trained(output, keeper.recall, keeper.before, count)
+
+
+def _run(recipe: Recipe, materials: Materials, keeper: Keeper, found: Snapshot | None, *, ranks: Ranks, note: Note) -> list[Skipped]:
+    """The phases, from where `found` left them. Returns the pictures that could not be read at their steps."""
+    average = averaged(materials.model, recipe.phases[0].average)
+    phase, step = (found.phase, found.step) if found else (0, 0)
+    keeper.begin(phase, step, found)
+    if found:
+        materials.model.load_state_dict(found.states["model"])
+        average.load_state_dict(found.states["average"])
+    elif recipe.start != SCRATCH:
+        keeper.validate(average, recipe.phases[0], 0)  # so that a training that makes things worse leaves the start
+    unread: list[Skipped] = []
+    for number in range(phase, len(recipe.phases)):
+        loop = PhaseLoop(number, recipe, materials, average, ranks)
+        start = step if number == phase else 0
+        if found and start:  # before the first step a snapshot has the optimiser of the phase before
+            loop.load(found.states)
+        last = recipe.phases[number].steps
+        for done, costs in loop.steps(start):
+            note(f"{recipe.phases[number].name} steps", done, last)
+            keeper.keep(loop, number, done, costs, {"model": materials.model, "average": average})
+        unread += loop.unread
+    return unread
+
+
+def _split(examples: Sequence[Example], recipe: Recipe) -> tuple[Example, ...]:
+    """The examples, some held out for validation ("val") and some from everything ("test"), as the recipe says."""
+    apart: dict[str, str] = {}
+    for source in {example.source for example in examples}:
+        of_source = [dataclasses.replace(example, split="train") for example in examples if example.source == source]
+        kept_back = hold_out(of_source, share=recipe.source(source).held_out)
+        apart |= {example.name: "test" for example in kept_back if example.split == "val"}
+    rest = hold_out([example for example in examples if example.name not in apart], share=recipe.held_out)
+    split = apart | {example.name: example.split for example in rest}
+    return tuple(dataclasses.replace(example, split=split[example.name]) for example in examples)
+
+
+def _fitted(recipe: Recipe, examples: Sequence[Example], ranks: Ranks) -> Recipe:
+    """The recipe with no batch larger than the pictures there are, and its epochs counted in steps."""
+    there = sum(example.split == "train" and bool(example.texts) for example in examples)
+    phases = []
+    for phase in recipe.phases:
+        batch = min(phase.batch, there // ranks.count * ranks.count)
+        steps = phase.steps or max(1, round(phase.epochs * there / max(1, batch)))
+        phases.append(dataclasses.replace(phase, batch=batch, steps=steps))
+        check_divides(phases[-1], ranks)
+    return dataclasses.replace(recipe, phases=tuple(phases))

@@ -1,0 +1,83 @@
+"""Recall on the held-out pictures, by exact ranking, both ways: the same ranking as `coca-search eval retrieval`."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coca_model import PictureError
+from coca_model.coca import CoCa
+from coca_model.machine import batch_size
+from evaluation.ranking import ranks_of_right
+from training.corpus import Corpus
+from training.examples import Skipped
+from training.gradients import Precision
+from training.materials import Materials
+from training.views import PLAIN, view
+
+_KS = (1, 5, 10)
+_TEXTS = 256
+
+
+class Validation:
+    """Held-out pictures, as the frozen units left them or as pixels, with the numbers of their texts.
+
+    Args:
+        pictures: batches of uint8 (B, H, W, 3), or of what `frozen_units` units made of them.
+        owner: for each text the picture that it describes.
+    """
+
+    def __init__(self, pictures: Sequence[Tensor], texts: Sequence[int], owner: Sequence[int], *, frozen_units: int) -> None:
+        self.pictures, self.texts, self.owner, self.frozen_units = pictures, np.asarray(texts), np.asarray(owner), frozen_units
+
+    @torch.inference_mode()
+    def __call__(self, model: CoCa, corpus: Corpus, *, precision: Precision, most_tokens: int, device: torch.device) -> Mapping[str, float]:
+        """Recall@1, 5 and 10 in percent by names such as "text to picture R@1"."""
+        images, texts = [], []
+        with precision():
+            for part in self.pictures:
+                on_device = part.to(device)
+                tower = model.image_tower
+                tokens = tower(on_device) if part.dtype == torch.uint8 else tower.finish(on_device, self.frozen_units)
+                images.append(model.poolers.embed(tokens))
+            order = np.argsort(corpus.lengths[self.texts], kind="stable")
+            for numbers in np.array_split(self.texts[order], max(1, len(order) // _TEXTS)):
+                batch = corpus.batch(numbers, most_tokens=most_tokens, decoded=np.zeros(len(numbers), bool)).to(device)
+                texts.append(model.encode_text(batch.token_ids, batch.valid)[0])
+        image = F.normalize(torch.cat(images).float(), dim=-1).cpu().numpy()
+        text = F.normalize(torch.cat(texts).float(), dim=-1).cpu().numpy()[np.argsort(order)]
+        of_picture = [np.flatnonzero(self.owner == picture).tolist() for picture in range(len(image))]
+        to_picture = ranks_of_right(text, image, [[int(owner)] for owner in self.owner])
+        to_text = ranks_of_right(image, text, of_picture)
+        return {
+            f"{way} R@{k}": round(100 * float(np.mean([rank[0] <= k for rank in ranks])), 1)
+            for way, ranks in (("text to picture", to_picture), ("picture to text", to_text))
+            for k in _KS
+        }
+
+
+def held_out_pictures(materials: Materials, device: torch.device) -> tuple[Validation | None, list[Skipped]]:
+    """The held-out pictures with texts, as validation looks at them; None where fewer than two can be read. And those that cannot."""
+    config, kept = materials.model.config.image, materials.kept
+    numbers = [number for number, example in enumerate(materials.examples) if example.split == "val" and example.texts]
+    skipped: dict[int, Skipped] = {}
+    if kept is not None:
+        numbers = [number for number in numbers if number not in kept.unreadable]
+        whole = kept.read(kept.first[numbers])
+    else:
+        pixels = []
+        for number in numbers:
+            try:
+                pixels.append(view(materials.examples[number].read(), PLAIN, config, seed=()))
+            except (PictureError, OSError) as error:
+                skipped[number] = Skipped(materials.examples[number].name, str(error))
+        numbers = [number for number in numbers if number not in skipped]
+        whole = torch.from_numpy(np.stack(pixels)) if pixels else torch.zeros(0)
+    if len(numbers) < 2:
+        return None, list(skipped.values())
+    texts = [text for number in numbers for text in materials.corpus.of_example[number]]
+    owner = [place for place, number in enumerate(numbers) for _ in materials.corpus.of_example[number]]
+    parts = whole.split(batch_size(device, config))
+    return Validation(parts, texts, owner, frozen_units=materials.frozen_units), list(skipped.values())
