@@ -13,6 +13,7 @@ from coca_model.machine import use_cpus
 from training.batches import check_divides
 from training.diary import write_skipped
 from training.examples import Example, Examples, Skipped, hold_out
+from training.held_out import write_held_out
 from training.keeper import Keeper
 from training.loop import PhaseLoop
 from training.materials import SCRATCH, Materials, Note, prepare
@@ -82,6 +83,8 @@ def train(
         ranks.wait()
     keeper = Keeper(recipe, materials, output, fingerprint, ranks=ranks, snapshot_seconds=snapshot_seconds)
     unread = _run(recipe, materials, keeper, found, ranks=ranks, note=note)
+    if ranks.leads and any(example.split == "test" for example in examples):
+        unread += write_held_out(examples, folder / "held-out")
     skipped = [*data.skipped, *materials.skipped, *keeper.unread, *unread]
     count = write_skipped(folder / "skipped.csv", skipped) if ranks.leads else 0
     return Trained(output, keeper.recall, keeper.before, count)
