@@ -20,7 +20,7 @@ def train(
     held_out: Annotated[
         float | None, typer.Option(help="Share of the pictures kept for validation, where the data has no split of its own.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed, another order, other views and, from scratch, other weights.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed, another order and, from scratch, other weights.")] = None,
     work: Annotated[
         Path | None, typer.Option(help="Where views are kept that other trainings may use too; by default inside OUTPUT.")
     ] = None,

@@ -27,6 +27,7 @@ from training.recipe import Recipe
 from training.teachers import Classifier, key_of, read_classifier, sentence_teacher, write_whole
 
 SCRATCH = "scratch"
+_VIEWS = 0  # the seed of kept views: trainings that differ in theirs share what took longest
 Note = Callable[[str, int, int], None]
 
 
@@ -92,7 +93,7 @@ def prepare(
     if units and all(views):
         frozen = _in_fast_dtype(model.image_tower, device)
         kept, unreadable = keep_maps(
-            examples, views, frozen, units, folder=folder, seed=recipe.seed, note=lambda done, total: note("views", done, total)
+            examples, views, frozen, units, folder=folder, seed=_VIEWS, note=lambda done, total: note("views", done, total)
         )
     probabilities = None
     class_vectors = None

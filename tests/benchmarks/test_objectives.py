@@ -1,0 +1,32 @@
+import dataclasses
+
+import pytest
+
+from benchmarks import objectives
+from training import Phase, Recipe, read_recipe
+from training.objectives import OF_ROWS, OF_WHOLE, check_objectives
+
+RUN = dict.fromkeys(objectives.KEYS, 10.0) | {"seconds a step": 2.0}
+
+
+def test_every_set_is_of_objectives_that_there_are_and_every_objective_is_in_a_set():
+    sets = objectives.objective_sets(read_recipe(objectives.RECIPE).phases[1].objectives)
+    for chosen in sets.values():
+        check_objectives(chosen)
+    assert len({tuple(sorted(chosen.items())) for chosen in sets.values()}) == len(sets)
+    assert set().union(*sets.values()) == {*OF_ROWS, *OF_WHOLE}
+
+
+def test_the_table_has_the_best_first_with_means_and_ranges():
+    good = [RUN | {"text to picture R@1": value} for value in (20.0, 23.0)]
+    page = objectives.page({"plain": [RUN, RUN | {"seconds a step": 4.0}], "good": good}, Recipe(phases=(Phase(steps=7, batch=9),)))
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    assert rows[0] == "| good | 21.5 (20.0-23.0) | 10.0 | 10.0 | 10.0 (10.0-10.0) | 10.0 | 10.0 | 1.00 |"
+    assert rows[1].endswith("| 1.50 |")
+    assert "after 7 steps of 9 pictures" in page
+
+
+@pytest.mark.parametrize("phase", read_recipe(objectives.RECIPE).phases, ids=lambda phase: phase.name)
+def test_the_recipe_that_ships_names_objectives_that_there_are(phase):
+    check_objectives(phase.objectives)
+    assert dataclasses.replace(phase, steps=1).batch + phase.sentences > 0
