@@ -1,10 +1,11 @@
 """What one step sees, on one rank, as tensors.
 
-Axes: B pictures with a text each, S sentences alone, T text length, E' width of the sentence teacher, K classes.
+Axes: B pictures with a text each, S sentences alone, T text length, E' width of the sentence teacher.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ class Batch:
         picture: int64 (B,), which picture each row shows; rows of one picture are right for each other's texts.
         patches: int64 (P',), the image tokens that this step sees; None for all.
         sentences: texts without a picture.
-        probabilities: float32 (B, K), the class teacher's, or None without one.
+        answers: what teachers say of the pictures, by its name in `objectives.Whole`: float32 (B, ...) each.
     """
 
     pictures: Tensor | None = None
@@ -59,7 +60,7 @@ class Batch:
     picture: Tensor | None = None
     patches: Tensor | None = None
     sentences: Texts | None = None
-    probabilities: Tensor | None = None
+    answers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """The number of pictures, or of sentences where there is none."""
@@ -73,7 +74,7 @@ class Batch:
             texts=None if self.texts is None else self.texts.rows(part),
             picture=None if self.picture is None else self.picture[part],
             sentences=None if self.sentences is None or sentences.start == sentences.stop else self.sentences.rows(sentences),
-            probabilities=None if self.probabilities is None else self.probabilities[part],
+            answers={name: answer[part] for name, answer in self.answers.items()},
         )
 
     def split(self, size: int) -> list["Batch"]:
@@ -86,5 +87,6 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same on another device."""
-        parts = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        return Batch(**{name: None if part is None else part.to(device) for name, part in parts.items()})
+        parts = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "answers"}
+        answers = {name: answer.to(device) for name, answer in self.answers.items()}
+        return Batch(**{name: None if part is None else part.to(device) for name, part in parts.items()}, answers=answers)

@@ -1,6 +1,7 @@
 """The batches of a phase: rows of the order, with their views and texts, made ready while the model is at work."""
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,7 +30,7 @@ class Batches:
 
     Args:
         kept: what the frozen units made of the views, or None where each step looks at fresh views.
-        probabilities: float16 (N, K) of the class teacher, by example, or None.
+        answers: what teachers say of each example, float16 (N, ...), by its name in `objectives.Whole`.
     """
 
     def __init__(
@@ -45,11 +46,11 @@ class Batches:
         num_patches: int,
         ranks: Ranks,
         kept: KeptMaps | None = None,
-        probabilities: Tensor | None = None,
+        answers: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.phase, self.number, self.recipe, self.ranks = phase, number, recipe, ranks
         self.examples, self.corpus, self.order, self.image, self.num_patches = examples, corpus, order, image, num_patches
-        self.kept, self.probabilities = kept, probabilities
+        self.kept, self.answers = kept, answers or {}
         self.skipped: dict[str, Skipped] = {}
         self._captions = np.array([example.kind == "caption" and recipe.source(example.source).captions for example in examples])
         self._lengths = corpus.lengths[corpus.sentences]
@@ -68,7 +69,7 @@ class Batches:
             rows = self._own(self.corpus.sentences[sentences_of_one_length(self._lengths, self.phase.sentences, random)])
             decoded = self._decoded(self.corpus.spoken[rows])
             texts = self.corpus.batch(rows, most_tokens=self.recipe.max_tokens, decoded=decoded)
-            batch = Batch(batch.pictures, batch.texts, batch.picture, batch.patches, texts, batch.probabilities)
+            batch = dataclasses.replace(batch, sentences=texts)
         return batch
 
     def _of_pictures(self, step: int, random: np.random.Generator) -> Batch:
@@ -89,7 +90,7 @@ class Batches:
             self.corpus.batch(texts, most_tokens=self.recipe.max_tokens, decoded=self._decoded(self._captions[chosen])),
             torch.from_numpy(chosen),
             patches,
-            probabilities=None if self.probabilities is None else self.probabilities[torch.from_numpy(chosen)].float(),
+            answers={name: answer[torch.from_numpy(chosen)].float() for name, answer in self.answers.items()},
         )
 
     def _look(self, chosen: Rows, draws: Rows) -> tuple[Rows, Tensor]:

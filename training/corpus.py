@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from coca_model.tokenizer import Tokenizer, clean_text, train_tokenizer
 from training.batch import Texts
+from training.classifier import imagenet_classes
 from training.examples import Example
 from training.recipe import Recipe
-from training.teachers import MiniLM, SentenceTeacher, imagenet_classes, kept_sentences
+from training.teachers import MiniLM, SentenceTeacher, kept_sentences
 
 _CLASS_SENTENCES = ("{}", "a {}", "a photo of a {}", "a picture of the {}")
 _WORD_SENTENCES = ("{}", "a photo of a {}")

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def sentence_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def imitation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """1 - cosine plus a small in-batch contrast, which keeps near sentences apart.
 
     Args:

@@ -32,11 +32,11 @@ class StepGradients:
         *,
         ranks: Ranks,
         precision: Precision,
-        class_vectors: Tensor | None = None,
+        constants: Mapping[str, Tensor] | None = None,
         momentum: Momentum | None = None,
     ) -> None:
         self.student, self.weights, self.momentum = student, weights, momentum
-        self.ranks, self.precision, self.class_vectors = ranks, precision, class_vectors
+        self.ranks, self.precision, self.constants = ranks, precision, constants or {}
 
     def __call__(self, batch: Batch, micro_batch: int = 0) -> dict[str, float]:
         """Add the gradient of one step. Returns what each objective costs, unweighted, over the batch of all ranks."""
@@ -91,7 +91,7 @@ class StepGradients:
         leaves = {name: self.ranks.gather(torch.cat(rows)).requires_grad_() for name, rows in rows_of.items()}
         leaves["scale"] = seen[0]["whole"]["scale"].detach().requires_grad_()
         followed = {} if self.momentum is None else self.momentum.parts(keys)
-        whole = Whole(**leaves, **self._beside(batch), **followed, class_vectors=self.class_vectors)
+        whole = Whole(**leaves, **self._beside(batch), **followed, **self.constants)
         losses = {name: OF_WHOLE[name](whole) for name in self.weights if name not in OF_ROWS}
         if self.momentum is not None:
             self.momentum.push(keys)
@@ -115,7 +115,7 @@ class StepGradients:
             "picture": batch.picture,
             "meaning": None if texts is None else texts.meaning,
             "sentence_meaning": None if sentences is None else sentences.meaning,
-            "probabilities": batch.probabilities,
+            **batch.answers,
         }
         return {name: self.ranks.gather(value) for name, value in values.items() if value is not None}
 

@@ -23,7 +23,7 @@ from coca_model.image_tower import ImageTower
 from coca_model.machine import batch_size
 from training.ahead import ahead
 from training.examples import Example, Skipped
-from training.teachers import key_of
+from training.kept_files import key_of
 from training.views import view
 
 _PART = 1024  # views between two marks from which a killed run goes on

@@ -59,7 +59,7 @@ class PhaseLoop:
             phase.objectives,
             ranks=ranks,
             precision=precision(ranks.device),
-            class_vectors=materials.class_vectors,
+            constants=materials.constants,
             momentum=self._momentum,
         )
         self._batches = Batches(
@@ -73,7 +73,7 @@ class PhaseLoop:
             num_patches=len(model.image_tower.position),
             ranks=ranks,
             kept=materials.kept,
-            probabilities=materials.probabilities,
+            answers=materials.answers,
         )
 
     def steps(self, start: int) -> Iterator[tuple[int, dict[str, float]]]:

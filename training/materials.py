@@ -1,30 +1,31 @@
 """From files and a recipe to everything that the steps of a training read: model, texts, kept maps, teachers' answers."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from coca_model import load
 from coca_model.checkpoint import read_checkpoint
 from coca_model.coca import CoCa
 from coca_model.convolutional_stem import ConvolutionalStem
 from coca_model.find_checkpoint import find_checkpoint
 from coca_model.image_tower import ImageTower
-from coca_model.machine import batch_size, fast_dtype, stem_dtype
+from coca_model.machine import fast_dtype, stem_dtype
 from coca_model.published_configs import embedded_config
 from coca_model.tokenizer import Tokenizer
+from training.classifier import Classifier, kept_probabilities, read_classifier
 from training.corpus import Corpus, read_corpus
 from training.errors import TrainingError
 from training.examples import Example, Skipped
 from training.kept_maps import KeptMaps, keep_maps
 from training.order import PictureOrder
 from training.recipe import Recipe
-from training.teachers import Classifier, key_of, read_classifier, sentence_teacher, write_whole
+from training.teachers import kept_pictures, sentence_teacher
 
 SCRATCH = "scratch"
 _VIEWS = 0  # the seed of kept views: trainings that differ in theirs share what took longest
@@ -37,7 +38,7 @@ class Materials:
 
     Attributes:
         kept: of the views that the recipe keeps; None where each step looks at fresh ones.
-        probabilities: float16 (N, K), the class teacher's of each example; class_vectors: float32 (K, E') of the class names.
+        answers: what the teachers say of each example, float16 (N, ...); constants: of all, by their names in `objectives.Whole`.
         skipped: pictures that cannot be read, and rows of the files that hold none.
     """
 
@@ -47,8 +48,8 @@ class Materials:
     examples: Sequence[Example]
     frozen_units: int
     kept: KeptMaps | None
-    probabilities: Tensor | None
-    class_vectors: Tensor | None
+    answers: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]
     skipped: Sequence[Skipped]
 
     def order(self, recipe: Recipe) -> PictureOrder:
@@ -95,17 +96,20 @@ def prepare(
         kept, unreadable = keep_maps(
             examples, views, frozen, units, folder=folder, seed=_VIEWS, note=lambda done, total: note("views", done, total)
         )
-    probabilities = None
-    class_vectors = None
+    answers, constants = dict[str, Tensor](), dict[str, Tensor]()
     if classifier is not None:
         if kept is None or teacher is None or units > model.image_tower.stem_units:
             raise TrainingError(
                 "A class_teacher needs kept views of no more than the stem, and a sentence_teacher. Give every source views, and name one."
             )
-        probabilities = _probabilities(classifier, model.image_tower, kept, units, folder, note)
+        answers["probabilities"] = kept_probabilities(classifier, model.image_tower, kept, units, folder, note)
         vectors = teacher.encode_texts([recipe.label.format(name) for name in classifier.class_names])
-        class_vectors = torch.from_numpy(np.asarray(vectors)).to(device)
-    return Materials(model, tokenizer, corpus, examples, units, kept, probabilities, class_vectors, unreadable)
+        constants["class_vectors"] = torch.from_numpy(np.asarray(vectors)).to(device)
+    if recipe.image_teacher:
+        seeing = load(recipe.image_teacher, device=str(device))
+        answers["teacher_image"] = kept_pictures(seeing, examples, folder, note=lambda done, total: note("teacher", done, total))
+        constants["teacher_scale"] = torch.tensor(seeing.logit_scale, device=device)
+    return Materials(model, tokenizer, corpus, examples, units, kept, answers, constants, unreadable)
 
 
 def _from_scratch(tokenizer: Tokenizer, classifier: Classifier | None, teacher: object) -> CoCa:
@@ -137,26 +141,3 @@ def _frozen_units(tower: ImageTower, wanted: int | None) -> int:
 def _in_fast_dtype(tower: ImageTower, device: torch.device) -> ImageTower:
     dtype = stem_dtype(device, tower.config, fast_dtype(device))
     return copy.deepcopy(tower).to(dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-
-
-def _probabilities(classifier: Classifier, tower: ImageTower, kept: KeptMaps, units: int, folder: Path, note: Note) -> Tensor:
-    """float16 (N, K): what the classifier makes of the plain view of each example, over its own stem."""
-    device = next(tower.parameters()).device
-    path = folder / f"classes-{key_of([kept.key, [str(value.double().sum()) for value in classifier.stem.values()]])}.pt"
-    if path.exists():
-        return cast("Tensor", torch.load(path))
-    stem = ConvolutionalStem(tower.config.stem)
-    stem.load_state_dict(dict(classifier.stem))
-    stem = stem.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    linear = classifier.linear.to(device)
-    rows, plain = [], kept.first[:-1]
-    with torch.inference_mode():
-        for start in range(0, len(plain), size := batch_size(device, tower.config)):
-            maps = kept.read(plain[start : start + size]).to(device).float()
-            if units < len(stem.units()):
-                maps = stem(maps.permute(0, 3, 1, 2), units).flatten(2).transpose(1, 2)  # (B, P, 1280)
-            rows.append(torch.softmax(linear(maps.mean(1)), dim=-1).half().cpu())
-            note("classes", min(start + size, len(plain)), len(plain))
-    found = torch.cat(rows)
-    write_whole(path, found)
-    return found

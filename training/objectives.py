@@ -21,7 +21,7 @@ from training.contrastive_losses import (
     same_picture_targets,
     soft_targets,
 )
-from training.distillation_losses import class_distillation_loss, sentence_distillation_loss
+from training.distillation_losses import class_distillation_loss, imitation_loss, relational_distillation_loss
 from training.errors import TrainingError
 from training.momentum_losses import kl_alignment_loss, momentum_contrast_loss, retrieval_logits
 
@@ -40,6 +40,7 @@ class Whole:
         meaning: float32 (B, E'), the sentence teacher's vectors of the texts.
         sentence, sentence_meaning: (S, E), (S, E'), of sentences without a picture.
         probabilities: float32 (B, K), the class teacher's; class_vectors: (K, E'), the sentence teacher's of the class names.
+        teacher_image: (B, E''), the image teacher's vectors of the pictures; teacher_scale: scalar, its 1 / temperature.
         image_key, text_key: (B, E), what the momentum model makes of the batch; image_queue, text_queue: (Q, E), of earlier ones.
     """
 
@@ -52,6 +53,8 @@ class Whole:
     sentence_meaning: Tensor | None = None
     probabilities: Tensor | None = None
     class_vectors: Tensor | None = None
+    teacher_image: Tensor | None = None
+    teacher_scale: Tensor | None = None
     image_key: Tensor | None = None
     text_key: Tensor | None = None
     image_queue: Tensor | None = None
@@ -68,6 +71,7 @@ class Whole:
 _PICTURES = "Give its phase a batch of pictures."
 _SENTENCES = 'Name a sentence_teacher, such as "minilm".'
 _CLASSES = "Name a class_teacher and a sentence_teacher."
+_IMAGES = "Name an image_teacher, a checkpoint."
 _LACKING = {
     "image": _PICTURES,
     "text": _PICTURES,
@@ -77,6 +81,8 @@ _LACKING = {
     "sentence_meaning": _SENTENCES,
     "probabilities": _CLASSES,
     "class_vectors": _CLASSES,
+    "teacher_image": _IMAGES,
+    "teacher_scale": _IMAGES,
     "text_key": _PICTURES,
 }
 
@@ -111,13 +117,35 @@ def _sentence_distillation(batch: Whole) -> Tensor:
     meant = [part for part in (batch.meaning, batch.sentence_meaning) if part is not None]
     if len(seen) != len(meant):
         batch.get("meaning" if batch.text is not None else "sentence_meaning")
-    return sentence_distillation_loss(torch.cat(seen), torch.cat(meant))
+    return imitation_loss(torch.cat(seen), torch.cat(meant))
 
 
 def _class_distillation(batch: Whole) -> Tensor:
     vectors = batch.get("class_vectors")
     return class_distillation_loss(
         batch.get("image"), vectors, batch.get("probabilities"), torch.tensor(_CLASS_SCALE, device=vectors.device)
+    )
+
+
+def _image_distillation(batch: Whole) -> Tensor:
+    image, teacher = batch.get("image"), batch.get("teacher_image")
+    if image.shape != teacher.shape:
+        raise TrainingError(
+            f"The image teacher's vectors have another width ({teacher.shape[1]}) than the model's ({image.shape[1]}). "
+            "Use relational_distillation, which compares only cosines."
+        )
+    return imitation_loss(image, teacher)
+
+
+def _relational_distillation(batch: Whole) -> Tensor:
+    teacher, meaning = batch.get("teacher_image"), batch.get("meaning")
+    if teacher.shape != meaning.shape:
+        raise TrainingError(
+            f"The image teacher's vectors ({teacher.shape[1]} wide) and the sentence teacher's ({meaning.shape[1]}) are of two spaces. "
+            "Name one checkpoint as both."
+        )
+    return relational_distillation_loss(
+        batch.get("image"), batch.get("text"), teacher, meaning, scale=batch.scale, teacher_scale=batch.get("teacher_scale")
     )
 
 
@@ -152,6 +180,8 @@ OF_WHOLE: Mapping[str, Callable[[Whole], Tensor]] = MappingProxyType(
         "kl_alignment": _kl_alignment,
         "sentence_distillation": _sentence_distillation,
         "class_distillation": _class_distillation,
+        "image_distillation": _image_distillation,
+        "relational_distillation": _relational_distillation,
     }
 )
 

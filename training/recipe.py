@@ -98,6 +98,7 @@ class Recipe:
             numbers count from its end, None is "the stem of a convolutional model, nothing of another".
         sentence_teacher: a sentence encoder ("minilm", or a checkpoint) whose vectors objectives may use; empty for none.
         class_teacher: a classifier whose probabilities objectives may use, and from "scratch" the stem begins as; empty for none.
+        image_teacher: a checkpoint whose vectors of the pictures objectives may use; empty for none.
         label: the sentence around a label.
         sentences: a text file beside the pictures with a sentence without a picture on each line; empty for none.
         held_out: share of the pictures that validation gets where the data has no split "val".
@@ -108,6 +109,7 @@ class Recipe:
     frozen_units: int | None = None
     sentence_teacher: str = ""
     class_teacher: str = ""
+    image_teacher: str = ""
     label: str = "a photo of a {}"
     sentences: str = ""
     sources: Mapping[str, Source] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from training.diary import write_skipped
 from training.examples import Example, Examples, Skipped, hold_out
 from training.held_out import write_held_out
 from training.keeper import Keeper
+from training.kept_files import key_of
 from training.loop import PhaseLoop
 from training.materials import SCRATCH, Materials, Note, prepare
 from training.objectives import check_objectives
@@ -22,7 +23,6 @@ from training.optimise import averaged
 from training.ranks import ALONE, Ranks
 from training.recipe import Recipe
 from training.snapshot import Snapshot, read_snapshot
-from training.teachers import key_of
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from training.errors import TrainingError
-from training.teachers import write_whole
+from training.kept_files import write_whole
 
 
 @dataclass(frozen=True)

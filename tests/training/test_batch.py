@@ -23,7 +23,7 @@ def batch(pictures, sentences):
         picture=numbers,
         patches=torch.tensor([1, 3]),
         sentences=texts([2 + number // 4 for number in range(sentences)]) if sentences else None,
-        probabilities=numbers[:, None].float(),
+        answers={"probabilities": numbers[:, None].float()},
     )
 
 
@@ -34,7 +34,7 @@ def written_out(texts):
 
 
 def pictures_of(batch):
-    columns = (batch.pictures[:, 0, 0, 0].tolist(), batch.picture.tolist(), batch.probabilities[:, 0].tolist())
+    columns = (batch.pictures[:, 0, 0, 0].tolist(), batch.picture.tolist(), batch.answers["probabilities"][:, 0].tolist())
     return list(zip(*columns, written_out(batch.texts), strict=True))
 
 
@@ -103,5 +103,7 @@ def test_every_part_goes_to_the_other_device_and_what_is_missing_stays_missing(w
         assert type(after) is type(before)
         if isinstance(after, torch.Tensor):
             assert (after.device.type, after.shape, after.dtype) == ("meta", before.shape, before.dtype)
+        elif isinstance(after, dict):
+            assert {name: part.device.type for name, part in after.items()} == dict.fromkeys(before, "meta")
         elif after is not None:
             assert {getattr(after, name).device.type for name in ("token_ids", "valid", "decoded", "meaning")} == {"meta"}

@@ -48,7 +48,7 @@ def corpus_of(examples):
     return Corpus((*owned, *alone), of_example, np.arange(len(owned), total), spoken, torch.eye(total).half(), pad=0)
 
 
-def batches(examples, *, phase=PHASE, kept=None, number=0, ranks=None, recipe=RECIPE, probabilities=None):
+def batches(examples, *, phase=PHASE, kept=None, number=0, ranks=None, recipe=RECIPE, answers=None):
     rows = {"all": range(len(examples))}
     return Batches(
         phase,
@@ -61,7 +61,7 @@ def batches(examples, *, phase=PHASE, kept=None, number=0, ranks=None, recipe=RE
         num_patches=16,
         ranks=ranks or Ranks(),
         kept=kept,
-        probabilities=probabilities,
+        answers=answers,
     )
 
 
@@ -69,6 +69,8 @@ def plain(value):
     """A batch, or a part of one, as plain values that can be compared."""
     if dataclasses.is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
     return value if value is None else value.float().tolist()
 
 
@@ -129,12 +131,13 @@ def test_a_batch_is_a_function_of_the_seed_the_phase_and_the_step(examples, kept
 @pytest.mark.parametrize("count", [2, 4])
 def test_the_parts_of_all_ranks_together_are_the_whole_batch(examples, kept, count, fresh):
     phase = dataclasses.replace(PHASE, sentences=8)
-    asked = {"phase": phase, "kept": None if fresh else kept, "probabilities": torch.rand(12, 3)}
+    asked = {"phase": phase, "kept": None if fresh else kept, "answers": {"probabilities": torch.rand(12, 3)}}
     whole = batches(examples, **asked).batch(1)
     parts = [batches(examples, ranks=Ranks(number, count), **asked).batch(1) for number in range(count)]
     assert {len(part) for part in parts} == {8 // count}
-    for name in ("pictures", "picture", "probabilities"):
+    for name in ("pictures", "picture"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
+    assert torch.equal(torch.cat([part.answers["probabilities"] for part in parts]), whole.answers["probabilities"])
     for name in ("texts", "sentences"):
         assert [row for part in parts for row in texts_of(getattr(part, name))] == texts_of(getattr(whole, name))
     assert all(torch.equal(part.patches, whole.patches) for part in parts)
@@ -176,9 +179,9 @@ def test_sentences_are_those_without_a_picture_and_texts_are_cut(examples, kept)
 @pytest.mark.parametrize("fresh", [True, False])
 def test_probabilities_and_vectors_are_those_of_the_picture_and_the_text(examples, kept, fresh):
     probabilities = torch.arange(12)[:, None].expand(-1, 3).half()
-    batch = batches(examples, kept=None if fresh else kept, probabilities=probabilities).batch(0)
-    assert batch.probabilities.dtype == torch.float32
-    assert batch.probabilities[:, 0].tolist() == batch.picture.tolist()
+    batch = batches(examples, kept=None if fresh else kept, answers={"probabilities": probabilities}).batch(0)
+    assert batch.answers["probabilities"].dtype == torch.float32
+    assert batch.answers["probabilities"][:, 0].tolist() == batch.picture.tolist()
     assert (batch.texts.meaning.argmax(1) + 10).tolist() == batch.texts.token_ids[:, 1].tolist()
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradcheck
 from torch.nn import functional as F
 
-from training.distillation_losses import class_distillation_loss, relational_distillation_loss, sentence_distillation_loss
+from training.distillation_losses import class_distillation_loss, imitation_loss, relational_distillation_loss
 
 SCALE, TEACHER_SCALE = torch.tensor(7.0, dtype=torch.float64), torch.tensor(11.0, dtype=torch.float64)
 
@@ -34,7 +34,7 @@ def test_sentence_distillation_equals_cosine_and_contrast_written_out(count):
     total = 0.0
     for i, vector in enumerate(student.tolist()):
         total += 1 - dot(vector, teacher[i].tolist()) - 0.1 * math.log(spread(vector, teacher, 20)[i])
-    assert sentence_distillation_loss(student, teacher).item() == pytest.approx(total / count, rel=1e-12)
+    assert imitation_loss(student, teacher).item() == pytest.approx(total / count, rel=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -78,7 +78,7 @@ def test_relational_distillation_does_not_change_when_the_teacher_is_turned():
 
 
 def sentences(student, teacher, scale):
-    return sentence_distillation_loss(student, teacher)
+    return imitation_loss(student, teacher)
 
 
 def classes(image, vectors, scale):

@@ -15,10 +15,10 @@ from coca_model.find_checkpoint import find_checkpoint
 from coca_model.image_tower import ImageTower
 from coca_model.published_configs import embedded_config
 from training import corpus, kept_maps, materials
+from training.classifier import Classifier, kept_probabilities
 from training.errors import TrainingError
 from training.materials import prepare
 from training.recipe import Recipe, Source
-from training.teachers import Classifier
 
 CPU = torch.device("cpu")
 LITE = ImageConfig(64, 32, "efficientnet_lite1", width=12, layers=1, heads=2, mlp_width=16)
@@ -141,7 +141,7 @@ def probabilities(make_examples, classifier, tmp_path, monkeypatch):
 
     def probabilities(units):
         kept, _ = kept_maps.keep_maps(make_examples(5), [2] * 5, tower, units, folder=tmp_path, seed=0)
-        return materials._probabilities(classifier, tower, kept, units, tmp_path, lambda *_: None), kept
+        return kept_probabilities(classifier, tower, kept, units, tmp_path, lambda *_: None), kept
 
     return probabilities
 

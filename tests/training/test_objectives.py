@@ -27,6 +27,8 @@ def whole():
         sentence_meaning=unit(3),
         probabilities=torch.softmax(torch.randn(4, 5, dtype=torch.float64), dim=-1),
         class_vectors=unit(5),
+        teacher_image=unit(4),
+        teacher_scale=torch.tensor(30.0),
         image_key=unit(4),
         text_key=unit(4),
         image_queue=unit(7),
@@ -48,8 +50,10 @@ def expected(name, w):
         ),
         "momentum_contrast": lambda: sum(momentum.momentum_contrast_loss(*one, w.scale) for one in asked) / 2,
         "kl_alignment": lambda: momentum.kl_alignment_loss(*(momentum.retrieval_logits(*one, w.scale) for one in asked)),
-        "sentence_distillation": lambda: distil.sentence_distillation_loss(
-            torch.cat([w.text, w.sentence]), torch.cat([w.meaning, w.sentence_meaning])
+        "sentence_distillation": lambda: distil.imitation_loss(torch.cat([w.text, w.sentence]), torch.cat([w.meaning, w.sentence_meaning])),
+        "image_distillation": lambda: distil.imitation_loss(w.image, w.teacher_image),
+        "relational_distillation": lambda: distil.relational_distillation_loss(
+            w.image, w.text, w.teacher_image, w.meaning, scale=w.scale, teacher_scale=torch.tensor(30.0)
         ),
         "class_distillation": lambda: distil.class_distillation_loss(w.image, w.class_vectors, w.probabilities, torch.tensor(20.0)),
     }[name]()
@@ -62,11 +66,19 @@ def test_each_name_stands_for_its_loss_over_the_parts_it_is_about(name, whole):
 
 @pytest.mark.parametrize(
     "name",
-    ["soft_contrastive", "contrastive_to_teacher", "continuously_weighted_contrastive", "sentence_distillation", "class_distillation"],
+    [
+        "soft_contrastive",
+        "contrastive_to_teacher",
+        "continuously_weighted_contrastive",
+        "sentence_distillation",
+        "class_distillation",
+        "image_distillation",
+        "relational_distillation",
+    ],
 )
 def test_without_its_teacher_an_objective_says_what_to_name(name, whole):
     bare = Whole(whole.scale, image=whole.image, text=whole.text, picture=whole.picture)
-    with pytest.raises(TrainingError, match=r"Name a .*teacher"):
+    with pytest.raises(TrainingError, match=r"Name an? .*teacher"):
         OF_WHOLE[name](bare)
 
 

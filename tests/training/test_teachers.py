@@ -15,8 +15,10 @@ from torch.testing import assert_close
 from coca_model.config import ImageConfig
 from coca_model.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
 from training import teachers
+from training.classifier import imagenet_classes, read_classifier
 from training.errors import TrainingError
-from training.teachers import MiniLM, imagenet_classes, kept_sentences, key_of, read_classifier, sentence_teacher, write_whole
+from training.kept_files import key_of, write_whole
+from training.teachers import MiniLM, kept_pictures, kept_sentences, sentence_teacher
 
 PACKAGE = "tiny_classifier"
 IMAGES = {stem: ImageConfig(64, 32, stem, 12, 1, 2, 16) for stem in ("mobilenet_v2", "efficientnet_lite1")}
@@ -263,3 +265,12 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_whole(path, torch.zeros(3))
     assert torch.load(path).tolist() == [1, 1, 1]
+
+
+def test_the_image_teacher_sees_each_picture_once_and_as_it_sees_pictures(make_examples, tiny_encoder, tmp_path, monkeypatch):
+    examples = make_examples(5)
+    found = kept_pictures(tiny_encoder, examples, tmp_path)
+    expected = tiny_encoder.encode_images([example.read() for example in examples])
+    assert_close(found.float().numpy(), expected, rtol=0, atol=1e-3)
+    monkeypatch.setattr(type(tiny_encoder), "encode_pixels", None)
+    assert torch.equal(kept_pictures(tiny_encoder, examples, tmp_path), found)
