@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from coca_model import open_clip
@@ -132,7 +132,9 @@ def save_checkpoint(folder: Path, model: CoCa, tokenizer: Tokenizer, *, dtype: t
     state = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
     if model.config.text.tied_output:
         del state[_TIED]
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    partial = folder / f"{WEIGHTS}.partial"
+    partial.write_bytes(save(state, metadata={"format": "pt"}))  # not save_file, whose files only their owner may read
+    partial.replace(folder / WEIGHTS)
     (folder / CONFIG).write_text(model.config.to_json())
     tokenizer.save(folder / TOKENIZER)
 

@@ -55,6 +55,10 @@ class Tokenizer:
         self._clean = clean
         self._warned = False
 
+    def clean(self, text: str) -> str:
+        """The text as it is cut into tokens: lower case, single spaces, and whatever else its texts had in training."""
+        return self._clean(text)
+
     @property
     def vocabulary_size(self) -> int:
         """V, the number of tokens, special ones included."""

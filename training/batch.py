@@ -52,6 +52,7 @@ class Batch:
         picture: int64 (B,), which picture each row shows; rows of one picture are right for each other's texts.
         patches: int64 (P',), the image tokens that this step sees; None for all.
         sentences: texts without a picture.
+        noise: float32 (B, N), evenly spread over 0..1: by which each row's parts are hidden, where an objective hides any.
         answers: what teachers say of the pictures, by its name in `objectives.Whole`: float32 (B, ...) each.
     """
 
@@ -60,6 +61,7 @@ class Batch:
     picture: Tensor | None = None
     patches: Tensor | None = None
     sentences: Texts | None = None
+    noise: Tensor | None = None
     answers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -74,6 +76,7 @@ class Batch:
             texts=None if self.texts is None else self.texts.rows(part),
             picture=None if self.picture is None else self.picture[part],
             sentences=None if self.sentences is None or sentences.start == sentences.stop else self.sentences.rows(sentences),
+            noise=None if self.noise is None else self.noise[part],
             answers={name: answer[part] for name, answer in self.answers.items()},
         )
 

@@ -16,6 +16,7 @@ from training.batch import Batch
 from training.corpus import Corpus
 from training.errors import TrainingError
 from training.examples import Example, Skipped
+from training.hidden_parts import NAMES as HIDING
 from training.kept_maps import KeptMaps
 from training.order import PictureOrder, Rows, sentences_of_one_length
 from training.ranks import Ranks
@@ -23,6 +24,7 @@ from training.recipe import Phase, Recipe
 from training.views import view
 
 _WORKERS = 4
+_TRIES = 50
 
 
 class Batches:
@@ -51,6 +53,7 @@ class Batches:
         self.phase, self.number, self.recipe, self.ranks = phase, number, recipe, ranks
         self.examples, self.corpus, self.order, self.image, self.num_patches = examples, corpus, order, image, num_patches
         self.kept, self.answers = kept, answers or {}
+        self._hides = any(name in phase.objectives for name in HIDING)
         self.skipped: dict[str, Skipped] = {}
         self._captions = np.array([example.kind == "caption" and recipe.source(example.source).captions for example in examples])
         self._lengths = corpus.lengths[corpus.sentences]
@@ -60,6 +63,10 @@ class Batches:
         """The batches of this step and of those that follow, two of them made ahead."""
         with ThreadPoolExecutor(1) as pool:
             yield from ahead(pool, self.batch, range(step, self.phase.steps), depth=2)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
 
     def batch(self, step: int) -> Batch:
         """What this rank sees of a step."""
@@ -77,6 +84,7 @@ class Batches:
         chosen = self.order.batch(step, self.phase.batch)
         random.shuffle(chosen)  # so that micro-batches and ranks see every source
         draws = random.integers(0, 2**31, (len(chosen), 2))
+        noise = random.random((len(chosen), max(self.num_patches, self.recipe.max_tokens)), np.float32) if self._hides else None
         patches = None
         if self.phase.patches < 1:
             most = max(1, round(self.phase.patches * self.num_patches))
@@ -90,20 +98,29 @@ class Batches:
             self.corpus.batch(texts, most_tokens=self.recipe.max_tokens, decoded=self._decoded(self._captions[chosen])),
             torch.from_numpy(chosen),
             patches,
+            noise=None if noise is None else torch.from_numpy(np.array_split(noise, self.ranks.count)[self.ranks.number]),
             answers={name: answer[torch.from_numpy(chosen)].float() for name, answer in self.answers.items()},
         )
 
     def _look(self, chosen: Rows, draws: Rows) -> tuple[Rows, Tensor]:
-        """The pictures seen and a view of each: a kept one, or a fresh one. For one that cannot be read another stands twice."""
+        """The pictures seen and a view of each: a kept one, or a fresh one. For one that cannot be read another is looked at."""
         if self.kept is not None:
             first = self.kept.first
             return chosen, self.kept.read(first[chosen] + draws % (first[chosen + 1] - first[chosen]))
         views = list(self._pool.map(self._fresh, chosen.tolist(), draws.tolist()))
-        good = [place for place, one in enumerate(views) if one is not None]
-        if not good:
-            raise TrainingError(f"None of the {len(views)} pictures of a step can be read ({self.skipped.popitem()[1].reason}).")
-        places = [place if one is not None else good[place % len(good)] for place, one in enumerate(views)]
-        return chosen[places], torch.from_numpy(np.stack([one for place in places if (one := views[place]) is not None]))
+        rows = chosen.copy()
+        for place in (place for place, one in enumerate(views) if one is None):
+            rows[place], views[place] = self._another(int(draws[place]))
+        return rows, torch.from_numpy(np.stack([one for one in views if one is not None]))
+
+    def _another(self, draw: int) -> tuple[int, NDArray[np.uint8]]:
+        """A picture that can be read, in the place of one that cannot. Raises TrainingError where many cannot."""
+        assert self.order is not None, "a phase with pictures has an order"
+        random, rows = np.random.default_rng(draw), np.concatenate(self.order.rows)
+        for row in random.choice(rows, _TRIES).tolist():
+            if (one := self._fresh(row, draw)) is not None:
+                return row, one
+        raise TrainingError(f"Of {_TRIES} pictures in a row none can be read ({self.skipped[self.examples[row].name].reason}).")
 
     def _fresh(self, row: int, draw: int) -> NDArray[np.uint8] | None:
         try:

@@ -1,6 +1,6 @@
 """All texts of a training, each once: as tokens, and as the vectors that the sentence teacher makes of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,19 +44,23 @@ class Corpus:
         return np.array([len(ids) for ids in self.token_ids], np.int64)
 
     def batch(self, numbers: NDArray[np.int64], *, most_tokens: int, decoded: NDArray[np.bool_]) -> Texts:
-        """The given texts, cut to `most_tokens`; `decoded` bool (B,) says which of them the decoder learns on."""
-        rows = [torch.tensor(self.token_ids[number][:most_tokens]) for number in numbers]
+        """The given texts, cut to `most_tokens`, their end kept; `decoded` bool (B,) says which of them the decoder learns on."""
+        rows = [self._cut(self.token_ids[number], most_tokens) for number in numbers]
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad)
-        lengths = torch.tensor([len(row) for row in rows])
-        valid = torch.arange(ids.shape[1]) < lengths[:, None]
+        valid = ids != self.pad  # which hides CLIP's "!" inside words too, as in its training
         teacher = None if self.teacher is None else nn.functional.normalize(self.teacher[torch.from_numpy(numbers)].float(), dim=-1)
         return Texts(ids, valid, torch.from_numpy(decoded), teacher)
 
+    @staticmethod
+    def _cut(ids: tuple[int, ...], most: int) -> Tensor:
+        return torch.tensor(ids if len(ids) <= most else (*ids[: most - 1], ids[-1]))
 
-def texts_of(examples: Sequence[Example], recipe: Recipe) -> list[tuple[str, ...]]:
-    """The texts of each example, a label inside its sentence, cleaned as queries are."""
+
+def texts_of(examples: Sequence[Example], recipe: Recipe, clean: Callable[[str], str] = clean_text) -> list[tuple[str, ...]]:
+    """The texts of each example, a label inside its sentence, cleaned as queries are; what cleaning leaves nothing of is none."""
     shapes = {"label": recipe.label}
-    return [tuple(clean_text(shapes.get(example.kind, "{}").format(text)) for text in example.texts) for example in examples]
+    cleaned = [[clean(shapes.get(example.kind, "{}").format(text)) for text in example.texts] for example in examples]
+    return [tuple(text for text in texts if text) for texts in cleaned]
 
 
 def read_corpus(
@@ -74,10 +78,17 @@ def read_corpus(
     Args:
         tokenizer: the model's, or None to learn one from the texts.
     """
-    described = texts_of(examples, recipe)
+    clean = clean_text if tokenizer is None else tokenizer.clean
+    described = texts_of(examples, recipe, clean)
     trained = [text for example, texts in zip(examples, described, strict=True) if example.split == "train" for text in texts]
-    asked = {text for example, texts in zip(examples, described, strict=True) if example.split == "val" for text in texts}
-    alone = [text for text in map(clean_text, sentences) if text and text not in asked]  # what validation asks is in no sentence
+    captions = [example.kind == "caption" and recipe.source(example.source).captions for example in examples]
+    asked = {
+        text
+        for example, texts, caption in zip(examples, described, captions, strict=True)
+        if example.split != "train" and caption
+        for text in texts
+    }
+    alone = [text for text in map(clean, sentences) if text and text not in asked]  # what will be asked is in no sentence
     words = teacher.words() if isinstance(teacher, MiniLM) else []
     imitated = [shape.format(word) for word in words for shape in _WORD_SENTENCES]
     if recipe.class_teacher:
@@ -91,10 +102,13 @@ def read_corpus(
         tokenizer = train_tokenizer([*alone, *trained, *words], vocabulary_size=recipe.vocabulary_size, context_length=context_length)
     ids, valid = tokenizer.encode(list(number))
     spoken = np.zeros(len(number), bool)
-    spoken[[number[text] for text in (*alone, *trained)]] = True
+    spoken[[number[text] for text in alone]] = True
+    for example, texts, caption in zip(examples, described, captions, strict=True):
+        if example.split == "train" and caption:
+            spoken[[number[text] for text in texts]] = True
     vectors = None if teacher is None else kept_sentences(teacher, recipe.sentence_teacher, list(number), folder)
     corpus = Corpus(
-        tuple(tuple(row[mask].tolist()) for row, mask in zip(ids, valid, strict=True)),
+        tuple(tuple(row[: _length(mask)].tolist()) for row, mask in zip(ids, valid, strict=True)),
         tuple(tuple(number[text] for text in texts) for texts in described),
         np.arange(num_trained),
         spoken,
@@ -102,3 +116,8 @@ def read_corpus(
         tokenizer.special.pad,
     )
     return corpus, tokenizer
+
+
+def _length(valid: Tensor) -> int:
+    """Up to the last token that counts; valid: bool (T,)."""
+    return int(valid.nonzero()[-1]) + 1

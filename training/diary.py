@@ -37,9 +37,13 @@ class Diary:
             file.write(f"{json.dumps(line)}\n")
 
 
-def write_skipped(path: Path, skipped: Iterable[Skipped]) -> int:
-    """Write which rows were left out and why, as CSV. Returns how many."""
-    rows = sorted({(one.name, one.reason) for one in skipped})
+def write_skipped(path: Path, skipped: Iterable[Skipped], *, more: bool = False) -> int:
+    """Write which rows were left out and why, as CSV, with those that are there already where they are `more` of them. Returns how many."""
+    found = {(one.name, one.reason) for one in skipped}
+    if more and path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            found |= {(row["name"], row["reason"]) for row in csv.DictReader(file)}
+    rows = sorted(found)
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("name", "reason"), *rows])
     return len(rows)

@@ -17,6 +17,7 @@ from typing import Literal
 from training.errors import TrainingError
 
 Kind = Literal["caption", "label", "unlabelled"]
+FEWEST = 8  # pictures with texts, of which some can be spared for validation
 ALLOWED = (
     "Allowed: a .parquet file, a .tar shard of WebDataset, a folder that holds either, "
     "or a folder of pictures with captions.csv in it or a .txt file beside each picture"
@@ -167,17 +168,17 @@ def _read(part: _Part) -> Examples:
 def hold_out(examples: Sequence[Example], *, share: float, seed: int = 0) -> tuple[Example, ...]:
     """The examples with about a `share` of those that have texts marked "val", unless some are already.
 
-    The hash of its name alone decides for a picture, so it stays in its split when others are added. At least one is held out
-    and at least one left, if there are two with texts; a `share` of 0 holds out none. Raises ValueError for a share out of [0, 1).
+    The hash of its name alone decides for a picture, so it stays in its split when others are added. At least two are held out,
+    among which one can be told from the other, and two are left; of fewer than `FEWEST` none. Raises ValueError for a share out of [0, 1).
     """
     if not 0 <= share < 1:
         raise ValueError(f"share of the pictures to hold out: {share}. Allowed: 0 (none) up to, but not including, 1.")
     place = {example.name: _place(example.name, seed) for example in examples if example.texts}
-    if share == 0 or len(place) < 2 or any(example.split == "val" for example in examples):
+    if share == 0 or len(place) < FEWEST or any(example.split == "val" for example in examples):
         return tuple(examples)
-    held = {name for name, its in place.items() if its < share} or {min(place, key=place.__getitem__)}
-    if len(held) == len(place):
-        held.remove(max(place, key=place.__getitem__))
+    first = sorted(place, key=place.__getitem__)
+    count = sum(its < share for its in place.values())
+    held = set(first[: min(max(count, 2), len(first) - 2)])
     return tuple(replace(example, split="val") if example.name in held else example for example in examples)
 
 

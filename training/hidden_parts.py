@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coca_model.coca import CoCa
-from training.batch import Texts
+from training.batch import Batch, Texts
 from training.errors import TrainingError
 from training.masked_losses import (
     MaskedHead,
@@ -43,7 +43,7 @@ class HiddenParts(nn.Module):
     ) -> None:
         super().__init__()
         config, self.frozen_units, self.special_ids = model.config, frozen_units, tuple(special_ids)
-        self.names, self._seed = tuple(names), seed
+        self.names = tuple(names)
         maps = kept.flatten(1, -2).float()  # (N, P', C)
         if names != ("masked_words",) and (maps.shape[1] != config.image.num_patches or frozen_units > model.image_tower.stem_units):
             raise TrainingError(
@@ -65,33 +65,42 @@ class HiddenParts(nn.Module):
             )
         self.heads = nn.ModuleDict(heads)
 
-    def forward(self, model: CoCa, pictures: Tensor, texts: Texts, image: Tensor, text: Tensor, text_tokens: Tensor) -> dict[str, Cost]:
+    def forward(self, model: CoCa, batch: Batch, image: Tensor, text: Tensor, text_tokens: Tensor) -> dict[str, Cost]:
         """For each objective its cost summed over hidden parts, and their number.
 
         Args:
-            pictures: what the frozen units gave; image, text: (B, E), not normalised; text_tokens: (B, T, D).
+            batch: its pictures as the frozen units left them, with `noise`.
+            image, text: (B, E), not normalised; text_tokens: (B, T, D).
         """
-        random = torch.Generator().manual_seed(self._seed)
+        pictures, texts, noise = batch.pictures, batch.texts, batch.noise
+        assert pictures is not None, "what hides parts is about pictures"
+        assert texts is not None, "and about their texts"
+        assert noise is not None, "and draws by the batch's noise"
         costs = {}
         if "masked_words" in self.names:
-            costs["masked_words"] = self._masked_words(model, texts, image, random)
+            costs["masked_words"] = self._masked_words(model, texts, image, noise)
         if "masked_patches" in self.names:
-            costs["masked_patches"] = self._masked_patches(model, pictures, text, random)
+            costs["masked_patches"] = self._masked_patches(model, pictures, text, noise)
         if "painted_patches" in self.names:
             costs["painted_patches"] = self._painted_patches(model, pictures, texts, text, text_tokens)
         return costs
 
-    def _masked_words(self, model: CoCa, texts: Texts, image: Tensor, random: torch.Generator) -> Cost:
+    def _masked_words(self, model: CoCa, texts: Texts, image: Tensor, noise: Tensor) -> Cost:
         hidden_ids, masked = mask_tokens(
-            texts.token_ids, texts.valid, share=_WORDS, mask_id=self.special_ids[0], special_ids=self.special_ids, generator=random
+            texts.token_ids,
+            texts.valid,
+            noise[:, : texts.valid.shape[1]],
+            share=_WORDS,
+            mask_id=self.special_ids[0],
+            special_ids=self.special_ids,
         )
         _, tokens = model.encode_text(hidden_ids, texts.valid)  # (B, T, D)
         head = cast("MaskedHead", self.heads["masked_words"])
         return head.loss(tokens, image, texts.token_ids, masked) * masked.sum(), masked.sum()
 
-    def _masked_patches(self, model: CoCa, pictures: Tensor, text: Tensor, random: torch.Generator) -> Cost:
+    def _masked_patches(self, model: CoCa, pictures: Tensor, text: Tensor, noise: Tensor) -> Cost:
         maps = pictures.flatten(1, -2)  # (B, P, C)
-        masked = random_mask(torch.ones(maps.shape[:2], dtype=torch.bool, device=maps.device), share=_PATCHES, generator=random)
+        masked = random_mask(torch.ones(maps.shape[:2], dtype=torch.bool, device=maps.device), noise[:, : maps.shape[1]], share=_PATCHES)
         shown = torch.where(masked[..., None], self.hidden_patch.to(maps.dtype), maps).view_as(pictures)
         tokens = model.image_tower.finish(shown, self.frozen_units)[:, -maps.shape[1] :]  # (B, P, D), without a class token
         head, book = cast("MaskedHead", self.heads["masked_patches"]), cast("VisualCodebook", self.heads["codes"])

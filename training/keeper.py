@@ -1,21 +1,25 @@
 """What a training leaves behind: its log and curves, the best weights as a checkpoint, and snapshots to go on from."""
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from coca_model.checkpoint import save_checkpoint
 from coca_model.coca import CoCa
+from coca_model.tokenizer import Tokenizer
 from training.curves import draw_curves
 from training.diary import Diary
+from training.errors import TrainingError
 from training.loop import PhaseLoop, precision
 from training.materials import Materials
 from training.ranks import Ranks
-from training.recipe import Phase, Recipe
+from training.recipe import Phase, Recipe, as_table
 from training.snapshot import Snapshot, save_snapshot
 from training.validate import held_out_pictures
 
@@ -46,12 +50,15 @@ class Keeper:
         if found:
             self._best, self.recall = found.best, dict(found.recall)
         if self._ranks.leads:
+            (self._folder / "recipe.json").write_text(json.dumps(as_table(self._recipe), indent=2) + "\n", encoding="utf-8")
             self._diary.begin([one.name for one in self._recipe.phases], phase, step)
             start = [line for line in self._diary.lines if line["kind"] == "validation" and line["step"] == 0]
             self.before = {name: line[name] for line in start for name in line if "R@" in name}
 
-    def keep(self, loop: PhaseLoop, number: int, done: int, costs: Mapping[str, float], models: Mapping[str, nn.Module]) -> None:
-        """After a step: a line of the log, a validation and a snapshot, each when its time has come."""
+    def keep(
+        self, loop: PhaseLoop, number: int, done: int, costs: Mapping[str, float], models: Mapping[str, nn.Module], *, now: bool = False
+    ) -> None:
+        """After a step: a line of the log, a validation and a snapshot, each when its time has come, or the last `now`."""
         if not self._ranks.leads:
             return
         phase, last = loop.phase, done == loop.phase.steps
@@ -59,7 +66,7 @@ class Keeper:
             self._diary.write("step", phase.name, done, {name: round(value, 4) for name, value in costs.items()})
         if (phase.batch and done % self._recipe.validate_every == 0) or last:
             self.validate(cast("AveragedModel", models["average"]), phase, done)
-        if last or time.monotonic() - self._saved > self._every:
+        if last or now or time.monotonic() - self._saved > self._every:
             at = (number + 1, 0) if last else (number, done)
             states = {name: module.state_dict() for name, module in models.items()} | loop.states()
             save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *at, states, self._best, self.recall))
@@ -76,7 +83,6 @@ class Keeper:
                     model,
                     materials.corpus,
                     precision=precision(self._ranks.device),
-                    most_tokens=self._recipe.max_tokens,
                     device=self._ranks.device,
                 )
             )
@@ -87,4 +93,15 @@ class Keeper:
         draw_curves(self._diary.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
         if total >= self._best:
             self._best = total
-            save_checkpoint(self._output, model, materials.tokenizer)
+            _save(self._output, model, materials.tokenizer)
+
+
+def _save(folder: Path, model: CoCa, tokenizer: Tokenizer) -> None:
+    """Write the checkpoint. Raises TrainingError where it cannot be, or where a weight is larger than float16 holds."""
+    for name, value in model.state_dict().items():
+        if not bool((value.abs() < torch.finfo(torch.float16).max).all()):
+            raise TrainingError(f"{name} is not finite, or too large for a checkpoint. The training diverged; lower the learning rate.")
+    try:
+        save_checkpoint(folder, model, tokenizer)
+    except OSError as error:
+        raise TrainingError(f"{folder}: the checkpoint cannot be written ({error.strerror}). Choose a folder with room.") from error

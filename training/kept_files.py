@@ -2,9 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+
+from training.errors import TrainingError
+from training.examples import Example
 
 
 def key_of(value: object) -> str:
@@ -12,9 +17,29 @@ def key_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]
 
 
+def hash_of_pictures(examples: Sequence[Example]) -> str:
+    """The sha256 of the names and bytes of all pictures, in order, which costs reading them once."""
+
+    def digest(example: Example) -> bytes:
+        try:
+            return hashlib.sha256(example.name.encode() + example.read()).digest()
+        except OSError:
+            return b""
+
+    total = hashlib.sha256()
+    with ThreadPoolExecutor(4) as pool:
+        for one in pool.map(digest, examples):
+            total.update(one)
+    return total.hexdigest()
+
+
 def write_whole(path: Path, value: object) -> None:
-    """`torch.save` to a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """`torch.save` to a file that is there whole or not at all. Raises TrainingError where it cannot be written."""
     partial = path.with_suffix(".partial")
-    torch.save(value, partial)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(value, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where the disk is full
+        partial.unlink(missing_ok=True)
+        raise TrainingError(f"{path}: cannot be written ({error}). Choose a folder with room.") from error

@@ -6,6 +6,7 @@ layers that learn. Views are written in the order of the examples, so that a run
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from coca_model.config import ImageConfig
 from coca_model.image_tower import ImageTower
 from coca_model.machine import batch_size
 from training.ahead import ahead
+from training.errors import TrainingError
 from training.examples import Example, Skipped
-from training.kept_files import key_of
+from training.kept_files import hash_of_pictures, key_of
 from training.views import view
 
 _PART = 1024  # views between two marks from which a killed run goes on
@@ -59,23 +61,29 @@ def keep_maps(
     *,
     folder: Path,
     seed: int,
+    pictures: str = "",
     note: Note = lambda *_: None,
 ) -> tuple[KeptMaps, list[Skipped]]:
     """Run `views[n]` views of each example through the first `units` units of the tower, or take up what an earlier run left.
+
+    Args:
+        pictures: the hash of all pictures, so that nothing is taken up that was made of others; computed here where it is not given.
 
     Returns:
         The maps, and the pictures that cannot be read.
     """
     config, device = tower.config, next(tower.parameters()).device
     first = np.concatenate([[0], np.cumsum(views)]).astype(np.int64)
-    key = key_of([[example.name for example in examples], list(views), config, units, _hash_of(tower, units), seed])
+    key = key_of([pictures or hash_of_pictures(examples), list(views), config, units, _hash_of(tower, units), seed])
     blank = torch.zeros(1, config.image_size, config.image_size, 3, dtype=torch.uint8, device=device)
     with torch.inference_mode():
         shape = (int(first[-1]), *tower.begin(blank, units).shape[1:])
     folder.mkdir(parents=True, exist_ok=True)
     path, mark = folder / f"maps-{key}.bf16", folder / f"maps-{key}.json"
     done, unreadable = _read_mark(mark) if path.exists() and path.stat().st_size == 2 * np.prod(shape) else (0, {})
-    maps = np.memmap(path, np.int16, "r+" if done else "w+", shape=shape)
+    if not done:
+        _reserve(path, 2 * int(np.prod(shape)))
+    maps = np.memmap(path, np.int16, "r+", shape=shape)
     owner = np.repeat(np.arange(len(examples)), views)
     work = [(int(owner[row]), int(row - first[owner[row]])) for row in range(done, len(owner))]
 
@@ -99,6 +107,18 @@ def keep_maps(
             note(done, len(owner))
     skipped = [Skipped(examples[number].name, reason) for number, reason in unreadable.items()]
     return KeptMaps(key, np.memmap(path, np.int16, "r", shape=shape), first, frozenset(unreadable)), skipped
+
+
+def _reserve(path: Path, size_bytes: int) -> None:
+    """Make the file with all the room it will need: a disk that fills up under a mapped file would end the process."""
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, size_bytes)) if hasattr(os, "posix_fallocate") else file.truncate(size_bytes)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{path}: no room for the kept views ({size_bytes / 1e9:.1f} GB; {error.strerror}). Choose another --work, or fewer views."
+        ) from error
 
 
 def _hash_of(tower: ImageTower, units: int) -> str:

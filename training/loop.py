@@ -40,7 +40,7 @@ class PhaseLoop:
     def __init__(self, number: int, recipe: Recipe, materials: Materials, average: AveragedModel, ranks: Ranks) -> None:
         self.phase, self.ranks = recipe.phases[number], ranks
         phase, model = self.phase, materials.model
-        hidden = _hidden_parts(phase, materials, recipe.seed)
+        hidden = _hidden_parts(phase, materials, recipe.seed + number)
         chosen = choose_parameters(model, phase, materials.frozen_units)
         if hidden is not None:
             hidden.to(ranks.device)
@@ -93,6 +93,7 @@ class PhaseLoop:
                 "seconds_left": (self.phase.steps - done) / a_second,
             }
             yield done, costs | {"gradient_norm": norm} | clock
+        self._batches.close()
 
     @property
     def unread(self) -> list[Skipped]:
@@ -139,11 +140,13 @@ def _hidden_parts(phase: Phase, materials: Materials, seed: int) -> HiddenParts 
     if kept is None:
         raise TrainingError(f"{', '.join(names)} need kept views of frozen units. Give every source views, and freeze some units.")
     some = np.linspace(0, len(kept.maps) - 1, min(len(kept.maps), _CODED)).astype(np.int64)
-    return HiddenParts(
-        names,
-        materials.model,
-        kept.read(some),
-        frozen_units=materials.frozen_units,
-        special_ids=materials.tokenizer.special,
-        seed=seed,
-    )
+    with torch.random.fork_rng():  # so that heads begin the same in a run that goes on
+        torch.manual_seed(seed)
+        return HiddenParts(
+            names,
+            materials.model,
+            kept.read(some),
+            frozen_units=materials.frozen_units,
+            special_ids=materials.tokenizer.special,
+            seed=seed,
+        )

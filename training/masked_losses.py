@@ -24,14 +24,16 @@ from coca_model.transformer import Block, KeysValues
 ROWS_AT_A_TIME = 8192  # of the distances between features and centroids, so that they fit in memory
 
 
-def random_mask(allowed: Tensor, *, share: float, generator: torch.Generator) -> Tensor:
-    """Bool (B, N): of each row's `allowed` (bool, B, N) places a random `share` (0..1), rounded up, so at least one if share > 0."""
-    noise = torch.rand(allowed.shape, generator=generator, device=generator.device).to(allowed.device)
+def random_mask(allowed: Tensor, noise: Tensor, *, share: float) -> Tensor:
+    """Bool (B, N): of each row's `allowed` (bool, B, N) places a `share` (0..1) where `noise` (B, N) is largest, rounded up.
+
+    The noise is the caller's, so that a row loses the same places however the batch is split.
+    """
     return _largest(noise, allowed, share)
 
 
 def mask_tokens(
-    token_ids: Tensor, valid: Tensor, *, share: float, mask_id: int, special_ids: Sequence[int], generator: torch.Generator
+    token_ids: Tensor, valid: Tensor, noise: Tensor, *, share: float, mask_id: int, special_ids: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """Hide a share of each text's words, as BERT does (Devlin et al. 2019), but all of them behind the mask token.
 
@@ -42,16 +44,16 @@ def mask_tokens(
     Args:
         token_ids: int64 (B, T).
         valid: bool (B, T), False on padding.
+        noise: float (B, T), evenly spread: the draw.
         share: 0..1, of the words that are neither padding nor special, rounded up.
         mask_id: what stands where a word was.
         special_ids: tokens that are never hidden, such as start and end.
-        generator: of the draw.
 
     Returns:
         int64 (B, T), the text with its words hidden, and bool (B, T), where that is.
     """
     special = torch.tensor(special_ids, dtype=token_ids.dtype, device=token_ids.device)
-    is_masked = random_mask(valid & ~torch.isin(token_ids, special), share=share, generator=generator)
+    is_masked = random_mask(valid & ~torch.isin(token_ids, special), noise, share=share)
     return token_ids.masked_fill(is_masked, mask_id), is_masked
 
 

@@ -2,7 +2,8 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +13,25 @@ from torch import Tensor
 from coca_model import load
 from coca_model.checkpoint import read_checkpoint
 from coca_model.coca import CoCa
+from coca_model.config import CoCaConfig
 from coca_model.convolutional_stem import ConvolutionalStem
 from coca_model.find_checkpoint import find_checkpoint
 from coca_model.image_tower import ImageTower
 from coca_model.machine import fast_dtype, stem_dtype
-from coca_model.published_configs import embedded_config
+from coca_model.published_configs import COCA_2B, COCA_BASE, COCA_LARGE, embedded_config
 from coca_model.tokenizer import Tokenizer
 from training.classifier import Classifier, kept_probabilities, read_classifier
 from training.corpus import Corpus, read_corpus
 from training.errors import TrainingError
 from training.examples import Example, Skipped
+from training.kept_files import hash_of_pictures
 from training.kept_maps import KeptMaps, keep_maps
 from training.order import PictureOrder
 from training.recipe import Recipe
 from training.teachers import kept_pictures, sentence_teacher
 
 SCRATCH = "scratch"
+SHAPES = {"scratch:base": COCA_BASE, "scratch:large": COCA_LARGE, "scratch:2b": COCA_2B}
 _VIEWS = 0  # the seed of kept views: trainings that differ in theirs share what took longest
 Note = Callable[[str, int, int], None]
 
@@ -57,16 +61,29 @@ class Materials:
         rows: dict[str, list[int]] = {}
         unreadable = self.kept.unreadable if self.kept else frozenset()
         for number, example in enumerate(self.examples):
-            if example.split == "train" and example.texts and number not in unreadable:
+            if example.split == "train" and self.corpus.of_example[number] and number not in unreadable:
                 rows.setdefault(example.source, []).append(number)
         shares = {name: recipe.source(name).share for name in rows}
+        if len({share is None for share in shares.values()}) > 1:
+            counted = next(name for name, share in shares.items() if share is None)
+            raise TrainingError(f"Some sources have a share and {counted!r} has none. Give it one, or other_sources, or none at all.")
         return PictureOrder(rows, {name: len(rows[name]) if share is None else share for name, share in shares.items()}, seed=recipe.seed)
 
 
 def prepare(
-    examples: Sequence[Example], sentences: Sequence[str], recipe: Recipe, *, folder: Path, device: torch.device, note: Note
+    examples: Sequence[Example],
+    sentences: Sequence[str],
+    recipe: Recipe,
+    *,
+    folder: Path,
+    device: torch.device,
+    note: Note,
+    pictures: str = "",
 ) -> Materials:
     """Read, compute and keep. What an earlier run left in `folder` is taken up.
+
+    Args:
+        pictures: the hash of all pictures, see `kept_files.hash_of_pictures`; by default it is computed where something is kept of them.
 
     Raises:
         TrainingError: the recipe asks for something that is not there.
@@ -74,8 +91,9 @@ def prepare(
     """
     torch.manual_seed(recipe.seed)
     teacher = sentence_teacher(recipe.sentence_teacher) if recipe.sentence_teacher else None
-    started = None if recipe.start == SCRATCH else read_checkpoint(find_checkpoint(recipe.start))
-    shape = embedded_config(recipe.vocabulary_size) if started is None else started[0].config
+    shape = _shape(recipe)
+    started = None if shape is not None else read_checkpoint(find_checkpoint(recipe.start))
+    shape = shape or started[0].config  # type: ignore[index]
     corpus, tokenizer = read_corpus(
         examples,
         sentences,
@@ -86,15 +104,24 @@ def prepare(
         folder=folder,
     )
     classifier = read_classifier(recipe.class_teacher, shape.image) if recipe.class_teacher else None
-    model = _from_scratch(tokenizer, classifier, teacher) if started is None else started[0]
+    model = _from_scratch(shape, tokenizer, classifier, teacher) if started is None else started[0]
     model = model.requires_grad_(True).train().to(device)
     units = _frozen_units(model.image_tower, recipe.frozen_units)
     views = [1 if example.split != "train" else recipe.source(example.source).views for example in examples]
     kept, unreadable = None, list[Skipped]()
+    if (units and all(views)) or recipe.image_teacher:
+        pictures = pictures or hash_of_pictures(examples)
     if units and all(views):
         frozen = _in_fast_dtype(model.image_tower, device)
         kept, unreadable = keep_maps(
-            examples, views, frozen, units, folder=folder, seed=_VIEWS, note=lambda done, total: note("views", done, total)
+            examples,
+            views,
+            frozen,
+            units,
+            folder=folder,
+            seed=_VIEWS,
+            pictures=pictures,
+            note=partial(note, "views"),
         )
     answers, constants = dict[str, Tensor](), dict[str, Tensor]()
     if classifier is not None:
@@ -107,14 +134,28 @@ def prepare(
         constants["class_vectors"] = torch.from_numpy(np.asarray(vectors)).to(device)
     if recipe.image_teacher:
         seeing = load(recipe.image_teacher, device=str(device))
-        answers["teacher_image"] = kept_pictures(seeing, examples, folder, note=lambda done, total: note("teacher", done, total))
+        told = partial(note, "teacher")
+        answers["teacher_image"] = kept_pictures(seeing, examples, folder, pictures=pictures, note=told)
         constants["teacher_scale"] = torch.tensor(seeing.logit_scale, device=device)
     return Materials(model, tokenizer, corpus, examples, units, kept, answers, constants, unreadable)
 
 
-def _from_scratch(tokenizer: Tokenizer, classifier: Classifier | None, teacher: object) -> CoCa:
-    """The embedded model, its stem the classifier's, and its words' vectors begun as the sentence teacher's where it has some."""
-    model = CoCa(embedded_config(tokenizer.vocabulary_size))
+def _shape(recipe: Recipe) -> CoCaConfig | None:
+    """The shape of a model that is begun from scratch, or None. Raises TrainingError where its stem would begin as nothing."""
+    if recipe.start == SCRATCH and not recipe.class_teacher:
+        raise TrainingError(
+            f'A model from "{SCRATCH}" has a stem that begins as a classifier\'s convolutions. Name a class_teacher, or start from '
+            f"{', '.join(SHAPES)}."
+        )
+    if recipe.start == SCRATCH:
+        return embedded_config(recipe.vocabulary_size)
+    shape = SHAPES.get(recipe.start)
+    return None if shape is None else replace(shape, text=replace(shape.text, vocabulary_size=recipe.vocabulary_size))
+
+
+def _from_scratch(shape: CoCaConfig, tokenizer: Tokenizer, classifier: Classifier | None, teacher: object) -> CoCa:
+    """A new model, its stem the classifier's, and its words' vectors begun as the sentence teacher's where it has some as wide."""
+    model = CoCa(replace(shape, text=replace(shape.text, vocabulary_size=tokenizer.vocabulary_size)))
     if classifier is not None:
         model.image_tower.stem.load_state_dict(dict(classifier.stem))
     word_vectors = getattr(teacher, "word_vectors", None)

@@ -24,6 +24,7 @@ from training.contrastive_losses import (
 from training.distillation_losses import class_distillation_loss, imitation_loss, relational_distillation_loss
 from training.errors import TrainingError
 from training.momentum_losses import kl_alignment_loss, momentum_contrast_loss, retrieval_logits
+from training.recipe import Phase, Recipe
 
 _CLASS_SCALE = 20.0  # what a cosine to a class name is multiplied by
 _SAME_MEANING = 0.05  # temperature: captions whose cosine is within about so much of 1 share their pictures
@@ -186,9 +187,35 @@ OF_WHOLE: Mapping[str, Callable[[Whole], Tensor]] = MappingProxyType(
 )
 
 
-def check_objectives(names: Mapping[str, float]) -> None:
-    """Raises TrainingError where a name is none of ours."""
+def check_objectives(recipe: Recipe) -> None:
+    """Raises TrainingError where an objective of the recipe is none of ours, or lacks what it is about."""
     allowed = sorted((*OF_ROWS, *OF_WHOLE))
-    for name in names:
-        if name not in allowed:
-            raise TrainingError(f"There is no objective {name!r}. Allowed: {', '.join(allowed)}.")
+    for phase in recipe.phases:
+        for name in phase.objectives:
+            if name not in allowed:
+                raise TrainingError(f"There is no objective {name!r}. Allowed: {', '.join(allowed)}.")
+            for part in _NEEDS.get(name, ("text",)):
+                if not _gives(recipe, phase, part):
+                    raise TrainingError(f"Phase {phase.name!r} gives {name} no {part!r}. {_LACKING[part]}")
+
+
+_NEEDS = {
+    "language": ("sentence",),
+    "soft_contrastive": ("text", "meaning"),
+    "contrastive_to_teacher": ("text", "meaning"),
+    "continuously_weighted_contrastive": ("text", "meaning"),
+    "sentence_distillation": ("meaning",),
+    "class_distillation": ("text", "class_vectors"),
+    "image_distillation": ("text", "teacher_image"),
+    "relational_distillation": ("text", "meaning", "teacher_image"),
+}
+
+
+def _gives(recipe: Recipe, phase: Phase, part: str) -> bool:
+    return {
+        "text": phase.batch > 0,
+        "sentence": phase.sentences > 0,
+        "meaning": bool(recipe.sentence_teacher),
+        "class_vectors": bool(recipe.class_teacher and recipe.sentence_teacher),
+        "teacher_image": bool(recipe.image_teacher),
+    }[part]

@@ -14,6 +14,7 @@ from training.errors import TrainingError
 from training.recipe import Phase
 
 _BETAS = (0.9, 0.98)
+MOST_SCALE = 100.0  # of the contrastive loss (Radford et al. 2021, section 2.5)
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
@@ -26,6 +27,10 @@ def choose_parameters(model: CoCa, phase: Phase, frozen_units: int) -> dict[str,
         parameter.requires_grad_(learns)
         if learns:
             chosen[name] = parameter
+    named = [*phase.train, *phase.slower]
+    if lost := [start for start in named if not any(name.startswith(start) for name, _ in model.named_parameters())]:
+        parts = ", ".join(name for name, _ in model.named_children())
+        raise TrainingError(f"Phase {phase.name!r} names no part of the model ({lost[0]}). Parts: {parts}, and what is in them.")
     if not chosen:
         raise TrainingError(f"Phase {phase.name!r} trains nothing ({', '.join(phase.train)}). Name parts such as unimodal or poolers.")
     return chosen
@@ -43,13 +48,24 @@ class Optimiser:
         self.schedule = LambdaLR(self.optimizer, self._factor)
 
     def step(self) -> float:
-        """One step; returns the norm of all gradients before clipping. The gradients are gone afterwards."""
-        norm = nn.utils.clip_grad_norm_(self._parameters, self.phase.clip)
+        """One step; returns the norm of all gradients before clipping. The gradients are gone afterwards.
+
+        Raises:
+            TrainingError: a gradient is not finite; nothing was changed.
+        """
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, self.phase.clip))
+        if not math.isfinite(norm):
+            rate = max(group["lr"] for group in self.optimizer.param_groups)
+            raise TrainingError(
+                f"The training diverged in phase {self.phase.name!r} (a gradient is {norm}, at a rate of {rate:.2g}). Lower it."
+            )
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            self.model.log_scale.clamp_(max=math.log(MOST_SCALE))
         self.average.update_parameters(self.model)
-        return float(norm)
+        return norm
 
     def states(self) -> dict[str, Any]:
         """What `load` needs to go on."""

@@ -6,6 +6,7 @@ computed by every rank in full; each then carries the gradient of its own rows b
 
 import os
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
@@ -60,6 +61,7 @@ class Ranks:
 
 
 ALONE = Ranks()
+_PATIENCE = timedelta(hours=12)  # of the others, while the first makes the views of a large data set or validates
 
 
 def join_ranks(device: str | None = None) -> Ranks:
@@ -78,7 +80,7 @@ def join_ranks(device: str | None = None) -> Ranks:
         where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(where)
     if count > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
+        distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=_PATIENCE)
     return Ranks(number, count, where)
 
 

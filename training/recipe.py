@@ -7,12 +7,14 @@ its pictures are drawn as often as they are many.
 import dataclasses
 import hashlib
 import json
+import math
 import tomllib
+from collections import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from training.errors import TrainingError
 
@@ -46,7 +48,7 @@ class Phase:
     """Steps of one kind.
 
     Attributes:
-        objectives: weight of each objective, by its name in `objectives.OBJECTIVES`.
+        objectives: weight of each objective, by its name in `objectives`.
         steps: how many; 0 for as many as show every picture `epochs` times.
         batch: pictures in a step, over all ranks; the contrastive losses compare all of them.
         micro_batch: pictures that go through the model at once; 0 for all of the batch.
@@ -80,11 +82,19 @@ class Phase:
             _at_least(f"phase.{name}", getattr(self, name), least)
         if self.batch + self.sentences < 1:
             raise ValueError("phase.batch and phase.sentences are both 0. A step needs pictures or sentences.")
-        if not (self.steps or (self.batch and self.epochs > 0)):
-            raise ValueError(f"phase.steps is 0, and {self.epochs} epochs of {self.batch} pictures are none. Say how many steps.")
+        if not (self.steps or self.batch):
+            raise ValueError("phase.steps is 0, and epochs are of pictures, of which it has none. Say how many steps.")
         if not 0 < self.patches <= 1:
             raise ValueError(f"phase.patches is no share ({self.patches}). Allowed: above 0, up to 1.")
         _share("phase.average", self.average)
+        _share("phase.warm_up", self.warm_up)
+        for name in ("learning_rate", "clip", "epochs"):
+            _above_0(f"phase.{name}", getattr(self, name))
+        for name, table in (("objectives", self.objectives), ("slower", self.slower)):
+            for key, value in table.items():
+                _above_0(f"phase.{name}.{key}", value)
+        if not self.objectives:
+            raise ValueError("phase.objectives are none. Give at least one, such as contrastive.")
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,8 @@ class Recipe:
     """A whole training.
 
     Attributes:
-        start: a checkpoint, as `coca_model.load` takes it, or "scratch" for the shape of the embedded model.
+        start: a checkpoint, as `coca_model.load` takes it; "scratch" for the shape of the embedded model, whose stem a class_teacher
+            gives; "scratch:base", "scratch:large" or "scratch:2b" for the paper's shapes.
         vocabulary_size: for "scratch": tokens of the tokenizer that is learnt from the texts.
         frozen_units: how many of the image tower's first units stay as they are, what they make of each view being kept; negative
             numbers count from its end, None is "the stem of a convolutional model, nothing of another".
@@ -150,11 +161,13 @@ def read_recipe(path: Path) -> Recipe:
     """Read a recipe from TOML. Raises TrainingError where the file is none, or says something that no recipe says."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        sources = {name: _build(Source, f"sources.{name}", part) for name, part in table.pop("sources", {}).items()}
+        given = _checked("sources", table.pop("sources", {}), Mapping[str, Any])
+        sources = {name: _build(Source, f"sources.{name}", part) for name, part in given.items()}
         if "other_sources" in table:
             table["other_sources"] = _build(Source, "other_sources", table["other_sources"])
         if "phases" in table:
-            table["phases"] = tuple(_build(Phase, f"phases[{number}]", part) for number, part in enumerate(table["phases"]))
+            phases = table["phases"] if isinstance(table["phases"], list) else [table["phases"]]
+            table["phases"] = [_build(Phase, f"phases[{number}]", part) for number, part in enumerate(phases)]
         return _build(Recipe, "the recipe", table | {"sources": sources})
     except OSError as error:
         raise TrainingError(f"{path}: the recipe cannot be read ({error.strerror}). Pass a TOML file.") from error
@@ -163,9 +176,10 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def changed(recipe: Recipe, settings: Mapping[str, Any], of_phases: Mapping[str, Any]) -> Recipe:
-    """The recipe with other settings, and with others in all its phases; None changes nothing. Raises TrainingError."""
+    """The recipe with other settings, and with others in all its phases with pictures; None changes nothing. Raises TrainingError."""
     try:
-        phases = tuple(dataclasses.replace(phase, **_given(of_phases)) for phase in recipe.phases)
+        given = _given(of_phases)
+        phases = tuple(dataclasses.replace(phase, **given) if phase.batch else phase for phase in recipe.phases)
         return dataclasses.replace(recipe, **_given(settings), phases=phases)
     except ValueError as error:
         raise TrainingError(str(error)) from error
@@ -187,7 +201,12 @@ def _build(kind: type[Table], name: str, table: Mapping[str, Any]) -> Table:
 def _checked(name: str, value: Any, hint: Any) -> Any:
     """The value in the type that the recipe has it in. Raises ValueError where it is of another."""
     if isinstance(value, list):
+        if get_origin(hint) is not tuple or not all(isinstance(one, str | Phase) for one in value):
+            raise ValueError(f"{name} is of another type ({value!r}). Allowed: {'strings' if get_origin(hint) is tuple else 'no list'}.")
         return tuple(value)
+    if (get_origin(hint) is tuple and not isinstance(value, tuple)) or (get_origin(hint) is abc.Mapping and not isinstance(value, Mapping)):
+        kind = "a list" if get_origin(hint) is tuple else "a table"
+        raise ValueError(f"{name} is of another type ({value!r}). Allowed: {kind}.")
     allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if float in allowed and type(value) is int:
         return float(value)
@@ -206,6 +225,11 @@ def _plain(value: object) -> object:
 def _at_least(name: str, value: float, least: float) -> None:
     if value < least:
         raise ValueError(f"{name} is too small ({value}). Allowed: {least} or more.")
+
+
+def _above_0(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"{name} is no number above 0 ({value!r}). Give one, or leave it out.")
 
 
 def _share(name: str, value: float) -> None:

@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from coca_model.checkpoint import sha256_of
+from coca_model.find_checkpoint import find_checkpoint
 from coca_model.machine import use_cpus
 from training.batches import check_divides
 from training.diary import write_skipped
+from training.errors import TrainingError
 from training.examples import Example, Examples, Skipped, hold_out
 from training.held_out import write_held_out
 from training.keeper import Keeper
-from training.kept_files import key_of
+from training.kept_files import hash_of_pictures, key_of
 from training.loop import PhaseLoop
 from training.materials import SCRATCH, Materials, Note, prepare
 from training.objectives import check_objectives
@@ -23,6 +26,7 @@ from training.optimise import averaged
 from training.ranks import ALONE, Ranks
 from training.recipe import Recipe
 from training.snapshot import Snapshot, read_snapshot
+from training.stopping import stops_between_steps
 
 
 @dataclass(frozen=True)
@@ -65,20 +69,22 @@ def train(
         CheckpointError: the recipe's start is no checkpoint.
     """
     use_cpus()
-    for phase in recipe.phases:
-        check_objectives(phase.objectives)
+    check_objectives(recipe)
+    data = _drawn(data, recipe)
     examples = _split(data.examples, recipe)
     recipe = _fitted(recipe, examples, ranks)
-    folder = output / "training"
+    folder = _made(output, recipe, ranks)
     if overwrite and ranks.leads:
         for old in [folder / "snapshot.pt", folder / "log.jsonl", *folder.glob("maps-*")]:
             old.unlink(missing_ok=True)
-    fingerprint = key_of([recipe.fingerprint(), [(one.name, one.split, one.texts) for one in examples], len(sentences)])
+    pictures = hash_of_pictures(examples)
+    about = [(one.name, one.split, one.texts) for one in examples]
+    fingerprint = key_of([recipe.fingerprint(), _hash_of_start(recipe), about, list(sentences), pictures])
     ranks.wait()
     found = read_snapshot(folder / "snapshot.pt", fingerprint)
     if not ranks.leads:
         ranks.wait()  # the first computes and keeps what the others then find
-    materials = prepare(examples, sentences, recipe, folder=work or folder, device=ranks.device, note=note)
+    materials = prepare(examples, sentences, recipe, folder=work or folder, device=ranks.device, note=note, pictures=pictures)
     if ranks.leads:
         ranks.wait()
     keeper = Keeper(recipe, materials, output, fingerprint, ranks=ranks, snapshot_seconds=snapshot_seconds)
@@ -86,7 +92,7 @@ def train(
     if ranks.leads and any(example.split == "test" for example in examples):
         unread += write_held_out(examples, folder / "held-out")
     skipped = [*data.skipped, *materials.skipped, *keeper.unread, *unread]
-    count = write_skipped(folder / "skipped.csv", skipped) if ranks.leads else 0
+    count = write_skipped(folder / "skipped.csv", skipped, more=found is not None) if ranks.leads else 0
     return Trained(output, keeper.recall, keeper.before, count)
 
 
@@ -98,20 +104,48 @@ def _run(recipe: Recipe, materials: Materials, keeper: Keeper, found: Snapshot |
     if found:
         materials.model.load_state_dict(found.states["model"])
         average.load_state_dict(found.states["average"])
-    elif recipe.start != SCRATCH:
+    elif not recipe.start.startswith(SCRATCH):
         keeper.validate(average, recipe.phases[0], 0)  # so that a training that makes things worse leaves the start
     unread: list[Skipped] = []
-    for number in range(phase, len(recipe.phases)):
-        loop = PhaseLoop(number, recipe, materials, average, ranks)
-        start = step if number == phase else 0
-        if found and start:  # before the first step a snapshot has the optimiser of the phase before
-            loop.load(found.states)
-        last = recipe.phases[number].steps
-        for done, costs in loop.steps(start):
-            note(f"{recipe.phases[number].name} steps", done, last)
-            keeper.keep(loop, number, done, costs, {"model": materials.model, "average": average})
-        unread += loop.unread
+    models = {"model": materials.model, "average": average}
+    with stops_between_steps() as stopped:
+        for number in range(phase, len(recipe.phases)):
+            loop = PhaseLoop(number, recipe, materials, average, ranks)
+            start = step if number == phase else 0
+            if start == 0:
+                average.n_averaged.zero_()  # what a phase begins with is soon forgotten, as at the beginning of the first
+            if found and start:  # before the first step a snapshot has the optimiser of the phase before
+                loop.load(found.states)
+            for done, costs in loop.steps(start):
+                keeper.keep(loop, number, done, costs, models, now=stopped())
+                if stopped():
+                    raise KeyboardInterrupt
+                note(f"{recipe.phases[number].name} steps", done, recipe.phases[number].steps)
+            unread += loop.unread
     return unread
+
+
+def _drawn(data: Examples, recipe: Recipe) -> Examples:
+    """The data without the sources that the recipe leaves out."""
+    return Examples(tuple(example for example in data.examples if recipe.source(example.source).share != 0), data.skipped)
+
+
+def _made(output: Path, recipe: Recipe, ranks: Ranks) -> Path:
+    """The folder of the training's own files, made. Raises TrainingError where it cannot be, or where it is the start's."""
+    folder = output / "training"
+    if Path(recipe.start).is_dir() and output.exists() and output.samefile(recipe.start):
+        raise TrainingError(f"{output}: is what the training starts from, and would be overwritten. Choose another --output.")
+    if ranks.leads:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{output}: no folder can be made there ({error.strerror}). Choose another --output.") from error
+    return folder
+
+
+def _hash_of_start(recipe: Recipe) -> str:
+    """Of the weights of the checkpoint that the recipe starts from; empty from scratch. Raises CheckpointError."""
+    return "" if recipe.start.startswith(SCRATCH) else sha256_of(find_checkpoint(recipe.start).weights)
 
 
 def _split(examples: Sequence[Example], recipe: Recipe) -> tuple[Example, ...]:
@@ -129,6 +163,10 @@ def _split(examples: Sequence[Example], recipe: Recipe) -> tuple[Example, ...]:
 def _fitted(recipe: Recipe, examples: Sequence[Example], ranks: Ranks) -> Recipe:
     """The recipe with no batch larger than the pictures there are, and its epochs counted in steps."""
     there = sum(example.split == "train" and bool(example.texts) for example in examples)
+    if there < ranks.count and any(phase.batch for phase in recipe.phases):
+        raise TrainingError(
+            f"Too few pictures to train on ({there}, for {ranks.count} ranks). Give pictures with texts, of the split train."
+        )
     phases = []
     for phase in recipe.phases:
         batch = min(phase.batch, there // ranks.count * ranks.count)

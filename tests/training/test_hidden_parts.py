@@ -13,6 +13,7 @@ TEXTS = Texts(
     torch.arange(5) < torch.tensor([[5], [3], [4]]),
     torch.ones(3).bool(),
 )
+NOISE = torch.rand(3, 16, generator=torch.Generator().manual_seed(1))
 PIXELS = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -25,7 +26,7 @@ def model(tiny_config):
 def student(model, names, units=1):
     maps = model.image_tower.begin(PIXELS, units).detach()
     hidden = HiddenParts(names, model, maps, frozen_units=units, special_ids=(0, 1, 2), seed=0)
-    return Student(model, frozen_units=units, fresh=False, decodes=frozenset(), hidden=hidden), Batch(maps, TEXTS)
+    return Student(model, frozen_units=units, fresh=False, decodes=frozenset(), hidden=hidden), Batch(maps, TEXTS, noise=NOISE)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,3 +73,13 @@ def test_what_is_not_about_hidden_parts_stays_as_it_was(model):
 def test_maps_that_are_no_grid_of_patches_are_refused(model):
     with pytest.raises(TrainingError, match=r"does not give a map of 16 patches \(3\), which masked_patches need"):
         student(model, ("masked_patches",), units=3)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2])
+def test_a_row_loses_the_same_parts_however_the_batch_is_split(model, micro_batch):
+    learner, batch = student(model, ("masked_words", "masked_patches"))
+    whole = learner(batch)
+    parts = [learner(part) for part in batch.split(micro_batch)]
+    for name in ("masked_words", "masked_patches"):
+        assert sum(int(part["counts"][name]) for part in parts) == int(whole["counts"][name])
+        assert_close(sum(part["sums"][name] for part in parts), whole["sums"][name])

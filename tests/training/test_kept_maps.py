@@ -9,6 +9,7 @@ import torch
 from coca_model.config import ImageConfig
 from coca_model.image_tower import ImageTower
 from training import kept_maps
+from training.errors import TrainingError
 from training.kept_maps import keep_maps
 from training.views import view
 
@@ -99,12 +100,12 @@ def test_progress_is_told_after_every_batch(examples, tower, folder):
 
 @pytest.mark.parametrize(("killed_at", "marked"), [(0, 0), (2, 0), (3, 6), (5, 12), (7, 15)])
 def test_a_killed_run_goes_on_behind_its_mark_to_the_same_bytes(examples, tower, folder, monkeypatch, killed_at, marked):
-    expected = keep(examples, tower, folder / "other")[0].maps.tobytes()
+    expected = keep(examples, tower, folder / "other", pictures="these")[0].maps.tobytes()
     with pytest.raises(KeyboardInterrupt):
-        keep(with_read(examples, killed_at, refuse(KeyboardInterrupt())), tower, folder)
+        keep(with_read(examples, killed_at, refuse(KeyboardInterrupt())), tower, folder, pictures="these")
     read, computed = kept_maps.view, []
     monkeypatch.setattr(kept_maps, "view", lambda *asked, **seed: computed.append(asked[1]) or read(*asked, **seed))
-    assert keep(examples, tower, folder)[0].maps.tobytes() == expected
+    assert keep(examples, tower, folder, pictures="these")[0].maps.tobytes() == expected
     assert len(computed) == 20 - marked
 
 
@@ -172,3 +173,27 @@ def test_kept_maps_cannot_be_written_to(examples, tower, folder):
     kept, _ = keep(examples, tower, folder)
     with pytest.raises(ValueError, match=re.escape("read-only")):
         kept.maps[0] = 0
+
+
+def test_a_changed_picture_under_the_same_name_is_looked_at_again(examples, tower, folder):
+    before = keep(examples, tower, folder)[0].maps.tobytes()
+    changed = with_read(examples, 0, examples[1].read)
+    assert keep(changed, tower, folder)[0].maps.tobytes() != before
+    assert len([*folder.glob("*.bf16")]) == 2
+
+
+def test_a_file_that_was_cut_short_is_written_anew(examples, tower, folder):
+    before = keep(examples, tower, folder)[0].maps.tobytes()
+    (maps,) = folder.glob("*.bf16")
+    maps.write_bytes(maps.read_bytes()[:-2])
+    assert keep(examples, tower, folder)[0].maps.tobytes() == before
+
+
+def test_a_disk_without_room_is_an_error_before_anything_is_computed(examples, tower, folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept_maps.os, "posix_fallocate", full)
+    with pytest.raises(TrainingError, match=r"no room for the kept views \(0\.0 GB; No space left on device\)"):
+        keep(examples, tower, folder)
+    assert not [*folder.glob("*.bf16")]

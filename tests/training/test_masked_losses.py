@@ -30,7 +30,7 @@ def seeded(seed=0):
 
 
 def hide(share, seed=0):
-    return mask_tokens(IDS, IDS != 0, share=share, mask_id=MASK, special_ids=[START, END], generator=seeded(seed))
+    return mask_tokens(IDS, IDS != 0, torch.rand(IDS.shape, generator=seeded(seed)), share=share, mask_id=MASK, special_ids=[START, END])
 
 
 @pytest.mark.parametrize(("share", "counts"), [(0, [0, 0, 0]), (0.15, [1, 1, 0]), (0.5, [2, 1, 0]), (0.6, [3, 1, 0]), (1, [4, 1, 0])])
@@ -48,7 +48,7 @@ def test_every_word_is_hidden_by_some_draw_and_the_same_seed_hides_the_same():
 
 
 def test_a_whole_number_of_places_is_not_rounded_up_by_one():
-    mask = random_mask(torch.ones(2, 100, dtype=torch.bool), share=0.07, generator=seeded())
+    mask = random_mask(torch.ones(2, 100, dtype=torch.bool), torch.rand(2, 100, generator=seeded()), share=0.07)
     assert mask.sum(1).tolist() == [7, 7]
 
 

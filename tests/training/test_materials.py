@@ -66,13 +66,20 @@ def test_each_picture_has_as_many_views_as_its_source_says_and_a_held_out_one_th
     assert np.diff(found.kept.first).tolist() == [3, 1, 3, 3, 2, 2, 2, 2]
 
 
-@pytest.mark.parametrize(("share", "expected"), [(None, 3 / 5), (0.0, 0.0), (2.0, 1 / 2)])
+@pytest.mark.parametrize(("share", "expected"), [(None, 3 / 5), (2.0, 1 / 2)])
 def test_a_source_is_drawn_by_its_share_or_else_by_its_number_of_pictures(prepared, share, expected):
-    """Two pictures of the one source can be drawn, and three of the other, whose share is given beside that number."""
-    found, recipe = prepared(frozen_units=1, sources={"others": Source(share=share)})
+    """Two pictures of the one source can be drawn, and three of the other."""
+    others = {"sources": {"others": Source(share=share)}, "other_sources": Source(share=share)}
+    found, recipe = prepared(frozen_units=1, **others)
     order = found.order(recipe)
     pictures = [picture for step in range(25) for picture in order.batch(step, 4).tolist()]
     assert np.mean(np.array(pictures) >= 4) == pytest.approx(expected, abs=0.02)
+
+
+def test_shares_for_some_sources_and_numbers_for_others_are_refused(prepared):
+    found, recipe = prepared(frozen_units=1, sources={"others": Source(share=0.5)})
+    with pytest.raises(TrainingError, match=r"Some sources have a share and 'pictures' has none"):
+        found.order(recipe)
 
 
 @pytest.mark.parametrize(("wanted", "units"), [(None, 0), (0, 0), (2, 2), (-1, 2), (-3, 0), (3, 3)])
@@ -112,10 +119,11 @@ def test_words_begin_as_the_sentence_teachers_in_the_size_of_those_of_a_new_mode
     def word_vectors(pieces):
         return torch.stack([known.get(piece, torch.zeros(width)) for piece in pieces])
 
+    words = SimpleNamespace(word_vectors=word_vectors)
     torch.manual_seed(0)
-    new = materials._from_scratch(tiny_tokenizer, None, None).unimodal.token_embedding.weight
+    new = materials._from_scratch(embedded_config(3), tiny_tokenizer, None, None).unimodal.token_embedding.weight
     torch.manual_seed(0)
-    begun = materials._from_scratch(tiny_tokenizer, None, SimpleNamespace(word_vectors=word_vectors)).unimodal.token_embedding.weight
+    begun = materials._from_scratch(embedded_config(3), tiny_tokenizer, None, words).unimodal.token_embedding.weight
     for token in range(len(new)):
         expected = known.get(tiny_tokenizer.decode([token]))
         assert_close(begun[token], new[token] if expected is None else expected * new.std())

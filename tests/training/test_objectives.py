@@ -8,6 +8,7 @@ from training import distillation_losses as distil
 from training import momentum_losses as momentum
 from training.errors import TrainingError
 from training.objectives import OF_WHOLE, Whole, check_objectives
+from training.recipe import Phase, Recipe
 
 
 def unit(count, width=6):
@@ -82,6 +83,30 @@ def test_without_its_teacher_an_objective_says_what_to_name(name, whole):
         OF_WHOLE[name](bare)
 
 
+def recipe(objectives, *, batch=4, sentences=0, **teachers):
+    return Recipe(phases=(Phase(steps=1, batch=batch, sentences=sentences, objectives=objectives),), **teachers)
+
+
 def test_an_unknown_objective_is_named_with_those_there_are():
     with pytest.raises(TrainingError, match=r"no objective 'contrast'\. Allowed: .*captioning.*contrastive"):
-        check_objectives({"captioning": 1.0, "contrast": 1.0})
+        check_objectives(recipe({"captioning": 1.0, "contrast": 1.0}))
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("language", "sentences"),
+        ("soft_contrastive", "sentence_teacher"),
+        ("class_distillation", "class_teacher"),
+        ("image_distillation", "image_teacher"),
+    ],
+)
+def test_what_an_objective_lacks_is_said_before_anything_is_computed(name, lacking):
+    with pytest.raises(TrainingError, match=rf"Phase 'joint' gives {name} no .*{lacking}"):
+        check_objectives(recipe({name: 1.0}))
+    check_objectives(recipe({name: 1.0}, sentences=3, sentence_teacher="minilm", class_teacher="a", image_teacher="b"))
+
+
+def test_pictures_are_lacking_where_a_phase_has_none():
+    with pytest.raises(TrainingError, match=r"gives masked_words no 'text'\. Give its phase a batch of pictures"):
+        check_objectives(recipe({"masked_words": 1.0}, batch=0, sentences=3))

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from coca_model.coca import CoCa
 from training.errors import TrainingError
-from training.optimise import Optimiser, averaged, choose_parameters
+from training.optimise import MOST_SCALE, Optimiser, averaged, choose_parameters
 from training.recipe import Phase
 
 
@@ -62,8 +62,8 @@ def test_only_the_chosen_parts_learn_and_never_the_frozen_units(model, train, fr
 
 
 def test_a_phase_that_trains_nothing_is_an_error_that_names_it(model):
-    with pytest.raises(TrainingError, match=r"'joint' trains nothing \(nowhere\)"):
-        choose_parameters(model, Phase(train=("nowhere",)), 0)
+    with pytest.raises(TrainingError, match=r"'joint' trains nothing \(image_tower\.stem\)"):
+        choose_parameters(model, Phase(train=("image_tower.stem",)), 1)
 
 
 def test_the_average_follows_its_rule_written_out(model):
@@ -102,3 +102,31 @@ def test_states_taken_up_again_give_the_same_next_step(model, tiny_config):
         stepping.step()
     for expected, found in zip(model.parameters(), other.parameters(), strict=True):
         assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_the_scale_stops_at_its_most_and_can_fall_again(model):
+    model.log_scale.data.fill_(math.log(MOST_SCALE) - 0.01)
+    one = optimiser(model, Phase(steps=9, learning_rate=0.1))
+    found = []
+    for size in (-1.0, -1.0, 1.0, 1.0, 1.0):
+        push(model, size=size)
+        one.step()
+        found.append(model.log_scale.exp().item())
+    assert max(found) == pytest.approx(MOST_SCALE)
+    assert found[-1] < MOST_SCALE - 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_stops_the_training_and_changes_nothing(model, value):
+    one = optimiser(model, Phase(steps=9, learning_rate=0.1))
+    before = copy.deepcopy(model.state_dict())
+    push(model, size=value)
+    with pytest.raises(TrainingError, match=r"diverged in phase 'joint' \(a gradient is (nan|inf), at a rate of 0\.1\)"):
+        one.step()
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("names", [{"train": ("poolers", "nowhere")}, {"slower": {"nowhere": 0.5}}])
+def test_a_name_that_is_no_part_of_the_model_is_refused(model, names):
+    with pytest.raises(TrainingError, match=r"names no part of the model \(nowhere\)\. Parts: image_tower, poolers"):
+        choose_parameters(model, Phase(**names), 0)

@@ -99,8 +99,11 @@ def test_a_key_that_no_recipe_has_is_named_with_what_is_allowed(write, text, mes
         ("[[phases]]\nbatch = -8", "phase.batch is too small (-8). Allowed: 0 or more."),
         ("[[phases]]\nmicro_batch = -1", "phase.micro_batch is too small (-1)."),
         ("[[phases]]\nbatch = 0", "phase.batch and phase.sentences are both 0."),
-        ("[[phases]]\nbatch = 0\nsentences = 4", "phase.steps is 0, and 30.0 epochs of 0 pictures are none. Say how many steps."),
-        ("[[phases]]\nepochs = 0", "phase.steps is 0, and 0.0 epochs of 64 pictures are none."),
+        (
+            "[[phases]]\nbatch = 0\nsentences = 4",
+            "phase.steps is 0, and epochs are of pictures, of which it has none. Say how many steps.",
+        ),
+        ("[[phases]]\nepochs = 0", "phase.epochs is no number above 0 (0.0)."),
         ("[[phases]]\npatches = 0", "phase.patches is no share (0.0). Allowed: above 0, up to 1."),
         ("[[phases]]\npatches = 1.5", "phase.patches is no share (1.5)."),
         ("[[phases]]\naverage = 1.0", "phase.average is no share (1.0). Allowed: from 0 to below 1."),

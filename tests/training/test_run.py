@@ -1,6 +1,8 @@
 import csv
 import dataclasses
 import json
+import shutil
+import signal
 
 import pytest
 from PIL import Image
@@ -146,3 +148,59 @@ def test_held_out_sources_are_neither_trained_on_nor_validated_with(colours, tin
     split = [example.split for example in run._split(read_examples([colours]).examples, dataclasses.replace(chosen, other_sources=source))]
     assert 0 < split.count("test") < len(split)
     assert split == [one.split for one in run._split(read_examples([colours]).examples, dataclasses.replace(chosen, other_sources=source))]
+
+
+def test_a_changed_picture_is_another_training(colours, tiny_checkpoint, tmp_path):
+    train(colours, tmp_path / "out", recipe(tiny_checkpoint))
+    Image.new("RGB", (32, 32), "grey").save(colours / "red1.png")
+    with pytest.raises(TrainingError, match="of another recipe, start or data"):
+        train(colours, tmp_path / "out", recipe(tiny_checkpoint))
+
+
+def test_the_checkpoint_that_a_training_starts_from_is_never_overwritten(colours, tiny_checkpoint, tmp_path):
+    start = tmp_path / "start"
+    shutil.copytree(tiny_checkpoint, start)
+    with pytest.raises(TrainingError, match=r"start: is what the training starts from, and would be overwritten"):
+        train(colours, start, recipe(start))
+
+
+def test_scratch_without_a_stem_to_begin_with_is_refused(colours, tmp_path):
+    with pytest.raises(TrainingError, match=r'A model from "scratch" has a stem.*Name a class_teacher, or start from scratch:base'):
+        train(colours, tmp_path / "out", recipe("scratch"))
+
+
+def test_no_picture_to_train_on_is_an_error(colours, tiny_checkpoint, tmp_path):
+    captions = colours / "captions.csv"
+    captions.write_text(captions.read_text().replace("train", "val"))
+    with pytest.raises(TrainingError, match=r"Too few pictures to train on \(0, for 1 ranks\)"):
+        train(colours, tmp_path / "out", recipe(tiny_checkpoint))
+
+
+def test_a_training_that_diverges_stops_and_leaves_the_start(colours, tiny_checkpoint, tmp_path):
+    ruinous = Phase(steps=50, batch=8, learning_rate=1e20, average=0.0)
+    with pytest.raises(TrainingError, match="diverged"):
+        train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(ruinous,), validate_every=100))
+    start, kept = (load_file(folder / "model.safetensors") for folder in (tiny_checkpoint, tmp_path / "out"))
+    assert all(kept[name].equal(value.half()) for name, value in start.items())
+
+
+def test_ctrl_c_keeps_the_steps_that_were_done(colours, tiny_checkpoint, tmp_path):
+    chosen, seen = recipe(tiny_checkpoint), []
+
+    def press(_what, step, _total):
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run.train(read_examples([colours]), [], chosen, tmp_path / "out", note=press)
+    train(colours, tmp_path / "out", chosen, note=lambda _what, step, _total: seen.append(step))
+    assert seen == [5, 6]  # the fourth was done when the key was seen
+    train(colours, tmp_path / "whole", chosen)
+    whole, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "out"))
+    assert all(found[name].equal(value) for name, value in whole.items())
+
+
+def test_a_source_without_a_share_is_no_part_of_the_data(colours, tiny_checkpoint, tmp_path):
+    nothing = dataclasses.replace(recipe(tiny_checkpoint).other_sources, share=0)
+    with pytest.raises(TrainingError, match="Too few pictures"):
+        train(colours, tmp_path / "out", recipe(tiny_checkpoint, sources={"colours": nothing}))

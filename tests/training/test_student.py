@@ -6,7 +6,7 @@ from torch.testing import assert_close
 from coca_model.checkpoint import read_checkpoint
 from coca_model.find_checkpoint import find_checkpoint
 from training.batch import Batch, Texts
-from training.student import MOST_SCALE, Student
+from training.student import Student
 
 PIXELS = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TEXTS = Texts(
@@ -47,13 +47,6 @@ def test_no_row_to_decode_costs_nothing_and_still_has_a_gradient(model):
     seen = student(Batch(PIXELS, Texts(TEXTS.token_ids, TEXTS.valid, torch.zeros(3).bool())))
     assert seen["sums"]["captioning"].item() == 0
     seen["sums"]["captioning"].backward()
-
-
-def test_the_scale_stops_at_its_most(model):
-    model.log_scale.data.fill_(9.0)
-    seen = Student(model, frozen_units=0, fresh=True, decodes=frozenset())(Batch(PIXELS, TEXTS))
-    assert seen["whole"]["scale"].item() == MOST_SCALE
-    assert_close(seen["whole"]["text"].norm(dim=-1), torch.ones(3))
 
 
 def test_sentences_alone_are_those_of_the_text_tower(model):
