@@ -1,5 +1,6 @@
 from .errors import TrainingError
-from .examples import Example, Examples, read_examples
+from .examples import Example, Examples
+from .read_examples import read_examples
 from .recipe import Phase, Recipe, Source, read_recipe
 from .run import Trained, train
 

@@ -33,8 +33,8 @@ def train(
     A run that was stopped goes on when it is started again. For several GPUs: torchrun --nproc-per-node N -m coca_search train ...
     """
     from evaluation.console import progress_bars
-    from training.examples import read_examples
     from training.ranks import join_ranks, leave_ranks
+    from training.read_examples import read_examples
     from training.recipe import Recipe, changed, read_recipe
     from training.run import train as run
 

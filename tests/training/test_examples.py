@@ -10,7 +10,8 @@ import pytest
 
 from tests.fakes import write_picture
 from training.errors import TrainingError
-from training.examples import Example, hold_out, read_examples, read_span, split_in_name, split_or_reason, usable_texts
+from training.examples import Example, hold_out, read_span, split_in_name, split_or_reason, usable_texts
+from training.read_examples import read_examples
 
 
 def refuses(message):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from coca_model import load
 from training import keeper, run
 from training.errors import TrainingError
-from training.examples import read_examples
+from training.read_examples import read_examples
 from training.recipe import Phase, Recipe
 
 STEPS = 6

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from evaluation.ranking import measures, ranks_of_right
-from training.examples import read_examples
 from training.materials import prepare
+from training.read_examples import read_examples
 from training.recipe import Phase, Recipe, Source
 from training.validate import held_out_pictures
 
