@@ -1,27 +1,30 @@
 """A recipe: what is trained, on what, by which objectives, for how long. As frozen dataclasses, and read from TOML.
 
 Without a file it is the recipe for fine-tuning a checkpoint on one's own pictures. Where a recipe says nothing of a source,
-its pictures are drawn as often as they are many.
+its pictures are drawn as often as they are many. Values are checked by pydantic, wherever a recipe is made.
 """
 
 import dataclasses
 import hashlib
 import json
-import math
 import tomllib
-from collections import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from training.errors import TrainingError
 
-Table = TypeVar("Table")
+_CHECKED = ConfigDict(extra="forbid", strict=True)
+Count = Annotated[int, Field(ge=0)]
+AtLeast1 = Annotated[int, Field(ge=1)]
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Source:
     """How pictures of one source are used.
 
@@ -32,18 +35,13 @@ class Source:
         held_out: share of its pictures that is neither trained on nor validated with, for measurements afterwards.
     """
 
-    share: float | None = None
-    views: int = 8
+    share: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    views: Count = 8
     captions: bool = True
-    held_out: float = 0.0
-
-    def __post_init__(self) -> None:
-        _at_least("source.views", self.views, 0)
-        _at_least("source.share", self.share or 0, 0)
-        _share("source.held_out", self.held_out)
+    held_out: Share = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Phase:
     """Steps of one kind.
 
@@ -61,43 +59,32 @@ class Phase:
     """
 
     name: str = "joint"
-    steps: int = 0
-    epochs: float = 30.0
-    batch: int = 64
-    objectives: Mapping[str, float] = field(default_factory=lambda: {"contrastive": 1.0, "captioning": 2.0})
-    micro_batch: int = 0
-    sentences: int = 0
-    decoded: int = 0
+    steps: Count = 0
+    epochs: Above0 = 30.0
+    batch: Count = 64
+    objectives: Annotated[Mapping[str, Above0], Field(min_length=1)] = dataclasses.field(
+        default_factory=lambda: {"contrastive": 1.0, "captioning": 2.0}
+    )
+    micro_batch: Count = 0
+    sentences: Count = 0
+    decoded: Count = 0
     train: tuple[str, ...] = ()
-    slower: Mapping[str, float] = field(default_factory=dict)
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.05
-    warm_up: float = 0.1
-    patches: float = 1.0
-    average: float = 0.98
-    clip: float = 1.0
+    slower: Mapping[str, Above0] = dataclasses.field(default_factory=dict)
+    learning_rate: Above0 = 1e-4
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.05
+    warm_up: Share = 0.1
+    patches: Annotated[float, Field(gt=0, le=1)] = 1.0
+    average: Share = 0.98
+    clip: Above0 = 1.0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 0), ("batch", 0), ("sentences", 0), ("micro_batch", 0), ("decoded", 0)):
-            _at_least(f"phase.{name}", getattr(self, name), least)
         if self.batch + self.sentences < 1:
-            raise ValueError("phase.batch and phase.sentences are both 0. A step needs pictures or sentences.")
+            raise ValueError("batch and sentences are both 0. A step needs pictures or sentences.")
         if not (self.steps or self.batch):
-            raise ValueError("phase.steps is 0, and epochs are of pictures, of which it has none. Say how many steps.")
-        if not 0 < self.patches <= 1:
-            raise ValueError(f"phase.patches is no share ({self.patches}). Allowed: above 0, up to 1.")
-        _share("phase.average", self.average)
-        _share("phase.warm_up", self.warm_up)
-        for name in ("learning_rate", "clip", "epochs"):
-            _above_0(f"phase.{name}", getattr(self, name))
-        for name, table in (("objectives", self.objectives), ("slower", self.slower)):
-            for key, value in table.items():
-                _above_0(f"phase.{name}.{key}", value)
-        if not self.objectives:
-            raise ValueError("phase.objectives are none. Give at least one, such as contrastive.")
+            raise ValueError("steps is 0, and epochs are of pictures, of which it has none. Say how many steps.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Recipe:
     """A whole training.
 
@@ -116,28 +103,25 @@ class Recipe:
     """
 
     start: str = "default"
-    vocabulary_size: int = 12288
+    vocabulary_size: AtLeast1 = 12288
     frozen_units: int | None = None
     sentence_teacher: str = ""
     class_teacher: str = ""
     image_teacher: str = ""
     label: str = "a photo of a {}"
     sentences: str = ""
-    sources: Mapping[str, Source] = field(default_factory=dict)
-    other_sources: Source = field(default_factory=Source)
-    held_out: float = 0.1
-    max_tokens: int = 32
-    validate_every: int = 50
-    seed: int = 0
-    phases: tuple[Phase, ...] = field(default_factory=lambda: (Phase(),))
+    sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+    other_sources: Source = dataclasses.field(default_factory=Source)
+    held_out: Share = 0.1
+    max_tokens: Annotated[int, Field(ge=2)] = 32
+    validate_every: AtLeast1 = 50
+    seed: Count = 0
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = dataclasses.field(default_factory=lambda: (Phase(),))
 
     def __post_init__(self) -> None:
-        for name, least in (("vocabulary_size", 1), ("max_tokens", 2), ("validate_every", 1)):
-            _at_least(name, getattr(self, name), least)
-        _share("held_out", self.held_out)
         names = [phase.name for phase in self.phases]
-        if not names or len({*names}) < len(names):
-            raise ValueError(f"phases are none, or two of one name ({', '.join(names)}). Give at least one, and each a name of its own.")
+        if len({*names}) < len(names):
+            raise ValueError(f"two phases have one name ({', '.join(names)}). Give each a name of its own.")
 
     def source(self, name: str) -> Source:
         """How the pictures of `name` are used."""
@@ -148,31 +132,25 @@ class Recipe:
         return hashlib.sha256(json.dumps(as_table(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
+_RECIPE = TypeAdapter(Recipe)
+
+
 def as_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe in plain values, as JSON and TOML have them."""
-    table = {item.name: getattr(recipe, item.name) for item in dataclasses.fields(recipe)}
-    table["sources"] = {name: dataclasses.asdict(source) for name, source in recipe.sources.items()}
-    table["other_sources"] = dataclasses.asdict(recipe.other_sources)
-    table["phases"] = [{item.name: _plain(getattr(phase, item.name)) for item in dataclasses.fields(phase)} for phase in recipe.phases]
+    table: dict[str, Any] = _RECIPE.dump_python(recipe, mode="json")
     return table
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe from TOML. Raises TrainingError where the file is none, or says something that no recipe says."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        given = _checked("sources", table.pop("sources", {}), Mapping[str, Any])
-        sources = {name: _build(Source, f"sources.{name}", part) for name, part in given.items()}
-        if "other_sources" in table:
-            table["other_sources"] = _build(Source, "other_sources", table["other_sources"])
-        if "phases" in table:
-            phases = table["phases"] if isinstance(table["phases"], list) else [table["phases"]]
-            table["phases"] = [_build(Phase, f"phases[{number}]", part) for number, part in enumerate(phases)]
-        return _build(Recipe, "the recipe", table | {"sources": sources})
+        return _RECIPE.validate_json(json.dumps(tomllib.loads(path.read_text(encoding="utf-8")), default=str))
     except OSError as error:
         raise TrainingError(f"{path}: the recipe cannot be read ({error.strerror}). Pass a TOML file.") from error
-    except (ValueError, TypeError) as error:
-        raise TrainingError(f"{path}: not a recipe ({error})") from error
+    except ValidationError as error:
+        raise TrainingError(f"{path}: not a recipe ({_told(error)}). docs/training.md says what there is.") from error
+    except ValueError as error:
+        raise TrainingError(f"{path}: not a recipe, as it is not TOML ({error}).") from error
 
 
 def changed(recipe: Recipe, settings: Mapping[str, Any], of_phases: Mapping[str, Any]) -> Recipe:
@@ -181,57 +159,19 @@ def changed(recipe: Recipe, settings: Mapping[str, Any], of_phases: Mapping[str,
         given = _given(of_phases)
         phases = tuple(dataclasses.replace(phase, **given) if phase.batch else phase for phase in recipe.phases)
         return dataclasses.replace(recipe, **_given(settings), phases=phases)
-    except ValueError as error:
-        raise TrainingError(str(error)) from error
+    except ValidationError as error:
+        raise TrainingError(f"The recipe cannot be so: {_told(error)}.") from error
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _build(kind: type[Table], name: str, table: Mapping[str, Any]) -> Table:
-    if not isinstance(table, Mapping):
-        raise ValueError(f"{name} is no table ({table!r}).")
-    known = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(table.keys() - known):
-        raise ValueError(f"{name} has no {unknown[0]!r}. Allowed: {', '.join(sorted(known))}.")
-    return kind(**{key: _checked(f"{name}.{key}", value, get_type_hints(kind)[key]) for key, value in table.items()})
-
-
-def _checked(name: str, value: Any, hint: Any) -> Any:
-    """The value in the type that the recipe has it in. Raises ValueError where it is of another."""
-    if isinstance(value, list):
-        if get_origin(hint) is not tuple or not all(isinstance(one, str | Phase) for one in value):
-            raise ValueError(f"{name} is of another type ({value!r}). Allowed: {'strings' if get_origin(hint) is tuple else 'no list'}.")
-        return tuple(value)
-    if (get_origin(hint) is tuple and not isinstance(value, tuple)) or (get_origin(hint) is abc.Mapping and not isinstance(value, Mapping)):
-        kind = "a list" if get_origin(hint) is tuple else "a table"
-        raise ValueError(f"{name} is of another type ({value!r}). Allowed: {kind}.")
-    allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if float in allowed and type(value) is int:
-        return float(value)
-    if {int, float, str, bool} & set(allowed) and type(value) not in allowed:
-        names = " or ".join(one.__name__ for one in allowed if one is not NoneType)
-        raise ValueError(f"{name} is of another type ({value!r}). Allowed: {names}.")
-    return value
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if value < least:
-        raise ValueError(f"{name} is too small ({value}). Allowed: {least} or more.")
-
-
-def _above_0(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{name} is no number above 0 ({value!r}). Give one, or leave it out.")
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} is no share ({value}). Allowed: from 0 to below 1.")
+def _told(error: ValidationError) -> str:
+    """The first of what is wrong: where, what is allowed, and what was given."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    said = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{where}: there is no such setting"
+    return ": ".join(filter(None, (where, said))) + ("" if first["type"] == "value_error" else f", given {first['input']!r:.60}")

@@ -75,51 +75,43 @@ def test_a_source_that_is_not_named_is_one_of_the_others(write):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sede = 1", "the recipe has no 'sede'. Allowed: class_teacher, frozen_units, "),
-        ("[sources.flickr8k]\nweight = 1", "sources.flickr8k has no 'weight'. Allowed: captions, held_out, share, views."),
-        ("[other_sources]\nviews = 1\nshares = 1", "other_sources has no 'shares'. Allowed: captions,"),
-        ("[[phases]]\n[[phases]]\nname = 'b'\nepoch = 3", "phases[1] has no 'epoch'. Allowed: average, batch,"),
-        ("sources = {flickr8k = 0.5}", "sources.flickr8k is no table (0.5)."),
-        ("other_sources = 3", "other_sources is no table (3)."),
-        ("phases = [1]", "phases[0] is no table (1)."),
+        ("sede = 1", "sede: there is no such setting"),
+        ("[sources.flickr8k]\nweight = 1", "sources.flickr8k.weight: there is no such setting"),
+        ("[[phases]]\n[[phases]]\nname = 'b'\nepoch = 3", "phases.1.epoch: there is no such setting"),
+        ("sources = {flickr8k = 0.5}", "sources.flickr8k: Input should be an object, given 0.5"),
+        ("other_sources = 3", "other_sources: Input should be an object, given 3"),
+        ("phases = [1]", "phases.0: Input should be an object, given 1"),
+        ("[sources.a]\nviews = -1", "sources.a.views: Input should be greater than or equal to 0, given -1"),
+        ("[other_sources]\nshare = -0.5", "other_sources.share: Input should be greater than or equal to 0, given -0.5"),
+        ("[other_sources]\nheld_out = 1.0", "other_sources.held_out: Input should be less than 1, given 1.0"),
+        ("[[phases]]\nbatch = -8", "phases.0.batch: Input should be greater than or equal to 0, given -8"),
+        ("[[phases]]\nbatch = '8'", "phases.0.batch: Input should be a valid integer, given '8'"),
+        ("[[phases]]\nbatch = 0", "phases.0: batch and sentences are both 0. A step needs pictures or sentences."),
+        ("[[phases]]\nbatch = 0\nsentences = 4", "phases.0: steps is 0, and epochs are of pictures, of which it has none."),
+        ("[[phases]]\nepochs = 0", "phases.0.epochs: Input should be greater than 0, given 0"),
+        ("[[phases]]\nepochs = inf", "phases.0.epochs: Input should be a finite number, given inf"),
+        ("[[phases]]\nlearning_rate = nan", "phases.0.learning_rate: Input should be a finite number, given nan"),
+        ("[[phases]]\npatches = 1.5", "phases.0.patches: Input should be less than or equal to 1, given 1.5"),
+        ("[[phases]]\nobjectives = {}", "phases.0.objectives: Dictionary should have at least 1 item"),
+        ("[[phases]]\nobjectives = {language = -1}", "phases.0.objectives.language: Input should be greater than 0, given -1"),
+        ("[[phases]]\nobjectives = ['language']", "phases.0.objectives: Input should be an object"),
+        ("[[phases]]\ntrain = [1]", "phases.0.train.0: Input should be a valid string, given 1"),
+        ("[[phases]]\n[[phases]]", "two phases have one name (joint, joint)."),
+        ("phases = []", "phases: Tuple should have at least 1 item"),
+        ("validate_every = 0", "validate_every: Input should be greater than or equal to 1, given 0"),
+        ("max_tokens = 1", "max_tokens: Input should be greater than or equal to 2, given 1"),
     ],
 )
-def test_a_key_that_no_recipe_has_is_named_with_what_is_allowed(write, text, message):
+def test_what_no_recipe_has_is_named_with_what_is_allowed(write, text, message):
     path = write(text)
     with pytest.raises(TrainingError, match=f"^{re.escape(f'{path}: not a recipe ({message}')}"):
         read_recipe(path)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[sources.a]\nviews = -1", "source.views is too small (-1). Allowed: 0 or more."),
-        ("[other_sources]\nshare = -0.5", "source.share is too small (-0.5). Allowed: 0 or more."),
-        ("[other_sources]\nheld_out = 1.0", "source.held_out is no share (1.0). Allowed: from 0 to below 1."),
-        ("[[phases]]\nbatch = -8", "phase.batch is too small (-8). Allowed: 0 or more."),
-        ("[[phases]]\nmicro_batch = -1", "phase.micro_batch is too small (-1)."),
-        ("[[phases]]\nbatch = 0", "phase.batch and phase.sentences are both 0."),
-        (
-            "[[phases]]\nbatch = 0\nsentences = 4",
-            "phase.steps is 0, and epochs are of pictures, of which it has none. Say how many steps.",
-        ),
-        ("[[phases]]\nepochs = 0", "phase.epochs is no number above 0 (0.0)."),
-        ("[[phases]]\npatches = 0", "phase.patches is no share (0.0). Allowed: above 0, up to 1."),
-        ("[[phases]]\npatches = 1.5", "phase.patches is no share (1.5)."),
-        ("[[phases]]\naverage = 1.0", "phase.average is no share (1.0). Allowed: from 0 to below 1."),
-        ("[[phases]]\n[[phases]]", "phases are none, or two of one name (joint, joint)."),
-        ("phases = []", "phases are none, or two of one name ()."),
-        ("held_out = -0.1", "held_out is no share (-0.1). Allowed: from 0 to below 1."),
-        ("validate_every = 0", "validate_every is too small (0). Allowed: 1 or more."),
-        ("max_tokens = 1", "max_tokens is too small (1). Allowed: 2 or more."),
-        ("[[phases]]\nbatch = '8'", "phases[0].batch is of another type ('8'). Allowed: int."),
-        ("seed = ", "Invalid value (at "),
-        (b"\xff\xfe", "'utf-8' codec can't decode"),
-    ],
-)
-def test_a_value_that_cannot_be_is_refused_with_what_can(write, text, message):
+@pytest.mark.parametrize("text", ["seed = ", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_named(write, text):
     path = write(text)
-    with pytest.raises(TrainingError, match=f"^{re.escape(f'{path}: not a recipe ({message}')}"):
+    with pytest.raises(TrainingError, match=f"^{re.escape(str(path))}: not a recipe, as it is not TOML"):
         read_recipe(path)
 
 
@@ -207,7 +199,10 @@ def test_what_is_none_changes_nothing():
 
 @pytest.mark.parametrize(
     ("settings", "of_phases", "message"),
-    [({"held_out": 2.0}, {}, "held_out is no share (2.0)"), ({}, {"batch": -1}, "phase.batch is too small (-1)")],
+    [
+        ({"held_out": 2.0}, {}, "The recipe cannot be so: held_out: Input should be less than 1, given 2.0."),
+        ({}, {"batch": -1}, "The recipe cannot be so: batch: Input should be greater than or equal to 0, given -1."),
+    ],
 )
 def test_a_setting_that_cannot_be_is_refused_as_in_a_file(settings, of_phases, message):
     with pytest.raises(TrainingError, match=f"^{re.escape(message)}"):
