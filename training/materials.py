@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,25 +13,21 @@ from torch import Tensor
 from coca_model import load
 from coca_model.checkpoint import read_checkpoint
 from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig
 from coca_model.convolutional_stem import ConvolutionalStem
 from coca_model.find_checkpoint import find_checkpoint
 from coca_model.image_tower import ImageTower
 from coca_model.machine import fast_dtype, stem_dtype
-from coca_model.published_configs import COCA_2B, COCA_BASE, COCA_LARGE, embedded_config
 from coca_model.tokenizer import Tokenizer
-from training.classifier import Classifier, kept_probabilities, read_classifier
+from training.classifier import kept_probabilities, read_classifier
 from training.corpus import Corpus, read_corpus
 from training.errors import TrainingError
 from training.examples import Example, Skipped
-from training.kept_files import hash_of_pictures
 from training.kept_maps import KeptMaps, keep_maps
 from training.order import PictureOrder
 from training.recipe import Recipe
+from training.scratch import model_from_scratch, shape_from_scratch
 from training.teachers import kept_pictures, sentence_teacher
 
-SCRATCH = "scratch"
-SHAPES = {"scratch:base": COCA_BASE, "scratch:large": COCA_LARGE, "scratch:2b": COCA_2B}
 _VIEWS = 0  # the seed of kept views: trainings that differ in theirs share what took longest
 Note = Callable[[str, int, int], None]
 
@@ -83,7 +79,7 @@ def prepare(
     """Read, compute and keep. What an earlier run left in `folder` is taken up.
 
     Args:
-        pictures: the hash of all pictures, see `kept_files.hash_of_pictures`; by default it is computed where something is kept of them.
+        pictures: the hash of all pictures, see `kept_files.hash_of_pictures`; by default it is computed where it is needed.
 
     Raises:
         TrainingError: the recipe asks for something that is not there.
@@ -91,7 +87,7 @@ def prepare(
     """
     torch.manual_seed(recipe.seed)
     teacher = sentence_teacher(recipe.sentence_teacher) if recipe.sentence_teacher else None
-    shape = _shape(recipe)
+    shape = shape_from_scratch(recipe)
     started = None if shape is not None else read_checkpoint(find_checkpoint(recipe.start))
     shape = shape or started[0].config  # type: ignore[index]
     corpus, tokenizer = read_corpus(
@@ -104,25 +100,15 @@ def prepare(
         folder=folder,
     )
     classifier = read_classifier(recipe.class_teacher, shape.image) if recipe.class_teacher else None
-    model = _from_scratch(shape, tokenizer, classifier, teacher) if started is None else started[0]
+    model = model_from_scratch(shape, tokenizer, classifier, teacher) if started is None else started[0]
     model = model.requires_grad_(True).train().to(device)
     units = _frozen_units(model.image_tower, recipe.frozen_units)
     views = [1 if example.split != "train" else recipe.source(example.source).views for example in examples]
     kept, unreadable = None, list[Skipped]()
-    if (units and all(views)) or recipe.image_teacher:
-        pictures = pictures or hash_of_pictures(examples)
     if units and all(views):
         frozen = _in_fast_dtype(model.image_tower, device)
-        kept, unreadable = keep_maps(
-            examples,
-            views,
-            frozen,
-            units,
-            folder=folder,
-            seed=_VIEWS,
-            pictures=pictures,
-            note=partial(note, "views"),
-        )
+        told = partial(note, "views")
+        kept, unreadable = keep_maps(examples, views, frozen, units, folder=folder, seed=_VIEWS, pictures=pictures, note=told)
     answers, constants = dict[str, Tensor](), dict[str, Tensor]()
     if classifier is not None:
         if kept is None or teacher is None or units > model.image_tower.stem_units:
@@ -134,38 +120,9 @@ def prepare(
         constants["class_vectors"] = torch.from_numpy(np.asarray(vectors)).to(device)
     if recipe.image_teacher:
         seeing = load(recipe.image_teacher, device=str(device))
-        told = partial(note, "teacher")
-        answers["teacher_image"] = kept_pictures(seeing, examples, folder, pictures=pictures, note=told)
+        answers["teacher_image"] = kept_pictures(seeing, examples, folder, pictures=pictures, note=partial(note, "teacher"))
         constants["teacher_scale"] = torch.tensor(seeing.logit_scale, device=device)
     return Materials(model, tokenizer, corpus, examples, units, kept, answers, constants, unreadable)
-
-
-def _shape(recipe: Recipe) -> CoCaConfig | None:
-    """The shape of a model that is begun from scratch, or None. Raises TrainingError where its stem would begin as nothing."""
-    if recipe.start == SCRATCH and not recipe.class_teacher:
-        raise TrainingError(
-            f'A model from "{SCRATCH}" has a stem that begins as a classifier\'s convolutions. Name a class_teacher, or start from '
-            f"{', '.join(SHAPES)}."
-        )
-    if recipe.start == SCRATCH:
-        return embedded_config(recipe.vocabulary_size)
-    shape = SHAPES.get(recipe.start)
-    return None if shape is None else replace(shape, text=replace(shape.text, vocabulary_size=recipe.vocabulary_size))
-
-
-def _from_scratch(shape: CoCaConfig, tokenizer: Tokenizer, classifier: Classifier | None, teacher: object) -> CoCa:
-    """A new model, its stem the classifier's, and its words' vectors begun as the sentence teacher's where it has some as wide."""
-    model = CoCa(replace(shape, text=replace(shape.text, vocabulary_size=tokenizer.vocabulary_size)))
-    if classifier is not None:
-        model.image_tower.stem.load_state_dict(dict(classifier.stem))
-    word_vectors = getattr(teacher, "word_vectors", None)
-    if word_vectors is not None:
-        table = model.unimodal.token_embedding.weight
-        begun = word_vectors([tokenizer.decode([token]) for token in range(len(table))])
-        if begun.shape == table.shape:
-            known = begun.abs().sum(1) > 0
-            table.data[known] = begun[known] * table.std().item()
-    return model
 
 
 def _frozen_units(tower: ImageTower, wanted: int | None) -> int:

@@ -20,11 +20,12 @@ from training.held_out import write_held_out
 from training.keeper import Keeper
 from training.kept_files import hash_of_pictures, key_of
 from training.loop import PhaseLoop
-from training.materials import SCRATCH, Materials, Note, prepare
+from training.materials import Materials, Note, prepare
 from training.objectives import check_objectives
 from training.optimise import averaged
 from training.ranks import ALONE, Ranks
 from training.recipe import Recipe
+from training.scratch import SCRATCH
 from training.snapshot import Snapshot, read_snapshot
 from training.stopping import stops_between_steps
 

@@ -19,6 +19,7 @@ from training.classifier import Classifier, kept_probabilities
 from training.errors import TrainingError
 from training.materials import prepare
 from training.recipe import Recipe, Source
+from training.scratch import model_from_scratch
 
 CPU = torch.device("cpu")
 LITE = ImageConfig(64, 32, "efficientnet_lite1", width=12, layers=1, heads=2, mlp_width=16)
@@ -121,9 +122,9 @@ def test_words_begin_as_the_sentence_teachers_in_the_size_of_those_of_a_new_mode
 
     words = SimpleNamespace(word_vectors=word_vectors)
     torch.manual_seed(0)
-    new = materials._from_scratch(embedded_config(3), tiny_tokenizer, None, None).unimodal.token_embedding.weight
+    new = model_from_scratch(embedded_config(3), tiny_tokenizer, None, None).unimodal.token_embedding.weight
     torch.manual_seed(0)
-    begun = materials._from_scratch(embedded_config(3), tiny_tokenizer, None, words).unimodal.token_embedding.weight
+    begun = model_from_scratch(embedded_config(3), tiny_tokenizer, None, words).unimodal.token_embedding.weight
     for token in range(len(new)):
         expected = known.get(tiny_tokenizer.decode([token]))
         assert_close(begun[token], new[token] if expected is None else expected * new.std())

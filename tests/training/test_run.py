@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from coca_model import load
-from training import keeper, run
+from training import keeper, run, scratch
 from training.errors import TrainingError
 from training.read_examples import read_examples
 from training.recipe import Phase, Recipe
@@ -204,3 +204,13 @@ def test_a_source_without_a_share_is_no_part_of_the_data(colours, tiny_checkpoin
     nothing = dataclasses.replace(recipe(tiny_checkpoint).other_sources, share=0)
     with pytest.raises(TrainingError, match="Too few pictures"):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint, sources={"colours": nothing}))
+
+
+def test_a_shape_without_weights_begins_from_scratch_with_a_tokenizer_of_its_texts(colours, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setitem(scratch.SHAPES, "scratch:tiny", tiny_config)
+    phase = Phase(steps=200, batch=16, learning_rate=3e-3, average=0.9)
+    chosen = recipe("scratch:tiny", vocabulary_size=300, phases=(phase,), validate_every=50)
+    trained = train(colours, tmp_path / "out", chosen)
+    assert trained.before == {}
+    assert trained.recall["text to picture R@5"] == 100
+    assert load(tmp_path / "out").config.text.vocabulary_size <= 300
