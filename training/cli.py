@@ -79,6 +79,8 @@ def _report(trained: Any) -> None:
     for name, value in trained.recall.items():
         before = trained.before.get(name)
         print(f"{name:<{width}}  {value:5.1f} %" + ("" if before is None else f"   before: {before:.1f} %"))
+    if trained.recall and trained.recall == trained.before:
+        print("Not better on the held-out pictures: the model is left as it was.")
     if not trained.recall:
         print("No picture was held out, so nothing says how good it is.")
     if trained.skipped:

@@ -53,7 +53,7 @@ class Keeper:
             (self._folder / "recipe.json").write_text(json.dumps(as_table(self._recipe), indent=2) + "\n", encoding="utf-8")
             self._diary.begin([one.name for one in self._recipe.phases], phase, step)
             start = [line for line in self._diary.lines if line["kind"] == "validation" and line["step"] == 0]
-            self.before = {name: line[name] for line in start for name in line if "R@" in name}
+            self.before = {name: line[name] for line in start for name in line if name.endswith("MRR") or "R@" in name}
 
     def keep(
         self, loop: PhaseLoop, number: int, done: int, costs: Mapping[str, float], models: Mapping[str, nn.Module], *, now: bool = False
@@ -87,11 +87,11 @@ class Keeper:
                 )
             )
             self._diary.write("validation", phase.name, step, found)
-            total = sum(found.values())
+            total = sum(value for name, value in found.items() if name.endswith("MRR"))  # which moves where recall of a few does not
             self.before = found if step == 0 else self.before
-            self.recall = found if total >= self._best else self.recall
+            self.recall = found if total > self._best else self.recall
         draw_curves(self._diary.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
-        if total >= self._best:
+        if total > self._best or not (self._validation and phase.batch):
             self._best = total
             _save(self._output, model, materials.tokenizer)
 

@@ -60,7 +60,7 @@ class Phase:
 
     name: str = "joint"
     steps: Count = 0
-    epochs: Above0 = 30.0
+    epochs: Above0 = 20.0
     batch: Count = 64
     objectives: Annotated[Mapping[str, Above0], Field(min_length=1)] = dataclasses.field(
         default_factory=lambda: {"contrastive": 1.0, "captioning": 2.0}
@@ -70,7 +70,7 @@ class Phase:
     decoded: Count = 0
     train: tuple[str, ...] = ()
     slower: Mapping[str, Above0] = dataclasses.field(default_factory=dict)
-    learning_rate: Above0 = 1e-4
+    learning_rate: Above0 = 3e-5
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.05
     warm_up: Share = 0.1
     patches: Annotated[float, Field(gt=0, le=1)] = 1.0

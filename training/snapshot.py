@@ -20,7 +20,7 @@ class Snapshot:
 
     Attributes:
         states: state dicts by what they are of: model, average, optimizer, schedule.
-        best: the sum of the recalls of the weights that were kept; recall: those recalls.
+        best: the sum of the mean reciprocal ranks of the weights that were kept; recall: those recalls.
     """
 
     fingerprint: str

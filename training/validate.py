@@ -34,7 +34,7 @@ class Validation:
 
     @torch.inference_mode()
     def __call__(self, model: CoCa, corpus: Corpus, *, precision: Precision, device: torch.device) -> Mapping[str, float]:
-        """Recall@1, 5 and 10 in percent by names such as "text to picture R@1"."""
+        """Recall@1, 5 and 10 and the mean reciprocal rank, in percent, by names such as "text to picture R@1"."""
         images, texts = [], []
         with precision():
             for part in self.pictures:
@@ -51,11 +51,12 @@ class Validation:
         of_picture = [np.flatnonzero(self.owner == picture).tolist() for picture in range(len(image))]
         to_picture = ranks_of_right(text, image, [[int(owner)] for owner in self.owner])
         to_text = ranks_of_right(image, text, of_picture)
-        return {
-            f"{way} R@{k}": round(100 * float(np.mean([rank[0] <= k for rank in ranks])), 1)
-            for way, ranks in (("text to picture", to_picture), ("picture to text", to_text))
-            for k in _KS
-        }
+        found: dict[str, float] = {}
+        for way, ranks in (("text to picture", to_picture), ("picture to text", to_text)):
+            first = np.array([rank[0] for rank in ranks])
+            found |= {f"{way} R@{k}": round(100 * float((first <= k).mean()), 1) for k in _KS}
+            found[f"{way} MRR"] = round(100 * float((1 / first).mean()), 2)
+        return found
 
 
 def held_out_pictures(materials: Materials, device: torch.device) -> tuple[Validation | None, list[Skipped]]:
