@@ -54,7 +54,7 @@ class ImageTower(nn.Module):
         dtype = next(self.stem.parameters()).dtype  # may be finer than that of the blocks, see `machine.stem_dtype`
         shift, scale = (-self.mean / self.std).to(dtype), (1 / (255 * self.std)).to(dtype)
         x = torch.addcmul(shift, pixels.permute(0, 3, 1, 2).to(dtype), scale)  # (B, 3, H, W), channels last in memory
-        x = self.finish_stem(x.permute(0, 2, 3, 1), 0, min(units, self.stem_units))
+        x = self._run_stem(x.permute(0, 2, 3, 1), 0, min(units, self.stem_units))
         return x if units <= self.stem_units else self._run_blocks(self._embed(x), 0, units - self.stem_units)
 
     def finish(self, x: Tensor, units: int, keep: Tensor | None = None) -> Tensor:
@@ -62,7 +62,7 @@ class ImageTower(nn.Module):
         if not torch.is_autocast_enabled(x.device.type):  # what was kept may be coarser than the weights
             x = x.to(next(self.stem.parameters()).dtype if units < self.stem_units else self.position.dtype)
         if units <= self.stem_units:
-            x = self._embed(self.finish_stem(x, units), keep)  # (B, P', D)
+            x = self._embed(self._run_stem(x, units), keep)  # (B, P', D)
         x = self._run_blocks(x, max(0, units - self.stem_units), len(self.blocks))
         return x if self.class_token is not None else self.norm(x)
 
@@ -71,7 +71,7 @@ class ImageTower(nn.Module):
         """How many of the units are the stem's."""
         return len(self.stem.units()) if isinstance(self.stem, ConvolutionalStem) else 1
 
-    def finish_stem(self, x: Tensor, start: int, stop: int | None = None) -> Tensor:
+    def _run_stem(self, x: Tensor, start: int, stop: int | None = None) -> Tensor:
         """The stem's units `start` to `stop` on a map (B, H', W', C), whose result is again a map; tokens (B, P, C) at the stem's end."""
         stop = self.stem_units if stop is None else stop
         if start < stop:

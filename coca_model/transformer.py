@@ -86,12 +86,30 @@ class Block(nn.Module):
         assert self.cross_attention is not None, "a block without cross-attention reads no image"
         return self.cross_attention.read(image_tokens if self.image_norm is None else self.image_norm(image_tokens))
 
-    def forward(self, x: Tensor, image: KeysValues | None = None, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        """X (R, T, D) -> (R, T, D). Without an `image` the cross-attention is left out: the text-only language model."""
-        return self.extend(x, None, image, mask=mask, causal=causal)[0]
+    def forward(
+        self,
+        x: Tensor,
+        image: KeysValues | None = None,
+        *,
+        mask: Tensor | None = None,
+        image_mask: Tensor | None = None,
+        causal: bool = False,
+    ) -> Tensor:
+        """X (R, T, D) -> (R, T, D). Without an `image` the cross-attention is left out: the text-only language model.
+
+        `mask` bool (R, 1, T, T) and `image_mask` bool (R, 1, T, Q), or 1 where all are alike, are True where a token may look.
+        """
+        return self.extend(x, None, image, mask=mask, image_mask=image_mask, causal=causal)[0]
 
     def extend(
-        self, x: Tensor, past: KeysValues | None, image: KeysValues | None = None, *, mask: Tensor | None = None, causal: bool = False
+        self,
+        x: Tensor,
+        past: KeysValues | None,
+        image: KeysValues | None = None,
+        *,
+        mask: Tensor | None = None,
+        image_mask: Tensor | None = None,
+        causal: bool = False,
     ) -> tuple[Tensor, KeysValues]:
         """As `forward`, for tokens that follow those of `past`. Returns x (R, T, D), and the past with them added."""
         normed = self.attention_norm(x)
@@ -101,7 +119,7 @@ class Block(nn.Module):
         if self.inner_mlp is not None:
             x = x + self.inner_mlp(x)
         if self.cross_attention is not None and self.cross_norm is not None and image is not None:
-            x = x + self.cross_attention(self.cross_norm(x), image)
+            x = x + self.cross_attention(self.cross_norm(x), image, mask=image_mask)
         return x + self.mlp(self.mlp_norm(x)), seen
 
 

@@ -102,7 +102,7 @@ class LabelledMedia:
 
     def __post_init__(self) -> None:
         for name in (name for names in self.classes for name in names):
-            if not _is_unicode(name):
+            if not is_unicode(name):
                 raise DatasetError(f"{self.title}: the class name {name!r} is not valid Unicode. Rename it.")
         if not self.media or len(self.classes) < 2:
             raise DatasetError(f"{self.title}: holds {len(self.media)} media and {len(self.classes)} classes. At least 1 and 2 are needed.")
@@ -138,7 +138,7 @@ class MomentSet:
     missing: tuple[str, ...] = ()
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """Whether the text holds no half characters, as JSON and names of files may."""
     try:
         text.encode()

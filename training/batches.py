@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coca_model import PictureError
 from coca_model.config import ImageConfig
 from training.ahead import ahead
 from training.batch import Batch
@@ -21,7 +20,7 @@ from training.kept_maps import KeptMaps
 from training.order import PictureOrder, Rows, sentences_of_one_length
 from training.ranks import Ranks
 from training.recipe import Phase, Recipe
-from training.views import view
+from training.views import view_or_reason
 
 _WORKERS = 4
 _TRIES = 50
@@ -123,11 +122,12 @@ class Batches:
         raise TrainingError(f"Of {_TRIES} pictures in a row none can be read ({self.skipped[self.examples[row].name].reason}).")
 
     def _fresh(self, row: int, draw: int) -> NDArray[np.uint8] | None:
-        try:
-            return view(self.examples[row].read(), 1 + draw, self.image, seed=(self.recipe.seed, row))
-        except (PictureError, OSError) as error:
-            self.skipped[self.examples[row].name] = Skipped(self.examples[row].name, str(error))
+        example = self.examples[row]
+        seen = view_or_reason(example, 1 + draw, self.image, seed=(self.recipe.seed, row))
+        if isinstance(seen, str):
+            self.skipped[example.name] = Skipped(example.name, seen)
             return None
+        return seen
 
     def _decoded(self, may: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The rows that the decoder learns on: the first `phase.decoded` of those that may, or all."""

@@ -1,7 +1,7 @@
 """A classifier of pictures as a teacher: its convolutions, its classes, and what it says of each picture."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -14,11 +14,10 @@ from coca_model.image_tower import ImageTower
 from coca_model.machine import batch_size
 from coca_model.tokenizer import clean_text
 from training.errors import TrainingError
-from training.kept_files import key_of, write_whole
+from training.kept_files import Note, hash_of_weights, key_of, write_whole
 from training.kept_maps import KeptMaps
 
 _BATCH_NORM_EPSILON = 1e-3  # of the published EfficientNets, in TensorFlow
-Note = Callable[[str, int, int], None]
 
 
 class Classifier(NamedTuple):
@@ -84,7 +83,7 @@ def imagenet_classes() -> tuple[str, ...]:
 def kept_probabilities(classifier: Classifier, tower: ImageTower, kept: KeptMaps, units: int, folder: Path, note: Note) -> Tensor:
     """float16 (N, K): what the classifier makes of the plain view of each example, over its own stem."""
     device = next(tower.parameters()).device
-    path = folder / f"classes-{key_of([kept.key, [str(value.double().sum()) for value in classifier.stem.values()]])}.pt"
+    path = folder / f"classes-{key_of([kept.key, hash_of_weights(classifier.stem.values())])}.pt"
     if path.exists():
         return cast("Tensor", torch.load(path))
     stem = ConvolutionalStem(tower.config.stem)
@@ -98,7 +97,7 @@ def kept_probabilities(classifier: Classifier, tower: ImageTower, kept: KeptMaps
             if units < len(stem.units()):
                 maps = stem(maps.permute(0, 3, 1, 2), units).flatten(2).transpose(1, 2)  # (B, P, 1280)
             rows.append(torch.softmax(linear(maps.mean(1)), dim=-1).half().cpu())
-            note("classes", min(start + size, len(plain)), len(plain))
+            note(min(start + size, len(plain)), len(plain))
     found = torch.cat(rows)
     write_whole(path, found)
     return found

@@ -7,7 +7,9 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-_NO_CURVES = {"kind", "phase", "step", "seconds", "seconds_left", "pictures_a_second", "gradient_norm", "learning_rate"}
+from training.diary import PLACE
+
+_NO_CURVES = {*PLACE, "seconds", "seconds_left", "pictures_a_second", "gradient_norm", "learning_rate"}
 
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, int]], path: Path) -> None:
@@ -29,7 +31,7 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, 
             points = [(starts[line["phase"]] + line["step"], line[name]) for line in shown if name in line]
             axes.plot(*zip(*points, strict=True), label=name, linewidth=1.4, marker="." if kind == "validation" else None)
         if names:
-            axes.legend(fontsize=8, frameon=False)
+            axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         for name, start in starts.items():

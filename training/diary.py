@@ -8,6 +8,8 @@ from typing import Any
 
 from training.examples import Skipped
 
+PLACE = ("kind", "phase", "step")  # what a line is about; all else in it was measured
+
 
 class Diary:
     """Writes `log.jsonl` line by line; a run that goes on continues it behind the step that it goes on from.

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from evaluation.datasets import is_unicode
+
 Kind = Literal["caption", "label", "unlabelled"]
 FEWEST = 8  # pictures with texts, of which some can be spared for validation
 ALLOWED = (
@@ -98,15 +100,7 @@ def split_in_name(name: str) -> str:
 
 def usable_texts(values: Iterable[object]) -> tuple[str, ...]:
     """The texts without white space around them. What is blank, no text, or half a character, which no tokenizer takes, is left out."""
-    return tuple(text.strip() for text in values if isinstance(text, str) and text.strip() and _is_unicode(text))
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return tuple(text.strip() for text in values if isinstance(text, str) and text.strip() and is_unicode(text))
 
 
 def printable(name: str) -> str:

@@ -14,7 +14,7 @@ from coca_model.checkpoint import save_checkpoint
 from coca_model.coca import CoCa
 from coca_model.tokenizer import Tokenizer
 from training.curves import draw_curves
-from training.diary import Diary
+from training.diary import PLACE, Diary
 from training.errors import TrainingError
 from training.loop import PhaseLoop, precision
 from training.materials import Materials
@@ -53,7 +53,7 @@ class Keeper:
             (self._folder / "recipe.json").write_text(json.dumps(as_table(self._recipe), indent=2) + "\n", encoding="utf-8")
             self._diary.begin([one.name for one in self._recipe.phases], phase, step)
             start = [line for line in self._diary.lines if line["kind"] == "validation" and line["step"] == 0]
-            self.before = {name: line[name] for line in start for name in line if name.endswith("MRR") or "R@" in name}
+            self.before = {name: value for line in start for name, value in line.items() if name not in PLACE}
 
     def keep(
         self, loop: PhaseLoop, number: int, done: int, costs: Mapping[str, float], models: Mapping[str, nn.Module], *, now: bool = False

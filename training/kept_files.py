@@ -2,14 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from training.errors import TrainingError
 from training.examples import Example
+
+Note = Callable[[int, int], None]  # how much is done, and how much there is
 
 
 def key_of(value: object) -> str:
@@ -30,6 +33,14 @@ def hash_of_pictures(examples: Sequence[Example]) -> str:
     with ThreadPoolExecutor(4) as pool:
         for one in pool.map(digest, examples):
             total.update(one)
+    return total.hexdigest()
+
+
+def hash_of_weights(weights: Iterable[Tensor]) -> str:
+    """The sha256 of the values of all weights, in float32 and in order."""
+    total = hashlib.sha256()
+    for weight in weights:
+        total.update(weight.detach().float().cpu().numpy().tobytes())
     return total.hexdigest()
 
 

@@ -4,10 +4,9 @@ A frozen layer gives the same at every step, and it is where most of the work is
 layers that learn. Views are written in the order of the examples, so that a run that was killed goes on behind the last.
 """
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -18,18 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coca_model import PictureError
-from coca_model.config import ImageConfig
 from coca_model.image_tower import ImageTower
 from coca_model.machine import batch_size
 from training.ahead import ahead
 from training.errors import TrainingError
 from training.examples import Example, Skipped
-from training.kept_files import hash_of_pictures, key_of
-from training.views import view
+from training.kept_files import Note, hash_of_pictures, hash_of_weights, key_of
+from training.views import view_or_reason
 
 _PART = 1024  # views between two marks from which a killed run goes on
-Note = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def keep_maps(
     work = [(int(owner[row]), int(row - first[owner[row]])) for row in range(done, len(owner))]
 
     def pixels(item: tuple[int, int]) -> NDArray[np.uint8] | str:
-        return _view_or_reason(examples[item[0]], item[1], config, seed=(seed, item[0]))
+        return view_or_reason(examples[item[0]], item[1], config, seed=(seed, item[0]))
 
     batch = batch_size(device, config)
     with ThreadPoolExecutor(2) as pool, torch.inference_mode():
@@ -126,17 +122,7 @@ def _hash_of(tower: ImageTower, units: int) -> str:
     modules = [*tower.units()[:units], *([] if units <= tower.stem_units else [tower.project, tower.norm])]
     values = [parameter for module in modules for parameter in module.parameters()]
     values += [tower.position] if units > tower.stem_units else []
-    total = hashlib.sha256()
-    for value in values:
-        total.update(value.detach().float().cpu().numpy().tobytes())
-    return total.hexdigest()
-
-
-def _view_or_reason(example: Example, number: int, config: ImageConfig, *, seed: tuple[int, ...]) -> NDArray[np.uint8] | str:
-    try:
-        return view(example.read(), number, config, seed=seed)
-    except (PictureError, OSError) as error:
-        return str(error)
+    return hash_of_weights(values)
 
 
 def _read_mark(path: Path) -> tuple[int, dict[int, str]]:

@@ -80,20 +80,22 @@ class PhaseLoop:
         """Run the steps from `start`. After each, gives how many are done, and what the objectives cost, with rate and time left."""
         began = time.monotonic()
         micro_batch = -(-self.phase.micro_batch // self.ranks.count)
-        for done, batch in enumerate(self._batches.from_step(start), start + 1):
-            costs = self._gradients(batch.to(self.ranks.device), micro_batch)
-            norm = self._optimiser.step()
-            if self._momentum is not None:
-                self._momentum.follow(self._student)
-            seconds = time.monotonic() - began
-            a_second = (done - start) / seconds
-            clock = {
-                "seconds": seconds,
-                "pictures_a_second": a_second * self.phase.batch,
-                "seconds_left": (self.phase.steps - done) / a_second,
-            }
-            yield done, costs | {"gradient_norm": norm} | clock
-        self._batches.close()
+        try:
+            for done, batch in enumerate(self._batches.from_step(start), start + 1):
+                costs = self._gradients(batch.to(self.ranks.device), micro_batch)
+                norm = self._optimiser.step()
+                if self._momentum is not None:
+                    self._momentum.follow(self._student)
+                seconds = time.monotonic() - began
+                a_second = (done - start) / seconds
+                clock = {
+                    "seconds": seconds,
+                    "pictures_a_second": a_second * self.phase.batch,
+                    "seconds_left": (self.phase.steps - done) / a_second,
+                }
+                yield done, costs | {"gradient_norm": norm} | clock
+        finally:
+            self._batches.close()
 
     @property
     def unread(self) -> list[Skipped]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coca_model.transformer import Block, KeysValues
+from coca_model.transformer import Block
 
 ROWS_AT_A_TIME = 8192  # of the distances between features and centroids, so that they fit in memory
 
@@ -209,18 +209,8 @@ class TextGuidedDecoder(nn.Module):
         x = torch.where(masked[..., None], self.mask_token, image_tokens) + self.position  # (B, P, D)
         text = self.read_text(text_tokens)  # (B, T, D)
         for block in cast("list[Block]", self.blocks):
-            x = _read(block, x, block.read_image(text), valid[:, None, None])
+            x = block(x, block.read_image(text), image_mask=valid[:, None, None])
         return self.predict(self.norm(x))  # (B, P, C)
-
-
-def _read(block: Block, x: Tensor, text: KeysValues, mask: Tensor) -> Tensor:
-    """`Block.forward` of x (B, P, D) with a mask bool (B, 1, 1, T) of its cross-attention, which it has not: texts are padded."""
-    assert block.cross_attention is not None, "the decoder's blocks have cross-attention"
-    assert block.cross_norm is not None, "the decoder's blocks have cross-attention"
-    normed = block.attention_norm(x)
-    x = x + block.attention(normed, block.attention.read(normed))
-    x = x + block.cross_attention(block.cross_norm(x), text, mask=mask)
-    return x + block.mlp(block.mlp_norm(x))
 
 
 def _largest(score: Tensor, allowed: Tensor, share: float) -> Tensor:

@@ -115,7 +115,7 @@ def prepare(
             raise TrainingError(
                 "A class_teacher needs kept views of no more than the stem, and a sentence_teacher. Give every source views, and name one."
             )
-        answers["probabilities"] = kept_probabilities(classifier, model.image_tower, kept, units, folder, note)
+        answers["probabilities"] = kept_probabilities(classifier, model.image_tower, kept, units, folder, partial(note, "classes"))
         vectors = teacher.encode_texts([recipe.label.format(name) for name in classifier.class_names])
         constants["class_vectors"] = torch.from_numpy(np.asarray(vectors)).to(device)
     if recipe.image_teacher:

@@ -82,9 +82,9 @@ class Optimiser:
         return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / self.phase.steps))
 
 
-def averaged(model: CoCa, most: float) -> AveragedModel:
-    """The average of a model's weights over the steps to come."""
-    return AveragedModel(model, multi_avg_fn=_towards(most)).requires_grad_(False).eval()
+def averaged(model: CoCa) -> AveragedModel:
+    """The average of a model's weights over the steps to come, by the rule of the phase whose `Optimiser` makes them."""
+    return AveragedModel(model).requires_grad_(False).eval()
 
 
 def _towards(most: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:

@@ -5,6 +5,7 @@ computed by every rank in full; each then carries the gradient of its own rows b
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -53,6 +54,13 @@ class Ranks:
             return module
         ids = None if self.device.index is None else [self.device.index]
         return nn.parallel.DistributedDataParallel(module, device_ids=ids, find_unused_parameters=True)
+
+    def first(self, compute: Callable[[], str]) -> str:
+        """What the leading rank computes, which the others are told."""
+        told = [compute() if self.leads else ""]
+        if self.count > 1:
+            distributed.broadcast_object_list(told)
+        return told[0]
 
     def wait(self) -> None:
         """Until all ranks are here."""

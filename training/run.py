@@ -78,7 +78,7 @@ def train(
     if overwrite and ranks.leads:
         for old in [folder / "snapshot.pt", folder / "log.jsonl", *folder.glob("maps-*")]:
             old.unlink(missing_ok=True)
-    pictures = hash_of_pictures(examples)
+    pictures = ranks.first(lambda: hash_of_pictures(examples))
     about = [(one.name, one.split, one.texts) for one in examples]
     fingerprint = key_of([recipe.fingerprint(), _hash_of_start(recipe), about, list(sentences), pictures])
     ranks.wait()
@@ -99,7 +99,7 @@ def train(
 
 def _run(recipe: Recipe, materials: Materials, keeper: Keeper, found: Snapshot | None, *, ranks: Ranks, note: Note) -> list[Skipped]:
     """The phases, from where `found` left them. Returns the pictures that could not be read at their steps."""
-    average = averaged(materials.model, recipe.phases[0].average)
+    average = averaged(materials.model)
     phase, step = (found.phase, found.step) if found else (0, 0)
     keeper.begin(phase, step, found)
     if found:

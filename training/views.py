@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from coca_model import open_picture
+from coca_model import PictureError, open_picture
 from coca_model.config import ImageConfig
 from coca_model.preprocess import OVERSAMPLING, to_square
+from training.examples import Example
 
 PLAIN = 0
 _AREA, _ASPECT, _COLOUR = (0.4, 1.0), (0.75, 4 / 3), (0.8, 1.2)
@@ -32,6 +33,14 @@ def view(picture: bytes, number: int, config: ImageConfig, *, seed: tuple[int, .
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         changed = enhance(changed).enhance(random.uniform(*_COLOUR))
     return np.asarray(changed, dtype=np.uint8)
+
+
+def view_or_reason(example: Example, number: int, config: ImageConfig, *, seed: tuple[int, ...]) -> NDArray[np.uint8] | str:
+    """View `number` of an example's picture, or why it cannot be read."""
+    try:
+        return view(example.read(), number, config, seed=seed)
+    except (PictureError, OSError) as error:
+        return str(error)
 
 
 def _crop(image: Image.Image, random: np.random.Generator, *, square: bool) -> tuple[float, float, float, float]:

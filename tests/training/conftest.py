@@ -5,16 +5,9 @@ import csv
 import pytest
 from PIL import Image
 
-COLOURS = {
-    "red": (220, 30, 30),
-    "green": (30, 200, 40),
-    "blue": (30, 50, 220),
-    "yellow": (230, 220, 30),
-    "black": (5, 5, 5),
-    "white": (250, 250, 250),
-    "purple": (150, 30, 180),
-    "orange": (250, 140, 20),
-}
+from tests import fakes
+
+COLOURS = fakes.COLOURS | {"purple": (150, 30, 180), "orange": (250, 140, 20)}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from tests.written_out import dot, unit
 from training.contrastive_losses import (
     continuously_weighted_contrastive_loss,
     contrastive_loss,
@@ -16,14 +17,6 @@ from training.contrastive_losses import (
 )
 
 SCALE = torch.tensor(7.0, dtype=torch.float64)
-
-
-def unit(count, width=5):
-    return F.normalize(torch.randn(count, width, dtype=torch.float64), dim=-1)
-
-
-def dot(a, b):
-    return sum(x * y for x, y in zip(a, b, strict=True))
 
 
 def log_of_sum(values):

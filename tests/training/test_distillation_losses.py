@@ -3,24 +3,11 @@ import math
 import pytest
 import torch
 from torch.autograd import gradcheck
-from torch.nn import functional as F
 
+from tests.written_out import dot, softmax, unit
 from training.distillation_losses import class_distillation_loss, imitation_loss, relational_distillation_loss
 
 SCALE, TEACHER_SCALE = torch.tensor(7.0, dtype=torch.float64), torch.tensor(11.0, dtype=torch.float64)
-
-
-def unit(count, width=5):
-    return F.normalize(torch.randn(count, width, dtype=torch.float64), dim=-1)
-
-
-def dot(a, b):
-    return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def softmax(values):
-    powers = [math.exp(value) for value in values]
-    return [power / sum(powers) for power in powers]
 
 
 def spread(query, keys, scale):

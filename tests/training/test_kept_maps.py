@@ -8,7 +8,7 @@ import torch
 
 from coca_model.config import ImageConfig
 from coca_model.image_tower import ImageTower
-from training import kept_maps
+from training import kept_maps, views
 from training.errors import TrainingError
 from training.kept_maps import keep_maps
 from training.views import view
@@ -85,7 +85,7 @@ def test_views_are_read_in_the_order_in_which_they_are_asked_for(examples, tower
 
 def test_what_an_earlier_run_left_is_not_computed_again(examples, tower, folder, monkeypatch):
     kept, _ = keep(examples, tower, folder)
-    monkeypatch.setattr(kept_maps, "view", None)
+    monkeypatch.setattr(views, "view", None)
     noted = []
     again, skipped = keep(examples, tower, folder, note=lambda *seen: noted.append(seen))
     assert (noted, skipped) == ([], [])
@@ -103,8 +103,8 @@ def test_a_killed_run_goes_on_behind_its_mark_to_the_same_bytes(examples, tower,
     expected = keep(examples, tower, folder / "other", pictures="these")[0].maps.tobytes()
     with pytest.raises(KeyboardInterrupt):
         keep(with_read(examples, killed_at, refuse(KeyboardInterrupt())), tower, folder, pictures="these")
-    read, computed = kept_maps.view, []
-    monkeypatch.setattr(kept_maps, "view", lambda *asked, **seed: computed.append(asked[1]) or read(*asked, **seed))
+    read, computed = views.view, []
+    monkeypatch.setattr(views, "view", lambda *asked, **seed: computed.append(asked[1]) or read(*asked, **seed))
     assert keep(examples, tower, folder, pictures="these")[0].maps.tobytes() == expected
     assert len(computed) == 20 - marked
 

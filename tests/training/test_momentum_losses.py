@@ -8,22 +8,10 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from tests.written_out import dot, softmax, unit
 from training.momentum_losses import EmbeddingQueue, kl_alignment_loss, momentum_contrast_loss, retrieval_logits, update_momentum
 
 SCALE = torch.tensor(7.0, dtype=torch.float64)
-
-
-def unit(count, width=5):
-    return F.normalize(torch.randn(count, width, dtype=torch.float64), dim=-1)
-
-
-def dot(a, b):
-    return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def softmax(values):
-    powers = [math.exp(value) for value in values]
-    return [power / sum(powers) for power in powers]
 
 
 def probabilities(query, key, queue):

@@ -18,7 +18,7 @@ def model(tiny_config):
 
 
 def optimiser(model, phase, average=None):
-    return Optimiser(model, average or averaged(model, phase.average), choose_parameters(model, phase, 0), phase)
+    return Optimiser(model, average or averaged(model), choose_parameters(model, phase, 0), phase)
 
 
 def push(model, *, size=1.0):
@@ -67,13 +67,13 @@ def test_a_phase_that_trains_nothing_is_an_error_that_names_it(model):
 
 
 def test_the_average_follows_its_rule_written_out(model):
-    average = averaged(model, 0.6)
-    one = optimiser(model, Phase(steps=9, learning_rate=0.1), average)
+    average = averaged(model)
+    one = optimiser(model, Phase(steps=9, learning_rate=0.1, average=0.3), average)
     expected = model.log_scale.item()
     for step in range(6):
         push(model)
         one.step()
-        keep = 0.0 if step == 0 else min(0.6, (step + 1) / (step + 10))
+        keep = 0.0 if step == 0 else min(0.3, (step + 1) / (step + 10))
         expected = keep * expected + (1 - keep) * model.log_scale.item()
     assert average.module.log_scale.item() == pytest.approx(expected, rel=1e-5)
     assert average.module.log_scale.item() != pytest.approx(model.log_scale.item(), rel=1e-4)
