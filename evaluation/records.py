@@ -25,7 +25,8 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: not a text file in UTF-8 (byte {error.start}).") from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DatasetError(f"{path}: not UTF-8 text (line {line}). Save the file as UTF-8.") from error
 
 
 def read_json(path: Path) -> Any:

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+_FEW = 100  # held-out pictures; of so many, recall is known to about 10 points
+
 
 def train(
     data: Annotated[
@@ -12,15 +14,24 @@ def train(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the checkpoint that is made.")],
     recipe: Annotated[Path | None, typer.Option(help="A TOML file that says what is trained and how; see docs/training.md.")] = None,
-    model: Annotated[str | None, typer.Option(help='The checkpoint to begin with, as elsewhere, or "scratch". [default: default]')] = None,
-    epochs: Annotated[float | None, typer.Option(help="How often each picture is seen, where the recipe counts no steps.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures that are compared with each other in a step.")] = None,
-    micro_batch: Annotated[int | None, typer.Option(help="Pictures that go through the model at once, where memory is short.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The highest; it rises first, then falls to 0.")] = None,
-    held_out: Annotated[
-        float | None, typer.Option(help="Share of the pictures kept for validation, where the data has no split of its own.")
+    model: Annotated[
+        str | None, typer.Option(help='The checkpoint to begin with, as elsewhere, or "scratch".', show_default="default")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed, another order and, from scratch, other weights.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="How often each picture is seen, where the recipe counts no steps.", show_default="20")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Pictures that are compared with each other in a step.", show_default="64")] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Pictures that go through the model at once, where memory is short.", show_default="all of the batch")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest; it rises first, then falls to 0.", show_default="3e-5")] = None,
+    held_out: Annotated[
+        float | None,
+        typer.Option(help="Share of the pictures kept for validation, where the data has no split of its own.", show_default="0.1"),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Another seed, another order and, from scratch, other weights.", show_default="0")
+    ] = None,
     work: Annotated[
         Path | None, typer.Option(help="Where views are kept that other trainings may use too; by default inside OUTPUT.")
     ] = None,
@@ -75,16 +86,26 @@ def _sentences(data: list[Path], name: str) -> list[str]:
 
 def _report(trained: Any) -> None:
     """What was reached, beside what the start reached, and where the files are."""
+    if not trained.steps:
+        print("The training was finished before; --overwrite begins it again.")
+    if trained.recall:
+        print(
+            f"On {trained.held_out} held-out pictures, with the weights "
+            + (f"of step {trained.step}:" if trained.step else "as they were:")
+        )
     width = max((len(name) for name in trained.recall), default=0)
     for name, value in trained.recall.items():
         before = trained.before.get(name)
         print(f"{name:<{width}}  {value:5.1f} %" + ("" if before is None else f"   before: {before:.1f} %"))
-    if trained.recall and trained.recall == trained.before:
-        print("Not better on the held-out pictures: the model is left as it was.")
+    if trained.recall and not trained.step:
+        print("No step was better on the held-out pictures: the model is left as it was.")
+    if 0 < trained.held_out < _FEW:
+        print("So few pictures say little: some points up or down are chance.")
     if not trained.recall:
         print("No picture was held out, so nothing says how good it is.")
     if trained.skipped:
-        print(f"{trained.skipped} left out: {trained.output / 'training' / 'skipped.csv'}")
+        first, listed = trained.skipped[0], trained.output / "training" / "skipped.csv"
+        print(f"{len(trained.skipped)} left out, the first: {first.name}: {first.reason}. All of them: {listed}")
     print(f"Checkpoint: {trained.output}   curves: {trained.output / 'training' / 'curves.png'}")
 
 

@@ -13,7 +13,7 @@ _NO_CURVES = {*PLACE, "seconds", "seconds_left", "pictures_a_second", "gradient_
 
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, int]], path: Path) -> None:
-    """Losses above and recall below, over the steps of all phases, as a PNG.
+    """Losses above and recall below, over the steps of all phases, as a PNG, with the step whose weights are kept.
 
     Args:
         lines: as `Diary` has them. phases: names and lengths in steps.
@@ -38,7 +38,13 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, 
             axes.axvline(start, color="0.8", linewidth=0.8)
             if axes is losses and len(starts) > 1:
                 axes.annotate(name, (start, 1), xycoords=("data", "axes fraction"), xytext=(4, -10), textcoords="offset points", fontsize=8)
-    losses.set_ylabel("loss, unweighted")
-    recall.set_ylabel("recall on held-out pictures, %")
+    if kept := [line for line in lines if line["kind"] == "kept"]:
+        place = starts[kept[-1]["phase"]] + kept[-1]["step"]
+        recall.axvline(place, color="0.4", linewidth=1, linestyle="--")
+        recall.annotate(
+            "kept", (place, 0), xycoords=("data", "axes fraction"), xytext=(-4, 4), textcoords="offset points", fontsize=8, ha="right"
+        )
+    losses.set_ylabel("losses (lower is better)")
+    recall.set_ylabel("found on held-out pictures, %\n(higher is better)")
     recall.set_xlabel("step")
     figure.savefig(path, dpi=110)

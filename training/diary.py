@@ -14,7 +14,8 @@ PLACE = ("kind", "phase", "step")  # what a line is about; all else in it was me
 class Diary:
     """Writes `log.jsonl` line by line; a run that goes on continues it behind the step that it goes on from.
 
-    Every line has `phase` and `step`, counted from 1; one of kind "step" has the losses, one of kind "validation" the recall.
+    Every line has `phase` and `step`, counted from 1. One of kind "step" has the losses, one of kind "validation" the recall; one of
+    kind "kept" says that the weights of this step became the checkpoint, until the next such line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,16 +32,22 @@ class Diary:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("".join(f"{json.dumps(line)}\n" for line in self.lines), encoding="utf-8")
 
-    def write(self, kind: str, phase: str, step: int, values: Mapping[str, float]) -> None:
+    def kept(self) -> dict[str, Any] | None:
+        """The last line of kind "kept", with what the validation of its step measured, if there was one; None before any."""
+        last = next((line for line in reversed(self.lines) if line["kind"] == "kept"), None)
+        same = [line for line in self.lines if last and line["kind"] == "validation" and all(line[of] == last[of] for of in PLACE[1:])]
+        return {**same[-1], **last} if last and same else last
+
+    def write(self, kind: str, phase: str, step: int, values: Mapping[str, float] | None = None) -> None:
         """Add a line."""
-        line = {"kind": kind, "phase": phase, "step": step, **values}
+        line = {"kind": kind, "phase": phase, "step": step, **(values or {})}
         self.lines.append(line)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(line)}\n")
 
 
-def write_skipped(path: Path, skipped: Iterable[Skipped], *, more: bool = False) -> int:
-    """Write which rows were left out and why, as CSV, with those that are there already where they are `more` of them. Returns how many."""
+def write_skipped(path: Path, skipped: Iterable[Skipped], *, more: bool = False) -> list[Skipped]:
+    """Write which rows were left out and why, as CSV, with those that are there already where they are `more` of them. Returns all."""
     found = {(one.name, one.reason) for one in skipped}
     if more and path.exists():
         with path.open(encoding="utf-8", newline="") as file:
@@ -48,4 +55,4 @@ def write_skipped(path: Path, skipped: Iterable[Skipped], *, more: bool = False)
     rows = sorted(found)
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("name", "reason"), *rows])
-    return len(rows)
+    return [Skipped(*row) for row in rows]

@@ -39,14 +39,14 @@ class StepGradients:
         self.ranks, self.precision, self.constants = ranks, precision, constants or {}
 
     def __call__(self, batch: Batch, micro_batch: int = 0) -> dict[str, float]:
-        """Add the gradient of one step. Returns what each objective costs, unweighted, over the batch of all ranks."""
+        """Add the gradient of one step. Returns what each objective that had a term costs, unweighted, over the batch of all ranks."""
         parts = batch.split(micro_batch)
         if len(parts) == 1:
             seen = [self._forward(parts[0])]
         else:
             with torch.no_grad():
                 seen = [self._forward(part) for part in parts]
-        terms, sums = self._total(seen, "counts"), self._total(seen, "sums")
+        terms, sums = ({name: self.ranks.total(total) for name, total in _totals(seen, part).items()} for part in ("counts", "sums"))
         keys = self._keys(parts)
         costs, gradients = self._whole(seen, batch, keys)
         for number, part in enumerate(parts):
@@ -55,18 +55,12 @@ class StepGradients:
                 one = seen[0] if len(parts) == 1 else self._forward(part)
                 carried = [(one["whole"][name], gradient) for name, gradient in gradients[number].items()]
                 # The average over ranks, which follows, divides by their number.
-                carried += [(one["sums"][name], self.weights[name] * self.ranks.count / terms[name].float()) for name in one["sums"]]
+                carried += [
+                    (total, self.weights[name] * self.ranks.count / terms[name].clamp(min=1).float()) for name, total in one["sums"].items()
+                ]
                 carried = [(value, gradient) for value, gradient in carried if value.requires_grad]
                 torch.autograd.backward([value for value, _ in carried], [gradient.to(value.dtype) for value, gradient in carried])
-        return costs | {name: float(sums[name] / total) for name, total in terms.items()}
-
-    def _total(self, seen: Sequence[dict[str, dict[str, Tensor]]], part: str) -> dict[str, Tensor]:
-        """Sums over micro-batches and ranks of the numbers of each objective of rows; of the counts at least 1."""
-        totals = {}
-        for name in sorted({name for one in seen for name in one[part]}):
-            values = [one[part][name].detach() for one in seen if name in one[part]]
-            totals[name] = self.ranks.total(torch.stack(values).sum())
-        return {name: total.clamp(min=1) for name, total in totals.items()} if part == "counts" else totals
+        return costs | {name: float(sums[name] / total) for name, total in terms.items() if total > 0}
 
     def _forward(self, batch: Batch) -> dict[str, dict[str, Tensor]]:
         with self.precision():
@@ -124,3 +118,9 @@ class StepGradients:
         if last or not isinstance(self.student, nn.parallel.DistributedDataParallel):
             return nullcontext()
         return self.student.no_sync()
+
+
+def _totals(seen: Sequence[dict[str, dict[str, Tensor]]], part: str) -> dict[str, Tensor]:
+    """Sums over micro-batches of the numbers of each objective of rows, in one order on all ranks."""
+    names = sorted({name for one in seen for name in one[part]})
+    return {name: torch.stack([one[part][name].detach() for one in seen if name in one[part]]).sum() for name in names}

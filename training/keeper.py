@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -31,29 +31,30 @@ class Keeper:
 
     Attributes:
         recall: on the held-out pictures, of the weights that were kept; before: of the start.
-        unread: held-out pictures that cannot be read.
+        held_out: how many pictures those are; unread: those that cannot be read.
+        step: of its phase, after which the weights that were kept were met; 0 for the start.
     """
 
     def __init__(
         self, recipe: Recipe, materials: Materials, output: Path, fingerprint: str, *, ranks: Ranks, snapshot_seconds: float
     ) -> None:
-        self.recall, self.before = dict[str, float](), dict[str, float]()
+        self.recall, self.before, self.step = dict[str, float](), dict[str, float](), 0
         self._recipe, self._materials, self._output, self._fingerprint, self._ranks = recipe, materials, output, fingerprint, ranks
         self._folder = output / "training"
         self._diary = Diary(self._folder / "log.jsonl")
         self._validation, self.unread = held_out_pictures(materials, ranks.device)
-        self._best = -1.0
+        self.held_out = 0 if self._validation is None else self._validation.count
         self._every, self._saved = snapshot_seconds, time.monotonic()
 
-    def begin(self, phase: int, step: int, found: Snapshot | None) -> None:
-        """Go on where `found` was taken."""
-        if found:
-            self._best, self.recall = found.best, dict(found.recall)
+    def begin(self, phase: int, step: int) -> None:
+        """Begin, or go on from a step of a phase that an earlier run reached."""
         if self._ranks.leads:
             (self._folder / "recipe.json").write_text(json.dumps(as_table(self._recipe), indent=2) + "\n", encoding="utf-8")
             self._diary.begin([one.name for one in self._recipe.phases], phase, step)
             start = [line for line in self._diary.lines if line["kind"] == "validation" and line["step"] == 0]
             self.before = {name: value for line in start for name, value in line.items() if name not in PLACE}
+            if kept := self._diary.kept():
+                self._took(kept)
 
     def keep(
         self, loop: PhaseLoop, number: int, done: int, costs: Mapping[str, float], models: Mapping[str, nn.Module], *, now: bool = False
@@ -69,31 +70,34 @@ class Keeper:
         if last or now or time.monotonic() - self._saved > self._every:
             at = (number + 1, 0) if last else (number, done)
             states = {name: module.state_dict() for name, module in models.items()} | loop.states()
-            save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *at, states, self._best, self.recall))
+            save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *at, states))
             self._saved = time.monotonic()
 
     def validate(self, average: AveragedModel, phase: Phase, step: int) -> None:
         """Measure the averaged weights, and keep them if they are the best so far; what has no measure is kept as it comes."""
         if not self._ranks.leads:
             return
-        model, materials, total = cast("CoCa", average.module), self._materials, 0.0
+        model, device, found = cast("CoCa", average.module), self._ranks.device, dict[str, float]()
         if self._validation is not None and phase.batch:
-            found = dict(
-                self._validation(
-                    model,
-                    materials.corpus,
-                    precision=precision(self._ranks.device),
-                    device=self._ranks.device,
-                )
-            )
+            found = dict(self._validation(model, self._materials.corpus, precision=precision(device), device=device))
             self._diary.write("validation", phase.name, step, found)
-            total = sum(value for name, value in found.items() if name.endswith("MRR"))  # which moves where recall of a few does not
             self.before = found if step == 0 else self.before
-            self.recall = found if total > self._best else self.recall
-        draw_curves(self._diary.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
-        if total > self._best or not (self._validation and phase.batch):
-            self._best = total
-            _save(self._output, model, materials.tokenizer)
+        kept = self._diary.kept()
+        try:
+            if not found or kept is None or _goodness(found) > _goodness(kept):
+                _save(self._output, model, self._materials.tokenizer)
+                self._diary.write("kept", phase.name, step)
+                self._took({"step": step, **found})
+        finally:  # the curves show a training that diverged, too
+            draw_curves(self._diary.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
+
+    def _took(self, kept: Mapping[str, Any]) -> None:
+        self.step, self.recall = kept["step"], {name: value for name, value in kept.items() if name not in PLACE}
+
+
+def _goodness(measured: Mapping[str, Any]) -> float:
+    """The sum of the mean reciprocal ranks, which moves where recall of a few does not; 0 of what was not measured."""
+    return sum(value for name, value in measured.items() if name.endswith("MRR"))
 
 
 def _save(folder: Path, model: CoCa, tokenizer: Tokenizer) -> None:

@@ -58,7 +58,7 @@ class Phase:
         average: the most of the old weights that the average of weights keeps at a step.
     """
 
-    name: str = "joint"
+    name: str = "training"
     steps: Count = 0
     epochs: Above0 = 20.0
     batch: Count = 64

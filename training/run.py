@@ -37,13 +37,19 @@ class Trained:
     Attributes:
         recall: on the held-out pictures, in percent, of the weights that were kept; empty where none was held out.
         before: of the start; empty from scratch.
-        skipped: how many rows and pictures were left out; `OUTPUT/training/skipped.csv` names them.
+        held_out: how many pictures those are.
+        step: of the last phase, after which the weights that were kept were met; 0 for the start.
+        steps: how many steps this call took, none where the training was finished before.
+        skipped: what was left out, in the order of names; `OUTPUT/training/skipped.csv` has all of it, of earlier calls too.
     """
 
     output: Path
     recall: Mapping[str, float]
     before: Mapping[str, float]
-    skipped: int
+    held_out: int
+    step: int
+    steps: int
+    skipped: Sequence[Skipped]
 
 
 def train(
@@ -89,25 +95,28 @@ def train(
     if ranks.leads:
         ranks.wait()
     keeper = Keeper(recipe, materials, output, fingerprint, ranks=ranks, snapshot_seconds=snapshot_seconds)
-    unread = _run(recipe, materials, keeper, found, ranks=ranks, note=note)
+    steps, unread = _run(recipe, materials, keeper, found, ranks=ranks, note=note)
     if ranks.leads and any(example.split == "test" for example in examples):
         unread += write_held_out(examples, folder / "held-out")
     skipped = [*data.skipped, *materials.skipped, *keeper.unread, *unread]
-    count = write_skipped(folder / "skipped.csv", skipped, more=found is not None) if ranks.leads else 0
-    return Trained(output, keeper.recall, keeper.before, count)
+    if ranks.leads:
+        skipped = write_skipped(folder / "skipped.csv", skipped, more=found is not None)
+    return Trained(output, keeper.recall, keeper.before, keeper.held_out, keeper.step, steps, skipped)
 
 
-def _run(recipe: Recipe, materials: Materials, keeper: Keeper, found: Snapshot | None, *, ranks: Ranks, note: Note) -> list[Skipped]:
-    """The phases, from where `found` left them. Returns the pictures that could not be read at their steps."""
+def _run(
+    recipe: Recipe, materials: Materials, keeper: Keeper, found: Snapshot | None, *, ranks: Ranks, note: Note
+) -> tuple[int, list[Skipped]]:
+    """The phases, from where `found` left them. Returns how many steps were taken, and the pictures that could not be read at them."""
     average = averaged(materials.model)
     phase, step = (found.phase, found.step) if found else (0, 0)
-    keeper.begin(phase, step, found)
+    keeper.begin(phase, step)
     if found:
         materials.model.load_state_dict(found.states["model"])
         average.load_state_dict(found.states["average"])
     elif not recipe.start.startswith(SCRATCH):
         keeper.validate(average, recipe.phases[0], 0)  # so that a training that makes things worse leaves the start
-    unread: list[Skipped] = []
+    taken, unread = 0, list[Skipped]()
     models = {"model": materials.model, "average": average}
     with stops_between_steps() as stopped:
         for number in range(phase, len(recipe.phases)):
@@ -121,9 +130,10 @@ def _run(recipe: Recipe, materials: Materials, keeper: Keeper, found: Snapshot |
                 keeper.keep(loop, number, done, costs, models, now=stopped())
                 if stopped():
                     raise KeyboardInterrupt
+                taken += 1
                 note(f"{recipe.phases[number].name} steps", done, recipe.phases[number].steps)
             unread += loop.unread
-    return unread
+    return taken, unread
 
 
 def _drawn(data: Examples, recipe: Recipe) -> Examples:

@@ -20,20 +20,17 @@ class Snapshot:
 
     Attributes:
         states: state dicts by what they are of: model, average, optimizer, schedule.
-        best: the sum of the mean reciprocal ranks of the weights that were kept; recall: those recalls.
     """
 
     fingerprint: str
     phase: int
     step: int
     states: Mapping[str, Any]
-    best: float
-    recall: Mapping[str, float]
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Write a snapshot; whoever is killed meanwhile finds the one before."""
-    write_whole(path, {**vars(snapshot), "states": dict(snapshot.states), "recall": dict(snapshot.recall)})
+    write_whole(path, {**vars(snapshot), "states": dict(snapshot.states)})
 
 
 def read_snapshot(path: Path, fingerprint: str) -> Snapshot | None:

@@ -29,6 +29,7 @@ class Validation:
 
     def __init__(self, pictures: Sequence[Tensor], texts: Sequence[int], owner: Sequence[int], *, frozen_units: int) -> None:
         self.pictures, self.texts, self.owner, self.frozen_units = pictures, np.asarray(texts), np.asarray(owner), frozen_units
+        self.count = sum(map(len, pictures))
 
     @torch.inference_mode()
     def __call__(self, model: CoCa, corpus: Corpus, *, precision: Precision, device: torch.device) -> Mapping[str, float]:

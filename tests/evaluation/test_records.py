@@ -32,7 +32,7 @@ def test_a_file_that_is_missing_a_folder_or_of_another_encoding_is_named(tmp_pat
         read_text(tmp_path / "none.txt")
     with refuses(f"{tmp_path}: cannot be read (Is a directory)."):
         read_text(tmp_path)
-    with refuses("latin.txt: not a text file in UTF-8 (byte 3)."):
+    with refuses("latin.txt: not UTF-8 text (line 1). Save the file as UTF-8."):
         read_text(tmp_path / "latin.txt")
 
 

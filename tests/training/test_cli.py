@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+
+from training.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,10 +39,28 @@ def test_it_prints_what_was_reached_beside_the_start_and_where_things_are(colour
     done = run(colours, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("text to picture R@1")
-    assert "before:" in lines[0]
-    assert lines[-2] == f"1 left out: {tmp_path / 'out' / 'training' / 'skipped.csv'}"
+    assert re.fullmatch(r"On 8 held-out pictures, with the weights (of step [48]|as they were):", lines[0])
+    assert lines[1].startswith("text to picture R@1")
+    assert "before:" in lines[1]
+    assert "So few pictures say little: some points up or down are chance." in lines
+    assert lines[-2].startswith("1 left out, the first: colours/red1.png: ")
+    assert lines[-2].endswith(f". All of them: {tmp_path / 'out' / 'training' / 'skipped.csv'}")
     assert (tmp_path / "out" / "training" / "curves.png").exists()
+    again = run(colours, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe)
+    assert again.stdout.splitlines() == ["The training was finished before; --overwrite begins it again.", *lines]
+
+
+def test_the_help_says_the_defaults_of_the_recipe():
+    words = " ".join(run("--help").stdout.replace("│", " ").split())
+    said = dict(re.findall(r"(--[a-z-]+) [^\[]*\[default: \((.*?)\)\]", words))
+    recipe, phase = Recipe(), Recipe().phases[0]
+    assert {name: float(said[name]) for name in ("--epochs", "--batch", "--learning-rate", "--held-out", "--seed")} == {
+        "--epochs": phase.epochs,
+        "--batch": phase.batch,
+        "--learning-rate": phase.learning_rate,
+        "--held-out": recipe.held_out,
+        "--seed": recipe.seed,
+    }
 
 
 def test_two_ranks_by_torchrun_take_the_steps_that_one_takes(colours, tiny_checkpoint, recipe, tmp_path):

@@ -64,6 +64,14 @@ def test_a_training_of_which_little_is_known_yet_has_a_picture_too(lines, tmp_pa
     assert bool(coloured(picture)) is bool(lines)
 
 
+def test_the_step_whose_weights_are_kept_is_marked(tmp_path, monkeypatch):
+    marks, line = [], Axes.axvline
+    monkeypatch.setattr(Axes, "axvline", lambda axes, x, **how: (marks.append(x) if "linestyle" in how else None, line(axes, x, **how)))
+    kept = [{"kind": "kept", "phase": "words", "step": 20}, {"kind": "kept", "phase": "pictures", "step": 10}]
+    draw_curves([*LINES, *kept], PHASES, tmp_path / "curves.png")
+    assert marks == [30]
+
+
 def test_other_values_make_another_picture(tmp_path):
     other = [line | {"language": 1.0} if "language" in line else line for line in LINES]
     assert (pixels(LINES, PHASES, tmp_path) != pixels(other, PHASES, tmp_path)).any()

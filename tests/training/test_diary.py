@@ -63,6 +63,17 @@ def test_lines_that_are_kept_keep_what_they_say_and_others_follow_them(path):
     assert read(path) == [*before[:4], {"kind": "step", "phase": "pictures", "step": 7, "contrastive": 0.25}]
 
 
+def test_the_weights_that_were_kept_last_are_known_with_what_they_reached(path):
+    diary = write_steps(path)
+    assert diary.kept() is None
+    diary.write("kept", "words", 10)
+    diary.write("kept", "pictures", 10)
+    assert diary.kept() == {"kind": "kept", "phase": "pictures", "step": 10, "text to picture R@1": 50.0}
+    assert begun(path, 1, 5).kept() == {"kind": "kept", "phase": "words", "step": 10, "text to picture R@1": 50.0}
+    diary.write("kept", "pictures", 15)
+    assert diary.kept() == {"kind": "kept", "phase": "pictures", "step": 15}  # of which nothing was measured
+
+
 @pytest.mark.parametrize("cut", [1, 2, 20, 60])
 def test_half_a_line_that_a_kill_left_is_dropped(path, cut):
     write_steps(path)
@@ -86,11 +97,11 @@ def test_what_is_left_out_is_written_once_each_in_the_order_of_names(tmp_path):
         Skipped("a.jpg", "gone"),
         Skipped("b.jpg", 'not a picture, "really"'),
     ]
-    assert write_skipped(tmp_path / "skipped.csv", skipped) == 3
+    assert write_skipped(tmp_path / "skipped.csv", skipped) == [skipped[2], skipped[0], skipped[1]]
     with (tmp_path / "skipped.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [["name", "reason"], ["a.jpg", "gone"], ["b.jpg", 'not a picture, "really"'], ["ä.jpg", "gone"]]
 
 
 def test_a_training_that_used_everything_says_so(tmp_path):
-    assert write_skipped(tmp_path / "skipped.csv", []) == 0
+    assert write_skipped(tmp_path / "skipped.csv", []) == []
     assert (tmp_path / "skipped.csv").read_text().splitlines() == ["name,reason"]

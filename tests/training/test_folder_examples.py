@@ -129,7 +129,7 @@ def test_a_path_out_of_the_folder_gives_an_example_where_it_exists(holiday):
         (b"path,title\n", "line 1: no column caption, or two of them (found: path, title). Needed:"),
         (b"path,caption,path\n", "line 1: no column path, or two of them (found: path, caption, path)."),
         (b"", "line 1: no column path, or two of them (found: nothing)."),
-        (b"path,caption\nlake.jpg,\xe4\n", "not a text file in UTF-8 (byte 22)."),
+        (b"path,caption\nlake.jpg,\xe4\n", "not UTF-8 text (line 2). Save the file as UTF-8."),
     ],
 )
 def test_a_csv_that_gives_no_examples_is_refused(holiday, content, message):
@@ -173,7 +173,7 @@ def test_a_picture_or_a_text_alone_is_skipped_and_no_example(holiday):
     reasons = {skip.name: skip.reason for skip in read(holiday).skipped}
     assert reasons == {
         "holiday/lake.jpg": "no caption: no lake.txt with text beside it",
-        "holiday/sub/sea.PNG": f"no caption: {holiday}/sub/sea.txt: not a text file in UTF-8 (byte 0).",
+        "holiday/sub/sea.PNG": f"no caption: {holiday}/sub/sea.txt: not UTF-8 text (line 1). Save the file as UTF-8.",
         "holiday/README.txt": "a text without a picture beside it",
     }
 

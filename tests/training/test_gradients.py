@@ -1,6 +1,7 @@
 """One step's gradients: the same for any micro-batch and any number of ranks, and those of the losses written out."""
 
 import copy
+import dataclasses
 import math
 from contextlib import nullcontext
 
@@ -119,6 +120,13 @@ def test_an_objective_alone_leaves_what_it_does_not_use_without_a_gradient(model
     (name,) = weights
     assert gradients
     assert not any(bool(gradient.any()) for key, gradient in gradients.items() if key.startswith(unused[name]))
+
+
+def test_an_objective_without_a_single_term_costs_nothing_rather_than_0(model, batch):
+    nothing = dataclasses.replace(batch.sentences, decoded=torch.zeros(5, dtype=torch.bool))
+    costs, gradients = gradients_of(model, dataclasses.replace(batch, sentences=nothing))
+    assert costs.keys() == WEIGHTS.keys() - {"language"}
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients.values())
 
 
 def test_the_contrastive_loss_of_many_micro_batches_is_not_that_of_each_alone(model, batch):

@@ -90,8 +90,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights_and_log(colours, tiny_checkpo
 def test_a_finished_run_started_again_does_nothing_more(colours, tiny_checkpoint, tmp_path):
     first = train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     before = (tmp_path / "out" / "model.safetensors").read_bytes(), lines(tmp_path / "out")
-    again = train(colours, tmp_path / "out", recipe(tiny_checkpoint), note=StopAt("joint steps", 1))
-    assert again == first
+    again = train(colours, tmp_path / "out", recipe(tiny_checkpoint), note=StopAt("training steps", 1))
+    assert (first.steps, again) == (STEPS, dataclasses.replace(first, steps=0))
     assert ((tmp_path / "out" / "model.safetensors").read_bytes(), lines(tmp_path / "out")) == before
 
 
@@ -111,6 +111,7 @@ def test_a_training_that_makes_things_worse_leaves_the_start(colours, tiny_check
     ruinous = Phase(steps=4, batch=8, learning_rate=5.0, average=0.0, clip=1e9)
     trained = train(colours, tmp_path / "out", recipe(good, phases=(ruinous,)))
     assert trained.recall == trained.before
+    assert trained.step == 0
     start, kept = (load_file(folder / "model.safetensors") for folder in (good, tmp_path / "out"))
     assert all(kept[name].equal(value) for name, value in start.items())
 
@@ -124,7 +125,7 @@ def test_pictures_that_cannot_be_read_are_named_and_the_rest_is_trained_on(colou
     trained = train(colours, tmp_path / "out", chosen)
     with (tmp_path / "out" / "training" / "skipped.csv").open() as file:
         named = [row["name"] for row in csv.DictReader(file)]
-    assert trained.skipped == len(named)
+    assert [one.name for one in trained.skipped] == named
     assert named == ["colours/blue0.png", "colours/red1.png"]
 
 
