@@ -44,6 +44,12 @@ def hash_of_weights(weights: Iterable[Tensor]) -> str:
     return total.hexdigest()
 
 
+def refuse_other(path: Path, found: str, fingerprint: str) -> None:
+    """Raises TrainingError where what lies at `path` is of another training than the one with `fingerprint`."""
+    if found != fingerprint:
+        raise TrainingError(f"{path}: of another recipe, start or data. Pass another output folder, or --overwrite to begin again.")
+
+
 def write_whole(path: Path, value: object) -> None:
     """`torch.save` to a file that is there whole or not at all. Raises TrainingError where it cannot be written."""
     partial = path.with_suffix(".partial")

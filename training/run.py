@@ -1,12 +1,13 @@
 """train(): from pictures with texts to a checkpoint. Reads, prepares, runs the phases of the recipe, validates, keeps the best.
 
 OUTPUT becomes a checkpoint that `coca_model.load` takes. Beside it, `OUTPUT/training` holds the recipe, the log, the curves, what was
-left out, and a snapshot to go on from; what the frozen units made of the pictures lies there too, unless `work` names another folder.
+left out, and the result. Until all is done a snapshot to go on from lies there too, and what the frozen units made of the pictures,
+unless `work` names another folder for it.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from coca_model.checkpoint import sha256_of
@@ -25,31 +26,10 @@ from training.objectives import check_objectives
 from training.optimise import averaged
 from training.ranks import ALONE, Ranks
 from training.recipe import Recipe
+from training.result import Trained, read_result, write_result
 from training.scratch import SCRATCH
 from training.snapshot import Snapshot, read_snapshot
 from training.stopping import stops_between_steps
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What came of a training.
-
-    Attributes:
-        recall: on the held-out pictures, in percent, of the weights that were kept; empty where none was held out.
-        before: of the start; empty from scratch.
-        held_out: how many pictures those are.
-        step: of the last phase, after which the weights that were kept were met; 0 for the start.
-        steps: how many steps this call took, none where the training was finished before.
-        skipped: what was left out, in the order of names; `OUTPUT/training/skipped.csv` has all of it, of earlier calls too.
-    """
-
-    output: Path
-    recall: Mapping[str, float]
-    before: Mapping[str, float]
-    held_out: int
-    step: int
-    steps: int
-    skipped: Sequence[Skipped]
 
 
 def train(
@@ -82,16 +62,18 @@ def train(
     recipe = _fitted(recipe, examples, ranks)
     folder = _made(output, recipe, ranks)
     if overwrite and ranks.leads:
-        for old in [folder / "snapshot.pt", folder / "log.jsonl", *folder.glob("maps-*")]:
-            old.unlink(missing_ok=True)
+        for old in ("result.json", "snapshot.pt", "log.jsonl"):
+            (folder / old).unlink(missing_ok=True)
     pictures = ranks.first(lambda: hash_of_pictures(examples))
     about = [(one.name, one.split, one.texts) for one in examples]
     fingerprint = key_of([recipe.fingerprint(), _hash_of_start(recipe), about, list(sentences), pictures])
     ranks.wait()
+    if finished := read_result(output, fingerprint):
+        return finished
     found = read_snapshot(folder / "snapshot.pt", fingerprint)
     if not ranks.leads:
         ranks.wait()  # the first computes and keeps what the others then find
-    materials = prepare(examples, sentences, recipe, folder=work or folder, device=ranks.device, note=note, pictures=pictures)
+    materials = prepare(examples, sentences, recipe, folder=work or folder / "kept", device=ranks.device, note=note, pictures=pictures)
     if ranks.leads:
         ranks.wait()
     keeper = Keeper(recipe, materials, output, fingerprint, ranks=ranks, snapshot_seconds=snapshot_seconds)
@@ -99,9 +81,13 @@ def train(
     if ranks.leads and any(example.split == "test" for example in examples):
         unread += write_held_out(examples, folder / "held-out")
     skipped = [*data.skipped, *materials.skipped, *keeper.unread, *unread]
+    trained = Trained(output, keeper.recall, keeper.before, keeper.held_out, keeper.step, steps, skipped)
     if ranks.leads:
-        skipped = write_skipped(folder / "skipped.csv", skipped, more=found is not None)
-    return Trained(output, keeper.recall, keeper.before, keeper.held_out, keeper.step, steps, skipped)
+        trained = dataclasses.replace(trained, skipped=write_skipped(folder / "skipped.csv", skipped, more=found is not None))
+        write_result(trained, fingerprint)
+        (folder / "snapshot.pt").unlink(missing_ok=True)  # of use only to what is not finished, and large
+        shutil.rmtree(folder / "kept", ignore_errors=True)
+    return trained
 
 
 def _run(

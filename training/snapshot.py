@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from training.errors import TrainingError
-from training.kept_files import write_whole
+from training.kept_files import refuse_other, write_whole
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,5 @@ def read_snapshot(path: Path, fingerprint: str) -> Snapshot | None:
         snapshot = Snapshot(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # a damaged archive raises nearly anything
         raise TrainingError(f"{path}: damaged ({error}). Remove it to begin again.") from error
-    if snapshot.fingerprint != fingerprint:
-        raise TrainingError(f"{path}: of another recipe, start or data. Pass another output folder, or --overwrite to begin again.")
+    refuse_other(path, snapshot.fingerprint, fingerprint)
     return snapshot

@@ -95,10 +95,29 @@ def test_a_finished_run_started_again_does_nothing_more(colours, tiny_checkpoint
     assert ((tmp_path / "out" / "model.safetensors").read_bytes(), lines(tmp_path / "out")) == before
 
 
+def test_a_finished_run_leaves_no_file_that_only_a_stopped_one_needs(colours, tiny_checkpoint, tmp_path):
+    chosen, work = dataclasses.replace(recipe(tiny_checkpoint), frozen_units=1), tmp_path / "work"
+    train(colours, tmp_path / "out", chosen)
+    left = {"curves.png", "log.jsonl", "recipe.json", "result.json", "skipped.csv"}
+    assert {file.name for file in (tmp_path / "out" / "training").iterdir()} == left
+    train(colours, tmp_path / "other", chosen, work=work)
+    assert {file.name for file in (tmp_path / "other" / "training").iterdir()} == left
+    assert {file.suffix for file in work.iterdir()} == {".bf16", ".json"}
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"fingerprint": "a"}'])
+def test_a_damaged_result_is_named(colours, tiny_checkpoint, tmp_path, content):
+    (tmp_path / "out" / "training").mkdir(parents=True)
+    (tmp_path / "out" / "training" / "result.json").write_text(content)
+    with pytest.raises(TrainingError, match=r"result\.json: damaged"):
+        train(colours, tmp_path / "out", recipe(tiny_checkpoint))
+    assert train(colours, tmp_path / "out", recipe(tiny_checkpoint), overwrite=True).steps == STEPS
+
+
 def test_the_output_of_another_recipe_is_refused_until_it_may_be_overwritten(colours, tiny_checkpoint, tmp_path):
     train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     other = recipe(tiny_checkpoint, seed=1)
-    with pytest.raises(TrainingError, match=r"snapshot\.pt: of another recipe"):
+    with pytest.raises(TrainingError, match=r"result\.json: of another recipe"):
         train(colours, tmp_path / "out", other)
     train(colours, tmp_path / "out", other, overwrite=True)
     assert len([line for line in lines(tmp_path / "out") if line["kind"] == "step"]) == STEPS

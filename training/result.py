@@ -1,0 +1,69 @@
+"""What came of a training: given to the caller, and written down, so that one that is finished is known when it is started again."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.diary import write_skipped
+from training.errors import TrainingError
+from training.examples import Skipped
+from training.kept_files import refuse_other
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        output: the folder of the checkpoint.
+        recall: on the held-out pictures, in percent, of the weights that were kept; empty where none was held out.
+        before: of the start; empty from scratch.
+        held_out: how many pictures those are.
+        step: of the last phase, after which the weights that were kept were met; 0 for the start.
+        steps: how many steps this call took, none where the training was finished before.
+        skipped: what was left out, in the order of names; `OUTPUT/training/skipped.csv` has the same.
+    """
+
+    output: Path
+    recall: Mapping[str, float]
+    before: Mapping[str, float]
+    held_out: int
+    step: int
+    steps: int
+    skipped: Sequence[Skipped]
+
+
+_WRITTEN = ("recall", "before", "held_out", "step")
+
+
+def write_result(trained: Trained, fingerprint: str) -> None:
+    """Write `OUTPUT/training/result.json`, whole or not at all."""
+    path = _path(trained.output)
+    values = {name: getattr(trained, name) for name in _WRITTEN}
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"fingerprint": fingerprint, **values}, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_result(output: Path, fingerprint: str) -> Trained | None:
+    """What a finished training into `output` came to, or None where none was finished.
+
+    Raises:
+        TrainingError: it is of another recipe, or damaged.
+    """
+    path = _path(output)
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        trained = Trained(output, **{name: found[name] for name in _WRITTEN}, steps=0, skipped=())
+        refuse_other(path, found["fingerprint"], fingerprint)
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path}: damaged ({error}). Remove it to begin again.") from error
+    return dataclasses.replace(trained, skipped=write_skipped(path.with_name("skipped.csv"), [], more=True))
+
+
+def _path(output: Path) -> Path:
+    return output / "training" / "result.json"
