@@ -17,6 +17,7 @@ import typer
 from search.client import Client
 from search.errors import NoServiceError, ServiceError
 
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _STOP_SECONDS = 3.0  # a paused video holds its connection open, and the service would wait for it
 
 Process = subprocess.Popen[bytes]
@@ -94,29 +95,45 @@ def _await(service: Process, client: Client, collection: Path | None) -> None:
 @contextmanager
 def _running(arguments: Sequence[str]) -> Iterator[Process]:
     """A Python process that ends with the block. In a group of its own: Ctrl-C is for us, who then stop it in order."""
-    process = subprocess.Popen([sys.executable, *arguments], process_group=0)
+    process = None
     try:
+        with _signals_wait():
+            process = subprocess.Popen([sys.executable, *arguments], process_group=0)
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _stop_on_signals() -> None:
     """Let Ctrl-C, `kill` and a closed terminal end the command by way of its `finally` clauses, and only once."""
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
     def stop(number: int, _: FrameType | None) -> None:
-        for each in numbers:
+        for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the stopping
         sys.exit(128 + number)
 
-    for number in numbers:
+    for number in _SIGNALS:
         signal.signal(number, stop)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Within it a signal is only noted, and comes at the end: in the middle of starting a process it would leave that behind."""
+    noted = list[int]()
+    before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in noted[:1]:
+            signal.raise_signal(number)
 
 
 def add_commands(app: typer.Typer) -> None:

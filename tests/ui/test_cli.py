@@ -20,6 +20,7 @@ from search.errors import NoServiceError
 from search.service import make_app
 from tests.fakes import FakeEncoder, write_picture
 from tests.serving import free_port, serving
+from ui import cli
 
 _PATIENCE = 150.0  # seconds; torch alone takes many to import on a busy machine
 LARGE = (3000, 2400)  # 20 MB as a BMP: more than the buffers of a connection hold
@@ -170,6 +171,27 @@ def test_stopping_it_while_the_service_starts_leaves_nothing_behind(collection):
         _, said = process.communicate(timeout=_PATIENCE)
     assert (process.returncode, said) == (128 + signal.SIGTERM, "")
     assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+@pytest.mark.parametrize("number", cli._SIGNALS)
+def test_a_signal_in_the_middle_of_starting_a_process_does_not_leave_it_behind(monkeypatch, number):
+    started, popen = [], subprocess.Popen
+
+    def interrupted(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        signal.raise_signal(number)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    before = {each: signal.getsignal(each) for each in cli._SIGNALS}
+    try:
+        cli._stop_on_signals()
+        with pytest.raises(SystemExit, match=str(128 + number)), cli._running(["-c", "import time; time.sleep(60)"]):
+            raise AssertionError
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert started[0].poll() is not None
 
 
 def test_without_a_collection_it_ends_with_the_reason_of_the_service(tmp_path):
