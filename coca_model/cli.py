@@ -14,7 +14,9 @@ def caption(
     top_k: Annotated[int, typer.Option(help="sample, contrastive: among how many words to choose; 0 for the method's own.")] = 0,
     top_p: Annotated[float, typer.Option(help="sample: among the likeliest words that hold this much probability.")] = 1.0,
     temperature: Annotated[float, typer.Option(help="sample: above 1 bolder, below 1 safer.")] = 1.0,
-    guidance: Annotated[float, typer.Option(help="Above 1: more of what is particular to the picture.")] = 1.0,
+    guidance: Annotated[
+        float | None, typer.Option(help="Above 1: more of what is particular to the picture; 1: none.", show_default="what suits the model")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="Most pieces of words in a caption.")] = 24,
     seed: Annotated[int, typer.Option(help="sample: another seed, another caption.")] = 0,
 ) -> None:

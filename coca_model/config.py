@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from coca_model.errors import CheckpointError
 
-StemKind = Literal["patch", "mobilenet_v2", "efficientnet_lite1"]
+StemKind = Literal["patch", "efficientnet_lite1"]
 PoolerKind = Literal["cascade", "parallel", "open_clip"]
 ResizeKind = Literal["squash", "crop"]
 Layout = Literal["paper", "open_clip"]

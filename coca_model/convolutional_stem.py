@@ -20,46 +20,34 @@ class _Stage(NamedTuple):
     channels: int
     repeats: int
     first_stride: int
-    kernel: int = 3
+    kernel: int
 
 
-STEMS = {
-    # Sandler et al. 2018, table 2.
-    "mobilenet_v2": (
-        _Stage(1, 16, 1, 1),
-        _Stage(6, 24, 2, 2),
-        _Stage(6, 32, 3, 2),
-        _Stage(6, 64, 4, 2),
-        _Stage(6, 96, 3, 1),
-        _Stage(6, 160, 3, 2),
-        _Stage(6, 320, 1, 1),
-    ),
-    # Tan and Le 2019, table 1, without squeeze-and-excitation and with ReLU6 (EfficientNet-Lite, Liu 2020); depth times 1.1.
-    "efficientnet_lite1": (
-        _Stage(1, 16, 1, 1),
-        _Stage(6, 24, 3, 2),
-        _Stage(6, 40, 3, 2, 5),
-        _Stage(6, 80, 4, 2),
-        _Stage(6, 112, 4, 1, 5),
-        _Stage(6, 192, 5, 2, 5),
-        _Stage(6, 320, 1, 1),
-    ),
-}
+# Tan and Le 2019, table 1, without squeeze-and-excitation and with ReLU6 (EfficientNet-Lite, Liu 2020); depth times 1.1.
+_STAGES = (
+    _Stage(1, 16, 1, 1, 3),
+    _Stage(6, 24, 3, 2, 3),
+    _Stage(6, 40, 3, 2, 5),
+    _Stage(6, 80, 4, 2, 3),
+    _Stage(6, 112, 4, 1, 5),
+    _Stage(6, 192, 5, 2, 5),
+    _Stage(6, 320, 1, 1, 3),
+)
 
 
 class ConvolutionalStem(nn.Module):
-    """The convolutions of a classifier of `STEMS`: pixels (B, 3, H, W) -> map (B, 1280, H/32, W/32), 0..6.
+    """The convolutions of EfficientNet-Lite1: pixels (B, 3, H, W) -> map (B, 1280, H/32, W/32), 0..6.
 
     It is a row of units, the first convolution, the blocks and the last convolution, and can be run in parts: what a frozen
     front part gives can be kept, and only the rest computed again.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.stem = _convolution(3, 32, size=3, stride=2)
         blocks: list[nn.Module] = []
         channels = 32
-        for stage in STEMS[kind]:
+        for stage in _STAGES:
             for repeat in range(stage.repeats):
                 stride = stage.first_stride if repeat == 0 else 1
                 blocks.append(_InvertedResidual(channels, stage.channels, stride, stage.expansion, stage.kernel))
@@ -80,7 +68,7 @@ class ConvolutionalStem(nn.Module):
 
 
 class _InvertedResidual(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int, kernel: int = 3) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int, kernel: int) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.stride, self.kernel = stride, kernel

@@ -26,7 +26,8 @@ class CaptionOptions:
     2016, section 7); `greedy` takes the likeliest word. `sample` draws a word, with `temperature`, among the `top_k` likeliest
     (0: all) and among the fewest that together hold the probability `top_p` (Holtzman et al. 2020). `contrastive` takes, among
     the `top_k` likeliest (0: five), the word that is likely and unlike what was said, weighed by `degeneration_penalty` (Su et
-    al. 2022, equation 5). `guidance` above 1 favours what only this picture explains (`cached_decoder.GuidedDecoder`).
+    al. 2022, equation 5). `guidance` above 1 favours what only this picture explains (`cached_decoder.GuidedDecoder`);
+    None is what suits the model (`encoder.Encoder.caption_options`).
 
     A caption has at least `min_tokens` words or pieces of words before its end, at most `max_tokens` (and no more than the
     model's context allows), no run of `no_repeat` of them twice, and none twice in a row (`no_repeat` 0: they may be repeated).
@@ -42,7 +43,7 @@ class CaptionOptions:
     top_k: int = 0
     top_p: float = 1.0
     degeneration_penalty: float = 0.6
-    guidance: float = 1.0
+    guidance: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class CaptionOptions:
             "top_k": (self.top_k >= 0, "0 (all) or more"),
             "top_p": (0 < self.top_p <= 1, "above 0, at most 1"),
             "degeneration_penalty": (0 <= self.degeneration_penalty <= 1, "0 to 1"),
-            "guidance": (self.guidance > 0, "above 0 (1 is none)"),
+            "guidance": (self.guidance is None or self.guidance > 0, "above 0 (1 is none)"),
         }
         for name, (fits, what) in allowed.items():
             if not fits:

@@ -27,7 +27,7 @@ class ImageTower(nn.Module):
             self.stem = nn.Conv2d(3, config.width, config.patch_size, config.patch_size, bias=not open_clip)
             self.project: nn.Module = nn.Identity()
         else:
-            self.stem = ConvolutionalStem(config.stem)
+            self.stem = ConvolutionalStem()
             self.project = nn.Linear(OUT_CHANNELS, config.width)
         self.class_token = nn.Parameter(torch.randn(config.width) * 0.02) if open_clip else None
         self.position = nn.Parameter(torch.randn(config.num_patches + open_clip, config.width) * 0.02)
@@ -51,7 +51,7 @@ class ImageTower(nn.Module):
 
         Inside the stem a map (B, H', W', C), at its end and behind it tokens (B, P, C).
         """
-        dtype = next(self.stem.parameters()).dtype  # may be finer than that of the blocks, see `machine.stem_dtype`
+        dtype = next(self.stem.parameters()).dtype
         shift, scale = (-self.mean / self.std).to(dtype), (1 / (255 * self.std)).to(dtype)
         x = torch.addcmul(shift, pixels.permute(0, 3, 1, 2).to(dtype), scale)  # (B, 3, H, W), channels last in memory
         x = self._run_stem(x.permute(0, 2, 3, 1), 0, min(units, self.stem_units))
@@ -60,7 +60,7 @@ class ImageTower(nn.Module):
     def finish(self, x: Tensor, units: int, keep: Tensor | None = None) -> Tensor:
         """What `begin` gave for `units` -> image tokens (B, P, D). `keep` int64 (P',) drops patches, a regulariser in training."""
         if not torch.is_autocast_enabled(x.device.type):  # what was kept may be coarser than the weights
-            x = x.to(next(self.stem.parameters()).dtype if units < self.stem_units else self.position.dtype)
+            x = x.to(self.position.dtype)
         if units <= self.stem_units:
             x = self._embed(self._run_stem(x, units), keep)  # (B, P', D)
         x = self._run_blocks(x, max(0, units - self.stem_units), len(self.blocks))

@@ -22,17 +22,6 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has.get("amx_bf16") or has.get("avx512_bf16") else torch.float32
 
 
-def stem_dtype(device: torch.device, image: ImageConfig, dtype: torch.dtype) -> torch.dtype:
-    """The dtype of the image tower's stem, where the rest has `dtype`.
-
-    MobileNetV2 has depthwise kernels of weights up to 56 that nearly cancel: in bfloat16 they alone cost 0.002 of the embedding's
-    cosine on average, 0.02 at worst. float16, whose mantissa is eight times as fine, costs 0.00003 at worst.
-    """
-    if dtype is not torch.bfloat16 or image.stem != "mobilenet_v2":
-        return dtype
-    return torch.float16 if device.type == "cuda" or _capabilities().get("avx512_fp16") else dtype
-
-
 def _capabilities() -> Mapping[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

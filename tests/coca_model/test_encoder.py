@@ -266,6 +266,14 @@ def test_captions_are_what_the_decoder_says_of_each_picture(encoder, blind_encod
     assert len(set(expected)) > 1
 
 
+def test_captions_are_guided_unasked_where_the_decoder_knows_language_without_pictures(encoder, blind_encoder):
+    assert [one.caption_options().guidance for one in (encoder, blind_encoder)] == [1.5, 1.0]
+    asked = dataclasses.replace(SHORT, guidance=0.7)
+    assert [one.caption_options(asked).guidance for one in (encoder, blind_encoder)] == [0.7, 0.7]
+    for one, guidance in ((encoder, 1.5), (blind_encoder, 1.0)):
+        assert one.caption(noise(4), SHORT) == one.caption(noise(4), dataclasses.replace(SHORT, guidance=guidance))
+
+
 @pytest.mark.parametrize("options", [None, *WAYS], ids=lambda options: options and options.method)
 def test_every_image_gets_a_caption(tiny_encoder, options):
     captions = tiny_encoder.caption(noise(33), options)
@@ -283,7 +291,7 @@ def test_captions_keep_the_order_of_their_images_across_batches(encoder, options
 
 @pytest.mark.parametrize("method", ["beam", "greedy", "sample", "contrastive"])
 def test_a_caption_ends_where_the_context_of_the_decoder_does(encoder, method):
-    options = CaptionOptions(method, max_tokens=100, min_tokens=11)  # of the context of twelve, START takes one
+    options = CaptionOptions(method, max_tokens=100, min_tokens=11, guidance=1.0)  # of the context of twelve, START takes one
     steps = []
     encoder._model.unimodal.blocks[0].attention.query.register_forward_hook(lambda *_: steps.append(1))
     encoder.caption(noise(2), options)

@@ -5,7 +5,7 @@ from coca_model import machine
 from coca_model.config import ImageConfig
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-PATCHES, STEM, OTHER_STEM = ImageConfig(), ImageConfig(224, 32, "mobilenet_v2"), ImageConfig(224, 32, "efficientnet_lite1")
+PATCHES, STEM = ImageConfig(), ImageConfig(224, 32, "efficientnet_lite1")
 
 
 @pytest.fixture
@@ -54,24 +54,5 @@ def test_threads_are_set_once(threads, monkeypatch, tmp_path):
     assert threads["set"] is None
 
 
-@pytest.mark.parametrize(
-    ("device", "image", "dtype", "has", "expected"),
-    [
-        (CPU, STEM, torch.bfloat16, {"avx512_fp16": True}, torch.float16),
-        (CPU, STEM, torch.bfloat16, {"avx512_fp16": False}, torch.bfloat16),
-        (CPU, STEM, torch.bfloat16, {}, torch.bfloat16),
-        (CUDA, STEM, torch.bfloat16, {}, torch.float16),
-        (CPU, STEM, torch.float32, {"avx512_fp16": True}, torch.float32),
-        (CPU, PATCHES, torch.bfloat16, {"avx512_fp16": True}, torch.bfloat16),
-        (CPU, OTHER_STEM, torch.bfloat16, {"avx512_fp16": True}, torch.bfloat16),
-        (CUDA, OTHER_STEM, torch.bfloat16, {}, torch.bfloat16),
-    ],
-)
-def test_mobilenets_stem_alone_is_kept_finer_than_bfloat16_where_that_is_fast(monkeypatch, device, image, dtype, has, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-    assert machine.stem_dtype(device, image, dtype) is expected
-
-
-@pytest.mark.parametrize("stem", [STEM, OTHER_STEM])
-def test_batches_suit_the_stem_and_the_device(stem):
-    assert machine.batch_size(CPU, stem) < machine.batch_size(CPU, PATCHES) < machine.batch_size(CUDA, stem)
+def test_batches_suit_the_stem_and_the_device():
+    assert machine.batch_size(CPU, STEM) < machine.batch_size(CPU, PATCHES) < machine.batch_size(CUDA, STEM)

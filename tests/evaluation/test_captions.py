@@ -19,6 +19,9 @@ class Talker(FakeEncoder):
 
     asked = 0
 
+    def caption_options(self, options):
+        return options
+
     def caption(self, images, options):
         Talker.asked += len(images)
         names = {FakeEncoder().preprocess(self._as_picture(colour)).tobytes(): name for name, colour in COLOURS.items()}

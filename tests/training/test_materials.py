@@ -18,8 +18,8 @@ from training import corpus, kept_maps, materials
 from training.classifier import Classifier, kept_probabilities
 from training.errors import TrainingError
 from training.materials import prepare
-from training.recipe import Recipe, Source
-from training.scratch import model_from_scratch
+from training.recipe import Phase, Recipe, Source
+from training.scratch import model_from_scratch, shape_from_scratch
 
 CPU = torch.device("cpu")
 LITE = ImageConfig(64, 32, "efficientnet_lite1", width=12, layers=1, heads=2, mlp_width=16)
@@ -113,6 +113,14 @@ def test_a_class_teacher_without_kept_views_or_a_sentence_teacher_is_refused(pre
 # --- from scratch, and the class teacher ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("start", ["scratch", "scratch:base"])
+@pytest.mark.parametrize("objective", ["language", "captioning"])
+def test_a_model_from_scratch_knows_text_alone_if_it_is_trained_on_it(start, objective):
+    recipe = Recipe(start=start, vocabulary_size=77, class_teacher="one", phases=(Phase(objectives={objective: 1.0}),))
+    text = shape_from_scratch(recipe).text
+    assert (text.text_only, text.vocabulary_size) == (objective == "language", 77)
+
+
 def test_words_begin_as_the_sentence_teachers_in_the_size_of_those_of_a_new_model(tiny_tokenizer):
     width = embedded_config(3).text.width
     known = {"dog": torch.linspace(-2, 2, width), "cat": torch.linspace(1, -1, width)}
@@ -134,7 +142,7 @@ def test_words_begin_as_the_sentence_teachers_in_the_size_of_those_of_a_new_mode
 @pytest.fixture
 def classifier():
     torch.manual_seed(1)
-    stem = ConvolutionalStem(LITE.stem)
+    stem = ConvolutionalStem()
     for layer in stem.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight)

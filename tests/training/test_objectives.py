@@ -102,7 +102,7 @@ def test_an_unknown_objective_is_named_with_those_there_are():
     ],
 )
 def test_what_an_objective_lacks_is_said_before_anything_is_computed(name, lacking):
-    with pytest.raises(TrainingError, match=rf"Phase 'joint' gives {name} no .*{lacking}"):
+    with pytest.raises(TrainingError, match=rf"Phase 'training' gives {name} no .*{lacking}"):
         check_objectives(recipe({name: 1.0}))
     check_objectives(recipe({name: 1.0}, sentences=3, sentence_teacher="minilm", class_teacher="a", image_teacher="b"))
 

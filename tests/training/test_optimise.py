@@ -62,7 +62,7 @@ def test_only_the_chosen_parts_learn_and_never_the_frozen_units(model, train, fr
 
 
 def test_a_phase_that_trains_nothing_is_an_error_that_names_it(model):
-    with pytest.raises(TrainingError, match=r"'joint' trains nothing \(image_tower\.stem\)"):
+    with pytest.raises(TrainingError, match=r"'training' trains nothing \(image_tower\.stem\)"):
         choose_parameters(model, Phase(train=("image_tower.stem",)), 1)
 
 
@@ -121,7 +121,7 @@ def test_a_gradient_that_is_not_finite_stops_the_training_and_changes_nothing(mo
     one = optimiser(model, Phase(steps=9, learning_rate=0.1))
     before = copy.deepcopy(model.state_dict())
     push(model, size=value)
-    with pytest.raises(TrainingError, match=r"diverged in phase 'joint' \(a gradient is (nan|inf), at a rate of 0\.1\)"):
+    with pytest.raises(TrainingError, match=r"diverged in phase 'training' \(a gradient is (nan|inf), at a rate of 0\.1\)"):
         one.step()
     assert all(value.equal(before[name]) for name, value in model.state_dict().items())
 
