@@ -45,14 +45,15 @@ class StepGradients:
             seen = [self._forward(parts[0])]
         else:
             with torch.no_grad():
-                seen = [self._forward(part) for part in parts]
-        terms, sums = ({name: self.ranks.total(total) for name, total in _totals(seen, part).items()} for part in ("counts", "sums"))
+                seen = [self._forward(part, decode=False) for part in parts]
+        terms, done = self._totals(seen, "counts"), []
         keys = self._keys(parts)
         costs, gradients = self._whole(seen, batch, keys)
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
             with self._synchronised(last=last):
                 one = seen[0] if len(parts) == 1 else self._forward(part)
+                done.append({"sums": {name: total.detach() for name, total in one["sums"].items()}})
                 carried = [(one["whole"][name], gradient) for name, gradient in gradients[number].items()]
                 # The average over ranks, which follows, divides by their number.
                 carried += [
@@ -60,11 +61,17 @@ class StepGradients:
                 ]
                 carried = [(value, gradient) for value, gradient in carried if value.requires_grad]
                 torch.autograd.backward([value for value, _ in carried], [gradient.to(value.dtype) for value, gradient in carried])
+        sums = self._totals(done, "sums")
         return costs | {name: float(sums[name] / total) for name, total in terms.items() if total > 0}
 
-    def _forward(self, batch: Batch) -> dict[str, dict[str, Tensor]]:
+    def _totals(self, seen: Sequence[dict[str, dict[str, Tensor]]], part: str) -> dict[str, Tensor]:
+        """Sums over micro-batches and ranks of the numbers of each objective of rows."""
+        names = sorted({name for one in seen for name in one[part]})
+        return {name: self.ranks.total(torch.stack([one[part][name] for one in seen if name in one[part]]).sum()) for name in names}
+
+    def _forward(self, batch: Batch, *, decode: bool = True) -> dict[str, dict[str, Tensor]]:
         with self.precision():
-            return cast("dict[str, dict[str, Tensor]]", self.student(batch))
+            return cast("dict[str, dict[str, Tensor]]", self.student(batch, decode=decode))
 
     @torch.no_grad()
     def _keys(self, parts: Sequence[Batch]) -> dict[str, Tensor]:
@@ -118,9 +125,3 @@ class StepGradients:
         if last or not isinstance(self.student, nn.parallel.DistributedDataParallel):
             return nullcontext()
         return self.student.no_sync()
-
-
-def _totals(seen: Sequence[dict[str, dict[str, Tensor]]], part: str) -> dict[str, Tensor]:
-    """Sums over micro-batches of the numbers of each objective of rows, in one order on all ranks."""
-    names = sorted({name for one in seen for name in one[part]})
-    return {name: torch.stack([one[part][name].detach() for one in seen if name in one[part]]).sum() for name in names}

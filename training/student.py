@@ -28,8 +28,9 @@ class Student(nn.Module):
         self.model, self.hidden = model, hidden
         self.frozen_units, self.fresh, self.decodes = frozen_units, fresh, decodes
 
-    def forward(self, batch: Batch) -> dict[str, dict[str, Tensor]]:
-        """Returns dictionaries, which DistributedDataParallel looks through for what has gradients:
+    def forward(self, batch: Batch, *, decode: bool = True) -> dict[str, dict[str, Tensor]]:
+        """Returns dictionaries, which DistributedDataParallel looks through for what has gradients. Without `decode` the words are
+        only counted.
 
         whole: embeddings of L2 norm 1, float32, by name (`image`, `text` (B, E), `sentence` (S, E)), and the scalar `scale`.
         sums: for each objective of rows its cost summed over them; counts: how many terms each sum has.
@@ -42,7 +43,9 @@ class Student(nn.Module):
             text, text_tokens = self.model.encode_text(batch.texts.token_ids, batch.texts.valid)
             whole |= {"image": image, "text": text}
             if "captioning" in self.decodes:
-                sums["captioning"], counts["captioning"] = self._decode(batch.texts, text_tokens, caption_tokens)
+                counts["captioning"] = _words(batch.texts)
+                if decode:
+                    sums["captioning"] = self._decode(batch.texts, text_tokens, caption_tokens)
             if self.hidden is not None:
                 for name, cost in self.hidden(self.model, batch, image, text, text_tokens).items():
                     sums[name], counts[name] = cost
@@ -50,7 +53,9 @@ class Student(nn.Module):
             sentence, sentence_tokens = self.model.encode_text(batch.sentences.token_ids, batch.sentences.valid)
             whole["sentence"] = sentence
             if "language" in self.decodes:
-                sums["language"], counts["language"] = self._decode(batch.sentences, sentence_tokens, None)
+                counts["language"] = _words(batch.sentences)
+                if decode:
+                    sums["language"] = self._decode(batch.sentences, sentence_tokens, None)
         unit = {name: F.normalize(value.float(), dim=-1) for name, value in whole.items()}
         return {"whole": unit | {"scale": self.model.log_scale.exp()}, "sums": sums, "counts": counts}
 
@@ -61,9 +66,13 @@ class Student(nn.Module):
                 pictures = tower.begin(pictures, self.frozen_units)
         return tower.finish(pictures, self.frozen_units, patches)  # (B, P', D)
 
-    def _decode(self, texts: Texts, text_tokens: Tensor, caption_tokens: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The captioning loss (paper equation 3), summed over words, and how many words."""
+    def _decode(self, texts: Texts, text_tokens: Tensor, caption_tokens: Tensor | None) -> Tensor:
+        """The captioning loss (paper equation 3), summed over words."""
         own = texts.decoded
         hidden = self.model.multimodal.hidden(text_tokens[own], None if caption_tokens is None else caption_tokens[own])
-        costs = next_token_losses(hidden, self.model.multimodal.output, texts.token_ids[own], texts.valid[own])
-        return costs.sum(), texts.valid[own][:, 1:].sum()
+        return next_token_losses(hidden, self.model.multimodal.output, texts.token_ids[own], texts.valid[own]).sum()
+
+
+def _words(texts: Texts) -> Tensor:
+    """How many words the decoder learns to write."""
+    return texts.valid[texts.decoded][:, 1:].sum()

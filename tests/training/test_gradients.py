@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from coca_model.coca import CoCa
+from training import student as student_module
 from training.batch import Batch, Texts
 from training.gradients import StepGradients
 from training.ranks import ALONE
@@ -111,6 +112,13 @@ def test_any_micro_batch_gives_the_gradient_of_the_whole(model, batch, micro_bat
     assert gradients.keys() == whole.keys()
     for name, expected in whole.items():
         assert_close(gradients[name], expected, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_each_caption_is_decoded_once_however_many_micro_batches_there_are(model, batch, monkeypatch):
+    rows, next_token_losses = [], student_module.next_token_losses
+    monkeypatch.setattr(student_module, "next_token_losses", lambda *given: (rows.append(len(given[0])), next_token_losses(*given))[1])
+    gradients_of(model, batch, micro_batch=2)
+    assert sum(rows) == int(batch.texts.decoded.sum() + batch.sentences.decoded.sum())
 
 
 @pytest.mark.parametrize("weights", [{"contrastive": 1.0}, {"captioning": 1.0}, {"language": 1.0}])
