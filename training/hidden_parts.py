@@ -65,12 +65,12 @@ class HiddenParts(nn.Module):
             )
         self.heads = nn.ModuleDict(heads)
 
-    def forward(self, model: CoCa, batch: Batch, image: Tensor, text: Tensor, text_tokens: Tensor) -> dict[str, Cost]:
+    def forward(self, model: CoCa, batch: Batch, image: tuple[Tensor, Tensor], text: tuple[Tensor, Tensor]) -> dict[str, Cost]:
         """For each objective its cost summed over hidden parts, and their number.
 
         Args:
             batch: its pictures as the frozen units left them, with `noise`.
-            image, text: (B, E), not normalised; text_tokens: (B, T, D).
+            image: of the pictures the embeddings (B, E), not normalised, and the tokens (B, P', D); text: of the texts (B, E), (B, T, D).
         """
         pictures, texts, noise = batch.pictures, batch.texts, batch.noise
         assert pictures is not None, "what hides parts is about pictures"
@@ -78,11 +78,11 @@ class HiddenParts(nn.Module):
         assert noise is not None, "and draws by the batch's noise"
         costs = {}
         if "masked_words" in self.names:
-            costs["masked_words"] = self._masked_words(model, texts, image, noise)
+            costs["masked_words"] = self._masked_words(model, texts, image[0], noise)
         if "masked_patches" in self.names:
-            costs["masked_patches"] = self._masked_patches(model, pictures, text, noise)
+            costs["masked_patches"] = self._masked_patches(model, pictures, text[0], noise)
         if "painted_patches" in self.names:
-            costs["painted_patches"] = self._painted_patches(model, pictures, texts, text, text_tokens)
+            costs["painted_patches"] = self._painted_patches(model, pictures, texts, None if batch.patches is not None else image[1], text)
         return costs
 
     def _masked_words(self, model: CoCa, texts: Texts, image: Tensor, noise: Tensor) -> Cost:
@@ -106,11 +106,14 @@ class HiddenParts(nn.Module):
         head, book = cast("MaskedHead", self.heads["masked_patches"]), cast("VisualCodebook", self.heads["codes"])
         return head.loss(tokens, text, book.ids(maps.float()), masked) * masked.sum(), masked.sum()
 
-    def _painted_patches(self, model: CoCa, pictures: Tensor, texts: Texts, text: Tensor, text_tokens: Tensor) -> Cost:
-        """The patches nearest to the text, in the space that pictures and texts share: where SyCoCa compares them is not known to us."""
+    def _painted_patches(self, model: CoCa, pictures: Tensor, texts: Texts, tokens: Tensor | None, text: tuple[Tensor, Tensor]) -> Cost:
+        """The patches nearest to the text, in the space that pictures and texts share: where SyCoCa compares them is not known to us.
+
+        It needs the tokens of all patches: where the step has only some of them, they are computed again.
+        """
         maps = pictures.flatten(1, -2)  # (B, P, C)
-        tokens = model.image_tower.finish(pictures, self.frozen_units)[:, -maps.shape[1] :]  # (B, P, D)
-        masked = attentive_mask(model.poolers.embed_each(tokens), text, share=_PAINTED, patches="like")
-        painted = self.heads["painted_patches"](tokens, masked, text_tokens, texts.valid)  # (B, P, C)
+        tokens = (model.image_tower.finish(pictures, self.frozen_units) if tokens is None else tokens)[:, -maps.shape[1] :]  # (B, P, D)
+        masked = attentive_mask(model.poolers.embed_each(tokens), text[0], share=_PAINTED, patches="like")
+        painted = self.heads["painted_patches"](tokens, masked, text[1], texts.valid)  # (B, P, C)
         loss = text_guided_reconstruction_loss(painted.float(), maps.float(), masked, normalise=True)
         return loss * masked.sum(), masked.sum()

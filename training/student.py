@@ -39,7 +39,8 @@ class Student(nn.Module):
         sums: dict[str, Tensor] = {}
         counts: dict[str, Tensor] = {}
         if batch.texts is not None and batch.pictures is not None:
-            image, caption_tokens = self.model.poolers(self._image_tokens(batch.pictures, batch.patches))
+            image_tokens = self._image_tokens(batch.pictures, batch.patches)
+            image, caption_tokens = self.model.poolers(image_tokens)
             text, text_tokens = self.model.encode_text(batch.texts.token_ids, batch.texts.valid)
             whole |= {"image": image, "text": text}
             if "captioning" in self.decodes:
@@ -47,7 +48,7 @@ class Student(nn.Module):
                 if decode:
                     sums["captioning"] = self._decode(batch.texts, text_tokens, caption_tokens)
             if self.hidden is not None:
-                for name, cost in self.hidden(self.model, batch, image, text, text_tokens).items():
+                for name, cost in self.hidden(self.model, batch, (image, image_tokens), (text, text_tokens)).items():
                     sums[name], counts[name] = cost
         if batch.sentences is not None:
             sentence, sentence_tokens = self.model.encode_text(batch.sentences.token_ids, batch.sentences.valid)

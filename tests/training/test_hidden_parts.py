@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -83,3 +85,13 @@ def test_a_row_loses_the_same_parts_however_the_batch_is_split(model, micro_batc
     for name in ("masked_words", "masked_patches"):
         assert sum(int(part["counts"][name]) for part in parts) == int(whole["counts"][name])
         assert_close(sum(part["sums"][name] for part in parts), whole["sums"][name])
+
+
+@pytest.mark.parametrize(("patches", "calls"), [(None, 1), (torch.arange(16), 2)], ids=["all patches", "some patches"])
+def test_a_picture_is_looked_at_again_for_painting_only_where_the_step_has_not_all_of_it(model, monkeypatch, patches, calls):
+    learner, batch = student(model, ("painted_patches",))
+    expected = learner(batch)["sums"]["painted_patches"]
+    seen, finish = [], model.image_tower.finish
+    monkeypatch.setattr(model.image_tower, "finish", lambda *given: (seen.append(1), finish(*given))[1])
+    assert_close(learner(dataclasses.replace(batch, patches=patches))["sums"]["painted_patches"], expected, rtol=1e-5, atol=1e-5)
+    assert len(seen) == calls
