@@ -48,11 +48,16 @@ class Diary:
 
 def write_skipped(path: Path, skipped: Iterable[Skipped], *, more: bool = False) -> list[Skipped]:
     """Write which rows were left out and why, as CSV, with those that are there already where they are `more` of them. Returns all."""
-    found = {(one.name, one.reason) for one in skipped}
-    if more and path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            found |= {(row["name"], row["reason"]) for row in csv.DictReader(file)}
-    rows = sorted(found)
+    there = read_skipped(path) if more else []
+    rows = sorted({(one.name, one.reason) for one in (*skipped, *there)})
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("name", "reason"), *rows])
     return [Skipped(*row) for row in rows]
+
+
+def read_skipped(path: Path) -> list[Skipped]:
+    """What `write_skipped` wrote there; nothing where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Skipped(row["name"], row["reason"]) for row in csv.DictReader(file)]

@@ -50,6 +50,13 @@ def refuse_other(path: Path, found: str, fingerprint: str) -> None:
         raise TrainingError(f"{path}: of another recipe, start or data. Pass another output folder, or --overwrite to begin again.")
 
 
+def write_json(path: Path, value: object) -> None:
+    """JSON to a file that is there whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
 def write_whole(path: Path, value: object) -> None:
     """`torch.save` to a file that is there whole or not at all. Raises TrainingError where it cannot be written."""
     partial = path.with_suffix(".partial")

@@ -22,7 +22,7 @@ from coca_model.machine import batch_size
 from training.ahead import ahead
 from training.errors import TrainingError
 from training.examples import Example, Skipped
-from training.kept_files import Note, hash_of_pictures, hash_of_weights, key_of
+from training.kept_files import Note, hash_of_pictures, hash_of_weights, key_of, write_json
 from training.views import view_or_reason
 
 _PART = 1024  # views between two marks from which a killed run goes on
@@ -134,6 +134,4 @@ def _read_mark(path: Path) -> tuple[int, dict[int, str]]:
 
 
 def _write_mark(path: Path, done: int, unreadable: dict[int, str]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"done": done, "unreadable": unreadable}))
-    partial.replace(path)
+    write_json(path, {"done": done, "unreadable": unreadable})

@@ -1,15 +1,14 @@
 """What came of a training: given to the caller, and written down, so that one that is finished is known when it is started again."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.diary import write_skipped
+from training.diary import read_skipped
 from training.errors import TrainingError
 from training.examples import Skipped
-from training.kept_files import refuse_other
+from training.kept_files import refuse_other, write_json
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,8 @@ _WRITTEN = ("recall", "before", "held_out", "step")
 
 def write_result(trained: Trained, fingerprint: str) -> None:
     """Write `OUTPUT/training/result.json`, whole or not at all."""
-    path = _path(trained.output)
     values = {name: getattr(trained, name) for name in _WRITTEN}
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"fingerprint": fingerprint, **values}, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(_path(trained.output), {"fingerprint": fingerprint, **values})
 
 
 def read_result(output: Path, fingerprint: str) -> Trained | None:
@@ -58,11 +54,12 @@ def read_result(output: Path, fingerprint: str) -> Trained | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        trained = Trained(output, **{name: found[name] for name in _WRITTEN}, steps=0, skipped=())
+        skipped = read_skipped(path.with_name("skipped.csv"))
+        trained = Trained(output, **{name: found[name] for name in _WRITTEN}, steps=0, skipped=skipped)
         refuse_other(path, found["fingerprint"], fingerprint)
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{path}: damaged ({error}). Remove it to begin again.") from error
-    return dataclasses.replace(trained, skipped=write_skipped(path.with_name("skipped.csv"), [], more=True))
+    return trained
 
 
 def _path(output: Path) -> Path:
