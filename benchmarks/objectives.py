@@ -1,19 +1,23 @@
 """What each objective does to validation recall, on the same budget from the same start: writes `docs/objectives.md`.
 
-    python -m benchmarks.objectives DATA [--steps 100] [--seeds 2] [NAME ...]
+    python -m benchmarks.objectives DATA [--steps 60] [--batch 192] [--seeds 2] [NAME ...]
 
 The start is the text phase of the recipe that ships. From there each set of objectives trains for the same number of steps, on the
 same batches in the same order, with the same rate; only the objectives differ. Recall is that of the averaged weights after the
-last step, on the pictures of the split "val", so that no set profits from a lucky step. The last line printed is one JSON document.
+last step, on the pictures of the split "val", so that no set profits from a lucky step. What is finished is kept in the work folder:
+the same command goes on where it was stopped, and more seeds cost only theirs. The last line printed is one JSON document.
 """
 
 import argparse
 import dataclasses
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from training import Examples, Recipe, read_examples, read_recipe, train
 
@@ -49,12 +53,13 @@ def objective_sets(shipped: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def measure(data: Examples, sentences: Sequence[str], recipe: Recipe, output: Path, work: Path) -> dict[str, float]:
-    """Recall after the last step, and the seconds of a step."""
+    """Recall after the last step, and the median seconds of a step."""
     began = time.monotonic()
-    train(data, sentences, recipe, output, work=work, overwrite=True, snapshot_seconds=1e9)
+    train(data, sentences, recipe, output, work=work, snapshot_seconds=1e9)
     lines = [json.loads(line) for line in (output / "training" / "log.jsonl").read_text().splitlines()]
     recall = [line for line in lines if line["kind"] == "validation"][-1]
-    seconds = [line for line in lines if line["kind"] == "step"][-1]["seconds"] / recipe.phases[0].steps
+    steps = [line for line in lines if line["kind"] == "step"]
+    seconds = median((b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairwise(steps))
     print(f"{output.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return {key: recall[key] for key in KEYS} | {"seconds a step": seconds}
 
@@ -89,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these sets, and no page")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=224)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=192)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "objectives")
     options = parser.parse_args(arguments)
@@ -105,10 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results: dict[str, list[dict[str, float]]] = {name: [] for name in options.names or sets}
     recipe = shipped
     for seed in range(options.seeds):
-        for number, name in enumerate(results):
+        for name in results:
             phase = dataclasses.replace(joint, steps=options.steps, batch=options.batch, decoded=0, objectives=sets[name])
             recipe = dataclasses.replace(shipped, start=str(start), seed=seed, phases=(phase,), validate_every=options.steps)
-            results[name].append(measure(data, sentences, recipe, options.work / f"{number}-{seed}", options.work))
+            output = options.work / f"{re.sub(r'[^a-zA-Z]+', '-', name).strip('-')}-{seed}"
+            results[name].append(measure(data, sentences, recipe, output, options.work))
     if not options.names:
         PAGE.write_text(page(results, recipe), encoding="utf-8")
     print(json.dumps({"steps": options.steps, "batch": options.batch, "results": results}))
