@@ -110,11 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results: dict[str, list[dict[str, float]]] = {name: [] for name in options.names or sets}
     recipe = shipped
     for seed in range(options.seeds):
-        for name in results:
+        for name, runs in results.items():
             phase = dataclasses.replace(joint, steps=options.steps, batch=options.batch, decoded=0, objectives=sets[name])
             recipe = dataclasses.replace(shipped, start=str(start), seed=seed, phases=(phase,), validate_every=options.steps)
             output = options.work / f"{re.sub(r'[^a-zA-Z]+', '-', name).strip('-')}-{seed}"
-            results[name].append(measure(data, sentences, recipe, output, options.work))
+            runs.append(measure(data, sentences, recipe, output, options.work))
     if not options.names:
         PAGE.write_text(page(results, recipe), encoding="utf-8")
     print(json.dumps({"steps": options.steps, "batch": options.batch, "results": results}))
