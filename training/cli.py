@@ -86,22 +86,27 @@ def _sentences(data: list[Path], name: str) -> list[str]:
 
 def _report(trained: Any) -> None:
     """What was reached, beside what the start reached, and where the files are."""
+    from training.validate import LOG_LOSS
+
     if not trained.steps:
         print("The training was finished before; --overwrite begins it again.")
-    if trained.recall:
+    if trained.measured:
         print(
-            f"On {trained.held_out} held-out pictures, with the weights "
+            f"On {trained.held_out} held-out pictures"
+            + (f", among {trained.candidates}" if trained.candidates > trained.held_out else "")
+            + ", with the weights "
             + (f"of step {trained.step}:" if trained.step else "as they were:")
         )
-    width = max((len(name) for name in trained.recall), default=0)
-    for name, value in trained.recall.items():
+    width = max((len(name) for name in trained.measured), default=0)
+    for name, value in trained.measured.items():
+        shown = "{:5.2f}" if name.endswith(LOG_LOSS) else "{:5.1f} %"
         before = trained.before.get(name)
-        print(f"{name:<{width}}  {value:5.1f} %" + ("" if before is None else f"   before: {before:.1f} %"))
-    if trained.recall and not trained.step:
+        print(f"{name:<{width}}  {shown.format(value):<7}" + ("" if before is None else f"   before: {shown.format(before).strip()}"))
+    if trained.measured and not trained.step:
         print("No step was better on the held-out pictures: the model is left as it was.")
     if 0 < trained.held_out < _FEW:
         print("So few pictures say little: some points up or down are chance.")
-    if not trained.recall:
+    if not trained.measured:
         print("No picture was held out, so nothing says how good it is.")
     if trained.skipped:
         first, listed = trained.skipped[0], trained.output / "training" / "skipped.csv"

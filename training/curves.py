@@ -13,7 +13,7 @@ _NO_CURVES = {*PLACE, "seconds", "seconds_left", "pictures_a_second", "gradient_
 
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, int]], path: Path) -> None:
-    """Losses above and recall below, over the steps of all phases, as a PNG, with the step whose weights are kept.
+    """Losses above and recall of held-out pictures below, over the steps of all phases, as a PNG, with the step whose weights are kept.
 
     Args:
         lines: as `Diary` has them. phases: names and lengths in steps.
@@ -24,13 +24,14 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, 
     figure = Figure(figsize=(9, 7), layout="constrained")
     FigureCanvasAgg(figure)
     losses, recall = figure.subplots(2, 1, sharex=True)
-    for kind, axes in (("step", losses), ("validation", recall)):
+    for kind in ("step", "validation"):
         shown = [line for line in lines if line["kind"] == kind]
-        names = dict.fromkeys(name for line in shown for name in line if name not in _NO_CURVES)
-        for name in names:
+        for name in dict.fromkeys(name for line in shown for name in line if name not in _NO_CURVES):
             points = [(starts[line["phase"]] + line["step"], line[name]) for line in shown if name in line]
+            axes = losses if kind == "step" or name.endswith("loss") else recall
             axes.plot(*zip(*points, strict=True), label=name, linewidth=1.4, marker="." if kind == "validation" else None)
-        if names:
+    for axes in (losses, recall):
+        if axes.lines:
             axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
@@ -44,7 +45,7 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, 
         recall.annotate(
             "kept", (place, 0), xycoords=("data", "axes fraction"), xytext=(-4, 4), textcoords="offset points", fontsize=8, ha="right"
         )
-    losses.set_ylabel("losses (lower is better)")
+    losses.set_ylabel("losses (lower is better;\ndotted: of held-out pictures)")
     recall.set_ylabel("found on held-out pictures, %\n(higher is better)")
     recall.set_xlabel("step")
     figure.savefig(path, dpi=110)

@@ -1,6 +1,7 @@
 """What a training leaves behind: its log and curves, the best weights as a checkpoint, and snapshots to go on from."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from training.materials import Materials
 from training.ranks import Ranks
 from training.recipe import Phase, Recipe, as_table
 from training.snapshot import Snapshot, save_snapshot
-from training.validate import held_out_pictures
+from training.validate import LOG_LOSS, held_out_pictures
 
 _SHOWN = 10  # steps between two lines of losses; the first and the last have one too
 
@@ -30,20 +31,20 @@ class Keeper:
     """Writes into `output` what the first rank sees; the other ranks keep nothing.
 
     Attributes:
-        recall: on the held-out pictures, of the weights that were kept; before: of the start.
-        held_out: how many pictures those are; unread: those that cannot be read.
+        measured: on the held-out pictures, of the weights that were kept; before: of the start.
+        held_out: how many pictures those are; candidates: among how many they are looked for; unread: those that cannot be read.
         step: of its phase, after which the weights that were kept were met; 0 for the start.
     """
 
     def __init__(
         self, recipe: Recipe, materials: Materials, output: Path, fingerprint: str, *, ranks: Ranks, snapshot_seconds: float
     ) -> None:
-        self.recall, self.before, self.step = dict[str, float](), dict[str, float](), 0
+        self.measured, self.before, self.step = dict[str, float](), dict[str, float](), 0
         self._recipe, self._materials, self._output, self._fingerprint, self._ranks = recipe, materials, output, fingerprint, ranks
         self._folder = output / "training"
         self._diary = Diary(self._folder / "log.jsonl")
         self._validation, self.unread = held_out_pictures(materials, ranks.device)
-        self.held_out = 0 if self._validation is None else self._validation.count
+        self.held_out, self.candidates = (0, 0) if self._validation is None else (self._validation.count, self._validation.candidates)
         self._every, self._saved = snapshot_seconds, time.monotonic()
 
     def begin(self, phase: int, step: int) -> None:
@@ -84,7 +85,7 @@ class Keeper:
             self.before = found if step == 0 else self.before
         kept = self._diary.kept()
         try:
-            if not found or kept is None or _goodness(found) > _goodness(kept):
+            if not found or kept is None or _badness(found) < _badness(kept):
                 _save(self._output, model, self._materials.tokenizer)
                 self._diary.write("kept", phase.name, step)
                 self._took({"step": step, **found})
@@ -92,12 +93,13 @@ class Keeper:
             draw_curves(self._diary.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
 
     def _took(self, kept: Mapping[str, Any]) -> None:
-        self.step, self.recall = kept["step"], {name: value for name, value in kept.items() if name not in PLACE}
+        self.step, self.measured = kept["step"], {name: value for name, value in kept.items() if name not in PLACE}
 
 
-def _goodness(measured: Mapping[str, Any]) -> float:
-    """The sum of the mean reciprocal ranks, which moves where recall of a few does not; 0 of what was not measured."""
-    return sum(value for name, value in measured.items() if name.endswith("MRR"))
+def _badness(measured: Mapping[str, Any]) -> float:
+    """The log loss of both ways; infinite of what was not measured, or diverged."""
+    losses = [value for name, value in measured.items() if name.endswith(LOG_LOSS)]
+    return sum(losses) if losses and all(map(math.isfinite, losses)) else math.inf
 
 
 def _save(folder: Path, model: CoCa, tokenizer: Tokenizer) -> None:

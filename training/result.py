@@ -17,24 +17,26 @@ class Trained:
 
     Attributes:
         output: the folder of the checkpoint.
-        recall: on the held-out pictures, in percent, of the weights that were kept; empty where none was held out.
+        measured: on the held-out pictures, as `Validation` has it, of the weights that were kept; empty where none was held out.
         before: of the start; empty from scratch.
         held_out: how many pictures those are.
+        candidates: among how many they were looked for; of the training where they are few.
         step: of the last phase, after which the weights that were kept were met; 0 for the start.
         steps: how many steps this call took, none where the training was finished before.
         skipped: what was left out, in the order of names; `OUTPUT/training/skipped.csv` has the same.
     """
 
     output: Path
-    recall: Mapping[str, float]
+    measured: Mapping[str, float]
     before: Mapping[str, float]
     held_out: int
+    candidates: int
     step: int
     steps: int
     skipped: Sequence[Skipped]
 
 
-_WRITTEN = ("recall", "before", "held_out", "step")
+_WRITTEN = ("measured", "before", "held_out", "candidates", "step")
 
 
 def write_result(trained: Trained, fingerprint: str) -> None:

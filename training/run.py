@@ -81,7 +81,7 @@ def train(
     if ranks.leads and any(example.split == "test" for example in examples):
         unread += write_held_out(examples, folder / "held-out")
     skipped = [*data.skipped, *materials.skipped, *keeper.unread, *unread]
-    trained = Trained(output, keeper.recall, keeper.before, keeper.held_out, keeper.step, steps, skipped)
+    trained = Trained(output, keeper.measured, keeper.before, keeper.held_out, keeper.candidates, keeper.step, steps, skipped)
     if ranks.leads:
         trained = dataclasses.replace(trained, skipped=write_skipped(folder / "skipped.csv", skipped, more=found is not None))
         write_result(trained, fingerprint)

@@ -1,39 +1,48 @@
-"""Recall on the held-out pictures, by exact ranking, both ways: the same ranking as `coca-search eval retrieval`."""
+"""How well held-out pictures and their texts find each other, by exact ranking, both ways, as `coca-search eval retrieval` ranks.
+
+Few held-out pictures all find each other before and after. So they are looked for among pictures of the training too, as in a
+search, until there are `_CANDIDATES`; and which weights are best is decided by the log loss, which moves where ranks do not.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from coca_model.coca import CoCa
 from coca_model.machine import batch_size
-from evaluation.ranking import KS, ranks_of_right, recall_curve
+from evaluation.ranking import KS, ranks_of_right, recall_curve, similarities
 from training.corpus import Corpus
 from training.examples import Skipped
 from training.gradients import Precision
 from training.materials import Materials
 from training.views import PLAIN, view_or_reason
 
+LOG_LOSS = "log loss"
 _TEXTS = 256
+_CANDIDATES = 200
+_SCALES = torch.logspace(0, 2, 25)  # of cosines, up to the most that a training may learn
 
 
 class Validation:
-    """Held-out pictures, as the frozen units left them or as pixels, with the numbers of their texts.
+    """Pictures, as the frozen units left them or as pixels, with the numbers of their texts.
 
     Args:
         pictures: batches of uint8 (B, H, W, 3), or of what `frozen_units` units made of them.
         owner: for each text the picture that it describes.
+        count: how many of the pictures are held out, the first; the others are only in the way.
     """
 
-    def __init__(self, pictures: Sequence[Tensor], texts: Sequence[int], owner: Sequence[int], *, frozen_units: int) -> None:
+    def __init__(self, pictures: Sequence[Tensor], texts: Sequence[int], owner: Sequence[int], *, count: int, frozen_units: int) -> None:
         self.pictures, self.texts, self.owner, self.frozen_units = pictures, np.asarray(texts), np.asarray(owner), frozen_units
-        self.count = sum(map(len, pictures))
+        self.count, self.candidates = count, sum(map(len, pictures))
 
     @torch.inference_mode()
     def __call__(self, model: CoCa, corpus: Corpus, *, precision: Precision, device: torch.device) -> Mapping[str, float]:
-        """Recall@1, 5 and 10 and the mean reciprocal rank, in percent, by names such as "text to picture R@1"."""
+        """Recall@1, 5 and 10 in percent and the log loss in nats, of the held-out pictures, by names such as "text to picture R@1"."""
         images, texts = [], []
         with precision():
             for part in self.pictures:
@@ -47,22 +56,46 @@ class Validation:
                 texts.append(model.encode_text(batch.token_ids, batch.valid)[0])
         image = F.normalize(torch.cat(images).float(), dim=-1).cpu().numpy()
         text = F.normalize(torch.cat(texts).float(), dim=-1).cpu().numpy()[np.argsort(order)]
-        of_picture = [np.flatnonzero(self.owner == picture).tolist() for picture in range(len(image))]
-        to_picture = ranks_of_right(text, image, [[int(owner)] for owner in self.owner])
-        to_text = ranks_of_right(image, text, of_picture)
+        asked = np.flatnonzero(self.owner < self.count)
+        of_text = [np.unique(self.owner[self.texts == number]).tolist() for number in self.texts[asked]]
+        of_picture = [np.flatnonzero(np.isin(self.texts, self.texts[self.owner == picture])).tolist() for picture in range(self.count)]
         found: dict[str, float] = {}
-        for way, ranks in (("text to picture", to_picture), ("picture to text", to_text)):
-            first = np.array([rank[0] for rank in ranks])
-            found |= {f"{way} R@{k}": round(rate, 1) for k, rate in zip(KS, recall_curve(ranks, KS), strict=True)}
-            found[f"{way} MRR"] = round(100 * float((1 / first).mean()), 2)
+        for way, queries, gallery, right in (
+            ("text to picture", text[asked], image, of_text),
+            ("picture to text", image[: self.count], text, of_picture),
+        ):
+            curve = recall_curve(ranks_of_right(queries, gallery, right), KS)
+            found |= {f"{way} R@{k}": round(rate, 1) for k, rate in zip(KS, curve, strict=True)}
+            found[f"{way} {LOG_LOSS}"] = round(log_loss(similarities(queries, gallery), right), 3)
         return found
 
 
+def log_loss(cosines: NDArray[np.float32], right: Sequence[Sequence[int]]) -> float:
+    """Mean of -log of the share that the right ones get of a softmax over the gallery, in nats, at the temperature that suits best.
+
+    Args:
+        cosines: float32 (Q, G).
+        right: for each query the indices of what is right for it.
+    """
+    mask = torch.ones(cosines.shape, dtype=torch.bool)
+    for row, own in zip(mask, right, strict=True):
+        row[list(own)] = False
+    logits = torch.from_numpy(cosines)
+    return min(float(-F.log_softmax(scale * logits, 1).masked_fill(mask, -torch.inf).logsumexp(1).mean()) for scale in _SCALES)
+
+
 def held_out_pictures(materials: Materials, device: torch.device) -> tuple[Validation | None, list[Skipped]]:
-    """The held-out pictures with texts, as validation looks at them; None where fewer than two can be read. And those that cannot."""
+    """The held-out pictures with texts, as validation looks at them; None where fewer than two can be read. And those that cannot.
+
+    Where they are few, pictures of the training stand beside them, evenly drawn in the order of the examples.
+    """
     config, kept = materials.model.config.image, materials.kept
     of_example = materials.corpus.of_example
-    numbers = [number for number, example in enumerate(materials.examples) if example.split == "val" and of_example[number]]
+    with_texts = [number for number, example in enumerate(materials.examples) if of_example[number]]
+    held_out = [number for number in with_texts if materials.examples[number].split == "val"]
+    trained = [number for number in with_texts if materials.examples[number].split == "train"]
+    beside = np.linspace(0, len(trained) - 1, min(len(trained), max(0, _CANDIDATES - len(held_out)))).astype(np.int64)
+    numbers = held_out + [trained[place] for place in beside]
     skipped: dict[int, Skipped] = {}
     if kept is not None:
         numbers = [number for number in numbers if number not in kept.unreadable]
@@ -73,9 +106,10 @@ def held_out_pictures(materials: Materials, device: torch.device) -> tuple[Valid
         numbers = [number for number in numbers if number not in skipped]
         pixels = [one for one in seen.values() if not isinstance(one, str)]
         whole = torch.from_numpy(np.stack(pixels)) if pixels else torch.zeros(0)
-    if len(numbers) < 2:
+    count = sum(materials.examples[number].split == "val" for number in numbers)
+    if count < 2:
         return None, list(skipped.values())
     texts = [text for number in numbers for text in of_example[number]]
     owner = [place for place, number in enumerate(numbers) for _ in of_example[number]]
     parts = whole.split(batch_size(device, config))
-    return Validation(parts, texts, owner, frozen_units=materials.frozen_units), list(skipped.values())
+    return Validation(parts, texts, owner, count=count, frozen_units=materials.frozen_units), list(skipped.values())

@@ -39,9 +39,10 @@ def test_it_prints_what_was_reached_beside_the_start_and_where_things_are(colour
     done = run(colours, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert re.fullmatch(r"On 8 held-out pictures, with the weights (of step [48]|as they were):", lines[0])
+    assert re.fullmatch(r"On 8 held-out pictures, among 23, with the weights (of step [48]|as they were):", lines[0])
     assert lines[1].startswith("text to picture R@1")
-    assert "before:" in lines[1]
+    assert re.fullmatch(r"text to picture R@1 +\d+\.\d %   before: \d+\.\d %", lines[1].replace("    before", "   before"))
+    assert re.fullmatch(r"text to picture log loss +\d\.\d\d +before: \d\.\d\d", lines[4])
     assert "So few pictures say little: some points up or down are chance." in lines
     assert lines[-2].startswith("1 left out, the first: colours/red1.png: ")
     assert lines[-2].endswith(f". All of them: {tmp_path / 'out' / 'training' / 'skipped.csv'}")

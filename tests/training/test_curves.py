@@ -12,7 +12,7 @@ LINES = [
     {"kind": "step", "phase": "pictures", "step": 10, "language": 2.5, "contrastive": 6.0},
     {"kind": "validation", "phase": "pictures", "step": 10, "text to picture R@1": 20.0},
     {"kind": "step", "phase": "pictures", "step": 30, "language": 2.0, "contrastive": 5.0},
-    {"kind": "validation", "phase": "pictures", "step": 30, "text to picture R@1": 40.0},
+    {"kind": "validation", "phase": "pictures", "step": 30, "text to picture R@1": 40.0, "text to picture log loss": 3.0},
 ]
 
 
@@ -47,6 +47,7 @@ def test_losses_and_recall_are_drawn_over_the_steps_of_all_phases(drawn, tmp_pat
         "language": [(10, 4.0), (20, 3.0), (30, 2.5), (50, 2.0)],
         "contrastive": [(30, 6.0), (50, 5.0)],
         "text to picture R@1": [(30, 20.0), (50, 40.0)],
+        "text to picture log loss": [(50, 3.0)],
     }
 
 

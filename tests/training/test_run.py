@@ -52,7 +52,7 @@ def every_step_is_shown(monkeypatch):
 def test_a_tiny_model_learns_colours_it_can_then_find(colours, tiny_checkpoint, tmp_path):
     phase = Phase(steps=120, batch=16, learning_rate=4e-3, average=0.9)
     trained = train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(phase,), validate_every=120), snapshot_seconds=1e9)
-    assert trained.recall["text to picture R@1"] == 100
+    assert trained.measured["text to picture R@1"] == 100
     assert trained.before["text to picture R@1"] < 50
     encoder = load(tmp_path / "out")
     pictures = encoder.encode_images([Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")])
@@ -129,7 +129,7 @@ def test_a_training_that_makes_things_worse_leaves_the_start(colours, tiny_check
     train(colours, good, recipe(tiny_checkpoint, phases=(phase,), validate_every=120), snapshot_seconds=1e9)
     ruinous = Phase(steps=4, batch=8, learning_rate=5.0, average=0.0, clip=1e9)
     trained = train(colours, tmp_path / "out", recipe(good, phases=(ruinous,)))
-    assert trained.recall == trained.before
+    assert trained.measured == trained.before
     assert trained.step == 0
     start, kept = (load_file(folder / "model.safetensors") for folder in (good, tmp_path / "out"))
     assert all(kept[name].equal(value) for name, value in start.items())

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from evaluation.ranking import measures, ranks_of_right
+from training import validate
 from training.materials import prepare
 from training.read_examples import read_examples
 from training.recipe import Phase, Recipe, Source
-from training.validate import held_out_pictures
 
 CPU = torch.device("cpu")
 
@@ -19,33 +19,64 @@ def materials(request, colours, tiny_checkpoint, tmp_path):
     return prepare(read_examples([colours]).examples, [], recipe, folder=tmp_path / "work", device=CPU, note=lambda *_: None)
 
 
-def test_recall_is_what_the_evaluation_measures_of_the_encoder(materials, colours, tiny_encoder):
-    validation, skipped = held_out_pictures(materials, CPU)
+def by_hand(encoder, folder, names, count):
+    """Recall of the first `count` pictures among all of `names`; a sentence is right for every picture of its colour."""
+    sentences = [shape.format(name[:-5]) for name in names for shape in ("a {} car", "the {} house")]
+    pictures, texts = encoder.encode_images([folder / name for name in names]), encoder.encode_texts(sentences)
+    to_picture = [[row for row, name in enumerate(names) if name[:-5] in text] for text in sentences[: 2 * count]]
+    to_text = [[row for row, text in enumerate(sentences) if name[:-5] in text] for name in names[:count]]
+    return {
+        "text to picture": measures(ranks_of_right(texts[: 2 * count], pictures, to_picture)),
+        "picture to text": measures(ranks_of_right(pictures[:count], texts, to_text)),
+    }
+
+
+@pytest.mark.parametrize("candidates", [0, 13, 200], ids=["held-out alone", "some beside", "all beside"])
+def test_recall_is_what_the_evaluation_measures_of_the_encoder(materials, colours, tiny_encoder, candidates, monkeypatch):
+    monkeypatch.setattr(validate, "_CANDIDATES", candidates)
+    validation, skipped = validate.held_out_pictures(materials, CPU)
     found = validation(materials.model, materials.corpus, precision=nullcontext, device=CPU)
-    names = [example.name.split("/")[1] for example in materials.examples if example.split == "val"]
-    pictures = tiny_encoder.encode_images([colours / name for name in names])
-    texts = tiny_encoder.encode_texts([shape.format(name[:-5]) for name in names for shape in ("a {} car", "the {} house")])
-    to_picture = measures(ranks_of_right(texts, pictures, [[row // 2] for row in range(len(texts))]))
-    to_text = measures(ranks_of_right(pictures, texts, [[2 * row, 2 * row + 1] for row in range(len(pictures))]))
-    assert skipped == []
-    for k in (1, 5, 10):
-        slack = 100.0 / len(names) if materials.kept is not None else 0.06  # kept maps are bfloat16, which may turn a tie
-        assert found[f"text to picture R@{k}"] == pytest.approx(to_picture[f"R@{k}"].value, abs=slack)
-        assert found[f"picture to text R@{k}"] == pytest.approx(to_text[f"R@{k}"].value, abs=slack)
+    named = {split: [one.name.split("/")[1] for one in materials.examples if one.split == split] for split in ("val", "train")}
+    beside = {0: [], 13: [named["train"][place] for place in (0, 3, 7, 11, 15)], 200: named["train"]}[candidates]
+    assert (validation.count, validation.candidates, skipped) == (8, 8 + len(beside), [])
+    slack = 100.0 / 8 if materials.kept is not None else 0.06  # kept maps are bfloat16, which may turn a tie
+    for way, expected in by_hand(tiny_encoder, colours, named["val"] + beside, 8).items():
+        assert {f"{way} R@{k}" for k in (1, 5, 10)} <= found.keys()
+        for k in (1, 5, 10):
+            assert found[f"{way} R@{k}"] == pytest.approx(expected[f"R@{k}"].value, abs=slack)
+
+
+def test_the_log_loss_is_of_the_share_of_the_right_ones_at_the_best_temperature():
+    cosines = np.random.default_rng(0).uniform(-0.2, 0.2, (6, 9)).astype(np.float32)
+    right = [[0], [1, 2], [3], [4], [5, 6, 7], [8]]
+    cosines[np.arange(6), [own[0] for own in right]] += 0.15
+    at_scale = []
+    for scale in 10 ** np.linspace(0, 2, 25):
+        odds = np.exp(scale * cosines.astype(np.float64))
+        at_scale.append(np.mean([-np.log(row[own].sum() / row.sum()) for row, own in zip(odds, right, strict=True)]))
+    assert 0 < np.argmin(at_scale) < 24
+    assert validate.log_loss(cosines, right) == pytest.approx(min(at_scale), abs=1e-4)
+
+
+def test_the_log_loss_tells_apart_what_ranks_alike_and_not_what_is_only_scaled():
+    near, far = np.array([[0.2, 0.1], [0.3, 0.2]], np.float32), np.array([[0.2, 0.1], [0.1, 0.2]], np.float32)
+    assert validate.log_loss(far, [[0], [1]]) < validate.log_loss(near, [[0], [1]])
+    wrong = np.array([[0.4, 0.2], [0.3, 0.4], [0.4, 0.5]], np.float32)
+    assert validate.log_loss(wrong / 2, [[0], [1], [0]]) == pytest.approx(validate.log_loss(wrong, [[0], [1], [0]]), abs=2e-3)
 
 
 def test_fewer_than_two_pictures_are_no_validation(materials):
     few = [number for number, example in enumerate(materials.examples) if example.split == "val"][1:]
     for number in few:
         object.__setattr__(materials.examples[number], "split", "test")
-    assert held_out_pictures(materials, CPU)[0] is None
+    assert validate.held_out_pictures(materials, CPU)[0] is None
 
 
 def test_pictures_that_cannot_be_read_are_left_out_and_named(colours, tiny_checkpoint, tmp_path):
     (colours / "blue0.png").write_bytes(b"no picture")
     recipe = Recipe(start=str(tiny_checkpoint), phases=(Phase(steps=1),))
     materials = prepare(read_examples([colours]).examples, [], recipe, folder=tmp_path, device=CPU, note=lambda *_: None)
-    validation, skipped = held_out_pictures(materials, CPU)
+    validation, skipped = validate.held_out_pictures(materials, CPU)
     assert [one.name for one in skipped] == ["colours/blue0.png"]
-    assert sum(map(len, validation.pictures)) == 7
-    assert np.array_equal(np.unique(validation.owner), np.arange(7))
+    assert (validation.count, validation.candidates) == (7, 7 + 16)
+    assert np.array_equal(np.unique(validation.owner), np.arange(7 + 16))
