@@ -65,8 +65,8 @@ class Examples:
 def hold_out(examples: Sequence[Example], *, share: float, seed: int = 0) -> tuple[Example, ...]:
     """The examples with about a `share` of those that have texts marked "val", unless some are already.
 
-    The hash of its name alone decides for a picture, so it stays in its split when others are added. At least two are held out,
-    among which one can be told from the other, and two are left; of fewer than `FEWEST` none. Raises ValueError for a share out of [0, 1).
+    The hash of its name alone decides for a picture, so of many it stays in its split when others are added. At least twenty are held
+    out, or a quarter where they are few, and two are left; of fewer than `FEWEST` none. Raises ValueError for a share out of [0, 1).
     """
     if not 0 <= share < 1:
         raise ValueError(f"share of the pictures to hold out: {share}. Allowed: 0 (none) up to, but not including, 1.")
@@ -75,7 +75,7 @@ def hold_out(examples: Sequence[Example], *, share: float, seed: int = 0) -> tup
         return tuple(examples)
     first = sorted(place, key=place.__getitem__)
     count = sum(its < share for its in place.values())
-    held = set(first[: min(max(count, 2), len(first) - 2)])
+    held = set(first[: min(max(count, min(20, len(first) // 4)), len(first) - 2)])
     return tuple(replace(example, split="val") if example.name in held else example for example in examples)
 
 

@@ -216,12 +216,12 @@ def test_about_the_share_of_examples_is_held_out():
 
 
 def test_an_example_stays_in_its_split_when_others_are_added_before_it():
-    few, more = [example(f"{number}.jpg") for number in range(100)], [example(f"more {number}.jpg") for number in range(300)]
+    few, more = [example(f"{number}.jpg") for number in range(400)], [example(f"more {number}.jpg") for number in range(300)]
     found = held(more + few, share=0.1)
     assert [name for name in found if not name.startswith("more")] == held(few, share=0.1) != []
 
 
-PLANTED = ["2.jpg", "8.jpg"]  # of twenty the two whose SHA-256 is smallest
+PLANTED = ["2.jpg", "8.jpg", "9.jpg", "17.jpg", "19.jpg"]  # of twenty the five whose SHA-256 is smallest
 
 
 def test_examples_are_held_out_by_hashes_that_never_change():
@@ -230,8 +230,10 @@ def test_examples_are_held_out_by_hashes_that_never_change():
     assert held(examples, share=0.1, seed=1) != PLANTED
 
 
-@pytest.mark.parametrize(("count", "share", "expected"), [(1, 0.5, 0), (7, 0.5, 0), (8, 0.001, 2), (8, 0.999, 6), (20, 0, 0)])
-def test_at_least_two_are_held_out_and_two_left_and_none_of_a_few(count, share, expected):
+@pytest.mark.parametrize(
+    ("count", "share", "expected"), [(1, 0.5, 0), (7, 0.5, 0), (8, 0.001, 2), (8, 0.999, 6), (20, 0, 0), (50, 0.1, 12), (100, 0.1, 20)]
+)
+def test_at_least_twenty_or_a_quarter_are_held_out_and_two_left_and_none_of_a_few(count, share, expected):
     assert len(held([example(f"{number}.jpg") for number in range(count)], share=share)) == expected
 
 
