@@ -1,5 +1,6 @@
 """`coca-search caption`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,8 +21,9 @@ def caption(
     max_tokens: Annotated[int, typer.Option(help="Most pieces of words in a caption.")] = 24,
     seed: Annotated[int, typer.Option(help="sample: another seed, another caption.")] = 0,
 ) -> None:
-    """Describe pictures in a sentence each."""
+    """Describe pictures in a sentence each; those that cannot be read are named, and the exit code is 2."""
     from coca_model.encoder import load
+    from coca_model.errors import PictureError
     from coca_model.generate import CaptionOptions
 
     try:
@@ -29,8 +31,16 @@ def caption(
         options = CaptionOptions(method, max_tokens, seed=seed, **chosen)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    for file, text in zip(files, load(model).caption(files, options), strict=True):
+    encoder, seen = load(model), []
+    for file in files:
+        try:
+            seen.append((file, encoder.preprocess(file)))
+        except PictureError as error:
+            print(f"coca-search: {error}", file=sys.stderr)
+    for (file, _), text in zip(seen, encoder.caption([pixels for _, pixels in seen], options), strict=True):
         print(f"{file}: {text}" if len(files) > 1 else text)
+    if len(seen) < len(files):
+        raise typer.Exit(2)
 
 
 def add_commands(app: typer.Typer) -> None:

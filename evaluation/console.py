@@ -1,6 +1,8 @@
 """What every `coca-search eval` command shares: the model with its cache and progress bars, the printed tables, the written files."""
 
 import re
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from evaluation.report import Report
 
 _WIDTH_OF_A_PIPE = 200
+_SECONDS_A_LINE = 30.0
 
 
 @contextmanager
@@ -39,7 +42,7 @@ def feature_source(model: str, cache: Path | None, *, dtype: str, allow_missing:
 
 @contextmanager
 def progress_bars() -> Iterator["OnProgress"]:
-    """A bar for each stage on standard error, with rate and time left; nothing where that is no terminal."""
+    """A bar for each stage on standard error, with rate and time left; a line now and then where that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -51,16 +54,31 @@ def progress_bars() -> Iterator["OnProgress"]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
+    if not console.is_terminal:
+        yield _lines_of_progress()
+        return
     bars: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console) as progress:
 
         def on_progress(stage: str, done: int, total: int) -> None:
             if stage not in bars:
-                bars[stage] = progress.add_task(stage, rate="")
+                bars[stage] = progress.add_task(stage, rate="", total=total)
             speed = progress.tasks[bars[stage]].speed
             progress.update(bars[stage], completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
 
         yield on_progress
+
+
+def _lines_of_progress() -> "OnProgress":
+    said = time.monotonic()
+
+    def on_progress(stage: str, done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > _SECONDS_A_LINE:
+            said = time.monotonic()
+            print(f"coca-search: {stage}: {done} of {total}", file=sys.stderr, flush=True)
+
+    return on_progress
 
 
 def finish(report: "Report", out: Path | None) -> None:

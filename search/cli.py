@@ -25,7 +25,10 @@ def search(
     """Find pictures and moments of videos by a sentence."""
     from search.engine import search as find
 
-    for hit in find(query, collection=collection, k=top, where=where):
+    hits = find(query, collection=collection, k=top, where=where)
+    if not len(hits):
+        print("Nothing found: the collection is empty" + (", or nothing in it fulfils --where." if where else "."), file=sys.stderr)
+    for hit in hits:
         if only_paths:
             print(hit.uri)
         elif as_json:

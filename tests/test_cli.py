@@ -47,6 +47,12 @@ def test_json_is_one_document_a_line(collection):
     assert 0 <= hit["start_seconds"] < hit["end_seconds"] <= 6.2
 
 
+def test_a_search_without_hits_says_so_beside_its_empty_output(collection):
+    result = coca_search("search", "red", "-c", collection, "--where", "width > 100000")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "nothing in it fulfils --where" in result.stderr
+
+
 def test_the_collection_can_come_from_the_environment(collection):
     assert coca_search("search", "red", "-f", env={"COCA_SEARCH_COLLECTION": str(collection)}).returncode == 0
 

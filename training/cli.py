@@ -15,7 +15,8 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the checkpoint that is made.")],
     recipe: Annotated[Path | None, typer.Option(help="A TOML file that says what is trained and how; see docs/training.md.")] = None,
     model: Annotated[
-        str | None, typer.Option(help='The checkpoint to begin with, as elsewhere, or "scratch".', show_default="default")
+        str | None,
+        typer.Option(help='What it begins with: a checkpoint or a name of the hub, or "scratch".', show_default="the model that ships"),
     ] = None,
     epochs: Annotated[
         float | None, typer.Option(help="How often each picture is seen, where the recipe counts no steps.", show_default="20")
@@ -52,6 +53,7 @@ def train(
     settings: dict[str, Any] = {"start": model, "held_out": held_out, "seed": seed}
     of_phases: dict[str, Any] = {"epochs": epochs, "batch": batch, "micro_batch": micro_batch, "learning_rate": learning_rate}
     chosen = changed(read_recipe(recipe) if recipe else Recipe(), settings, of_phases)
+    _check_output(output, data)
     examples = read_examples(data)
     ranks = join_ranks(device)
     try:
@@ -70,7 +72,16 @@ def train(
     finally:
         leave_ranks()
     if ranks.leads:
-        _report(trained)
+        _report(trained, chosen)
+
+
+def _check_output(output: Path, data: list[Path]) -> None:
+    """A checkpoint among the pictures would be read with them the next time. Raises TrainingError."""
+    from training.errors import TrainingError
+
+    for folder in data:
+        if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
+            raise TrainingError(f"{output}: lies in {folder}, among the pictures. Choose an --output beside it.")
 
 
 def _sentences(data: list[Path], name: str) -> list[str]:
@@ -84,34 +95,36 @@ def _sentences(data: list[Path], name: str) -> list[str]:
     raise TrainingError(f"{name}: in none of {', '.join(map(str, data))}, where the recipe has its sentences.")
 
 
-def _report(trained: Any) -> None:
-    """What was reached, beside what the start reached, and where the files are."""
+def _report(trained: Any, recipe: Any) -> None:
+    """What was reached beside what the start reached, what is kept and why, and where the files are."""
     from training.validate import LOG_LOSS
 
     if not trained.steps:
         print("The training was finished before; --overwrite begins it again.")
     if trained.measured:
-        print(
-            f"On {trained.held_out} held-out pictures"
-            + (f", among {trained.candidates}" if trained.candidates > trained.held_out else "")
-            + ", with the weights "
-            + (f"of step {trained.step}:" if trained.step else "as they were:")
-        )
-    width = max((len(name) for name in trained.measured), default=0)
+        among = f", looked for among {trained.candidates}" if trained.candidates > trained.held_out else ""
+        title, step = f"{trained.held_out} held-out pictures{among}:", f"step {trained.step}"
+        print(f"{title:<48}" + (f"{'before':>9}" if trained.before else "") + f"{step:>11}")
     for name, value in trained.measured.items():
-        shown = "{:5.2f}" if name.endswith(LOG_LOSS) else "{:5.1f} %"
-        before = trained.before.get(name)
-        print(f"{name:<{width}}  {shown.format(value):<7}" + ("" if before is None else f"   before: {shown.format(before).strip()}"))
-    if trained.measured and not trained.step:
-        print("No step was better on the held-out pictures: the model is left as it was.")
+        shown = "{:.2f}" if name.endswith(LOG_LOSS) else "{:.1f} %"
+        before = f"{shown.format(trained.before[name]):>9}" if trained.before else ""
+        print(f"  {name:<46}{before}{shown.format(value):>11}")
+    if trained.before:
+        print(f"Step {trained.step} is kept: it" if trained.kept else "The model is left as it was: no step", "has a lower log loss.")
     if 0 < trained.held_out < _FEW:
         print("So few pictures say little: some points up or down are chance.")
     if not trained.measured:
-        print("No picture was held out, so nothing says how good it is.")
+        few = "There are too few pictures to hold some out" if recipe.held_out else "No picture was held out"
+        print(f"{few}: nothing says whether it is better than what it began with.")
     if trained.skipped:
-        first, listed = trained.skipped[0], trained.output / "training" / "skipped.csv"
+        first, listed = min(trained.skipped, key=_is_uncaptioned), trained.output / "training" / "skipped.csv"
         print(f"{len(trained.skipped)} left out, the first: {first.name}: {first.reason}. All of them: {listed}")
     print(f"Checkpoint: {trained.output}   curves: {trained.output / 'training' / 'curves.png'}")
+
+
+def _is_uncaptioned(one: Any) -> bool:
+    """Of many pictures only some have captions; what is broken is news."""
+    return bool(one.reason.startswith("no caption: "))
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -42,10 +42,9 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, 
     if kept := [line for line in lines if line["kind"] == "kept"]:
         place = starts[kept[-1]["phase"]] + kept[-1]["step"]
         recall.axvline(place, color="0.4", linewidth=1, linestyle="--")
-        recall.annotate(
-            "kept", (place, 0), xycoords=("data", "axes fraction"), xytext=(-4, 4), textcoords="offset points", fontsize=8, ha="right"
-        )
-    losses.set_ylabel("losses (lower is better;\ndotted: of held-out pictures)")
+        recall.annotate("kept", (place, 0), xycoords=("data", "axes fraction"), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    losses.set_ylabel("losses (lower is better;\nwith dots: of held-out pictures)")
     recall.set_ylabel("found on held-out pictures, %\n(higher is better)")
     recall.set_xlabel("step")
+    recall.xaxis.get_major_locator().set_params(integer=True)
     figure.savefig(path, dpi=110)

@@ -76,7 +76,7 @@ def _add(called: str, path: str, to: dict[str, str], files: _Files, name: str) -
     elif other := to.get(_key(called)):
         files.skipped.append(Skipped(f"{name}/{path}", f"its name is that of another file, but for how it is written ({other!r})"))
     elif not _is_file(files.folder / path):
-        files.skipped.append(Skipped(f"{name}/{path}", "not a file with bytes in it"))
+        files.skipped.append(Skipped(f"{name}/{path}", "an empty file, or none that can be read"))
     else:
         to[_key(called)] = path
 

@@ -31,15 +31,12 @@ class Keeper:
     """Writes into `output` what the first rank sees; the other ranks keep nothing.
 
     Attributes:
-        measured: on the held-out pictures, of the weights that were kept; before: of the start.
-        held_out: how many pictures those are; candidates: among how many they are looked for; unread: those that cannot be read.
-        step: of its phase, after which the weights that were kept were met; 0 for the start.
+        held_out: how many pictures are; candidates: among how many they are looked for; unread: those that cannot be read.
     """
 
     def __init__(
         self, recipe: Recipe, materials: Materials, output: Path, fingerprint: str, *, ranks: Ranks, snapshot_seconds: float
     ) -> None:
-        self.measured, self.before, self.step = dict[str, float](), dict[str, float](), 0
         self._recipe, self._materials, self._output, self._fingerprint, self._ranks = recipe, materials, output, fingerprint, ranks
         self._folder = output / "training"
         self._diary = Diary(self._folder / "log.jsonl")
@@ -52,10 +49,6 @@ class Keeper:
         if self._ranks.leads:
             (self._folder / "recipe.json").write_text(json.dumps(as_table(self._recipe), indent=2) + "\n", encoding="utf-8")
             self._diary.begin([one.name for one in self._recipe.phases], phase, step)
-            start = [line for line in self._diary.lines if line["kind"] == "validation" and line["step"] == 0]
-            self.before = {name: value for line in start for name, value in line.items() if name not in PLACE}
-            if kept := self._diary.kept():
-                self._took(kept)
 
     def keep(
         self, loop: PhaseLoop, number: int, done: int, costs: Mapping[str, float], models: Mapping[str, nn.Module], *, now: bool = False
@@ -66,7 +59,7 @@ class Keeper:
         phase, last = loop.phase, done == loop.phase.steps
         if done % _SHOWN == 0 or done == 1 or last:
             self._diary.write("step", phase.name, done, {name: round(value, 4) for name, value in costs.items()})
-        if (phase.batch and done % self._recipe.validate_every == 0) or last:
+        if (phase.batch and done % (self._recipe.validate_every or max(1, phase.steps // 5)) == 0) or last:
             self.validate(cast("AveragedModel", models["average"]), phase, done)
         if last or now or time.monotonic() - self._saved > self._every:
             at = (number + 1, 0) if last else (number, done)
@@ -82,18 +75,23 @@ class Keeper:
         if self._validation is not None and phase.batch:
             found = dict(self._validation(model, self._materials.corpus, precision=precision(device), device=device))
             self._diary.write("validation", phase.name, step, found)
-            self.before = found if step == 0 else self.before
         kept = self._diary.kept()
         try:
             if not found or kept is None or _badness(found) < _badness(kept):
                 _save(self._output, model, self._materials.tokenizer)
                 self._diary.write("kept", phase.name, step)
-                self._took({"step": step, **found})
         finally:  # the curves show a training that diverged, too
             draw_curves(self._diary.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
 
-    def _took(self, kept: Mapping[str, Any]) -> None:
-        self.step, self.measured = kept["step"], {name: value for name, value in kept.items() if name not in PLACE}
+    def result(self) -> dict[str, Any]:
+        """What came of it, as the fields of `Trained` that are written down."""
+        validated = [line for line in self._diary.lines if line["kind"] == "validation"]
+        kept = self._diary.kept() or {"step": 0}
+        best = kept if kept["step"] else min((line for line in validated if line["step"]), key=_badness, default=kept)
+        before = next((line for line in validated if line["step"] == 0), {})
+        measured, start = ({name: value for name, value in line.items() if name not in PLACE} for line in (best, before))
+        counts = {"held_out": self.held_out, "candidates": self.candidates}
+        return {"measured": measured, "before": start, "step": best["step"], "kept": bool(kept["step"]), **counts}
 
 
 def _badness(measured: Mapping[str, Any]) -> float:

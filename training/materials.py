@@ -107,7 +107,7 @@ def prepare(
     kept, unreadable = None, list[Skipped]()
     if units and all(views):
         frozen = _in_fast_dtype(model.image_tower, device)
-        told = partial(note, "views")
+        told = partial(note, "preparing pictures")
         kept, unreadable = keep_maps(examples, views, frozen, units, folder=folder, seed=_VIEWS, pictures=pictures, note=told)
     answers, constants = dict[str, Tensor](), dict[str, Tensor]()
     if classifier is not None:

@@ -100,6 +100,7 @@ class Recipe:
         label: the sentence around a label.
         sentences: a text file beside the pictures with a sentence without a picture on each line; empty for none.
         held_out: share of the pictures that validation gets where the data has no split "val".
+        validate_every: steps between two validations; 0 for a fifth of the phase's.
     """
 
     start: str = "default"
@@ -114,7 +115,7 @@ class Recipe:
     other_sources: Source = dataclasses.field(default_factory=Source)
     held_out: Share = 0.1
     max_tokens: Annotated[int, Field(ge=2)] = 32
-    validate_every: AtLeast1 = 50
+    validate_every: Count = 0
     seed: Count = 0
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = dataclasses.field(default_factory=lambda: (Phase(),))
 

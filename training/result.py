@@ -17,11 +17,12 @@ class Trained:
 
     Attributes:
         output: the folder of the checkpoint.
-        measured: on the held-out pictures, as `Validation` has it, of the weights that were kept; empty where none was held out.
+        measured: on the held-out pictures, as `Validation` has it, of the best weights of the training; empty where none was held out.
         before: of the start; empty from scratch.
+        step: of its phase, after which the best weights of the training were met.
+        kept: whether they are the checkpoint; otherwise it is the start, which was no worse.
         held_out: how many pictures those are.
         candidates: among how many they were looked for; of the training where they are few.
-        step: of the last phase, after which the weights that were kept were met; 0 for the start.
         steps: how many steps this call took, none where the training was finished before.
         skipped: what was left out, in the order of names; `OUTPUT/training/skipped.csv` has the same.
     """
@@ -29,14 +30,15 @@ class Trained:
     output: Path
     measured: Mapping[str, float]
     before: Mapping[str, float]
+    step: int
+    kept: bool
     held_out: int
     candidates: int
-    step: int
     steps: int
     skipped: Sequence[Skipped]
 
 
-_WRITTEN = ("measured", "before", "held_out", "candidates", "step")
+_WRITTEN = ("measured", "before", "step", "kept", "held_out", "candidates")
 
 
 def write_result(trained: Trained, fingerprint: str) -> None:

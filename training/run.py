@@ -81,7 +81,7 @@ def train(
     if ranks.leads and any(example.split == "test" for example in examples):
         unread += write_held_out(examples, folder / "held-out")
     skipped = [*data.skipped, *materials.skipped, *keeper.unread, *unread]
-    trained = Trained(output, keeper.measured, keeper.before, keeper.held_out, keeper.candidates, keeper.step, steps, skipped)
+    trained = Trained(output, **keeper.result(), steps=steps, skipped=skipped)
     if ranks.leads:
         trained = dataclasses.replace(trained, skipped=write_skipped(folder / "skipped.csv", skipped, more=found is not None))
         write_result(trained, fingerprint)
@@ -110,6 +110,8 @@ def _run(
             start = step if number == phase else 0
             if start == 0:
                 average.n_averaged.zero_()  # what a phase begins with is soon forgotten, as at the beginning of the first
+            if start:
+                note(f"{recipe.phases[number].name} steps", start, recipe.phases[number].steps)
             if found and start:  # before the first step a snapshot has the optimiser of the phase before
                 loop.load(found.states)
             for done, costs in loop.steps(start):

@@ -49,3 +49,12 @@ def test_an_option_that_does_not_fit_is_refused_with_what_does(app, pictures, op
     result = CliRunner().invoke(app, ["caption", pictures[0], option, value])
     assert result.exit_code == 2
     assert allowed in result.output
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_described(app, pictures, tiny_checkpoint, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    files = [pictures[0], str(tmp_path / "broken.jpg"), pictures[0]]
+    result = CliRunner().invoke(app, ["caption", *files, "--model", str(tiny_checkpoint)])
+    assert result.exit_code == 2
+    assert "broken.jpg" in result.stderr
+    assert [line.split(": ")[0] for line in result.stdout.splitlines()] == [pictures[0]] * 2

@@ -11,6 +11,7 @@ import warnings
 import pytest
 
 import coca_search
+from evaluation import console
 from tests.fakes import COLOURS, write_film, write_picture
 
 
@@ -200,3 +201,14 @@ def test_an_option_that_would_do_nothing_is_refused(evaluate_here, arguments, me
     assert code == 2
     assert message in re.sub(r"[\s│]+", " ", error)
     assert printed == ""
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(capsys, monkeypatch):
+    monkeypatch.setattr(console, "_SECONDS_A_LINE", 0.0)
+    with console.progress_bars() as note:
+        note("pictures", 3, 20)
+    assert capsys.readouterr().err == "coca-search: pictures: 3 of 20\n"
+    monkeypatch.setattr(console, "_SECONDS_A_LINE", 1e9)
+    with console.progress_bars() as note:
+        note("pictures", 4, 20)
+    assert capsys.readouterr().err == ""

@@ -39,16 +39,24 @@ def test_it_prints_what_was_reached_beside_the_start_and_where_things_are(colour
     done = run(colours, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert re.fullmatch(r"On 8 held-out pictures, among 23, with the weights (of step [48]|as they were):", lines[0])
-    assert lines[1].startswith("text to picture R@1")
-    assert re.fullmatch(r"text to picture R@1 +\d+\.\d %   before: \d+\.\d %", lines[1].replace("    before", "   before"))
-    assert re.fullmatch(r"text to picture log loss +\d\.\d\d +before: \d\.\d\d", lines[4])
+    assert re.fullmatch(r"8 held-out pictures, looked for among 23: +before +step [48]", lines[0])
+    assert re.fullmatch(r"  text to picture R@1 +\d+\.\d % +\d+\.\d %", lines[1])
+    assert re.fullmatch(r"  text to picture log loss +\d\.\d\d +\d\.\d\d", lines[4])
+    assert {len(line) for line in lines[:9]} == {len(lines[0])}
+    assert re.fullmatch(r"(Step [48] is kept: it|The model is left as it was: no step) has a lower log loss\.", lines[9])
     assert "So few pictures say little: some points up or down are chance." in lines
     assert lines[-2].startswith("1 left out, the first: colours/red1.png: ")
     assert lines[-2].endswith(f". All of them: {tmp_path / 'out' / 'training' / 'skipped.csv'}")
     assert (tmp_path / "out" / "training" / "curves.png").exists()
     again = run(colours, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe)
     assert again.stdout.splitlines() == ["The training was finished before; --overwrite begins it again.", *lines]
+
+
+def test_a_checkpoint_is_not_written_among_the_pictures(colours, tiny_checkpoint, recipe):
+    for output in (colours, colours / "model"):
+        done = run(colours, "--output", output, "--model", tiny_checkpoint, "--recipe", recipe)
+        assert (done.returncode, "among the pictures" in done.stderr) == (2, True), done.stderr
+    assert not (colours / "model").exists()
 
 
 def test_the_help_says_the_defaults_of_the_recipe():

@@ -98,7 +98,7 @@ def test_a_source_that_is_not_named_is_one_of_the_others(write):
         ("[[phases]]\ntrain = [1]", "phases.0.train.0: Input should be a valid string, given 1"),
         ("[[phases]]\n[[phases]]", "two phases have one name (training, training)."),
         ("phases = []", "phases: Tuple should have at least 1 item"),
-        ("validate_every = 0", "validate_every: Input should be greater than or equal to 1, given 0"),
+        ("validate_every = -1", "validate_every: Input should be greater than or equal to 0, given -1"),
         ("max_tokens = 1", "max_tokens: Input should be greater than or equal to 2, given 1"),
     ],
 )
