@@ -38,7 +38,15 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, 
         for name, start in starts.items():
             axes.axvline(start, color="0.8", linewidth=0.8)
             if axes is losses and len(starts) > 1:
-                axes.annotate(name, (start, 1), xycoords=("data", "axes fraction"), xytext=(4, -10), textcoords="offset points", fontsize=8)
+                axes.annotate(
+                    name,
+                    (start, 1),
+                    xycoords=("data", "axes fraction"),
+                    xytext=(4, -10),
+                    textcoords="offset points",
+                    fontsize=8,
+                    parse_math=False,
+                )
     if kept := [line for line in lines if line["kind"] == "kept"]:
         place = starts[kept[-1]["phase"]] + kept[-1]["step"]
         recall.axvline(place, color="0.4", linewidth=1, linestyle="--")

@@ -23,9 +23,9 @@ class Diary:
         self.lines: list[dict[str, Any]] = []
 
     def begin(self, phases: Sequence[str], phase: int, step: int) -> None:
-        """Keep the lines of steps that were done before `step` of phase number `phase`, as it goes on from there."""
+        """Keep the lines of steps that were done before `step` of phase number `phase`, as it goes on from there; none at the beginning."""
         until = {name: (number < phase, number == phase) for number, name in enumerate(phases)}
-        if self.path.exists():
+        if (phase, step) > (0, 0) and self.path.exists():
             lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
             kept = [(*until.get(line["phase"], (False, False)), line) for line in lines]
             self.lines = [line for over, current, line in kept if over or (current and line["step"] <= step)]

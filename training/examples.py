@@ -62,6 +62,33 @@ class Examples:
     skipped: tuple[Skipped, ...]
 
 
+def merge(examples: Sequence[Example], hashes: Sequence[str]) -> tuple[list[Example], list[str], list[Skipped]]:
+    """Rows that show the same picture as one with the texts of all, as a data set with a row for each caption has them.
+
+    A picture that is held out somewhere is trained on nowhere, and a picture has one kind of text: what its first row says.
+
+    Args:
+        hashes: of the bytes of each picture; empty for one that cannot be read, which is like no other.
+
+    Returns:
+        The examples, their hashes, and what was left out.
+    """
+    held_out = {its for its, example in zip(hashes, examples, strict=True) if its and example.split == "val"}
+    merged, place, skipped = dict[str, Example](), dict[str, str](), list[Skipped]()
+    for its, example in zip(hashes, examples, strict=True):
+        key = its or example.name
+        if its in held_out and example.split != "val":
+            skipped.append(Skipped(example.name, "its picture is held out in another row"))
+        elif key not in merged:
+            merged[key], place[key] = example, its
+        elif merged[key].kind == example.kind:
+            texts = dict.fromkeys((*merged[key].texts, *example.texts))
+            merged[key] = replace(merged[key], texts=tuple(texts))
+        else:
+            skipped.append(Skipped(example.name, f"the same picture as {merged[key].name}, with texts of another kind"))
+    return list(merged.values()), list(place.values()), skipped
+
+
 def hold_out(examples: Sequence[Example], *, share: float, seed: int = 0) -> tuple[Example, ...]:
     """The examples with about a `share` of those that have texts marked "val", unless some are already.
 

@@ -48,4 +48,4 @@ def write_held_out(examples: Sequence[Example], folder: Path) -> list[Skipped]:
 
 def _file_name(text: str) -> str:
     """The text as the name of a folder: no separators, not hidden, not too long."""
-    return "".join(" " if letter in '/\\:*?"<>|\0' else letter for letter in text).strip(" .")[:100] or "_"
+    return "".join(" " if letter in '/\\:*?"<>|\0' else letter for letter in text).strip(" .").encode()[:200].decode(errors="ignore") or "_"

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,17 +51,24 @@ class Keeper:
             self._diary.begin([one.name for one in self._recipe.phases], phase, step)
 
     def keep(
-        self, loop: PhaseLoop, number: int, done: int, costs: Mapping[str, float], models: Mapping[str, nn.Module], *, now: bool = False
+        self,
+        loop: PhaseLoop,
+        number: int,
+        done: int,
+        costs: Mapping[str, float],
+        models: Mapping[str, nn.Module],
+        *,
+        now: Callable[[], bool] = lambda: False,
     ) -> None:
-        """After a step: a line of the log, a validation and a snapshot, each when its time has come, or the last `now`."""
+        """After a step: a line of the log, a validation and a snapshot, each when its time has come, or the last where `now()`."""
         if not self._ranks.leads:
             return
         phase, last = loop.phase, done == loop.phase.steps
         if done % _SHOWN == 0 or done == 1 or last:
             self._diary.write("step", phase.name, done, {name: round(value, 4) for name, value in costs.items()})
-        if (phase.batch and done % (self._recipe.validate_every or max(1, phase.steps // 5)) == 0) or last:
+        if last or (phase.batch and done % (self._recipe.validate_every or max(1, phase.steps // 5)) == 0):
             self.validate(cast("AveragedModel", models["average"]), phase, done)
-        if last or now or time.monotonic() - self._saved > self._every:
+        if last or now() or time.monotonic() - self._saved > self._every:
             at = (number + 1, 0) if last else (number, done)
             states = {name: module.state_dict() for name, module in models.items()} | loop.states()
             save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *at, states))
@@ -72,7 +79,7 @@ class Keeper:
         if not self._ranks.leads:
             return
         model, device, found = cast("CoCa", average.module), self._ranks.device, dict[str, float]()
-        if self._validation is not None and phase.batch:
+        if self._validation is not None:
             found = dict(self._validation(model, self._materials.corpus, precision=precision(device), device=device))
             self._diary.write("validation", phase.name, step, found)
         kept = self._diary.kept()

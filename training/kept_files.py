@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from training.errors import TrainingError
@@ -20,20 +22,22 @@ def key_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]
 
 
-def hash_of_pictures(examples: Sequence[Example]) -> str:
-    """The sha256 of the names and bytes of all pictures, in order, which costs reading them once."""
+def hashes_of_pictures(examples: Sequence[Example]) -> list[str]:
+    """The sha256 of the bytes of each picture, which costs reading them once; empty for those that cannot be read."""
 
-    def digest(example: Example) -> bytes:
+    def digest(example: Example) -> str:
         try:
-            return hashlib.sha256(example.name.encode() + example.read()).digest()
+            return hashlib.sha256(example.read()).hexdigest()
         except OSError:
-            return b""
+            return ""
 
-    total = hashlib.sha256()
     with ThreadPoolExecutor(4) as pool:
-        for one in pool.map(digest, examples):
-            total.update(one)
-    return total.hexdigest()
+        return list(pool.map(digest, examples))
+
+
+def hash_of_pictures(examples: Sequence[Example], hashes: Sequence[str] | None = None) -> str:
+    """Stands for the names and bytes of all pictures, in order; `hashes` are those of `hashes_of_pictures`, where they are known."""
+    return key_of([[example.name for example in examples], hashes or hashes_of_pictures(examples)])
 
 
 def hash_of_weights(weights: Iterable[Tensor]) -> str:
@@ -42,6 +46,27 @@ def hash_of_weights(weights: Iterable[Tensor]) -> str:
     for weight in weights:
         total.update(weight.detach().float().cpu().numpy().tobytes())
     return total.hexdigest()
+
+
+@contextmanager
+def alone_in(folder: Path, *, patient: bool = False) -> Iterator[None]:
+    """Within it no other process writes into the folder, which is made where it is not there.
+
+    Raises:
+        TrainingError: another one does, and this one is not to wait; or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ("kept.lock" if patient else "lock"), timeout=-1 if patient else 0)
+        lock.acquire()
+    except Timeout:
+        raise TrainingError(f"{folder}: another training writes there. Wait for it, or pass another output folder.") from None
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written to ({error.strerror}). Choose another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def refuse_other(path: Path, found: str, fingerprint: str) -> None:

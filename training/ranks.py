@@ -55,9 +55,9 @@ class Ranks:
         ids = None if self.device.index is None else [self.device.index]
         return nn.parallel.DistributedDataParallel(module, device_ids=ids, find_unused_parameters=True)
 
-    def first(self, compute: Callable[[], str]) -> str:
+    def first(self, compute: Callable[[], list[str]]) -> list[str]:
         """What the leading rank computes, which the others are told."""
-        told = [compute() if self.leads else ""]
+        told = [compute() if self.leads else []]
         if self.count > 1:
             distributed.broadcast_object_list(told)
         return told[0]

@@ -120,6 +120,8 @@ class Recipe:
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = dataclasses.field(default_factory=lambda: (Phase(),))
 
     def __post_init__(self) -> None:
+        if self.label.count("{}") != 1 or self.label.count("{") + self.label.count("}") != 2:
+            raise ValueError(f"label has no single {{}} for the label to stand in ({self.label!r:.60})")
         names = [phase.name for phase in self.phases]
         if len({*names}) < len(names):
             raise ValueError(f"two phases have one name ({', '.join(names)}). Give each a name of its own.")

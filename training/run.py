@@ -8,6 +8,7 @@ unless `work` names another folder for it.
 import dataclasses
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from coca_model.checkpoint import sha256_of
@@ -16,10 +17,10 @@ from coca_model.machine import use_cpus
 from training.batches import check_divides
 from training.diary import write_skipped
 from training.errors import TrainingError
-from training.examples import Example, Examples, Skipped, hold_out
+from training.examples import Example, Examples, Skipped, hold_out, merge
 from training.held_out import write_held_out
 from training.keeper import Keeper
-from training.kept_files import hash_of_pictures, key_of
+from training.kept_files import alone_in, hash_of_pictures, hashes_of_pictures, key_of
 from training.loop import PhaseLoop
 from training.materials import Materials, Note, prepare
 from training.objectives import check_objectives
@@ -58,17 +59,38 @@ def train(
     use_cpus()
     check_objectives(recipe)
     data = _drawn(data, recipe)
-    examples = _split(data.examples, recipe)
+    hashes = ranks.first(lambda: hashes_of_pictures(data.examples))
+    merged, hashes, same = merge(data.examples, hashes)
+    examples = _split(merged, recipe)
     recipe = _fitted(recipe, examples, ranks)
     folder = _made(output, recipe, ranks)
-    if overwrite and ranks.leads:
-        for old in ("result.json", "snapshot.pt", "log.jsonl"):
-            (folder / old).unlink(missing_ok=True)
-    pictures = ranks.first(lambda: hash_of_pictures(examples))
+    with alone_in(folder) if ranks.leads else nullcontext():
+        pictures = hash_of_pictures(examples, hashes)
+        return _train([*data.skipped, *same], examples, pictures, sentences, recipe, output, ranks, work, note, overwrite, snapshot_seconds)
+
+
+def _train(
+    skipped: Sequence[Skipped],
+    examples: Sequence[Example],
+    pictures: str,
+    sentences: Sequence[str],
+    recipe: Recipe,
+    output: Path,
+    ranks: Ranks,
+    work: Path | None,
+    note: Note,
+    overwrite: bool,
+    snapshot_seconds: float,
+) -> Trained:
+    folder = output / "training"
     about = [(one.name, one.split, one.texts) for one in examples]
     fingerprint = key_of([recipe.fingerprint(), _hash_of_start(recipe), about, list(sentences), pictures])
+    if overwrite and ranks.leads:
+        for old in ("result.json", "snapshot.pt"):
+            (folder / old).unlink(missing_ok=True)
     ranks.wait()
     if finished := read_result(output, fingerprint):
+        _clear(folder, ranks)
         return finished
     found = read_snapshot(folder / "snapshot.pt", fingerprint)
     if not ranks.leads:
@@ -80,14 +102,21 @@ def train(
     steps, unread = _run(recipe, materials, keeper, found, ranks=ranks, note=note)
     if ranks.leads and any(example.split == "test" for example in examples):
         unread += write_held_out(examples, folder / "held-out")
-    skipped = [*data.skipped, *materials.skipped, *keeper.unread, *unread]
+    skipped = [*skipped, *materials.skipped, *keeper.unread, *unread]
     trained = Trained(output, **keeper.result(), steps=steps, skipped=skipped)
     if ranks.leads:
         trained = dataclasses.replace(trained, skipped=write_skipped(folder / "skipped.csv", skipped, more=found is not None))
         write_result(trained, fingerprint)
-        (folder / "snapshot.pt").unlink(missing_ok=True)  # of use only to what is not finished, and large
-        shutil.rmtree(folder / "kept", ignore_errors=True)
+    _clear(folder, ranks)
     return trained
+
+
+def _clear(folder: Path, ranks: Ranks) -> None:
+    """Remove what is of use only to a training that is not finished, and large."""
+    if ranks.leads:
+        for file in ("snapshot.pt", "lock"):
+            (folder / file).unlink(missing_ok=True)
+        shutil.rmtree(folder / "kept", ignore_errors=True)
 
 
 def _run(
@@ -115,7 +144,7 @@ def _run(
             if found and start:  # before the first step a snapshot has the optimiser of the phase before
                 loop.load(found.states)
             for done, costs in loop.steps(start):
-                keeper.keep(loop, number, done, costs, models, now=stopped())
+                keeper.keep(loop, number, done, costs, models, now=stopped)
                 if stopped():
                     raise KeyboardInterrupt
                 taken += 1
@@ -132,7 +161,7 @@ def _drawn(data: Examples, recipe: Recipe) -> Examples:
 def _made(output: Path, recipe: Recipe, ranks: Ranks) -> Path:
     """The folder of the training's own files, made. Raises TrainingError where it cannot be, or where it is the start's."""
     folder = output / "training"
-    if Path(recipe.start).is_dir() and output.exists() and output.samefile(recipe.start):
+    if not recipe.start.startswith(SCRATCH) and find_checkpoint(recipe.start).weights.resolve().parent == output.resolve():
         raise TrainingError(f"{output}: is what the training starts from, and would be overwritten. Choose another --output.")
     if ranks.leads:
         try:

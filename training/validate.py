@@ -66,22 +66,26 @@ class Validation:
         ):
             curve = recall_curve(ranks_of_right(queries, gallery, right), KS)
             found |= {f"{way} R@{k}": round(rate, 1) for k, rate in zip(KS, curve, strict=True)}
-            found[f"{way} {LOG_LOSS}"] = round(log_loss(similarities(queries, gallery), right), 3)
+            found[f"{way} {LOG_LOSS}"] = round(log_loss(queries, gallery, right), 3)
         return found
 
 
-def log_loss(cosines: NDArray[np.float32], right: Sequence[Sequence[int]]) -> float:
+def log_loss(queries: NDArray[np.float32], gallery: NDArray[np.float32], right: Sequence[Sequence[int]]) -> float:
     """Mean of -log of the share that the right ones get of a softmax over the gallery, in nats, at the temperature that suits best.
 
     Args:
-        cosines: float32 (Q, G).
+        queries, gallery: float32 (Q, E) and (G, E), each row of length 1.
         right: for each query the indices of what is right for it.
     """
-    mask = torch.ones(cosines.shape, dtype=torch.bool)
-    for row, own in zip(mask, right, strict=True):
-        row[list(own)] = False
-    logits = torch.from_numpy(cosines)
-    return min(float(-F.log_softmax(scale * logits, 1).masked_fill(mask, -torch.inf).logsumexp(1).mean()) for scale in _SCALES)
+    total = torch.zeros(len(_SCALES))
+    for first in range(0, len(queries), _TEXTS):
+        logits = torch.from_numpy(similarities(queries[first : first + _TEXTS], gallery))
+        wrong = torch.ones(logits.shape, dtype=torch.bool)
+        for row, own in zip(wrong, right[first : first + _TEXTS], strict=True):
+            row[list(own)] = False
+        shares = [F.log_softmax(scale * logits, 1).masked_fill(wrong, -torch.inf).logsumexp(1).sum() for scale in _SCALES]
+        total -= torch.stack(shares)
+    return float(total.min().clamp(min=0)) / len(queries)
 
 
 def held_out_pictures(materials: Materials, device: torch.device) -> tuple[Validation | None, list[Skipped]]:

@@ -2,6 +2,7 @@
 
 import re
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 
 from tests.fakes import write_picture
 from training.errors import TrainingError
-from training.examples import Example, hold_out, read_span, split_in_name, split_or_reason, usable_texts
+from training.examples import Example, hold_out, merge, read_span, split_in_name, split_or_reason, usable_texts
 from training.read_examples import read_examples
 
 
@@ -247,6 +248,25 @@ def test_examples_without_texts_are_never_held_out():
     assert held(examples, share=0.9) == []
     described = [example(f"{letter}.jpg") for letter in "abcdefgh"]
     assert set(held([*examples, *described], share=0.5)) < {one.name for one in described}
+
+
+def test_rows_of_one_picture_are_one_example_with_the_texts_of_all():
+    rows = [example("a", texts=("a dog",)), example("b"), example("a again", texts=("wet", "a dog")), example("lost"), example("gone")]
+    merged, hashes, skipped = merge(rows, ["A", "B", "A", "", ""])
+    assert [(one.name, one.texts) for one in merged] == [("a", ("a dog", "wet")), *((name, ("a dog",)) for name in ("b", "lost", "gone"))]
+    assert (hashes, skipped) == (["A", "B", "", ""], [])
+
+
+def test_a_picture_that_is_held_out_in_one_row_is_trained_on_in_none():
+    rows = [example("a"), example("b"), example("a of val", split="val")]
+    merged, hashes, skipped = merge(rows, ["A", "B", "A"])
+    assert ([one.name for one in merged], hashes) == (["b", "a of val"], ["B", "A"])
+    assert [one.name for one in skipped] == ["a"]
+
+
+def test_a_picture_has_one_kind_of_text():
+    rows = [example("a"), replace(example("its label"), kind="label")]
+    assert [one.name for one in merge(rows, ["A", "A"])[2]] == ["its label"]
 
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5])

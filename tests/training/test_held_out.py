@@ -43,6 +43,12 @@ def test_what_cannot_be_read_is_named_and_what_lay_there_is_gone(tmp_path):
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")] == ["animals/_/000001.png"]
 
 
+def test_a_label_that_is_too_long_for_a_name_is_cut_between_letters(tmp_path):
+    assert write_held_out([example(0, texts=("犬" * 100,))], tmp_path) == []
+    (folder,) = (tmp_path / "animals").iterdir()
+    assert folder.name == "犬" * 66
+
+
 def test_names_are_the_same_at_every_run(tmp_path):
     for name in ("a", "b"):
         write_held_out([example(0, kind="caption"), example(1, kind="caption")], tmp_path / name)

@@ -99,6 +99,8 @@ def test_a_source_that_is_not_named_is_one_of_the_others(write):
         ("[[phases]]\n[[phases]]", "two phases have one name (training, training)."),
         ("phases = []", "phases: Tuple should have at least 1 item"),
         ("validate_every = -1", "validate_every: Input should be greater than or equal to 0, given -1"),
+        ("label = 'a photo'", "label has no single {} for the label to stand in ('a photo')"),
+        ("label = '{} {x}'", "label has no single {} for the label to stand in ('{} {x}')"),
         ("max_tokens = 1", "max_tokens: Input should be greater than or equal to 2, given 1"),
     ],
 )

@@ -102,7 +102,7 @@ def test_a_finished_run_leaves_no_file_that_only_a_stopped_one_needs(colours, ti
     assert {file.name for file in (tmp_path / "out" / "training").iterdir()} == left
     train(colours, tmp_path / "other", chosen, work=work)
     assert {file.name for file in (tmp_path / "other" / "training").iterdir()} == left
-    assert {file.suffix for file in work.iterdir()} == {".bf16", ".json"}
+    assert {file.suffix for file in work.iterdir()} == {".bf16", ".json", ".lock"}
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"fingerprint": "a"}'])
