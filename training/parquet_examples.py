@@ -69,6 +69,8 @@ def _read_table(file: Path) -> Any:
             if texts is None or "image" not in schema.names:
                 lacking = "image" if texts else "texts"
                 raise TrainingError(f"{file}: no column {lacking} (found: {', '.join(schema.names)}). {_NEEDED}.")
+            if twice := [column for column in ("image", texts, *_OPTIONAL) if schema.names.count(column) > 1]:
+                raise TrainingError(f"{file}: two columns are called {twice[0]}. Rename one of them.")
             _check_texts(schema.field(texts).type, file, texts)
             image = "image.bytes" if _holds_bytes(schema.field("image").type) else "image"
             return parquet.read(columns=[image, texts, *(column for column in _OPTIONAL if column in schema.names)])

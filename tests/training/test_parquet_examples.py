@@ -136,3 +136,12 @@ def test_examples_in_a_file_that_is_no_whole_parquet_are_refused(tmp_path, conte
     file.write_bytes(file.read_bytes()[:-100] if content == "cut" else content)
     with pytest.raises(TrainingError, match=re.escape(f"{file}: cannot be read as Parquet")):
         read_parquet(file, name="a.parquet", source="a")
+
+
+@pytest.mark.parametrize("twice", ["image", "caption", "split"])
+def test_two_columns_of_one_name_are_refused(tmp_path, twice):
+    names = ["image", "caption", "split", twice]
+    path = tmp_path / "twice.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([b"x"]) if name == "image" else pa.array(["val"]) for name in names], names), path)
+    with pytest.raises(TrainingError, match=f"two columns are called {twice}"):
+        read_parquet(path, name="twice.parquet", source="twice")
