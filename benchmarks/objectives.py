@@ -65,14 +65,14 @@ def measure(data: Examples, sentences: Sequence[str], recipe: Recipe, output: Pa
 
 def page(results: Mapping[str, Sequence[Mapping[str, float]]], recipe: Recipe) -> str:
     """The table, best first by the sum of recalls; each figure the mean over seeds, and the range of R@1 where there are several."""
-    phase = recipe.phases[0]
+    phase, seeds = recipe.phases[0], max(map(len, results.values()))
     lines = [
         "# What the objectives do",
         "",
         f"Flickr8k `val` (1,000 pictures, 5,000 captions) after {phase.steps} steps of {phase.batch} pictures from the same text phase;",
-        "written by `python -m benchmarks.objectives`. Each figure is the mean over seeds, recall in percent; beside R@1 the lowest and",
-        "highest. The time of a step is relative to the fastest. Recall is known to about 2.5 points, so that most",
-        "of the sets cannot be told apart.",
+        f"written by `python -m benchmarks.objectives`. Each figure is the mean over seeds (here {seeds}), recall in percent; beside R@1",
+        "the lowest and highest where they are several. The time of a step is relative to the fastest. Recall is known to about 2.5",
+        "points, so that most of the sets cannot be told apart.",
         "",
         "| Objectives | text to picture R@1 | R@5 | R@10 | picture to text R@1 | R@5 | R@10 | time of a step |",
         "|---|---|---|---|---|---|---|---|",

@@ -26,7 +26,7 @@ def search(
     from search.engine import search as find
 
     hits = find(query, collection=collection, k=top, where=where)
-    if not len(hits):
+    if not hits:
         print("Nothing found: the collection is empty" + (", or nothing in it fulfils --where." if where else "."), file=sys.stderr)
     for hit in hits:
         if only_paths:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from training.diary import PLACE
 
 _NO_CURVES = {*PLACE, "seconds", "seconds_left", "pictures_a_second", "gradient_norm", "learning_rate"}
+_SMALL: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "fontsize": 8}
 
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, int]], path: Path) -> None:
@@ -38,19 +39,11 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, 
         for name, start in starts.items():
             axes.axvline(start, color="0.8", linewidth=0.8)
             if axes is losses and len(starts) > 1:
-                axes.annotate(
-                    name,
-                    (start, 1),
-                    xycoords=("data", "axes fraction"),
-                    xytext=(4, -10),
-                    textcoords="offset points",
-                    fontsize=8,
-                    parse_math=False,
-                )
+                axes.annotate(name, (start, 1), xytext=(4, -10), parse_math=False, **_SMALL)
     if kept := [line for line in lines if line["kind"] == "kept"]:
         place = starts[kept[-1]["phase"]] + kept[-1]["step"]
         recall.axvline(place, color="0.4", linewidth=1, linestyle="--")
-        recall.annotate("kept", (place, 0), xycoords=("data", "axes fraction"), xytext=(4, 4), textcoords="offset points", fontsize=8)
+        recall.annotate("kept", (place, 0), xytext=(4, 4), **_SMALL)
     losses.set_ylabel("losses (lower is better;\nwith dots: of held-out pictures)")
     recall.set_ylabel("found on held-out pictures, %\n(higher is better)")
     recall.set_xlabel("step")

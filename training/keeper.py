@@ -58,7 +58,7 @@ class Keeper:
         costs: Mapping[str, float],
         models: Mapping[str, nn.Module],
         *,
-        now: Callable[[], bool] = lambda: False,
+        now: Callable[[], bool],
     ) -> None:
         """After a step: a line of the log, a validation and a snapshot, each when its time has come, or the last where `now()`."""
         if not self._ranks.leads:

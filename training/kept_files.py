@@ -49,20 +49,20 @@ def hash_of_weights(weights: Iterable[Tensor]) -> str:
 
 
 @contextmanager
-def alone_in(folder: Path, *, patient: bool = False) -> Iterator[None]:
-    """Within it no other process writes into the folder, which is made where it is not there.
+def hold(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock `path`, in a folder that is made where it is not there: one process at a time does.
 
     Raises:
-        TrainingError: another one does, and this one is not to wait; or the folder cannot be made.
+        TrainingError: another one holds it, and this one is not to `wait`; or the folder cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ("kept.lock" if patient else "lock"), timeout=-1 if patient else 0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=-1 if wait else 0)
         lock.acquire()
     except Timeout:
-        raise TrainingError(f"{folder}: another training writes there. Wait for it, or pass another output folder.") from None
+        raise TrainingError(f"{path.parent}: another training writes there. Wait for it, or pass another output folder.") from None
     except OSError as error:
-        raise TrainingError(f"{folder}: cannot be written to ({error.strerror}). Choose another folder.") from error
+        raise TrainingError(f"{path.parent}: no folder can be made there ({error.strerror}). Choose another.") from error
     try:
         yield
     finally:

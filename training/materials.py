@@ -22,7 +22,7 @@ from training.classifier import kept_probabilities, read_classifier
 from training.corpus import Corpus, read_corpus
 from training.errors import TrainingError
 from training.examples import Example, Skipped
-from training.kept_files import alone_in
+from training.kept_files import hold
 from training.kept_maps import KeptMaps, keep_maps
 from training.order import PictureOrder
 from training.recipe import Recipe
@@ -109,7 +109,7 @@ def prepare(
     if units and all(views):
         frozen = _in_fast_dtype(model.image_tower, device)
         told = partial(note, "preparing pictures")
-        with alone_in(folder, patient=True):
+        with hold(folder / "kept.lock", wait=True):
             kept, unreadable = keep_maps(examples, views, frozen, units, folder=folder, seed=_VIEWS, pictures=pictures, note=told)
     answers, constants = dict[str, Tensor](), dict[str, Tensor]()
     if classifier is not None:

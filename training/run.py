@@ -20,7 +20,7 @@ from training.errors import TrainingError
 from training.examples import Example, Examples, Skipped, hold_out, merge
 from training.held_out import write_held_out
 from training.keeper import Keeper
-from training.kept_files import alone_in, hash_of_pictures, hashes_of_pictures, key_of
+from training.kept_files import hash_of_pictures, hashes_of_pictures, hold, key_of
 from training.loop import PhaseLoop
 from training.materials import Materials, Note, prepare
 from training.objectives import check_objectives
@@ -58,57 +58,39 @@ def train(
     """
     use_cpus()
     check_objectives(recipe)
+    _refuse_start(output, recipe)
     data = _drawn(data, recipe)
     hashes = ranks.first(lambda: hashes_of_pictures(data.examples))
     merged, hashes, same = merge(data.examples, hashes)
-    examples = _split(merged, recipe)
-    recipe = _fitted(recipe, examples, ranks)
-    folder = _made(output, recipe, ranks)
-    with alone_in(folder) if ranks.leads else nullcontext():
-        pictures = hash_of_pictures(examples, hashes)
-        return _train([*data.skipped, *same], examples, pictures, sentences, recipe, output, ranks, work, note, overwrite, snapshot_seconds)
-
-
-def _train(
-    skipped: Sequence[Skipped],
-    examples: Sequence[Example],
-    pictures: str,
-    sentences: Sequence[str],
-    recipe: Recipe,
-    output: Path,
-    ranks: Ranks,
-    work: Path | None,
-    note: Note,
-    overwrite: bool,
-    snapshot_seconds: float,
-) -> Trained:
-    folder = output / "training"
-    about = [(one.name, one.split, one.texts) for one in examples]
-    fingerprint = key_of([recipe.fingerprint(), _hash_of_start(recipe), about, list(sentences), pictures])
-    if overwrite and ranks.leads:
-        for old in ("result.json", "snapshot.pt"):
-            (folder / old).unlink(missing_ok=True)
-    ranks.wait()
-    if finished := read_result(output, fingerprint):
-        _clear(folder, ranks)
-        return finished
-    found = read_snapshot(folder / "snapshot.pt", fingerprint)
-    if not ranks.leads:
-        ranks.wait()  # the first computes and keeps what the others then find
-    materials = prepare(examples, sentences, recipe, folder=work or folder / "kept", device=ranks.device, note=note, pictures=pictures)
-    if ranks.leads:
+    examples, pictures = _split(merged, recipe), hash_of_pictures(merged, hashes)
+    recipe, folder = _fitted(recipe, examples, ranks), output / "training"
+    with hold(folder / "lock") if ranks.leads else nullcontext():
+        about = [(one.name, one.split, one.texts) for one in examples]
+        fingerprint = key_of([recipe.fingerprint(), _hash_of_start(recipe), about, list(sentences), pictures])
+        if overwrite and ranks.leads:
+            for old in ("result.json", "snapshot.pt"):
+                (folder / old).unlink(missing_ok=True)
         ranks.wait()
-    keeper = Keeper(recipe, materials, output, fingerprint, ranks=ranks, snapshot_seconds=snapshot_seconds)
-    steps, unread = _run(recipe, materials, keeper, found, ranks=ranks, note=note)
-    if ranks.leads and any(example.split == "test" for example in examples):
-        unread += write_held_out(examples, folder / "held-out")
-    skipped = [*skipped, *materials.skipped, *keeper.unread, *unread]
-    trained = Trained(output, **keeper.result(), steps=steps, skipped=skipped)
-    if ranks.leads:
-        trained = dataclasses.replace(trained, skipped=write_skipped(folder / "skipped.csv", skipped, more=found is not None))
-        write_result(trained, fingerprint)
-    _clear(folder, ranks)
-    return trained
+        if finished := read_result(output, fingerprint):
+            _clear(folder, ranks)
+            return finished
+        found = read_snapshot(folder / "snapshot.pt", fingerprint)
+        if not ranks.leads:
+            ranks.wait()  # the first computes and keeps what the others then find
+        materials = prepare(examples, sentences, recipe, folder=work or folder / "kept", device=ranks.device, note=note, pictures=pictures)
+        if ranks.leads:
+            ranks.wait()
+        keeper = Keeper(recipe, materials, output, fingerprint, ranks=ranks, snapshot_seconds=snapshot_seconds)
+        steps, unread = _run(recipe, materials, keeper, found, ranks=ranks, note=note)
+        if ranks.leads and any(example.split == "test" for example in examples):
+            unread += write_held_out(examples, folder / "held-out")
+        skipped = [*data.skipped, *same, *materials.skipped, *keeper.unread, *unread]
+        trained = Trained(output, **keeper.result(), steps=steps, skipped=skipped)
+        if ranks.leads:
+            trained = dataclasses.replace(trained, skipped=write_skipped(folder / "skipped.csv", skipped, more=found is not None))
+            write_result(trained, fingerprint)
+        _clear(folder, ranks)
+        return trained
 
 
 def _clear(folder: Path, ranks: Ranks) -> None:
@@ -139,10 +121,9 @@ def _run(
             start = step if number == phase else 0
             if start == 0:
                 average.n_averaged.zero_()  # what a phase begins with is soon forgotten, as at the beginning of the first
-            if start:
-                note(f"{recipe.phases[number].name} steps", start, recipe.phases[number].steps)
             if found and start:  # before the first step a snapshot has the optimiser of the phase before
                 loop.load(found.states)
+                note(f"{recipe.phases[number].name} steps", start, recipe.phases[number].steps)
             for done, costs in loop.steps(start):
                 keeper.keep(loop, number, done, costs, models, now=stopped)
                 if stopped():
@@ -158,17 +139,10 @@ def _drawn(data: Examples, recipe: Recipe) -> Examples:
     return Examples(tuple(example for example in data.examples if recipe.source(example.source).share != 0), data.skipped)
 
 
-def _made(output: Path, recipe: Recipe, ranks: Ranks) -> Path:
-    """The folder of the training's own files, made. Raises TrainingError where it cannot be, or where it is the start's."""
-    folder = output / "training"
+def _refuse_start(output: Path, recipe: Recipe) -> None:
+    """Raises TrainingError where the output is what the training starts from."""
     if not recipe.start.startswith(SCRATCH) and find_checkpoint(recipe.start).weights.resolve().parent == output.resolve():
         raise TrainingError(f"{output}: is what the training starts from, and would be overwritten. Choose another --output.")
-    if ranks.leads:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingError(f"{output}: no folder can be made there ({error.strerror}). Choose another --output.") from error
-    return folder
 
 
 def _hash_of_start(recipe: Recipe) -> str:

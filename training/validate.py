@@ -4,6 +4,7 @@ Few held-out pictures all find each other before and after. So they are looked f
 search, until there are `_CANDIDATES`; and which weights are best is decided by the log loss, which moves where ranks do not.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -33,12 +34,19 @@ class Validation:
     Args:
         pictures: batches of uint8 (B, H, W, 3), or of what `frozen_units` units made of them.
         owner: for each text the picture that it describes.
-        count: how many of the pictures are held out, the first; the others are only in the way.
+        count: how many of the pictures are held out, the first; the others are only in the way. A text is right for all that have it.
     """
 
     def __init__(self, pictures: Sequence[Tensor], texts: Sequence[int], owner: Sequence[int], *, count: int, frozen_units: int) -> None:
         self.pictures, self.texts, self.owner, self.frozen_units = pictures, np.asarray(texts), np.asarray(owner), frozen_units
         self.count, self.candidates = count, sum(map(len, pictures))
+        self._asked = np.flatnonzero(self.owner < count)
+        rows, shown = defaultdict[int, list[int]](list), defaultdict[int, set[int]](set)
+        for row, (number, picture) in enumerate(zip(self.texts.tolist(), self.owner.tolist(), strict=True)):
+            rows[number].append(row)
+            shown[picture].add(number)
+        self._of_text = [sorted({int(self.owner[row]) for row in rows[number]}) for number in self.texts[self._asked].tolist()]
+        self._of_picture = [sorted(row for number in shown[picture] for row in rows[number]) for picture in range(count)]
 
     @torch.inference_mode()
     def __call__(self, model: CoCa, corpus: Corpus, *, precision: Precision, device: torch.device) -> Mapping[str, float]:
@@ -56,13 +64,10 @@ class Validation:
                 texts.append(model.encode_text(batch.token_ids, batch.valid)[0])
         image = F.normalize(torch.cat(images).float(), dim=-1).cpu().numpy()
         text = F.normalize(torch.cat(texts).float(), dim=-1).cpu().numpy()[np.argsort(order)]
-        asked = np.flatnonzero(self.owner < self.count)
-        of_text = [np.unique(self.owner[self.texts == number]).tolist() for number in self.texts[asked]]
-        of_picture = [np.flatnonzero(np.isin(self.texts, self.texts[self.owner == picture])).tolist() for picture in range(self.count)]
         found: dict[str, float] = {}
         for way, queries, gallery, right in (
-            ("text to picture", text[asked], image, of_text),
-            ("picture to text", image[: self.count], text, of_picture),
+            ("text to picture", text[self._asked], image, self._of_text),
+            ("picture to text", image[: self.count], text, self._of_picture),
         ):
             curve = recall_curve(ranks_of_right(queries, gallery, right), KS)
             found |= {f"{way} R@{k}": round(rate, 1) for k, rate in zip(KS, curve, strict=True)}

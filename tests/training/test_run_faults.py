@@ -11,7 +11,7 @@ from coca_model.errors import CheckpointError
 from tests.training.test_run import lines, recipe, train
 from training import validate
 from training.errors import TrainingError
-from training.kept_files import alone_in
+from training.kept_files import hold
 from training.recipe import Phase
 
 RUINOUS = Phase("ruinous", steps=4, batch=8, learning_rate=5.0, average=0.0, clip=1e9)
@@ -54,7 +54,7 @@ WAYS = ("text to picture", "picture to text")
 
 
 def test_two_trainings_do_not_write_into_one_output(colours, tiny_checkpoint, tmp_path):
-    with alone_in(tmp_path / "out" / "training"), pytest.raises(TrainingError, match="another training writes there"):
+    with hold(tmp_path / "out" / "training" / "lock"), pytest.raises(TrainingError, match="another training writes there"):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     assert train(colours, tmp_path / "out", recipe(tiny_checkpoint)).steps == 6
 
