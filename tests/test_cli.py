@@ -122,6 +122,31 @@ def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, exp
     assert done.stdout.splitlines()[-1] == expected
 
 
+def test_it_says_its_version():
+    assert re.fullmatch(r"coca-search \d+\.\d+\.\d+\n", coca_search("--version").stdout)
+
+
+def test_a_full_disk_is_one_line_and_exit_code_2(monkeypatch, capsys):
+    app = typer.Typer()
+
+    @app.command()
+    def write():
+        raise OSError(28, "No space left on device", "curves.png")
+
+    monkeypatch.setattr(coca_search_module, "app", app)
+    monkeypatch.setattr(sys, "argv", ["coca-search"])
+    with pytest.raises(SystemExit) as done:
+        coca_search_module.main()
+    assert (done.value.code, capsys.readouterr().err) == (2, "coca-search: curves.png: No space left on device.\n")
+
+
+def test_what_the_terminal_cannot_show_is_written_out(tmp_path):
+    pictures = [write_picture(tmp_path / name, "red") for name in ("é.png", "e.png")]
+    done = coca_search("caption", *pictures, env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\xe9.png: " in done.stdout
+
+
 def test_ctrl_c_is_one_line_and_exit_code_130(monkeypatch, capsys):
     app = typer.Typer()
 

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from coca_model.image_tower import ImageTower
 from coca_model.machine import batch_size
 from coca_model.tokenizer import clean_text
 from training.errors import TrainingError
-from training.kept_files import Note, hash_of_weights, key_of, write_whole
+from training.kept_files import Note, hash_of_weights, kept_tensor, key_of
 from training.kept_maps import KeptMaps
 
 _BATCH_NORM_EPSILON = 1e-3  # of the published EfficientNets, in TensorFlow
@@ -82,10 +82,12 @@ def imagenet_classes() -> tuple[str, ...]:
 
 def kept_probabilities(classifier: Classifier, tower: ImageTower, kept: KeptMaps, units: int, folder: Path, note: Note) -> Tensor:
     """float16 (N, K): what the classifier makes of the plain view of each example, over its own stem."""
-    device = next(tower.parameters()).device
     path = folder / f"classes-{key_of([kept.key, hash_of_weights(classifier.stem.values())])}.pt"
-    if path.exists():
-        return cast("Tensor", torch.load(path))
+    return kept_tensor(path, lambda: _probabilities(classifier, tower, kept, units, note))
+
+
+def _probabilities(classifier: Classifier, tower: ImageTower, kept: KeptMaps, units: int, note: Note) -> Tensor:
+    device = next(tower.parameters()).device
     stem = ConvolutionalStem()
     stem.load_state_dict(dict(classifier.stem))
     stem = stem.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -98,6 +100,4 @@ def kept_probabilities(classifier: Classifier, tower: ImageTower, kept: KeptMaps
                 maps = stem(maps.permute(0, 3, 1, 2), units).flatten(2).transpose(1, 2)  # (B, P, 1280)
             rows.append(torch.softmax(linear(maps.mean(1)), dim=-1).half().cpu())
             note(min(start + size, len(plain)), len(plain))
-    found = torch.cat(rows)
-    write_whole(path, found)
-    return found
+    return torch.cat(rows)

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,7 @@ class Diary:
         """Keep the lines of steps that were done before `step` of phase number `phase`, as it goes on from there; none at the beginning."""
         until = {name: (number < phase, number == phase) for number, name in enumerate(phases)}
         if (phase, step) > (0, 0) and self.path.exists():
-            lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-            kept = [(*until.get(line["phase"], (False, False)), line) for line in lines]
+            kept = [(*until.get(line["phase"], (False, False)), line) for line in _lines(self.path)]
             self.lines = [line for over, current, line in kept if over or (current and line["step"] <= step)]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("".join(f"{json.dumps(line)}\n" for line in self.lines), encoding="utf-8")
@@ -46,10 +46,18 @@ class Diary:
             file.write(f"{json.dumps(line)}\n")
 
 
-def write_skipped(path: Path, skipped: Iterable[Skipped], *, more: bool = False) -> list[Skipped]:
-    """Write which rows were left out and why, as CSV, with those that are there already where they are `more` of them. Returns all."""
-    there = read_skipped(path) if more else []
-    rows = sorted({(one.name, one.reason) for one in (*skipped, *there)})
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a log; half a line that a kill left, and what is damaged otherwise, is none."""
+    for text in path.read_bytes().decode(errors="replace").splitlines():
+        with suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict) and line.keys() >= {*PLACE}:
+                yield line
+
+
+def write_skipped(path: Path, skipped: Iterable[Skipped]) -> list[Skipped]:
+    """Write which rows were left out and why, as CSV, each once in the order of names. Returns them so."""
+    rows = sorted({(one.name, one.reason) for one in skipped})
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("name", "reason"), *rows])
     return [Skipped(*row) for row in rows]

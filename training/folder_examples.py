@@ -16,6 +16,7 @@ from training.errors import TrainingError
 from training.examples import Example, Examples, Skipped, printable, read_span, split_or_reason, usable_texts
 
 CAPTIONS = "captions.csv"
+_LINKED = "a link to a folder, which is not followed; give that folder as well"
 _NEEDED = "Needed: path and caption in the first line, with commas between; optional: split"
 
 
@@ -60,6 +61,8 @@ def _walk(folder: Path, name: str) -> _Files:
 
     for place, folders, names in os.walk(folder, onerror=unlisted):
         folders[:] = sorted(inside for inside in folders if not inside.startswith("."))
+        linked = (path for path in (Path(place, inside) for inside in folders) if path.is_symlink())
+        files.skipped += [Skipped(f"{name}/{printable(path.relative_to(folder).as_posix())}", _LINKED) for path in linked]
         for file in sorted(inside for inside in names if not inside.startswith(".")):
             path = Path(os.path.relpath(os.path.join(place, file), folder)).as_posix()  # noqa: PTH118 as scan.py does
             stem, suffix = os.path.splitext(path)  # noqa: PTH122 Path finds no ending in ".jpg"

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from coca_model.tokenizer import Tokenizer
 from training.curves import draw_curves
 from training.diary import PLACE, Diary
 from training.errors import TrainingError
+from training.examples import Skipped
 from training.loop import PhaseLoop, precision
 from training.materials import Materials
 from training.ranks import Ranks
@@ -31,7 +32,8 @@ class Keeper:
     """Writes into `output` what the first rank sees; the other ranks keep nothing.
 
     Attributes:
-        held_out: how many pictures are; candidates: among how many they are looked for; unread: those that cannot be read.
+        held_out: how many pictures are; candidates: among how many they are looked for.
+        unread: what could not be read so far, by name.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Keeper:
         self._recipe, self._materials, self._output, self._fingerprint, self._ranks = recipe, materials, output, fingerprint, ranks
         self._folder = output / "training"
         self._diary = Diary(self._folder / "log.jsonl")
-        self._validation, self.unread = held_out_pictures(materials, ranks.device)
+        self._validation, unread = held_out_pictures(materials, ranks.device)
+        self.unread = {one.name: one for one in unread}
         self.held_out, self.candidates = (0, 0) if self._validation is None else (self._validation.count, self._validation.candidates)
         self._every, self._saved = snapshot_seconds, time.monotonic()
 
-    def begin(self, phase: int, step: int) -> None:
-        """Begin, or go on from a step of a phase that an earlier run reached."""
+    def begin(self, phase: int, step: int, unread: Sequence[tuple[str, str]] = ()) -> None:
+        """Begin, or go on from a step of a phase that an earlier run reached, by when it had met what is `unread`."""
+        self.unread |= {name: Skipped(name, reason) for name, reason in unread}
         if self._ranks.leads:
             (self._folder / "recipe.json").write_text(json.dumps(as_table(self._recipe), indent=2) + "\n", encoding="utf-8")
             self._diary.begin([one.name for one in self._recipe.phases], phase, step)
@@ -64,6 +68,7 @@ class Keeper:
         if not self._ranks.leads:
             return
         phase, last = loop.phase, done == loop.phase.steps
+        self.unread |= loop.unread
         if done % _SHOWN == 0 or done == 1 or last:
             self._diary.write("step", phase.name, done, {name: round(value, 4) for name, value in costs.items()})
         if last or (phase.batch and done % (self._recipe.validate_every or max(1, phase.steps // 5)) == 0):
@@ -71,7 +76,8 @@ class Keeper:
         if last or now() or time.monotonic() - self._saved > self._every:
             at = (number + 1, 0) if last else (number, done)
             states = {name: module.state_dict() for name, module in models.items()} | loop.states()
-            save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *at, states))
+            unread = [(one.name, one.reason) for one in self.unread.values()]
+            save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *at, states, unread))
             self._saved = time.monotonic()
 
     def validate(self, average: AveragedModel, phase: Phase, step: int) -> None:

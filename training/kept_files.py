@@ -4,8 +4,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import torch
 from filelock import FileLock, Timeout
@@ -72,7 +73,7 @@ def hold(path: Path, *, wait: bool = False) -> Iterator[None]:
 def refuse_other(path: Path, found: str, fingerprint: str) -> None:
     """Raises TrainingError where what lies at `path` is of another training than the one with `fingerprint`."""
     if found != fingerprint:
-        raise TrainingError(f"{path}: of another recipe, start or data. Pass another output folder, or --overwrite to begin again.")
+        raise TrainingError(f"{path}: of other pictures, texts or start. Pass another output folder, or --overwrite to begin again.")
 
 
 def write_json(path: Path, value: object) -> None:
@@ -80,6 +81,15 @@ def write_json(path: Path, value: object) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def kept_tensor(path: Path, compute: Callable[[], Tensor]) -> Tensor:
+    """What `compute` gives, from `path` where an earlier run left it whole; else it is computed and left there."""
+    with suppress(Exception):  # not there, or damaged, which raises nearly anything
+        return cast("Tensor", torch.load(path, weights_only=True))
+    found = compute()
+    write_whole(path, found)
+    return found
 
 
 def write_whole(path: Path, value: object) -> None:

@@ -127,10 +127,11 @@ def _hash_of(tower: ImageTower, units: int) -> str:
 
 def _read_mark(path: Path) -> tuple[int, dict[int, str]]:
     """How many views an earlier run left, and which examples cannot be read."""
-    if not path.exists():
+    try:
+        state = json.loads(path.read_text())
+        return state["done"], {int(number): reason for number, reason in state["unreadable"].items()}
+    except (OSError, ValueError, KeyError):  # not there, or damaged
         return 0, {}
-    state = json.loads(path.read_text())
-    return state["done"], {int(number): reason for number, reason in state["unreadable"].items()}
 
 
 def _write_mark(path: Path, done: int, unreadable: dict[int, str]) -> None:

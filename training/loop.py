@@ -26,6 +26,7 @@ from training.ranks import Ranks
 from training.recipe import Phase, Recipe
 from training.student import Student
 
+_UNMOVED = 10  # steps without a gradient at the beginning of a phase, after which it is given up
 _CODED = 400  # kept views from which the codes of patches are learnt
 
 
@@ -84,6 +85,8 @@ class PhaseLoop:
             for done, batch in enumerate(self._batches.from_step(start), start + 1):
                 costs = self._gradients(batch.to(self.ranks.device), micro_batch)
                 norm = self._optimiser.step()
+                if done == min(_UNMOVED, self.phase.steps) and not self._optimiser.moved:
+                    raise TrainingError(f"Phase {self.phase.name!r} learns nothing: no objective of it reaches a part that it trains.")
                 if self._momentum is not None:
                     self._momentum.follow(self._student)
                 seconds = time.monotonic() - began
@@ -98,9 +101,9 @@ class PhaseLoop:
             self._batches.close()
 
     @property
-    def unread(self) -> list[Skipped]:
-        """The pictures that could not be read at their steps."""
-        return list(self._batches.skipped.values())
+    def unread(self) -> Mapping[str, Skipped]:
+        """The pictures that could not be read at their steps, by name."""
+        return self._batches.skipped
 
     def states(self) -> dict[str, Any]:
         """What `load` needs beside the model to go on."""

@@ -37,13 +37,17 @@ def choose_parameters(model: CoCa, phase: Phase, frozen_units: int) -> dict[str,
 
 
 class Optimiser:
-    """Steps along the gradients that lie in the parameters, and averages what comes of it into `average`."""
+    """Steps along the gradients that lie in the parameters, and averages what comes of it into `average`.
+
+    Attributes:
+        moved: whether there was a gradient at any step.
+    """
 
     def __init__(self, model: CoCa, average: AveragedModel, chosen: Mapping[str, nn.Parameter], phase: Phase) -> None:
         """`chosen` learn; those of them that are not the model's own, such as an objective's head, are not averaged."""
         self.model, self.average, self.phase = model, average, phase
         self.average.multi_avg_fn = _towards(phase.average)
-        self._parameters = list(chosen.values())
+        self._parameters, self.moved = list(chosen.values()), False
         self.optimizer = torch.optim.AdamW(_groups(chosen, phase), betas=_BETAS)
         self.schedule = LambdaLR(self.optimizer, self._factor)
 
@@ -53,6 +57,7 @@ class Optimiser:
         Raises:
             TrainingError: a gradient is not finite; nothing was changed.
         """
+        self.moved = self.moved or any(parameter.grad is not None for parameter in self._parameters)
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self.phase.clip))
         if not math.isfinite(norm):
             rate = max(group["lr"] for group in self.optimizer.param_groups)

@@ -4,12 +4,14 @@ The contrastive losses compare the pictures of all ranks. Their rows are gathere
 computed by every rank in full; each then carries the gradient of its own rows back (see `gradients`).
 """
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
+import torch.distributed.nn  # imported after the processes have joined, it would hold on to them (defaults of its functions)
 from torch import Tensor, distributed, nn
 
 from training.errors import TrainingError
@@ -81,8 +83,8 @@ def join_ranks(device: str | None = None) -> Ranks:
     count, number = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     try:
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.zeros(0, device=where)
-    except Exception as error:  # RuntimeError for a name, AssertionError where CUDA is not built in, NotImplementedError for others
+        torch.zeros(1, device=where).item()
+    except Exception as error:  # RuntimeError for a name, AssertionError without CUDA, NotImplementedError for meta and others
         raise TrainingError(f"The device cannot be used ({device}). Allowed: cpu, and cuda where torch finds a GPU.") from error
     if where.type == "cuda" and device in (None, "cuda"):
         where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -93,6 +95,10 @@ def join_ranks(device: str | None = None) -> Ranks:
 
 
 def leave_ranks() -> None:
-    """Part from the other processes."""
+    """Part from the other processes.
+
+    What still holds on to them keeps threads of gloo alive into the end of the interpreter, which then aborts now and then.
+    """
+    gc.collect()  # DistributedDataParallel is in cycles
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

@@ -22,6 +22,8 @@ Count = Annotated[int, Field(ge=0)]
 AtLeast1 = Annotated[int, Field(ge=1)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, le=1e20)]  # beyond, AdamW leaves what float32 holds
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -70,7 +72,7 @@ class Phase:
     decoded: Count = 0
     train: tuple[str, ...] = ()
     slower: Mapping[str, Above0] = dataclasses.field(default_factory=dict)
-    learning_rate: Above0 = 3e-5
+    learning_rate: Rate = 3e-5
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.05
     warm_up: Share = 0.1
     patches: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -116,7 +118,7 @@ class Recipe:
     held_out: Share = 0.1
     max_tokens: Annotated[int, Field(ge=2)] = 32
     validate_every: Count = 0
-    seed: Count = 0
+    seed: Seed = 0
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = dataclasses.field(default_factory=lambda: (Phase(),))
 
     def __post_init__(self) -> None:
@@ -142,6 +144,25 @@ def as_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe in plain values, as JSON and TOML have them."""
     table: dict[str, Any] = _RECIPE.dump_python(recipe, mode="json")
     return table
+
+
+def difference(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first setting in which two recipes as tables differ, with both values; empty where they are the same.
+
+    The number of steps comes last: it differs, too, where other settings or the pictures do.
+    """
+    before, after = _settings(there), _settings(now)
+    differing = [name for name in (*after, *before) if before.get(name) != after.get(name)]
+    first = min(differing, key=lambda name: name.endswith(".steps"), default="")
+    return first and f"{first}: {before.get(first)!r} there, {after.get(first)!r} now"
+
+
+def _settings(value: object, name: str = "") -> dict[str, object]:
+    """Every single value of a table, by a name such as "phases.1.batch"."""
+    if not isinstance(value, Mapping | list):
+        return {name: value}
+    inside = value.items() if isinstance(value, Mapping) else enumerate(value)
+    return {path: one for key, its in inside for path, one in _settings(its, f"{name}.{key}" if name else str(key)).items()}
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -6,9 +6,10 @@ unless `work` names another folder for it.
 """
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from coca_model.checkpoint import sha256_of
@@ -17,7 +18,7 @@ from coca_model.machine import use_cpus
 from training.batches import check_divides
 from training.diary import write_skipped
 from training.errors import TrainingError
-from training.examples import Example, Examples, Skipped, hold_out, merge
+from training.examples import Example, Examples, hold_out, merge
 from training.held_out import write_held_out
 from training.keeper import Keeper
 from training.kept_files import hash_of_pictures, hashes_of_pictures, hold, key_of
@@ -26,7 +27,7 @@ from training.materials import Materials, Note, prepare
 from training.objectives import check_objectives
 from training.optimise import averaged
 from training.ranks import ALONE, Ranks
-from training.recipe import Recipe
+from training.recipe import Recipe, as_table, difference
 from training.result import Trained, read_result, write_result
 from training.scratch import SCRATCH
 from training.snapshot import Snapshot, read_snapshot
@@ -71,6 +72,7 @@ def train(
             for old in ("result.json", "snapshot.pt"):
                 (folder / old).unlink(missing_ok=True)
         ranks.wait()
+        _refuse_other_recipe(folder, recipe)
         if finished := read_result(output, fingerprint):
             _clear(folder, ranks)
             return finished
@@ -81,13 +83,13 @@ def train(
         if ranks.leads:
             ranks.wait()
         keeper = Keeper(recipe, materials, output, fingerprint, ranks=ranks, snapshot_seconds=snapshot_seconds)
-        steps, unread = _run(recipe, materials, keeper, found, ranks=ranks, note=note)
-        if ranks.leads and any(example.split == "test" for example in examples):
-            unread += write_held_out(examples, folder / "held-out")
-        skipped = [*data.skipped, *same, *materials.skipped, *keeper.unread, *unread]
+        steps = _run(recipe, materials, keeper, found, ranks=ranks, note=note)
+        apart = ranks.leads and any(example.split == "test" for example in examples)
+        unwritten = write_held_out(examples, folder / "held-out") if apart else []
+        skipped = [*data.skipped, *same, *materials.skipped, *keeper.unread.values(), *unwritten]
         trained = Trained(output, **keeper.result(), steps=steps, skipped=skipped)
         if ranks.leads:
-            trained = dataclasses.replace(trained, skipped=write_skipped(folder / "skipped.csv", skipped, more=found is not None))
+            trained = dataclasses.replace(trained, skipped=write_skipped(folder / "skipped.csv", skipped))
             write_result(trained, fingerprint)
         _clear(folder, ranks)
         return trained
@@ -101,20 +103,17 @@ def _clear(folder: Path, ranks: Ranks) -> None:
         shutil.rmtree(folder / "kept", ignore_errors=True)
 
 
-def _run(
-    recipe: Recipe, materials: Materials, keeper: Keeper, found: Snapshot | None, *, ranks: Ranks, note: Note
-) -> tuple[int, list[Skipped]]:
-    """The phases, from where `found` left them. Returns how many steps were taken, and the pictures that could not be read at them."""
+def _run(recipe: Recipe, materials: Materials, keeper: Keeper, found: Snapshot | None, *, ranks: Ranks, note: Note) -> int:
+    """The phases, from where `found` left them. Returns how many steps were taken."""
     average = averaged(materials.model)
     phase, step = (found.phase, found.step) if found else (0, 0)
-    keeper.begin(phase, step)
+    keeper.begin(phase, step, found.unread if found else ())
     if found:
         materials.model.load_state_dict(found.states["model"])
         average.load_state_dict(found.states["average"])
     elif not recipe.start.startswith(SCRATCH):
         keeper.validate(average, recipe.phases[0], 0)  # so that a training that makes things worse leaves the start
-    taken, unread = 0, list[Skipped]()
-    models = {"model": materials.model, "average": average}
+    taken, models = 0, {"model": materials.model, "average": average}
     with stops_between_steps() as stopped:
         for number in range(phase, len(recipe.phases)):
             loop = PhaseLoop(number, recipe, materials, average, ranks)
@@ -130,8 +129,7 @@ def _run(
                     raise KeyboardInterrupt
                 taken += 1
                 note(f"{recipe.phases[number].name} steps", done, recipe.phases[number].steps)
-            unread += loop.unread
-    return taken, unread
+    return taken
 
 
 def _drawn(data: Examples, recipe: Recipe) -> Examples:
@@ -143,6 +141,15 @@ def _refuse_start(output: Path, recipe: Recipe) -> None:
     """Raises TrainingError where the output is what the training starts from."""
     if not recipe.start.startswith(SCRATCH) and find_checkpoint(recipe.start).weights.resolve().parent == output.resolve():
         raise TrainingError(f"{output}: is what the training starts from, and would be overwritten. Choose another --output.")
+
+
+def _refuse_other_recipe(folder: Path, recipe: Recipe) -> None:
+    """Raises TrainingError, with a setting that differs, where what lies in `folder` is of another recipe."""
+    if (folder / "result.json").exists() or (folder / "snapshot.pt").exists():
+        with suppress(OSError, ValueError):  # lost or damaged: then the fingerprint alone says whether it is another
+            there = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+            if told := difference(there, as_table(recipe)):
+                raise TrainingError(f"{folder}: of another recipe ({told}). Pass another output folder, or --overwrite to begin again.")
 
 
 def _hash_of_start(recipe: Recipe) -> str:

@@ -3,7 +3,7 @@
 The order of the data is a function of the seed and the step (see `order`), so the number of the step stands for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ class Snapshot:
 
     Attributes:
         states: state dicts by what they are of: model, average, optimizer, schedule.
+        unread: name and reason of each picture that could not be read so far.
     """
 
     fingerprint: str
     phase: int
     step: int
     states: Mapping[str, Any]
+    unread: Sequence[tuple[str, str]] = ()
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:

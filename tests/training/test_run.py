@@ -117,7 +117,7 @@ def test_a_damaged_result_is_named(colours, tiny_checkpoint, tmp_path, content):
 def test_the_output_of_another_recipe_is_refused_until_it_may_be_overwritten(colours, tiny_checkpoint, tmp_path):
     train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     other = recipe(tiny_checkpoint, seed=1)
-    with pytest.raises(TrainingError, match=r"result\.json: of another recipe"):
+    with pytest.raises(TrainingError, match=r"training: of another recipe \(seed: 0 there, 1 now\).*--overwrite"):
         train(colours, tmp_path / "out", other)
     train(colours, tmp_path / "out", other, overwrite=True)
     assert len([line for line in lines(tmp_path / "out") if line["kind"] == "step"]) == STEPS
@@ -148,6 +148,25 @@ def test_pictures_that_cannot_be_read_are_named_and_the_rest_is_trained_on(colou
     assert named == ["colours/blue0.png", "colours/red1.png"]
 
 
+def test_what_a_stopped_run_could_not_read_is_named_at_the_end(colours, tiny_checkpoint, tmp_path, monkeypatch):
+    broken, whole = colours / "red1.png", (colours / "red1.png").read_bytes()
+    chosen, examples = recipe(tiny_checkpoint, phases=(Phase(steps=8, batch=16),)), read_examples([colours])
+
+    hashed = run.hashes_of_pictures(examples.examples)
+    monkeypatch.setattr(run, "hashes_of_pictures", lambda _: hashed)
+    broken.write_bytes(b"no picture")
+    with pytest.raises(KeyboardInterrupt):
+        run.train(examples, [], chosen, tmp_path / "out", snapshot_seconds=0, note=StopAt("training steps", 3))
+    broken.write_bytes(whole)
+    assert [one.name for one in train(colours, tmp_path / "out", chosen).skipped] == ["colours/red1.png"]
+
+
+def test_a_phase_whose_objectives_reach_nothing_that_learns_is_an_error(colours, tiny_checkpoint, tmp_path):
+    phase = Phase("idle", steps=5, batch=8, train=("multimodal",), objectives={"contrastive": 1.0})
+    with pytest.raises(TrainingError, match="'idle' learns nothing: no objective of it reaches a part that it trains"):
+        train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(phase,)))
+
+
 def test_more_pictures_than_there_are_in_a_batch_are_as_many_as_there_are(colours, tiny_checkpoint, tmp_path):
     train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(Phase(steps=0, epochs=3, batch=500),)))
     assert [line["step"] for line in lines(tmp_path / "out") if line["kind"] == "step"] == [1, 2, 3]
@@ -174,7 +193,7 @@ def test_held_out_sources_are_neither_trained_on_nor_validated_with(colours, tin
 def test_a_changed_picture_is_another_training(colours, tiny_checkpoint, tmp_path):
     train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     Image.new("RGB", (32, 32), "grey").save(colours / "red1.png")
-    with pytest.raises(TrainingError, match="of another recipe, start or data"):
+    with pytest.raises(TrainingError, match="of other pictures, texts or start"):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint))
 
 

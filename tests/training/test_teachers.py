@@ -192,6 +192,17 @@ def test_vectors_of_the_same_texts_are_computed_once(tmp_path):
     assert teacher.asked == 1
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half", b"junk"])
+def test_damaged_vectors_are_computed_again(tmp_path, content):
+    teacher = Counting()
+    expected = kept_sentences(teacher, "counting", ["a dog"], tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(content)
+    for _ in range(2):
+        assert torch.equal(kept_sentences(teacher, "counting", ["a dog"], tmp_path), expected)
+    assert teacher.asked == 2
+
+
 @pytest.mark.parametrize(
     ("name", "texts"), [("other", ["a dog"]), ("counting", ["a cat"]), ("counting", ["a dog", "a cat"]), ("counting", ["a", " dog"])]
 )
