@@ -22,7 +22,7 @@ Count = Annotated[int, Field(ge=0)]
 AtLeast1 = Annotated[int, Field(ge=1)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Rate = Annotated[float, Field(gt=0, le=1e20)]  # beyond, AdamW leaves what float32 holds
+Rate = Annotated[float, Field(gt=0, le=1e20, allow_inf_nan=False)]  # beyond, AdamW leaves what float32 holds
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 

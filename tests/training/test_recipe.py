@@ -90,8 +90,11 @@ def test_a_source_that_is_not_named_is_one_of_the_others(write):
         ("[[phases]]\nbatch = 0\nsentences = 4", "phases.0: steps is 0, and epochs are of pictures, of which it has none."),
         ("[[phases]]\nepochs = 0", "phases.0.epochs: Input should be greater than 0, given 0"),
         ("[[phases]]\nepochs = inf", "phases.0.epochs: Input should be a finite number, given inf"),
-        ("[[phases]]\nlearning_rate = nan", "phases.0.learning_rate: Input should be less than or equal to 1e+20, given nan"),
-        ("[[phases]]\nlearning_rate = 1e300", "phases.0.learning_rate: Input should be less than or equal to 1e+20, given 1e+300"),
+        ("[[phases]]\nlearning_rate = nan", "phases.0.learning_rate: Input should be a finite number, given nan"),
+        (
+            "[[phases]]\nlearning_rate = 1e300",
+            "phases.0.learning_rate: Input should be less than or equal to 100000000000000000000, given 1e+300",
+        ),
         (f"seed = {2**63}", f"seed: Input should be less than {2**63}, given {2**63}"),
         ("[[phases]]\npatches = 1.5", "phases.0.patches: Input should be less than or equal to 1, given 1.5"),
         ("[[phases]]\nobjectives = {}", "phases.0.objectives: Dictionary should have at least 1 item"),
