@@ -64,37 +64,47 @@ class Keeper:
         *,
         now: Callable[[], bool],
     ) -> None:
-        """After a step: a line of the log, a validation and a snapshot, each when its time has come, or the last where `now()`."""
+        """After a step: a line of the log, a validation and a snapshot, each when its time has come, or the last where `now()`.
+
+        Weights that are kept are in a snapshot at once: a training that went on from before them could come to others, and its log
+        would not know whose weights the checkpoint has.
+        """
         if not self._ranks.leads:
             return
-        phase, last = loop.phase, done == loop.phase.steps
+        phase, last, kept = loop.phase, done == loop.phase.steps, False
         self.unread |= loop.unread
         if done % _SHOWN == 0 or done == 1 or last:
             self._diary.write("step", phase.name, done, {name: round(value, 4) for name, value in costs.items()})
         if last or (phase.batch and done % (self._recipe.validate_every or max(1, phase.steps // 5)) == 0):
-            self.validate(cast("AveragedModel", models["average"]), phase, done)
-        if last or now() or time.monotonic() - self._saved > self._every:
+            kept = self.validate(cast("AveragedModel", models["average"]), phase, done)
+        if last or kept or now() or time.monotonic() - self._saved > self._every:
             at = (number + 1, 0) if last else (number, done)
             states = {name: module.state_dict() for name, module in models.items()} | loop.states()
             unread = [(one.name, one.reason) for one in self.unread.values()]
             save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *at, states, unread))
             self._saved = time.monotonic()
 
-    def validate(self, average: AveragedModel, phase: Phase, step: int) -> None:
-        """Measure the averaged weights, and keep them if they are the best so far; what has no measure is kept as it comes."""
+    def validate(self, average: AveragedModel, phase: Phase, step: int) -> bool:
+        """Measure the averaged weights, and keep them if they are the best so far; what has no measure is kept as it comes.
+
+        Returns:
+            Whether they were kept.
+        """
         if not self._ranks.leads:
-            return
+            return False
         model, device, found = cast("CoCa", average.module), self._ranks.device, dict[str, float]()
         if self._validation is not None:
             found = dict(self._validation(model, self._materials.corpus, precision=precision(device), device=device))
             self._diary.write("validation", phase.name, step, found)
-        kept = self._diary.kept()
+        before = self._diary.kept()
+        better = not found or before is None or _badness(found) < _badness(before)
         try:
-            if not found or kept is None or _badness(found) < _badness(kept):
+            if better:
                 _save(self._output, model, self._materials.tokenizer)
                 self._diary.write("kept", phase.name, step)
         finally:  # the curves show a training that diverged, too
             draw_curves(self._diary.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
+        return better
 
     def result(self) -> dict[str, Any]:
         """What came of it, as the fields of `Trained` that are written down."""

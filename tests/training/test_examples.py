@@ -232,9 +232,10 @@ def test_examples_are_held_out_by_hashes_that_never_change():
 
 
 @pytest.mark.parametrize(
-    ("count", "share", "expected"), [(1, 0.5, 0), (7, 0.5, 0), (8, 0.001, 2), (8, 0.999, 6), (20, 0, 0), (50, 0.1, 12), (100, 0.1, 20)]
+    ("count", "share", "expected"),
+    [(1, 0.5, 0), (7, 0.5, 0), (8, 0.001, 2), (8, 0.999, 6), (20, 0, 0), (50, 0.1, 12), (100, 0.1, 20), (12000, 0.5, 5000)],
 )
-def test_at_least_twenty_or_a_quarter_are_held_out_and_two_left_and_none_of_a_few(count, share, expected):
+def test_at_least_twenty_or_a_quarter_and_at_most_5000_are_held_out_and_two_left_and_none_of_a_few(count, share, expected):
     assert len(held([example(f"{number}.jpg") for number in range(count)], share=share)) == expected
 
 

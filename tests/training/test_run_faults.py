@@ -5,10 +5,11 @@ import shutil
 import signal
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from coca_model.errors import CheckpointError
-from tests.training.test_run import lines, recipe, train
+from tests.training.test_run import StopAt, lines, recipe, train
 from training import validate
 from training.errors import TrainingError
 from training.kept_files import hold
@@ -93,3 +94,12 @@ def test_copies_of_a_picture_are_not_held_out_and_trained_on_at_once(colours, ti
         csv.writer(file).writerow(["copy.png", "a red car", "train"])
     trained = train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     assert [one.name for one in trained.skipped] == ["colours/copy.png"]
+
+
+def test_weights_that_are_kept_are_in_a_snapshot_at_once(colours, tiny_checkpoint, tmp_path):
+    chosen = recipe(tiny_checkpoint, phases=(Phase(steps=40, batch=16, learning_rate=3e-3, average=0.5),), validate_every=5)
+    with pytest.raises(KeyboardInterrupt):
+        train(colours, tmp_path / "out", chosen, note=StopAt("training steps", 33), snapshot_seconds=1e9)
+    snapshot = torch.load(tmp_path / "out" / "training" / "snapshot.pt", weights_only=True)
+    kept = [line["step"] for line in lines(tmp_path / "out") if line["kind"] == "kept"][-1]
+    assert 0 < kept == snapshot["step"] < 33
