@@ -9,10 +9,12 @@ import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from coca_model import open_clip
 from coca_model.coca import CoCa
@@ -85,11 +87,21 @@ def _open_clip_config(files: CheckpointFiles, weights: Mapping[str, Tensor]) -> 
         raise CheckpointError(f"{files.config}: not the config of a published CoCa ({error!r}).") from error
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Leaves new weights as they are: drawing random ones, even on the meta device, imports torch's compiler, which takes a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is Tensor.normal_ or getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def _model(files: CheckpointFiles, config: CoCaConfig, weights: dict[str, Tensor]) -> CoCa:
     """The model, made without weights of its own (no time is lost on random ones) and given those of the file."""
     path, tied = files.weights, config.text.tied_output
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Uninitialised():
             model = CoCa(config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(

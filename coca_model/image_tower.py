@@ -29,8 +29,8 @@ class ImageTower(nn.Module):
         else:
             self.stem = ConvolutionalStem()
             self.project = nn.Linear(OUT_CHANNELS, config.width)
-        self.class_token = nn.Parameter(torch.randn(config.width) * 0.02) if open_clip else None
-        self.position = nn.Parameter(torch.randn(config.num_patches + open_clip, config.width) * 0.02)
+        self.class_token = nn.Parameter(torch.empty(config.width).normal_(std=0.02)) if open_clip else None
+        self.position = nn.Parameter(torch.empty(config.num_patches + open_clip, config.width).normal_(std=0.02))
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_width) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.mean: Tensor

@@ -15,7 +15,7 @@ class AttentionalPooler(nn.Module):
 
     def __init__(self, queries: int, width: int, heads: int, *, context_width: int, query_norm: bool = False) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(queries, width) * 0.02)
+        self.queries = nn.Parameter(torch.empty(queries, width).normal_(std=0.02))
         self.query_norm: nn.Module = nn.LayerNorm(width) if query_norm else nn.Identity()
         self.context_norm = nn.LayerNorm(context_width)
         self.attention = Attention(width, heads, context_width=context_width)

@@ -27,8 +27,8 @@ class UnimodalDecoder(nn.Module):
         self.open_clip = config.layout == "open_clip"
         self.context_length = config.context_length
         self.token_embedding = nn.Embedding(config.vocabulary_size, config.width)
-        self.position = nn.Parameter(torch.randn(config.context_length + self.open_clip, config.width) * 0.01)
-        self.cls = nn.Parameter(torch.randn(config.width) * 0.02)
+        self.position = nn.Parameter(torch.empty(config.context_length + self.open_clip, config.width).normal_(std=0.01))
+        self.cls = nn.Parameter(torch.empty(config.width).normal_(std=0.02))
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_width) for _ in range(config.unimodal_layers))
         self.cls_norm = nn.LayerNorm(config.width)
         self.project = nn.Linear(config.width, embedding_width, bias=False)

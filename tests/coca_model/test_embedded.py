@@ -1,6 +1,8 @@
 """The checkpoint that ships: small, quick to load, and right about what everyone knows."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,6 +27,13 @@ def pictures():
 
 def test_it_is_below_64_megabytes():
     assert find_checkpoint("default").weights.stat().st_size < 64_000_000
+
+
+def test_to_load_it_takes_nothing_of_torchs_compiler_whose_import_takes_a_second():
+    script = (
+        "import sys, coca_model; coca_model.load().encode_texts(['a dog']); sys.exit(bool({'torch._dynamo', 'sympy'} & {*sys.modules}))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_it_tells_a_flower_from_a_building(encoder, pictures):
