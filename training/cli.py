@@ -45,6 +45,7 @@ def train(
     A run that was stopped goes on when it is started again. For several GPUs: torchrun --nproc-per-node N -m coca_search train ...
     """
     from evaluation.console import progress_bars
+    from training.errors import TrainingError
     from training.ranks import join_ranks, leave_ranks
     from training.read_examples import read_examples
     from training.recipe import Recipe, changed, read_recipe
@@ -69,6 +70,8 @@ def train(
                 overwrite=overwrite,
                 snapshot_seconds=snapshot_seconds,
             )
+    except OSError as error:  # a picture that cannot be read is no error: it is what is written that fails
+        raise TrainingError(f"{error.filename or output}: cannot be written ({error.strerror}). Choose a folder with room.") from error
     finally:
         leave_ranks()
     if ranks.leads:

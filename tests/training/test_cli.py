@@ -117,3 +117,12 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2(colours, tmp_path, argu
     done = run(colours, "-o", tmp_path / "out", *arguments)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kilobytes", [1, 30])
+def test_a_disk_that_takes_no_more_is_one_line_and_exit_code_2(colours, tiny_checkpoint, recipe, tmp_path, kilobytes):
+    arguments = command(colours, "-o", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe)
+    limited = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "limited", *arguments]
+    done = subprocess.run(limited, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert re.search(r"cannot be written .*Choose a folder with room\.$|no room for the kept views", done.stderr.strip())
