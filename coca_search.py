@@ -71,7 +71,7 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:  # a full disk, a folder that may not be written, where nobody knew more to say
-        print(f"coca-search: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        print("coca-search:", f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}.", file=sys.stderr)
         sys.exit(2)
     except SystemExit as done:
         if done.code == _STOPPED:

@@ -1,10 +1,12 @@
 """`coca-search train`."""
 
+import errno
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _FEW = 100  # held-out pictures; of so many, recall is known to about 10 points
 
 
@@ -70,7 +72,9 @@ def train(
                 overwrite=overwrite,
                 snapshot_seconds=snapshot_seconds,
             )
-    except OSError as error:  # a picture that cannot be read is no error: it is what is written that fails
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
         raise TrainingError(f"{error.filename or output}: cannot be written ({error.strerror}). Choose a folder with room.") from error
     finally:
         leave_ranks()

@@ -16,7 +16,7 @@ from evaluation.datasets import is_unicode
 
 Kind = Literal["caption", "label", "unlabelled"]
 FEWEST = 8  # pictures with texts, of which some can be spared for validation
-_MOST_HELD_OUT = 5000  # of so many, recall is known to about a point, and all of them are looked at at every validation
+MOST_VALIDATED = 5000  # of so many, recall is known to about a point, and all of them are looked at at every validation
 ALLOWED = (
     "Allowed: a .parquet file, a .tar shard of WebDataset, a folder that holds either, "
     "or a folder of pictures with captions.csv in it or a .txt file beside each picture"
@@ -90,12 +90,12 @@ def merge(examples: Sequence[Example], hashes: Sequence[str]) -> tuple[list[Exam
     return list(merged.values()), list(place.values()), skipped
 
 
-def hold_out(examples: Sequence[Example], *, share: float, seed: int = 0) -> tuple[Example, ...]:
+def hold_out(examples: Sequence[Example], *, share: float, most: int | None = None, seed: int = 0) -> tuple[Example, ...]:
     """The examples with about a `share` of those that have texts marked "val", unless some are already.
 
-    The hash of its name alone decides for a picture, so of many it stays in its split when others are added. At least twenty are held
-    out, or a quarter where they are few, at most 5,000, and two are left; of fewer than `FEWEST` none. Raises ValueError for a share
-    out of [0, 1).
+    The hash of its name alone decides for a picture, so of many it stays in its split when others are added, up to `most`, behind which
+    some go back. At least twenty are held out, or a quarter where they are few, and two are left; of fewer than `FEWEST` none. Raises
+    ValueError for a share out of [0, 1).
     """
     if not 0 <= share < 1:
         raise ValueError(f"share of the pictures to hold out: {share}. Allowed: 0 (none) up to, but not including, 1.")
@@ -104,7 +104,7 @@ def hold_out(examples: Sequence[Example], *, share: float, seed: int = 0) -> tup
         return tuple(examples)
     first = sorted(place, key=place.__getitem__)
     count = max(sum(its < share for its in place.values()), min(20, len(first) // 4))
-    held = set(first[: min(count, _MOST_HELD_OUT, len(first) - 2)])
+    held = set(first[: min(count, len(first) - 2, len(first) if most is None else most)])
     return tuple(replace(example, split="val") if example.name in held else example for example in examples)
 
 

@@ -43,8 +43,8 @@ def read_folder(folder: Path, *, name: str) -> Examples:
     picture may be in several rows. Else each line of `holiday.txt` or `holiday.jpg.txt` is a caption of `holiday.jpg`.
     Raises TrainingError where captions.csv cannot be read or lacks a column.
     """
-    files = _walk(folder, name)
     table = folder / CAPTIONS
+    files = _walk(folder, name, links=not table.is_file())
     found, missing = _of_csv(table, files, name) if table.is_file() else _of_sidecars(files, name)
     examples = (
         Example(f"{name}/{path}", name, its.split, "caption", tuple(its.texts), partial(read_span, folder / path))
@@ -53,7 +53,8 @@ def read_folder(folder: Path, *, name: str) -> Examples:
     return Examples(tuple(examples), (*files.skipped, *missing))
 
 
-def _walk(folder: Path, name: str) -> _Files:
+def _walk(folder: Path, name: str, *, links: bool) -> _Files:
+    """What lies below a folder; links to folders elsewhere, which only a captions.csv leads through, are named where `links`."""
     files = _Files(folder)
 
     def unlisted(error: OSError) -> None:
@@ -61,7 +62,7 @@ def _walk(folder: Path, name: str) -> _Files:
 
     for place, folders, names in os.walk(folder, onerror=unlisted):
         folders[:] = sorted(inside for inside in folders if not inside.startswith("."))
-        linked = (path for path in (Path(place, inside) for inside in folders) if path.is_symlink())
+        linked = [path for path in (Path(place, inside) for inside in folders if links) if _leads_out(path, folder)]
         files.skipped += [Skipped(f"{name}/{printable(path.relative_to(folder).as_posix())}", _LINKED) for path in linked]
         for file in sorted(inside for inside in names if not inside.startswith(".")):
             path = Path(os.path.relpath(os.path.join(place, file), folder)).as_posix()  # noqa: PTH118 as scan.py does
@@ -71,6 +72,10 @@ def _walk(folder: Path, name: str) -> _Files:
             elif suffix.lower() == ".txt":
                 _add(stem, path, files.texts, files, name)
     return files
+
+
+def _leads_out(path: Path, folder: Path) -> bool:
+    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
 
 
 def _add(called: str, path: str, to: dict[str, str], files: _Files, name: str) -> None:

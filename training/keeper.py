@@ -66,7 +66,7 @@ class Keeper:
     ) -> None:
         """After a step: a line of the log, a validation and a snapshot, each when its time has come, or the last where `now()`.
 
-        Weights that are kept are in a snapshot at once: a training that went on from before them could come to others, and its log
+        Weights that are kept are in a snapshot next: a training that went on from before them could come to others, and its log
         would not know whose weights the checkpoint has.
         """
         if not self._ranks.leads:

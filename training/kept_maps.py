@@ -130,7 +130,7 @@ def _read_mark(path: Path) -> tuple[int, dict[int, str]]:
     try:
         state = json.loads(path.read_text())
         return state["done"], {int(number): reason for number, reason in state["unreadable"].items()}
-    except (OSError, ValueError, KeyError):  # not there, or damaged
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or damaged
         return 0, {}
 
 

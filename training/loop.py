@@ -26,7 +26,7 @@ from training.ranks import Ranks
 from training.recipe import Phase, Recipe
 from training.student import Student
 
-_UNMOVED = 10  # steps without a gradient at the beginning of a phase, after which it is given up
+_UNMOVED = 10  # steps without a gradient after which a phase is given up
 _CODED = 400  # kept views from which the codes of patches are learnt
 
 
@@ -85,7 +85,7 @@ class PhaseLoop:
             for done, batch in enumerate(self._batches.from_step(start), start + 1):
                 costs = self._gradients(batch.to(self.ranks.device), micro_batch)
                 norm = self._optimiser.step()
-                if done == min(_UNMOVED, self.phase.steps) and not self._optimiser.moved:
+                if done == min(start + _UNMOVED, self.phase.steps) and not self._optimiser.moved:
                     raise TrainingError(f"Phase {self.phase.name!r} learns nothing: no objective of it reaches a part that it trains.")
                 if self._momentum is not None:
                     self._momentum.follow(self._student)

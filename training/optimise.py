@@ -40,7 +40,7 @@ class Optimiser:
     """Steps along the gradients that lie in the parameters, and averages what comes of it into `average`.
 
     Attributes:
-        moved: whether there was a gradient at any step.
+        moved: whether there was a gradient other than 0 at any step.
     """
 
     def __init__(self, model: CoCa, average: AveragedModel, chosen: Mapping[str, nn.Parameter], phase: Phase) -> None:
@@ -57,13 +57,13 @@ class Optimiser:
         Raises:
             TrainingError: a gradient is not finite; nothing was changed.
         """
-        self.moved = self.moved or any(parameter.grad is not None for parameter in self._parameters)
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self.phase.clip))
         if not math.isfinite(norm):
             rate = max(group["lr"] for group in self.optimizer.param_groups)
             raise TrainingError(
                 f"The training diverged in phase {self.phase.name!r} (a gradient is {norm}, at a rate of {rate:.2g}). Lower it."
             )
+        self.moved = self.moved or norm > 0
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)

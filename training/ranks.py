@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
-import torch.distributed.nn  # imported after the processes have joined, it would hold on to them (defaults of its functions)
 from torch import Tensor, distributed, nn
 
 from training.errors import TrainingError
+
+if distributed.is_available():
+    import torch.distributed.nn  # imported after the processes have joined, it would hold on to them (defaults of its functions)
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,12 @@ def join_ranks(device: str | None = None) -> Ranks:
     count, number = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     try:
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if where.type == "cuda" and device in (None, "cuda"):
+            where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(where)
         torch.zeros(1, device=where).item()
     except Exception as error:  # RuntimeError for a name, AssertionError without CUDA, NotImplementedError for meta and others
         raise TrainingError(f"The device cannot be used ({device}). Allowed: cpu, and cuda where torch finds a GPU.") from error
-    if where.type == "cuda" and device in (None, "cuda"):
-        where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(where)
     if count > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=_PATIENCE)
     return Ranks(number, count, where)

@@ -146,14 +146,17 @@ def as_table(recipe: Recipe) -> dict[str, Any]:
     return table
 
 
+OF_PICTURES = (".batch", ".steps")  # how settings end that, in a recipe as it is carried out, hang on how many pictures there are
+
+
 def difference(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first setting in which two recipes as tables differ, with both values; empty where they are the same.
 
-    The number of steps comes last: it differs, too, where other settings or the pictures do.
+    Batches and steps come last: they differ, too, where there are more or fewer pictures.
     """
     before, after = _settings(there), _settings(now)
     differing = [name for name in (*after, *before) if before.get(name) != after.get(name)]
-    first = min(differing, key=lambda name: name.endswith(".steps"), default="")
+    first = min(differing, key=lambda name: name.endswith(OF_PICTURES), default="")
     return first and f"{first}: {before.get(first)!r} there, {after.get(first)!r} now"
 
 

@@ -18,7 +18,7 @@ from coca_model.machine import use_cpus
 from training.batches import check_divides
 from training.diary import write_skipped
 from training.errors import TrainingError
-from training.examples import Example, Examples, hold_out, merge
+from training.examples import MOST_VALIDATED, Example, Examples, hold_out, merge
 from training.held_out import write_held_out
 from training.keeper import Keeper
 from training.kept_files import hash_of_pictures, hashes_of_pictures, hold, key_of
@@ -27,7 +27,7 @@ from training.materials import Materials, Note, prepare
 from training.objectives import check_objectives
 from training.optimise import averaged
 from training.ranks import ALONE, Ranks
-from training.recipe import Recipe, as_table, difference
+from training.recipe import OF_PICTURES, Recipe, as_table, difference
 from training.result import Trained, read_result, write_result
 from training.scratch import SCRATCH
 from training.snapshot import Snapshot, read_snapshot
@@ -149,7 +149,8 @@ def _refuse_other_recipe(folder: Path, recipe: Recipe) -> None:
         with suppress(OSError, ValueError):  # lost or damaged: then the fingerprint alone says whether it is another
             there = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
             if told := difference(there, as_table(recipe)):
-                raise TrainingError(f"{folder}: of another recipe ({told}). Pass another output folder, or --overwrite to begin again.")
+                what = "other pictures, or another recipe" if told.partition(":")[0].endswith(OF_PICTURES) else "another recipe"
+                raise TrainingError(f"{folder}: of {what} ({told}). Pass another output folder, or --overwrite to begin again.")
 
 
 def _hash_of_start(recipe: Recipe) -> str:
@@ -164,7 +165,7 @@ def _split(examples: Sequence[Example], recipe: Recipe) -> tuple[Example, ...]:
         of_source = [dataclasses.replace(example, split="train") for example in examples if example.source == source]
         kept_back = hold_out(of_source, share=recipe.source(source).held_out)
         apart |= {example.name: "test" for example in kept_back if example.split == "val"}
-    rest = hold_out([example for example in examples if example.name not in apart], share=recipe.held_out)
+    rest = hold_out([example for example in examples if example.name not in apart], share=recipe.held_out, most=MOST_VALIDATED)
     split = apart | {example.name: example.split for example in rest}
     return tuple(dataclasses.replace(example, split=split[example.name]) for example in examples)
 

@@ -194,6 +194,7 @@ def test_a_link_to_a_folder_is_named_and_not_followed(holiday, tmp_path):
     write_picture(tmp_path / "elsewhere" / "lake.jpg").with_suffix(".txt").write_text("another lake")
     before = read(holiday)
     (holiday / "sub" / "link").symlink_to(tmp_path / "elsewhere")
+    (holiday / "latest").symlink_to(holiday / "sub")
     found = read(holiday)
     assert texts(found) == texts(before)
     assert [skip.name for skip in found.skipped if skip not in before.skipped] == ["holiday/sub/link"]

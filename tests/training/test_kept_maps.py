@@ -189,7 +189,7 @@ def test_a_file_that_was_cut_short_is_written_anew(examples, tower, folder):
     assert keep(examples, tower, folder)[0].maps.tobytes() == before
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"done": 3'])
+@pytest.mark.parametrize("content", ["", "{}", "null", '{"done": 3', '{"done": 3, "unreadable": null}'])
 def test_a_damaged_mark_begins_the_maps_anew(examples, tower, folder, content):
     before = keep(examples, tower, folder)[0].maps.tobytes()
     for ending in ("bf16", "json"):

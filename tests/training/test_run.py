@@ -12,7 +12,7 @@ from coca_model import load
 from training import keeper, run, scratch
 from training.errors import TrainingError
 from training.read_examples import read_examples
-from training.recipe import Phase, Recipe
+from training.recipe import Phase, Recipe, Source
 
 STEPS = 6
 
@@ -161,10 +161,12 @@ def test_what_a_stopped_run_could_not_read_is_named_at_the_end(colours, tiny_che
     assert [one.name for one in train(colours, tmp_path / "out", chosen).skipped] == ["colours/red1.png"]
 
 
-def test_a_phase_whose_objectives_reach_nothing_that_learns_is_an_error(colours, tiny_checkpoint, tmp_path):
-    phase = Phase("idle", steps=5, batch=8, train=("multimodal",), objectives={"contrastive": 1.0})
+@pytest.mark.parametrize(("part", "objective", "captions"), [("multimodal", "contrastive", True), ("multimodal", "captioning", False)])
+def test_a_phase_whose_objectives_reach_nothing_that_learns_is_an_error(colours, tiny_checkpoint, tmp_path, part, objective, captions):
+    phase = Phase("idle", steps=5, batch=8, train=(part,), objectives={objective: 1.0})
+    chosen = recipe(tiny_checkpoint, phases=(phase,), other_sources=Source(captions=captions))
     with pytest.raises(TrainingError, match="'idle' learns nothing: no objective of it reaches a part that it trains"):
-        train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(phase,)))
+        train(colours, tmp_path / "out", chosen)
 
 
 def test_more_pictures_than_there_are_in_a_batch_are_as_many_as_there_are(colours, tiny_checkpoint, tmp_path):
@@ -195,6 +197,16 @@ def test_a_changed_picture_is_another_training(colours, tiny_checkpoint, tmp_pat
     Image.new("RGB", (32, 32), "grey").save(colours / "red1.png")
     with pytest.raises(TrainingError, match="of other pictures, texts or start"):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint))
+
+
+def test_more_pictures_are_told_as_such_and_not_as_another_recipe(colours, tiny_checkpoint, tmp_path):
+    chosen = recipe(tiny_checkpoint, phases=(Phase(steps=0, epochs=3, batch=500),))
+    train(colours, tmp_path / "out", chosen)
+    Image.new("RGB", (32, 32), "grey").save(colours / "grey.png")
+    with (colours / "captions.csv").open("a") as file:
+        file.write("grey.png,a grey car,train\n")
+    with pytest.raises(TrainingError, match=r"of other pictures, or another recipe \(phases\.0\.batch: \d+ there, \d+ now\)"):
+        train(colours, tmp_path / "out", chosen)
 
 
 def test_the_checkpoint_that_a_training_starts_from_is_never_overwritten(colours, tiny_checkpoint, tmp_path):
