@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-import lancedb
 import pyarrow as pa
 
 from search.errors import QueryError
@@ -18,6 +17,8 @@ class LanceTable:
 
     def __init__(self, folder: Path, name: str, schema: pa.Schema | None = None) -> None:
         """Open the table; create it first where a `schema` is given and it is not there."""
+        import lancedb  # here, as it takes 1.5 s, and training and most evaluations open no table
+
         database = lancedb.connect(str(folder))
         self._table = database.open_table(name) if schema is None else database.create_table(name, schema=schema, exist_ok=True)
 
