@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from training.errors import TrainingError
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _FEW = 100  # held-out pictures; of so many, recall is known to about 10 points
 
@@ -47,7 +49,6 @@ def train(
     A run that was stopped goes on when it is started again. For several GPUs: torchrun --nproc-per-node N -m coca_search train ...
     """
     from evaluation.console import progress_bars
-    from training.errors import TrainingError
     from training.ranks import join_ranks, leave_ranks
     from training.read_examples import read_examples
     from training.recipe import Recipe, changed, read_recipe
@@ -84,16 +85,12 @@ def train(
 
 def _check_output(output: Path, data: list[Path]) -> None:
     """A checkpoint among the pictures would be read with them the next time. Raises TrainingError."""
-    from training.errors import TrainingError
-
     for folder in data:
         if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
             raise TrainingError(f"{output}: lies in {folder}, among the pictures. Choose an --output beside it.")
 
 
 def _sentences(data: list[Path], name: str) -> list[str]:
-    from training.errors import TrainingError
-
     if not name:
         return []
     for folder in data:

@@ -146,18 +146,19 @@ def as_table(recipe: Recipe) -> dict[str, Any]:
     return table
 
 
-OF_PICTURES = (".batch", ".steps")  # how settings end that, in a recipe as it is carried out, hang on how many pictures there are
+_OF_PICTURES = (".batch", ".steps")  # how settings end that, in a recipe as it is carried out, hang on how many pictures there are
 
 
 def difference(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The first setting in which two recipes as tables differ, with both values; empty where they are the same.
+    """What else a recipe is than the one `there`, both as tables, by the first setting in which they differ; empty where in none.
 
     Batches and steps come last: they differ, too, where there are more or fewer pictures.
     """
     before, after = _settings(there), _settings(now)
     differing = [name for name in (*after, *before) if before.get(name) != after.get(name)]
-    first = min(differing, key=lambda name: name.endswith(OF_PICTURES), default="")
-    return first and f"{first}: {before.get(first)!r} there, {after.get(first)!r} now"
+    first = min(differing, key=lambda name: name.endswith(_OF_PICTURES), default="")
+    what = "other pictures, or another recipe" if first.endswith(_OF_PICTURES) else "another recipe"
+    return first and f"{what} ({first}: {before.get(first)!r} there, {after.get(first)!r} now)"
 
 
 def _settings(value: object, name: str = "") -> dict[str, object]:

@@ -27,7 +27,7 @@ from training.materials import Materials, Note, prepare
 from training.objectives import check_objectives
 from training.optimise import averaged
 from training.ranks import ALONE, Ranks
-from training.recipe import OF_PICTURES, Recipe, as_table, difference
+from training.recipe import Recipe, as_table, difference
 from training.result import Trained, read_result, write_result
 from training.scratch import SCRATCH
 from training.snapshot import Snapshot, read_snapshot
@@ -149,8 +149,7 @@ def _refuse_other_recipe(folder: Path, recipe: Recipe) -> None:
         with suppress(OSError, ValueError):  # lost or damaged: then the fingerprint alone says whether it is another
             there = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
             if told := difference(there, as_table(recipe)):
-                what = "other pictures, or another recipe" if told.partition(":")[0].endswith(OF_PICTURES) else "another recipe"
-                raise TrainingError(f"{folder}: of {what} ({told}). Pass another output folder, or --overwrite to begin again.")
+                raise TrainingError(f"{folder}: of {told}. Pass another output folder, or --overwrite to begin again.")
 
 
 def _hash_of_start(recipe: Recipe) -> str:

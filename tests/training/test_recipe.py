@@ -220,11 +220,11 @@ def test_a_setting_that_cannot_be_is_refused_as_in_a_file(settings, of_phases, m
     ("text", "told"),
     [
         ("", ""),
-        ("seed = 3", "seed: 0 there, 3 now"),
-        ("[[phases]]\nsteps = 7", "phases.0.steps: 0 there, 7 now"),
-        ("[[phases]]\nsteps = 7\nlearning_rate = 0.1", "phases.0.learning_rate: 3e-05 there, 0.1 now"),
-        ("[sources.coco]\nviews = 2", "sources.coco.views: None there, 2 now"),
-        ("[[phases]]\n[[phases]]\nname = 'more'", "phases.1.name: None there, 'more' now"),
+        ("seed = 3", "another recipe (seed: 0 there, 3 now)"),
+        ("[[phases]]\nsteps = 7", "other pictures, or another recipe (phases.0.steps: 0 there, 7 now)"),
+        ("[[phases]]\nsteps = 7\nlearning_rate = 0.1", "another recipe (phases.0.learning_rate: 3e-05 there, 0.1 now)"),
+        ("[sources.coco]\nviews = 2", "another recipe (sources.coco.views: None there, 2 now)"),
+        ("[[phases]]\n[[phases]]\nname = 'more'", "another recipe (phases.1.name: None there, 'more' now)"),
     ],
 )
 def test_the_first_setting_that_differs_is_named_and_steps_only_where_no_other_does(write, text, told):
