@@ -1,7 +1,7 @@
 """The HTTP service over one collection: the only file that imports fastapi.
 
 It answers only for files that are rows of the collection: a media id, never a path, names a file, so that no request can
-reach beyond what was indexed. It is meant for the loopback interface and refuses other host names (DNS rebinding).
+reach beyond what was indexed. It is meant for the loopback interface and refuses foreign hosts and origins (`search.local_only`).
 """
 
 import math
@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,10 +20,9 @@ from search.collection import Collection
 from search.engine import DEFAULT_KINDS, search
 from search.errors import QueryError, SearchError
 from search.hits import Hit
+from search.local_only import LOOPBACK, LocalOnly
 from search.schema import Kind
 from search.thumbnails import thumbnail_path
-
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 # Our own table: `mimetypes` reads the machine's, which knows no .webp here and takes .mts for a 3-D model there.
 MEDIA_TYPES = {
@@ -69,7 +67,7 @@ class SearchRequest(BaseModel):
 def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     """The ASGI application. `hosts` are the names under which it may be asked, an IPv6 address with or without brackets."""
     app = FastAPI(title="coca-search", docs_url=None, redoc_url=None)  # those pages load scripts from the network
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[_as_in_header(host) for host in hosts], www_redirect=False)
+    app.add_middleware(LocalOnly, hosts=hosts)
     app.add_exception_handler(RequestValidationError, _explain)
     newest = _refresher(collection)
 
@@ -116,11 +114,6 @@ def _refresher(collection: Collection) -> Callable[[], Collection]:
         return collection
 
     return newest
-
-
-def _as_in_header(host: str) -> str:
-    """A host as a `Host` header spells it: an IPv6 address in brackets."""
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _path_of(collection: Collection, media_id: int) -> Path:

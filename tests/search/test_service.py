@@ -276,6 +276,25 @@ def test_a_foreign_name_is_refused(url, host):
     assert raw(url, "/media/1", host=host)[0] == 400
 
 
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost.evil.example", "https://localhost@evil.example"])
+def test_a_page_of_elsewhere_is_refused(url, http_client, origin):
+    body = json.dumps({"text": "red"})
+    for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "application/json"}):
+        assert http_client.post(f"{url}/search", content=body, headers={"Origin": origin, **headers}).status_code == 403
+    assert http_client.get(f"{url}/healthz", headers={"Origin": origin}).status_code == 403
+
+
+def test_a_page_of_this_machine_is_answered_at_any_port(url, http_client):
+    for origin in ("http://localhost:8501", "http://127.0.0.1", "https://[::1]:9"):
+        assert http_client.get(f"{url}/healthz", headers={"Origin": origin}).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}])
+def test_a_body_that_a_page_may_send_without_asking_is_refused(url, http_client, headers):
+    answer = http_client.post(f"{url}/search", content=json.dumps({"text": "red"}).encode(), headers=headers)
+    assert answer.status_code == 422
+
+
 def test_further_names_can_be_allowed(folder):
     collection = open_collection(folder / "collection", encoder=FakeEncoder())
     with serving(make_app(collection, hosts=("pictures.home", "fe80::1"))) as url:
