@@ -15,6 +15,7 @@ from PIL import Image
 from coca_model import Encoder, PictureError
 from search.collection import Collection, Snapshot, default_path, open_collection
 from search.errors import QueryError
+from search.filter_guard import check_filter
 from search.hits import ROW_COLUMNS, Hit, Hits, best_of_each_file
 from search.schema import KINDS, Kind
 
@@ -86,6 +87,8 @@ def _allowed(snapshot: Snapshot, kinds: frozenset[Kind], where: str | None) -> N
         return None
     of_kind = "kind IN (" + ", ".join(f"'{kind}'" for kind in sorted(kinds)) + ")" if kinds else "false"
     try:
+        if where:
+            check_filter(where)
         return snapshot.allowed(f"({where}) AND {of_kind}" if where else of_kind)
     except QueryError as error:
         raise QueryError(f"The filter cannot be used ({where}). {error}") from error

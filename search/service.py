@@ -49,7 +49,7 @@ MEDIA_TYPES = {
     ".mts": "video/mp2t",
 }
 _MAX_TEXT = 10_000
-_MAX_FILTER = 1_000  # Lance plans a filter recursively: some 2,000 characters of 1+1+1+... overflow its stack and end the process
+_MAX_FILTER = 1_000
 _MAX_ECHO = 60
 
 

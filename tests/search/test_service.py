@@ -138,8 +138,23 @@ def test_filters_and_kinds_are_applied(ask):
     assert ask("red", where="width > 100000") == []
 
 
-def test_a_deeply_nested_filter_does_not_end_the_service(url, ask, http_client):
-    assert len(ask("red", k=100, where="1+" * 498 + "1>0")) == NUM_FILES
+@pytest.mark.parametrize(
+    "where",
+    [
+        "array_length(array_repeat(1, 20000000000000)) > 0",
+        "CAST(" * 47 + "true" + " AS boolean)" * 47,
+        "1+" * 498 + "1>0",
+        "(" * 400 + "true" + ")" * 400,
+    ],
+)
+def test_a_filter_that_could_end_or_freeze_the_service_is_refused(url, ask, http_client, where):
+    answer = http_client.post(f"{url}/search", json={"text": "red", "where": where})
+    assert answer.status_code == 422
+    assert "The filter cannot be used" in answer.json()["detail"]
+    assert len(ask("red", k=100)) == NUM_FILES
+
+
+def test_a_long_filter_is_refused(url, http_client):
     longer = http_client.post(f"{url}/search", json={"text": "red", "where": "1+" * 4000 + "1>0"})
     assert "where: String should have at most 1000 characters" in longer.json()["detail"]
 
