@@ -42,14 +42,29 @@ def read_facts(picture: Image.Image) -> MediaFacts:
     )
 
 
+def plausible(taken_at: datetime.datetime) -> datetime.datetime | None:
+    """The time in UTC; None before the first photograph (1826) or after 2100, which only a wrong clock gives.
+
+    Years 1 and 9999 with an offset lie outside what Python can hold, and would break every search that finds the file.
+    """
+    try:
+        utc = taken_at.astimezone(datetime.UTC)
+    except (OverflowError, ValueError):
+        return None
+    return utc if 1826 <= utc.year <= 2100 else None
+
+
 def _time(value: object, offset: object) -> datetime.datetime | None:
-    """A camera without a time zone is taken to run on UTC: wrong by hours at most, and the same on every machine."""
+    """A camera without a time zone, or with a blank one, is taken to run on UTC: wrong by hours at most, and the same on every machine."""
     try:
         taken_at = datetime.datetime.strptime(str(value).strip("\0 "), "%Y:%m:%d %H:%M:%S")
-        zone = datetime.datetime.strptime(str(offset).strip("\0 "), "%z").tzinfo if offset else datetime.UTC
     except ValueError:
         return None
-    return taken_at.replace(tzinfo=zone)
+    try:
+        zone = datetime.datetime.strptime(str(offset).strip("\0 "), "%z").tzinfo
+    except ValueError:
+        zone = datetime.UTC
+    return plausible(taken_at.replace(tzinfo=zone))
 
 
 def _degrees(value: object, reference: object, negative: str, limit: float) -> float | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import MediaError
+from indexer.facts import plausible
 
 SHORT_SIDE = 256  # frames leave the decoder no larger than the model and a thumbnail need
 _ATTACHED_PICTURE = 0x400
@@ -99,7 +100,7 @@ def _taken_at(tags: dict[str, str]) -> datetime.datetime | None:
         taken_at = datetime.datetime.fromisoformat(tags["creation_time"])
     except (KeyError, ValueError):
         return None
-    return taken_at if taken_at.tzinfo else taken_at.replace(tzinfo=datetime.UTC)
+    return plausible(taken_at if taken_at.tzinfo else taken_at.replace(tzinfo=datetime.UTC))
 
 
 def _camera(tags: dict[str, str]) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from platformdirs import user_data_path
 
@@ -22,6 +23,7 @@ from search.schema import FORMAT_VERSION, METRIC
 from search.vector_index import VectorIndex, index_for
 
 SEGMENTS, FAILURES = "segments", "failures"
+_FIRST_DATE, _LAST_DATE = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 and 9999, in microseconds since 1970
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,21 @@ class Snapshot:
 
     def rows(self, segment_ids: NDArray[np.int64], columns: list[str]) -> pa.Table:
         """The rows of the given segments, in no particular order."""
-        return self.table.read_by_id("segment_id", segment_ids.tolist(), columns)
+        return _without_impossible_dates(self.table.read_by_id("segment_id", segment_ids.tolist(), columns))
 
     def allowed(self, where: str) -> NDArray[np.int64]:
         """The ids of the segments that the SQL filter keeps, int64 (n,). Raises QueryError for a bad filter."""
         return self.table.read(["segment_id"], where)["segment_id"].to_numpy()
+
+
+def _without_impossible_dates(rows: pa.Table) -> pa.Table:
+    """Dates that Python cannot hold become null: older versions wrote them."""
+    for position, field in enumerate(rows.schema):
+        if pa.types.is_timestamp(field.type):
+            micros = rows.column(position).cast(pa.int64())
+            possible = pc.and_(pc.greater_equal(micros, _FIRST_DATE), pc.less_equal(micros, _LAST_DATE))
+            rows = rows.set_column(position, field, pc.if_else(possible, micros, None).cast(field.type))
+    return rows
 
 
 class Collection:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from coca_model import CheckpointError, open_picture
 from indexer import IndexOptions, SourceError, index
-from search import open_collection
+from search import open_collection, search
 from search.thumbnails import thumbnail_path
 from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 
@@ -209,6 +209,28 @@ def test_facts_of_a_photograph_become_columns(tmp_path, library, run):
     assert (row["width"], row["height"], row["camera"]) == (40, 80, "Maker Model 1")
     assert row["taken_at"].isoformat() == "2021-07-03T08:11:12+00:00"
     assert (row["latitude"], row["longitude"]) == (pytest.approx(-33.5), pytest.approx(151.26))
+
+
+@pytest.mark.parametrize(
+    ("date", "offset", "year"),
+    [
+        ("0001:01:01 00:00:00", "+01:00", None),
+        ("9999:12:31 23:59:59", "-05:00", None),
+        ("1800:01:01 00:00:00", None, None),
+        ("2107:01:01 00:00:00", None, None),
+        ("0000:00:00 00:00:00", "+00:00", None),
+        ("2020:05:06 07:08:09", "   :  ", 2020),
+        ("2020:05:06 07:08:09", "+2", 2020),
+        ("1900:05:06 07:08:09", "+02:00", 1900),
+    ],
+)
+def test_an_impossible_date_is_dropped_and_a_bad_offset_does_not_lose_a_good_one(tmp_path, date, offset, year):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({36867: date} | ({36881: offset} if offset else {}))
+    write_picture(tmp_path / "library" / "a.jpg", "red", exif=exif)
+    index(tmp_path / "library", collection=tmp_path / "collection", encoder=FakeEncoder())
+    (hit,) = search("red", collection=opened(tmp_path))
+    assert (hit.taken_at and hit.taken_at.year) == year
 
 
 def test_names_with_quotes_and_other_scripts_are_indexed_and_moved(tmp_path, library, run):

@@ -1,6 +1,8 @@
 """`search()`: planted truth, filters, grouping and bad queries."""
 
+import lancedb
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -112,3 +114,17 @@ def test_an_empty_collection_gives_no_hits(tmp_path):
     empty = open_collection(tmp_path / "collection", encoder=FakeEncoder())
     assert len(search("red", collection=empty)) == 0
     assert len(search("red", collection=empty, where="width > 1")) == 0
+
+
+@pytest.mark.parametrize("micros", [-62_135_600_400_000_000, 253_402_318_799_000_000, -(2**62), 2**62])
+def test_a_row_with_an_impossible_date_is_found_and_has_none(tmp_path, micros):
+    write_picture(tmp_path / "library" / "red.png", "red")
+    index(tmp_path / "library", collection=tmp_path / "collection", encoder=FakeEncoder())
+    table = lancedb.connect(str(tmp_path / "collection")).open_table("segments")
+    rows = table.search().to_arrow()
+    position = rows.schema.get_field_index("taken_at")
+    values = pa.array([micros]).cast(pa.timestamp("us", "UTC"))
+    table.merge_insert("segment_id").when_matched_update_all().execute(rows.set_column(position, rows.schema.field(position), values))
+    hits = search("red", collection=open_collection(tmp_path / "collection", encoder=FakeEncoder()))
+    assert [hit.taken_at for hit in hits] == [None]
+    assert hits.to_arrow()["taken_at"].null_count == 1
