@@ -1,4 +1,4 @@
-"""The console command `coca-search`: joins the commands of the packages and turns their errors into one line and exit code 2."""
+"""The console command `coca-search`: the commands of all packages. Their errors become one line and exit code 2."""
 
 import io
 import logging
@@ -16,13 +16,14 @@ from evaluation import cli as evaluation_cli
 from evaluation.errors import EvaluationError
 from indexer import cli as indexer_cli
 from indexer.errors import IndexerError
+from media.errors import MediaError
 from search import cli as search_cli
 from search.errors import SearchError
 from training import cli as training_cli
 from training.errors import TrainingError
 from ui import cli as ui_cli
 
-_STOPPED = 130  # what typer makes of Ctrl-C
+_STOPPED = 130  # the exit code of typer after Ctrl-C
 
 
 def _show_version(wanted: bool) -> None:
@@ -54,30 +55,27 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 
 def main() -> None:
     """Run the command line."""
-    # Threads that wait for each other sleep instead of spinning. Spinning is up to twice as fast on a machine that does nothing else,
-    # and eight times as slow on one that does, which is where people search. Must be set before torch is loaded.
+    # Threads sleep while they wait, instead of spinning. Spinning is up to twice as fast on an idle machine, and eight times as slow
+    # on a busy one. It must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name must not end the run
     warnings.showwarning = _warn
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         app()
-    except (CocaModelError, EvaluationError, IndexerError, SearchError, TrainingError) as error:
+    except (CocaModelError, EvaluationError, IndexerError, MediaError, SearchError, TrainingError) as error:
         print(f"coca-search: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
         sys.stderr.close()
         sys.exit(0)
-    except OSError as error:  # a full disk, a folder that may not be written, where nobody knew more to say
+    except OSError as error:  # a full disk, or a folder that may not be written
         print("coca-search:", f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}.", file=sys.stderr)
         sys.exit(2)
     except SystemExit as done:
         if done.code == _STOPPED:
-            print("coca-search: stopped; what was written so far is kept, and the next run goes on from there.", file=sys.stderr)
+            print("coca-search: stopped. What was written so far is kept. The next run continues from there.", file=sys.stderr)
         raise
 
-
-if __name__ == "__main__":
-    main()

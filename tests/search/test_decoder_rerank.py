@@ -7,12 +7,9 @@ import pytest
 from PIL import Image
 
 from coca_model import PictureError
-from search.hits import Hit
-from search.rerank import fused, rerank
-from search.thumbnails import thumbnail_path
-
-HIT = Hit("a.jpg", "image", 0.5, None, None, None, 7, 7 << 20, 100, 100, None, None)
-
+from search.collection.thumbnails import thumbnail_of
+from search.decoder_rerank import fused, rerank
+from tests.fakes import a_hit
 
 class Decoder:
     """Answers with the brightness of a picture; the words alone have -20."""
@@ -28,10 +25,10 @@ class Decoder:
 
 @pytest.fixture
 def hits(tmp_path):
-    found = [replace(HIT, media_id=n, similarity=similarity) for n, similarity in enumerate((0.5, 0.4, 0.1))]
+    found = [a_hit(media_id=n, similarity=similarity) for n, similarity in enumerate((0.5, 0.4, 0.1))]
     found[1] = replace(found[1], kind="shot", frame_seconds=2.5)
     for hit, brightness in zip(found, (0, 100, 250), strict=True):
-        path = thumbnail_path(tmp_path, hit.media_id, hit.frame_seconds)
+        path = thumbnail_of(tmp_path, vars(hit))
         path.parent.mkdir(parents=True)
         Image.new("RGB", (32, 32), (brightness,) * 3).save(path, "WEBP", lossless=True)
     return found
@@ -61,7 +58,7 @@ def test_a_missing_thumbnail_is_named(hits, tmp_path, tiny_encoder):
 
 
 def test_a_real_model_scores_the_pictures_themselves(hits, tmp_path, tiny_encoder):
-    pictures = [thumbnail_path(tmp_path, hit.media_id, hit.frame_seconds) for hit in hits]
+    pictures = [thumbnail_of(tmp_path, vars(hit)) for hit in hits]
     evidence = tiny_encoder.score(pictures, ["a dog"])[:, 0]
     found = rerank(hits, "a dog", tiny_encoder, tmp_path, weight=1.0)
     assert [hit.media_id for hit in found] == np.argsort(-evidence, kind="stable").tolist()

@@ -1,11 +1,13 @@
-"""Checks a filter before it reaches the SQL engine, which some expressions can end or freeze.
+"""Filters: checks what a user gives before it reaches the SQL engine, and puts it in terms of the stored columns.
 
-Allowed are comparisons of columns and literals, joined by AND, OR and NOT. A function such as `array_repeat` can ask for more memory than
+Some expressions can end or freeze the engine. Allowed are comparisons of columns and literals, joined by AND, OR and NOT. A function such as `array_repeat` can ask for more memory than
 there is, which ends the process; nested CASTs take exponential time to parse; long chains overflow the stack of the planner.
 """
 
 import re
+from collections.abc import Mapping
 
+from search.collection.lance_tables import quoted
 from search.errors import QueryError
 
 MAX_LENGTH = 100_000  # characters
@@ -25,6 +27,17 @@ _TOKEN = re.compile(
     |(?P<operator><=|>=|<>|!=|\|\||[=<>+*%]|/(?!\*)|-(?!-))""",
     re.VERBOSE,
 )
+
+
+def sql_of(where: str, roots: Mapping[str, str]) -> str:
+    """A filter of a user as SQL that Lance can plan. Raises QueryError for anything but comparisons of columns and literals.
+
+    Args:
+        where: SQL over the columns of `search.schema.Row`.
+        roots: folder of each root by its id, see `Identity`.
+    """
+    check_filter(where)
+    return " ".join(_uri(roots) if text.strip('"`').lower() == "uri" else text for _, text in tokens(where))
 
 
 def check_filter(where: str) -> None:
@@ -67,3 +80,11 @@ def tokens(where: str) -> list[tuple[str, str]]:
             found.append((str(match.lastgroup), match[0]))
         position = match.end()
     return found
+
+
+def _uri(roots: Mapping[str, str]) -> str:
+    """The expression of the column `uri`, which is not stored: where the root lies, and the path below it. Lance has no CASE."""
+    folder = "'|' || root_id || '|'"
+    for root_id, location in roots.items():
+        folder = f"replace({folder}, '|{root_id}|', {quoted(location.rstrip('/') + '/')})"
+    return f"({folder} || path)"
