@@ -16,6 +16,7 @@ from evaluation import cli as evaluation_cli
 from evaluation.errors import EvaluationError
 from indexer import cli as indexer_cli
 from indexer.errors import IndexerError
+from media.errors import MediaError
 from search import cli as search_cli
 from search.errors import SearchError
 from training import cli as training_cli
@@ -64,7 +65,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         app()
-    except (CocaModelError, EvaluationError, IndexerError, SearchError, TrainingError) as error:
+    except (CocaModelError, EvaluationError, IndexerError, MediaError, SearchError, TrainingError) as error:
         print(f"coca-search: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough

@@ -4,8 +4,6 @@ Pictures decode in threads (Pillow leaves the interpreter free meanwhile), video
 one stream of items in which a file's frames stand together and end with `FileDone` or `FileFailed`.
 """
 
-import hashlib
-import io
 import queue
 import threading
 import time
@@ -19,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from coca_model import Encoder, PictureError, open_picture
-from coca_model.preprocess import identify
-from indexer.errors import MediaError
-from indexer.facts import MediaFacts, read_facts
+from coca_model import Encoder
 from indexer.plan import Task
-from indexer.video import VideoDecoder
-from indexer.video_protocol import Facts
-from search.thumbnails import small_webp
+from media.errors import MediaError
+from media.hashing import sha256_of_bytes, sha256_of_file
+from media.metadata import Metadata
+from media.picture import read_picture
+from media.thumbnails import make_thumbnail
+from media.video.decoder import VideoDecoder
 
 _AHEAD = 128  # decoded items that wait for the embedder
 
@@ -46,7 +44,7 @@ class FileDone:
     """All frames of the file were given."""
 
     task: Task
-    facts: MediaFacts
+    metadata: Metadata
     sha256: str
 
 
@@ -142,15 +140,13 @@ def decode_picture(task: Task, encoder: Encoder, clock: Clock) -> list[Item]:
     since = time.monotonic()
     try:
         data = Path(task.file.uri).read_bytes()
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = sha256_of_bytes(data)
         since = clock.add("read", since)
-        picture = open_picture(data, min_side=encoder.min_side)
-        with identify(io.BytesIO(data)) as header:
-            facts = read_facts(header)
-        frame = Frame(task, encoder.preprocess(picture), small_webp(picture))
-        return [frame, FileDone(task, facts, sha256)]
-    except PictureError as error:
-        return [FileFailed(task, "decode", str(error).removeprefix("picture: "))]
+        picture = read_picture(data, min_side=encoder.min_side)
+        frame = Frame(task, encoder.preprocess(picture.image), make_thumbnail(picture.image))
+        return [frame, FileDone(task, picture.metadata, sha256)]
+    except MediaError as error:
+        return [FileFailed(task, error.stage, error.reason)]
     except OSError as error:
         return [FileFailed(task, "read", error.strerror or str(error))]
     finally:
@@ -161,22 +157,16 @@ def decode_video(task: Task, encoder: Encoder, clock: Clock, videos: VideoDecode
     """The sampled frames of a video, and that it is done; or that it failed."""
     since = time.monotonic()
     try:
-        with Path(task.file.uri).open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_of_file(task.file.uri)
         since = clock.add("read", since)
-        facts: MediaFacts | None = None
-        for reply in videos.frames(task.file.uri):
-            if isinstance(reply, Facts):
-                found = reply.facts
-                facts = MediaFacts(found.width, found.height, found.duration_seconds, found.taken_at, camera=found.camera)
-                continue
-            picture = Image.fromarray(reply.frame)
-            frame = Frame(task, encoder.preprocess(picture), small_webp(picture), reply.pts_seconds)
-            clock.add("decode", since)
-            yield frame
-            since = time.monotonic()
-        assert facts is not None
-        yield FileDone(task, facts, sha256)
+        with videos.open(task.file.uri) as video:
+            for shown in video.frames:
+                picture = Image.fromarray(shown.pixels)
+                frame = Frame(task, encoder.preprocess(picture), make_thumbnail(picture), shown.pts_seconds)
+                clock.add("decode", since)
+                yield frame
+                since = time.monotonic()
+        yield FileDone(task, video.metadata, sha256)
     except MediaError as error:
         yield FileFailed(task, error.stage, error.reason)
     except OSError as error:

@@ -1,9 +1,14 @@
 """What can go wrong in `indexer`.
 
 IndexerError
-├── SourceError        a folder or file to index that is not there, or holds nothing to index
-└── MediaError         one file that cannot be indexed; recorded, counted and shown, never fatal
+└── SourceError        a folder or file to index that is not there, or holds nothing to index
+
+One file that cannot be read raises `media.errors.MediaError`, which is recorded, counted and shown, and never fatal.
 """
+
+from media.errors import MediaError
+
+__all__ = ["IndexerError", "MediaError", "SourceError"]
 
 
 class IndexerError(Exception):
@@ -12,11 +17,3 @@ class IndexerError(Exception):
 
 class SourceError(IndexerError):
     """A folder or file to index that is not there, or holds nothing to index."""
-
-
-class MediaError(IndexerError):
-    """One file that cannot be indexed. `stage` is where: read, probe, decode or embed."""
-
-    def __init__(self, stage: str, reason: str) -> None:
-        super().__init__(reason)
-        self.stage, self.reason = stage, reason

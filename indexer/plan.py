@@ -1,11 +1,10 @@
 """What is to be done: the scan against what the collection knows. New, changed, moved, touched, gone, unchanged."""
 
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from indexer.scan import FoundFile, Scan
+from media.hashing import sha256_of_file
 from search.schema import media_id_of
 from search.writer import Failure, KnownFile
 
@@ -96,7 +95,6 @@ def _free_id(uri: str, used: set[int]) -> int:
 
 def _sha256(path: str) -> str | None:
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     except OSError:
         return None  # it will fail again where it is read, and be recorded there

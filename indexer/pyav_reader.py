@@ -1,107 +1,12 @@
-"""PyAV: what a video is (size, length, rotation, recording data), and the frames that decord cannot give (AV1, some WebM)."""
+"""Old names, for `evaluation` only: use `media.video.pyav_reader` instead."""
 
-import datetime
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
 
-import av
-import numpy as np
-from numpy.typing import NDArray
+from media.video import pyav_reader
+from media.video.pyav_reader import read_frames
 
-from indexer.errors import MediaError
-
-SHORT_SIDE = 256  # frames leave the decoder no larger than the model and a thumbnail need
-_ATTACHED_PICTURE = 0x400
+__all__ = ["probe", "read_frames"]
 
 
-@dataclass(frozen=True)
-class VideoFacts:
-    """A video as a viewer shows it: upright size in pixels, length in seconds."""
-
-    width: int
-    height: int
-    duration_seconds: float
-    taken_at: datetime.datetime | None
-    camera: str | None
-
-
-def probe(path: str) -> VideoFacts:
-    """Read the facts of a video, decoding its first frame. Raises MediaError (probe)."""
-    try:
-        with av.open(path) as container:
-            stream = _video_stream(container)
-            first = next(container.decode(stream), None)
-            if first is None:
-                raise MediaError("probe", "the video stream holds no frame")
-            width, height = (first.height, first.width) if first.rotation % 180 else (first.width, first.height)
-            tags = {**container.metadata, **stream.metadata}
-            return VideoFacts(width, height, _duration(container, stream), _taken_at(tags), _camera(tags))
-    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise MediaError("probe", f"not a video that can be read ({error})") from error
-
-
-def read_frames(path: str, times: Sequence[float]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """The frames shown at `times` (rising, in seconds): time in seconds and uint8 (H, W, 3), RGB, upright.
-
-    A time behind the last frame gives nothing. Raises MediaError (decode).
-    """
-    waiting = list(times)
-    try:
-        with av.open(path) as container:
-            stream = _video_stream(container)
-            stream.thread_type = "AUTO"
-            shown: Any = None
-            for frame in container.decode(stream):
-                if frame.time is None:
-                    continue
-                while waiting and shown is not None and frame.time > waiting[0]:
-                    waiting.pop(0)
-                    yield float(shown.time), _small_rgb(shown)
-                if not waiting:
-                    return
-                shown = frame
-            if waiting and shown is not None and waiting[0] >= shown.time:
-                yield float(shown.time), _small_rgb(shown)
-    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise MediaError("decode", f"the video cannot be decoded ({error})") from error
-
-
-def small_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height with the short side at `SHORT_SIDE`, even, never larger than before."""
-    scale = min(1.0, SHORT_SIDE / min(width, height))
-    return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
-
-
-def _video_stream(container: Any) -> Any:
-    streams = [stream for stream in container.streams.video if not int(getattr(stream, "disposition", 0)) & _ATTACHED_PICTURE]
-    if not streams:
-        raise MediaError("probe", "the file holds no video stream")
-    return streams[0]
-
-
-def _small_rgb(frame: Any) -> NDArray[np.uint8]:
-    width, height = small_size(frame.width, frame.height)
-    pixels: NDArray[np.uint8] = frame.to_ndarray(format="rgb24", width=width, height=height)
-    return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))  # rotation: degrees counter-clockwise to upright
-
-
-def _duration(container: Any, stream: Any) -> float:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    if container.duration:
-        return float(container.duration / av.time_base)
-    raise MediaError("probe", "the length of the video is unknown")
-
-
-def _taken_at(tags: dict[str, str]) -> datetime.datetime | None:
-    try:
-        taken_at = datetime.datetime.fromisoformat(tags["creation_time"])
-    except (KeyError, ValueError):
-        return None
-    return taken_at if taken_at.tzinfo else taken_at.replace(tzinfo=datetime.UTC)
-
-
-def _camera(tags: dict[str, str]) -> str | None:
-    parts = [tags.get(f"com.apple.quicktime.{name}") or tags.get(name) for name in ("make", "model")]
-    return " ".join(part for part in parts if part) or None
+def probe(path: str) -> SimpleNamespace:
+    return SimpleNamespace(**pyav_reader.probe(path))

@@ -1,18 +1,19 @@
-"""Which moments of a video to look at, and which rows they become.
+"""Which rows the sampled frames of a video become.
 
-Sampling is sparse and uniform, about one frame a second; shots are found in the embeddings themselves, which already know
-what a picture is about. A whole clip is the mean of 16 uniformly spaced frames (CoCa paper, section 4.2, video retrieval).
+Shots are found in the embeddings, which already know what a picture is about. A whole clip is the mean of 16 uniformly spaced
+frames (CoCa paper, section 4.2, video retrieval).
 """
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-CLIP_FRAMES = 16
-SECONDS_BETWEEN_FRAMES = 1.0
+from media.video.sampling import CLIP_FRAMES, SECONDS_BETWEEN_FRAMES, sample_times
+
+__all__ = ["CLIP_FRAMES", "SECONDS_BETWEEN_FRAMES", "Shot", "clip_frames", "find_shots", "mean_vector", "sample_times"]
+
 _CUT_DISTANCE = 0.30  # cosine distance between neighbouring frames that is always a cut
 _CUT_CONTRAST = 4.0  # or this many times the usual distance in this video
 _LEAST_CUT_DISTANCE = 0.12
@@ -25,12 +26,6 @@ class Shot:
     first: int
     stop: int
     best: int
-
-
-def sample_times(duration_seconds: float, *, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> list[float]:
-    """Uniform times in seconds in the middle of equal parts, about `seconds_between` apart and at least 16 of them."""
-    count = max(CLIP_FRAMES, math.ceil(duration_seconds / seconds_between))
-    return [(i + 0.5) * duration_seconds / count for i in range(count)]
 
 
 def clip_frames(count: int) -> NDArray[np.int64]:

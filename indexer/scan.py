@@ -4,16 +4,15 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
 
 from indexer.errors import SourceError
+from media.formats import Kind as MediaType
+from media.formats import format_of, suffixes
 from search.writer import Failure
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ogv", ".3gp", ".wmv", ".flv", ".mts"})
+__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "FoundFile", "MediaType", "Scan", "media_type", "scan"]
 
-MediaType = Literal["image", "video"]
+IMAGE_SUFFIXES, VIDEO_SUFFIXES = suffixes("image"), suffixes("video")
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def scan(paths: Sequence[str | os.PathLike[str]]) -> Scan:
                 with contextlib.suppress(OSError):  # gone since it was listed
                     _add(entry.path, entry.stat(), walk)
         elif media_type(root) is None:
-            raise SourceError(f"{root}: neither a picture nor a video. Known: {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}.")
+            raise SourceError(f"{root}: neither a picture nor a video. Known: {' '.join(sorted(suffixes()))}.")
         else:
             _add(root, os.stat(root), walk)
     if not walk.files:
@@ -113,8 +112,8 @@ def _add(path: str, status: os.stat_result, walk: _Walk) -> None:
 
 def media_type(path: str | os.PathLike[str]) -> MediaType | None:
     """What the ending of a name says it is; None for neither a picture nor a video."""
-    suffix = Path(path).suffix.lower()
-    return "image" if suffix in IMAGE_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else None
+    known = format_of(path)
+    return None if known is None else known.kind
 
 
 def _is_below(uri: str, root: str) -> bool:

@@ -18,6 +18,7 @@ from search.writer import CollectionWriter, Failure
 
 _ROWS_PER_COMMIT = 1024
 _SECONDS_PER_COMMIT = 15.0
+_FROM_METADATA = ("width", "height", "duration_seconds", "taken_at", "latitude", "longitude", "camera")
 
 
 @dataclass
@@ -73,7 +74,7 @@ class RowWriter:
         self._since_commit = self._clock.add("write", since)
 
     def _rows_of(self, done: FileDone) -> list[dict[str, Any]]:
-        file, facts = done.task.file, done.facts
+        file, metadata = done.task.file, done.metadata
         columns = {
             "media_id": done.task.media_id,
             "uri": file.uri,
@@ -81,9 +82,9 @@ class RowWriter:
             "mtime": file.mtime,
             "sha256": done.sha256,
             "indexed_at": datetime.now(UTC),
-            **vars(facts),
+            **{name: metadata.get(name) for name in _FROM_METADATA},
         }
-        segments = self._segments(facts.duration_seconds)
+        segments = self._segments(metadata.get("duration_seconds"))
         return [{**columns, **segment, "segment_id": segment_id_of(done.task.media_id, place)} for place, segment in enumerate(segments)]
 
     def _segments(self, duration_seconds: float | None) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from platformdirs import user_data_path
 
 from coca_model import CheckpointError, Encoder, load
+from media.atomic_write import atomic_write
 from search.errors import IncompatibleError, NoCollectionError
 from search.lance_tables import LanceTable, is_table
 from search.schema import FORMAT_VERSION, METRIC
@@ -85,9 +86,7 @@ def read_identity(path: Path) -> Identity:
 
 
 def write_identity(path: Path, identity: Identity) -> None:
-    partial = path / f"collection.json.{os.getpid()}.partial"
-    partial.write_text(json.dumps(asdict(identity), indent=2) + "\n")
-    partial.replace(path / "collection.json")
+    atomic_write(path / "collection.json", json.dumps(asdict(identity), indent=2) + "\n")
 
 
 @dataclass(frozen=True)

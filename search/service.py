@@ -17,6 +17,7 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from media.formats import format_of
 from search.collection import Collection
 from search.engine import DEFAULT_KINDS, search
 from search.errors import QueryError, SearchError
@@ -26,30 +27,6 @@ from search.thumbnails import thumbnail_path
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
-# Our own table: `mimetypes` reads the machine's, which knows no .webp here and takes .mts for a 3-D model there.
-MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-    ".bmp": "image/bmp",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".mp4": "video/mp4",
-    ".m4v": "video/mp4",
-    ".mov": "video/quicktime",
-    ".mkv": "video/x-matroska",
-    ".webm": "video/webm",
-    ".avi": "video/x-msvideo",
-    ".mpg": "video/mpeg",
-    ".mpeg": "video/mpeg",
-    ".ogv": "video/ogg",
-    ".3gp": "video/3gpp",
-    ".wmv": "video/x-ms-wmv",
-    ".flv": "video/x-flv",
-    ".mts": "video/mp2t",
-}
 _MAX_TEXT = 10_000
 _MAX_FILTER = 1_000  # Lance plans a filter recursively: some 2,000 characters of 1+1+1+... overflow its stack and end the process
 _MAX_ECHO = 60
@@ -90,9 +67,10 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
     @app.get("/media/{media_id}", name="media")
     def media(media_id: int) -> FileResponse:
         path = _path_of(newest(), media_id)
-        kind = MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
+        known = format_of(path)
+        media_type = known.media_type if known else "application/octet-stream"
         headers = {"X-Content-Type-Options": "nosniff"}
-        return FileResponse(path, media_type=kind, headers=headers, filename=path.name, content_disposition_type="inline")
+        return FileResponse(path, media_type=media_type, headers=headers, filename=path.name, content_disposition_type="inline")
 
     @app.head("/thumbnail/{media_id}", include_in_schema=False)
     @app.get("/thumbnail/{media_id}", name="thumbnail")

@@ -3,14 +3,13 @@
 The index answers with segment ids, never with positions, so that nothing can slip out of line with its row.
 """
 
-import os
-import threading
 from pathlib import Path
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from media.atomic_write import atomic_path
 from search.lance_tables import LanceTable
 
 
@@ -76,13 +75,12 @@ def index_for(table: LanceTable, folder: Path, embedding_width: int) -> VectorIn
 
 
 def _keep(built: VectorIndex, file: Path) -> None:
-    partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
     try:
         file.parent.mkdir(exist_ok=True)
-        faiss.write_index(built._index, str(partial))
-        partial.replace(file)
+        with atomic_path(file) as partial:
+            faiss.write_index(built._index, str(partial))
         for old in file.parent.glob("*.index"):
             if old != file:
                 old.unlink(missing_ok=True)
-    except (OSError, RuntimeError):  # a read-only collection: searching works all the same
-        partial.unlink(missing_ok=True)
+    except (OSError, RuntimeError):
+        pass  # a read-only collection: searching works all the same

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from coca_model import open_picture
+from media.picture import open_picture
 
 WIDTH = 48
 COLOURS = {

@@ -6,8 +6,8 @@ import decord
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import MediaError
-from indexer.pyav_reader import small_size
+from media.errors import MediaError
+from media.video.pyav_reader import small_size
 
 _CHUNK = 16
 
