@@ -25,8 +25,9 @@ from coca_model.generate import CaptionOptions, generate
 from coca_model.likelihood import log_likelihood
 from coca_model.machine import batch_size, fast_dtype, use_cpus
 from coca_model.packed_linear import pack_linear_layers
-from coca_model.preprocess import OVERSAMPLING, PictureSource, open_picture, to_square
+from coca_model.preprocess import OVERSAMPLING, to_square
 from coca_model.tokenizer import Tokenizer
+from media.picture import PictureSource, open_picture
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]

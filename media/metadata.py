@@ -119,13 +119,16 @@ def _text(value: bytes | str, name: str) -> str | None:
 
 
 def _exif_time(value: object, offset: object) -> datetime.datetime | None:
-    """A time without a zone counts as UTC: wrong by hours at most, and the same on every machine."""
+    """A time without a zone, or with a blank one, counts as UTC: wrong by hours at most, and the same on every machine."""
     try:
         taken_at = datetime.datetime.strptime(str(value), "%Y:%m:%d %H:%M:%S")
-        zone = datetime.datetime.strptime(str(offset), "%z").tzinfo if offset else datetime.UTC
     except ValueError:
         return None
-    return taken_at.replace(tzinfo=zone)
+    try:
+        zone = datetime.datetime.strptime(str(offset), "%z").tzinfo
+    except ValueError:
+        zone = datetime.UTC
+    return _plausible(taken_at.replace(tzinfo=zone))
 
 
 def _iso_time(value: str) -> datetime.datetime | None:
@@ -133,7 +136,19 @@ def _iso_time(value: str) -> datetime.datetime | None:
         taken_at = datetime.datetime.fromisoformat(value)
     except ValueError:
         return None
-    return taken_at if taken_at.tzinfo else taken_at.replace(tzinfo=datetime.UTC)
+    return _plausible(taken_at if taken_at.tzinfo else taken_at.replace(tzinfo=datetime.UTC))
+
+
+def _plausible(taken_at: datetime.datetime) -> datetime.datetime | None:
+    """The time; None before the first photograph (1826) or after 2100, which only a wrong clock gives.
+
+    Years 1 and 9999 with an offset lie outside what Python can hold.
+    """
+    try:
+        utc = taken_at.astimezone(datetime.UTC)
+    except (OverflowError, ValueError):
+        return None
+    return taken_at if 1826 <= utc.year <= 2100 else None
 
 
 def _degrees(tags: Metadata, axis: str, negative: str, limit: float) -> float | None:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from coca_model import open_picture
+from media import open_picture
 from search import Hit
 from search.engine import allowed_ids
 

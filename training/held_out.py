@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import UnidentifiedImageError
 
-from coca_model.preprocess import identify
+from media.picture import identify
 from training.examples import Example, Skipped
 
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from media.errors import MediaError
 from media.video.pyav_reader import small_size
 
-_CHUNK = 16
-
 
 def read_frames(path: str, times: Sequence[float], *, size: tuple[int, int]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """The frames shown at `times` (rising, in seconds): time in seconds and uint8 (H, W, 3), RGB, upright.
@@ -23,10 +21,8 @@ def read_frames(path: str, times: Sequence[float], *, size: tuple[int, int]) -> 
         reader = decord.VideoReader(path, width=width, height=height, num_threads=1)
         starts = np.atleast_2d(reader.get_frame_timestamp(range(len(reader))))[:, 0]  # (frames,)
         wanted = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(starts) - 1)
-        for first in range(0, len(wanted), _CHUNK):
-            indices = wanted[first : first + _CHUNK]
-            frames = reader.get_batch(indices.tolist()).asnumpy()  # (n, H, W, 3)
-            yield from zip(starts[indices].tolist(), frames, strict=True)
+        for index in wanted.tolist():
+            yield float(starts[index]), reader[index].asnumpy()
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise MediaError("decode", f"decord: {reason}") from error

@@ -141,8 +141,9 @@ def test_a_model_of_patches_has_no_classifier(install):
 def test_the_published_classifier_is_the_embedded_stem_and_knows_a_flower():
     from sklearn.datasets import load_sample_images
 
-    from coca_model.preprocess import open_picture, to_square
+    from coca_model.preprocess import to_square
     from coca_model.published_configs import embedded_config
+    from media.picture import open_picture
 
     image = embedded_config(3).image
     found = read_classifier(PUBLISHED, image)

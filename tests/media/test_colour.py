@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from coca_model import srgb
-from coca_model.srgb import to_srgb
+from media import colour as media_colour
+from media.colour import to_srgb
 
 # Red, green and blue (columns) in XYZ under D50, as the profiles of these names give them.
 SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
@@ -244,7 +244,7 @@ def test_an_srgb_profile_costs_nothing_and_changes_nothing():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     np.testing.assert_array_equal(pixels(tagged(noise.copy(), profile)), np.asarray(noise))
-    assert srgb._transform(profile) is None
+    assert media_colour._transform(profile) is None
 
 
 def test_one_profile_serves_several_threads():
