@@ -22,9 +22,9 @@ def caption(
     seed: Annotated[int, typer.Option(help="sample: another seed, another caption.")] = 0,
 ) -> None:
     """Describe pictures in a sentence each; those that cannot be read are named, and the exit code is 2."""
+    from coca_model.decoding.generate import CaptionOptions
     from coca_model.encoder import load
     from coca_model.errors import PictureError
-    from coca_model.generate import CaptionOptions
 
     try:
         chosen: dict[str, Any] = {"beams": beams, "top_k": top_k, "top_p": top_p, "temperature": temperature, "guidance": guidance}

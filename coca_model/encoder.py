@@ -16,13 +16,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from coca_model.cached_decoder import CachedDecoder, Decoder, GuidedDecoder
-from coca_model.checkpoint import read_checkpoint
-from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig
-from coca_model.find_checkpoint import find_checkpoint
-from coca_model.generate import CaptionOptions, generate
-from coca_model.likelihood import log_likelihood
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
+from coca_model.decoding.cached_decoder import CachedDecoder, Decoder, GuidedDecoder
+from coca_model.decoding.generate import CaptionOptions, generate
+from coca_model.decoding.likelihood import log_likelihood
 from coca_model.machine import batch_size, fast_dtype, use_cpus
 from coca_model.packed_linear import pack_linear_layers
 from coca_model.preprocess import OVERSAMPLING, PictureSource, open_picture, to_square

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from coca_model.config import ImageConfig
+from coca_model.architecture.config import ImageConfig
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of processor time, in so many microseconds
 

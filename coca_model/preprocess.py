@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from coca_model.config import ImageConfig
+from coca_model.architecture.config import ImageConfig
 from coca_model.errors import PictureError
 from coca_model.srgb import to_srgb
 

@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from coca_model import PictureError, load
 from coca_model import encoder as encoder_module
-from coca_model.cached_decoder import CachedDecoder, GuidedDecoder
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
+from coca_model.checkpoints.find import CLIP_MERGES, shipped
+from coca_model.decoding.cached_decoder import CachedDecoder, GuidedDecoder
+from coca_model.decoding.generate import CaptionOptions, generate
+from coca_model.decoding.likelihood import log_likelihood
 from coca_model.encoder import Encoder, ImageTokens
-from coca_model.find_checkpoint import CLIP_MERGES, shipped
-from coca_model.generate import CaptionOptions, generate
-from coca_model.likelihood import log_likelihood
 from coca_model.machine import fast_dtype
 from coca_model.tokenizer import clip_tokenizer
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageCms, ImageFile
 
 from coca_model import load, preprocess
-from coca_model.config import ImageConfig
+from coca_model.architecture.config import ImageConfig
 from coca_model.errors import PictureError
 from coca_model.preprocess import OVERSAMPLING, open_picture, to_square
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coca_model.config import TextConfig
-from coca_model.transformer import Block, KeysValues
+from coca_model.architecture.config import TextConfig
+from coca_model.architecture.transformer import Block, KeysValues
 
 Past = list[KeysValues]  # for each block, what its self-attention has read so far
 
@@ -83,11 +83,11 @@ class MultimodalDecoder(nn.Module):
 
     def hidden(self, text_tokens: Tensor, image_tokens: Tensor | None) -> Tensor:
         """As `forward`, before the projection to the vocabulary: (R, T, D)."""
-        return self.extend(text_tokens, None if image_tokens is None else self.read_image(image_tokens))[0]
+        return self.extend(text_tokens, None if image_tokens is None else self.image_keys_values(image_tokens))[0]
 
-    def read_image(self, image_tokens: Tensor) -> list[KeysValues]:
+    def image_keys_values(self, image_tokens: Tensor) -> list[KeysValues]:
         """Caption tokens (B, Q, D) -> for each block, the keys and values of its cross-attention."""
-        return [block.read_image(image_tokens) for block in cast("list[Block]", self.blocks)]
+        return [block.image_keys_values(image_tokens) for block in cast("list[Block]", self.blocks)]
 
     def extend(self, text_tokens: Tensor, image: list[KeysValues] | None, past: Past | None = None) -> tuple[Tensor, Past]:
         """Text tokens (R, T, D) that follow those of `past` -> hidden states (R, T, D), and the past with them added.

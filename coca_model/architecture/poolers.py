@@ -6,8 +6,8 @@ Axes: B batch, P patches, Q queries, D width, E embedding.
 import torch
 from torch import Tensor, nn
 
-from coca_model.config import PoolerConfig
-from coca_model.transformer import Attention
+from coca_model.architecture.config import PoolerConfig
+from coca_model.architecture.transformer import Attention
 
 
 class AttentionalPooler(nn.Module):

@@ -10,8 +10,8 @@ import torch
 from huggingface_hub import constants
 
 from coca_model import load
+from coca_model.checkpoints.find import find_checkpoint
 from coca_model.errors import CheckpointError
-from coca_model.find_checkpoint import find_checkpoint
 from tests.hub_server import serving_hub, use_hub
 
 OURS = {"config.json": b"{}", "model.safetensors": b"weights of ours", "tokenizer.json": b"[]"}
@@ -249,7 +249,7 @@ def test_a_download_that_never_ends_is_an_error_and_the_next_one_is_whole(hub):
 
 
 def test_the_hub_and_the_cache_are_those_of_the_environment(tmp_path):
-    code = "from coca_model.find_checkpoint import find_checkpoint; print(find_checkpoint('someone/theirs').weights)"
+    code = "from coca_model.checkpoints.find import find_checkpoint; print(find_checkpoint('someone/theirs').weights)"
     with serving_hub(REPOSITORIES) as hub:
         settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1"}
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE"))}

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coca_model.coca import CoCa
-from coca_model.transformer import KeysValues
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.transformer import KeysValues
 
 _MOST_LOGITS = 64 * 2**20  # of one part, as float32: 256 MiB
 _PICTURES, _TEXTS = 32, 64  # at most in one part: the keys and values of a picture take megabytes
@@ -41,7 +41,7 @@ def log_likelihood(model: CoCa, caption_tokens: Tensor | None, token_ids: Tensor
 def _of_pictures(model: CoCa, caption_tokens: Tensor, texts: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """A few pictures (M, Q, D) with all texts: float32 (M, N)."""
     pictures = len(caption_tokens)
-    image = model.multimodal.read_image(caption_tokens)
+    image = model.multimodal.image_keys_values(caption_tokens)
     columns = []
     for ids, valid, tokens in texts:
         rows = torch.arange(len(ids), device=ids.device).repeat(pictures)  # (M*N,), the texts of a picture side by side

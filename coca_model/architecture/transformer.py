@@ -81,7 +81,7 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(*_mlp(width, mlp_width))
 
-    def read_image(self, image_tokens: Tensor) -> KeysValues:
+    def image_keys_values(self, image_tokens: Tensor) -> KeysValues:
         """Image tokens (B, Q, D) -> the keys and values of the cross-attention, the same for every word of every sentence."""
         assert self.cross_attention is not None, "a block without cross-attention reads no image"
         return self.cross_attention.read(image_tokens if self.image_norm is None else self.image_norm(image_tokens))

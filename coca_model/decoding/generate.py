@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coca_model.cached_decoder import Decoder
+from coca_model.decoding.cached_decoder import Decoder
 from coca_model.tokenizer import SpecialTokens
 
 NEVER = float("-inf")

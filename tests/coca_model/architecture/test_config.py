@@ -3,9 +3,9 @@ import re
 
 import pytest
 
-from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig, read_config
+from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig, read_config
+from coca_model.architecture.published_configs import COCA_2B, COCA_VIT_B_32, embedded_config
 from coca_model.errors import CheckpointError
-from coca_model.published_configs import COCA_2B, COCA_VIT_B_32, embedded_config
 
 ODD = CoCaConfig(
     ImageConfig(64, 16, "patch", 12, 1, 3, 20, "crop", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),

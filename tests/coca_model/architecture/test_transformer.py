@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from coca_model.transformer import Attention, Block, KeysValues
+from coca_model.architecture.transformer import Attention, Block, KeysValues
 
 
 def written_out_attention(attention: Attention, x: Tensor, context: Tensor, may_look: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def shaken_block(**options):
 def test_block_equals_its_residual_steps_written_out(open_clip, with_image):
     block = shaken_block(cross=True, open_clip=open_clip)
     x, image = random(2, 5, 8), random(2, 3, 8) if with_image else None
-    seen = None if image is None else block.read_image(image)
+    seen = None if image is None else block.image_keys_values(image)
     assert_close(block(x, seen, causal=True), written_out_block(block, x, image))
 
 
@@ -144,14 +144,14 @@ def test_only_blocks_with_cross_attention_have_the_extras_of_open_clip(open_clip
 def test_block_without_image_tokens_is_the_block_without_cross_attention():
     crossed, plain = Block(8, 2, 12, cross=True), Block(8, 2, 12)
     plain.load_state_dict({name: tensor for name, tensor in crossed.state_dict().items() if "cross" not in name})
-    x, image = torch.randn(2, 5, 8), crossed.read_image(torch.randn(2, 3, 8))
+    x, image = torch.randn(2, 5, 8), crossed.image_keys_values(torch.randn(2, 3, 8))
     assert torch.equal(crossed(x, mask=MASK[:, None]), plain(x, mask=MASK[:, None]))
     assert not torch.allclose(crossed(x, image, mask=MASK[:, None]), plain(x, mask=MASK[:, None]))
 
 
 def test_a_block_without_cross_attention_reads_no_image():
     with pytest.raises(AssertionError, match="without cross-attention reads no image"):
-        Block(8, 2, 12).read_image(torch.zeros(1, 3, 8))
+        Block(8, 2, 12).image_keys_values(torch.zeros(1, 3, 8))
 
 
 @pytest.mark.parametrize("open_clip", [False, True])
@@ -159,7 +159,7 @@ def test_a_block_without_cross_attention_reads_no_image():
 @pytest.mark.parametrize("first", [1, 3])
 def test_a_block_extended_by_one_token_at_a_time_equals_all_at_once(open_clip, with_image, first):
     block, x = shaken_block(cross=True, open_clip=open_clip), random(2, 5, 8)
-    image = block.read_image(random(2, 3, 8)) if with_image else None
+    image = block.image_keys_values(random(2, 3, 8)) if with_image else None
     out, past = block.extend(x[:, :first], None, image, causal=True)
     outputs = [out]
     for token in x[:, first:].split(1, dim=1):

@@ -10,7 +10,7 @@ The table's text counts for Base and Large hold two 64k-word matrices, one in an
 (two would make 1.23B), so its output matrix is tied to its input here.
 """
 
-from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
+from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
 
 
 def _paper(width: int, mlp_width: int, heads: int, image_layers: int, text_layers: int, *, tied_output: bool = False) -> CoCaConfig:

@@ -8,10 +8,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from coca_model.config import CoCaConfig
-from coca_model.image_tower import ImageTower
-from coca_model.pooler import ImagePoolers
-from coca_model.text_tower import MultimodalDecoder, UnimodalDecoder
+from coca_model.architecture.config import CoCaConfig
+from coca_model.architecture.image_tower import ImageTower
+from coca_model.architecture.poolers import ImagePoolers
+from coca_model.architecture.text_decoders import MultimodalDecoder, UnimodalDecoder
 
 
 class CoCa(nn.Module):

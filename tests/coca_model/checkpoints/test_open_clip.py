@@ -19,15 +19,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from coca_model import load, open_clip
-from coca_model.checkpoint import read_checkpoint
-from coca_model.coca import CoCa
+from coca_model import load
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
+from coca_model.checkpoints import open_clip
+from coca_model.checkpoints.find import CheckpointFiles, find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
 from coca_model.errors import CheckpointError
-from coca_model.find_checkpoint import CheckpointFiles, find_checkpoint
-from coca_model.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
 from tests.hub_server import serving_hub, use_hub
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = replace(
     COCA_VIT_B_32,
     image=replace(COCA_VIT_B_32.image, image_size=32, patch_size=8, width=32, layers=2, heads=2, mlp_width=64),

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coca_model.coca import CoCa
-from coca_model.text_tower import Past
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.text_decoders import Past
 
 
 class Decoder(Protocol):
@@ -34,7 +34,7 @@ class CachedDecoder:
 
     def __init__(self, model: CoCa, caption_tokens: Tensor | None) -> None:
         self._model = model
-        self._image = None if caption_tokens is None else model.multimodal.read_image(caption_tokens)
+        self._image = None if caption_tokens is None else model.multimodal.image_keys_values(caption_tokens)
         self._unimodal: Past | None = None
         self._multimodal: Past | None = None
 

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from coca_model import open_clip
-from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig, read_config
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig, read_config
+from coca_model.checkpoints import open_clip
+from coca_model.checkpoints.find import CLIP_MERGES, CONFIG, TOKENIZER, WEIGHTS, CheckpointFiles, shipped
 from coca_model.errors import CheckpointError
-from coca_model.find_checkpoint import CLIP_MERGES, CONFIG, TOKENIZER, WEIGHTS, CheckpointFiles, shipped
 from coca_model.tokenizer import Tokenizer, clip_tokenizer, load_tokenizer
 
 _TIED, _TIED_TO = "multimodal.output.weight", "unimodal.token_embedding.weight"

@@ -6,9 +6,9 @@ Axes: B batch, C H W picture, P patches, D width.
 import torch
 from torch import Tensor, nn
 
-from coca_model.config import ImageConfig
-from coca_model.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
-from coca_model.transformer import Block
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
+from coca_model.architecture.transformer import Block
 
 
 class ImageTower(nn.Module):

@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model import likelihood
-from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.likelihood import log_likelihood, next_token_losses
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
+from coca_model.decoding import likelihood
+from coca_model.decoding.likelihood import log_likelihood, next_token_losses
 
 PAD, START, END = 0, 1, 2
 TEXTS = ([1, 3, 2], [1, 4, 5, 3, 5, 2], [1, 2], [1, 5, 4, 2], [1, 3, 2], [1, 3, 4, 5, 3, 4, 5, 2])

@@ -57,7 +57,7 @@ def find_checkpoint(name_or_path: str | Path) -> CheckpointFiles:
 
 def shipped(name: str) -> Path:
     """A file or folder of `data/` that ships with the project: inside the package of a wheel, or in a checkout's `data/`."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]  # coca_model/
     installed = package / name
     return installed if installed.exists() else package.parent / "data" / name
 
