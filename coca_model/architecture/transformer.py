@@ -1,6 +1,6 @@
-"""The transformer pieces that every tower is made of: attention, its key-value cache, MLP, pre-norm block.
+"""The transformer parts of every tower: attention with its key-value cache, MLP, pre-norm block.
 
-Axes: B batch, G sentences that read the same picture, R = B * G rows, T queries, S keys, D width, H heads.
+Axes: B batch, G sentences about the same picture, R = B * G rows, T queries, S keys, D width, H heads.
 """
 
 from dataclasses import dataclass
@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Mask = Tensor | None  # bool, True where a query may attend
+
 
 @dataclass(frozen=True)
 class KeysValues:
-    """What an attention reads, projected once and kept: `key` and `value` (B, H, S, D/H)."""
+    """Projected keys and values of an attention, computed once: `key` and `value` (B, H, S, D/H)."""
 
     key: Tensor
     value: Tensor
@@ -20,13 +22,13 @@ class KeysValues:
     def __len__(self) -> int:
         return len(self.key)
 
-    def and_then(self, more: "KeysValues") -> "KeysValues":
-        """These, followed by the keys and values of later tokens."""
+    def append(self, more: "KeysValues") -> "KeysValues":
+        """These keys and values, followed by those of later tokens."""
         return KeysValues(torch.cat([self.key, more.key], dim=2), torch.cat([self.value, more.value], dim=2))
 
-    def rows(self, index: Tensor) -> "KeysValues":
-        """The rows that `index` int64 (B',) names, in its order."""
-        return KeysValues(self.key[index], self.value[index])
+    def select(self, rows: Tensor) -> "KeysValues":
+        """The rows with the indices `rows` int64 (B',), in this order."""
+        return KeysValues(self.key[rows], self.value[rows])
 
 
 class Attention(nn.Module):
@@ -39,35 +41,36 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(context_width or width, 2 * width)
         self.output = nn.Linear(width, width)
 
-    def read(self, context: Tensor) -> KeysValues:
-        """Context (B, S, D') -> its keys and values."""
+    def project(self, context: Tensor) -> KeysValues:
+        """Context (B, S, D') -> keys and values."""
         key, value = self.key_value(context).chunk(2, dim=-1)  # 2 x (B, S, D)
         return KeysValues(self._split(key), self._split(value))
 
-    def forward(self, x: Tensor, seen: KeysValues, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        """Queries x (R, T, D) look at `seen` of B rows -> (R, T, D).
+    def forward(self, x: Tensor, context: KeysValues, *, mask: Mask = None, causal: bool = False) -> Tensor:
+        """Queries x (R, T, D) attend to `context` of B rows -> (R, T, D).
 
-        With R = B * G, each G consecutive rows of x share a row of `seen`, which is not copied; with R = 1, x asks every row.
-        `mask` bool (R, 1, T, S) is True where a query may look.
+        With R = B * G, each G consecutive rows of x share a row of `context`, without copying it. With R = 1, x queries every row.
+        `mask` is (R, 1, T, S).
         """
         rows, length = len(x), x.shape[1]
         query = self.query(x)  # (R, T, D)
         if rows == 1:
-            query = query.expand(len(seen), -1, -1)  # (B, T, D)
-        elif rows != len(seen):
-            query = query.reshape(len(seen), -1, query.shape[-1])  # (B, G*T, D)
-        mixed = F.scaled_dot_product_attention(self._split(query), seen.key, seen.value, attn_mask=mask, is_causal=causal)
+            query = query.expand(len(context), -1, -1)  # (B, T, D)
+        elif rows != len(context):
+            query = query.reshape(len(context), -1, query.shape[-1])  # (B, G*T, D)
+        mixed = F.scaled_dot_product_attention(self._split(query), context.key, context.value, attn_mask=mask, is_causal=causal)
         mixed = mixed.transpose(1, 2).flatten(2)  # (B, G*T, D)
-        return self.output(mixed.reshape(max(rows, len(seen)), length, mixed.shape[-1]))  # (R, T, D)
+        return self.output(mixed.reshape(max(rows, len(context)), length, mixed.shape[-1]))  # (R, T, D)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block; with `cross`, cross-attention to the image tokens stands between attention and MLP.
+    """A pre-norm transformer block. With `cross`, it has cross-attention to the image tokens between attention and MLP.
 
-    `open_clip` adds what its published decoders have besides: an MLP before the cross-attention, and a norm of the image tokens.
+    With `open_clip`, a cross block has two more parts, as in open_clip's decoders: an MLP before the cross-attention, and a norm of
+    the image tokens.
     """
 
     def __init__(self, width: int, heads: int, mlp_width: int, *, cross: bool = False, open_clip: bool = False) -> None:
@@ -82,22 +85,16 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(*_mlp(width, mlp_width))
 
     def image_keys_values(self, image_tokens: Tensor) -> KeysValues:
-        """Image tokens (B, Q, D) -> the keys and values of the cross-attention, the same for every word of every sentence."""
-        assert self.cross_attention is not None, "a block without cross-attention reads no image"
-        return self.cross_attention.read(image_tokens if self.image_norm is None else self.image_norm(image_tokens))
+        """Image tokens (B, Q, D) -> keys and values of the cross-attention, the same for every word of every sentence."""
+        assert self.cross_attention is not None, "a block without cross-attention takes no image"
+        return self.cross_attention.project(image_tokens if self.image_norm is None else self.image_norm(image_tokens))
 
     def forward(
-        self,
-        x: Tensor,
-        image: KeysValues | None = None,
-        *,
-        mask: Tensor | None = None,
-        image_mask: Tensor | None = None,
-        causal: bool = False,
+        self, x: Tensor, image: KeysValues | None = None, *, mask: Mask = None, image_mask: Mask = None, causal: bool = False
     ) -> Tensor:
-        """X (R, T, D) -> (R, T, D). Without an `image` the cross-attention is left out: the text-only language model.
+        """X (R, T, D) -> (R, T, D). Without an `image` the cross-attention is skipped, which gives a text-only language model.
 
-        `mask` bool (R, 1, T, T) and `image_mask` bool (R, 1, T, Q), or 1 where all are alike, are True where a token may look.
+        `mask` is (R, 1, T, T) and `image_mask` is (R, 1, T, Q); R may be 1.
         """
         return self.extend(x, None, image, mask=mask, image_mask=image_mask, causal=causal)[0]
 
@@ -107,20 +104,20 @@ class Block(nn.Module):
         past: KeysValues | None,
         image: KeysValues | None = None,
         *,
-        mask: Tensor | None = None,
-        image_mask: Tensor | None = None,
+        mask: Mask = None,
+        image_mask: Mask = None,
         causal: bool = False,
     ) -> tuple[Tensor, KeysValues]:
-        """As `forward`, for tokens that follow those of `past`. Returns x (R, T, D), and the past with them added."""
+        """Like `forward`, for tokens that follow those of `past`. Returns x (R, T, D), and the extended past."""
         normed = self.attention_norm(x)
-        seen = self.attention.read(normed)
-        seen = seen if past is None else past.and_then(seen)
-        x = x + self.attention(normed, seen, mask=mask, causal=causal)
+        context = self.attention.project(normed)
+        context = context if past is None else past.append(context)
+        x = x + self.attention(normed, context, mask=mask, causal=causal)
         if self.inner_mlp is not None:
             x = x + self.inner_mlp(x)
         if self.cross_attention is not None and self.cross_norm is not None and image is not None:
             x = x + self.cross_attention(self.cross_norm(x), image, mask=image_mask)
-        return x + self.mlp(self.mlp_norm(x)), seen
+        return x + self.mlp(self.mlp_norm(x)), context
 
 
 def _mlp(width: int, mlp_width: int) -> tuple[nn.Module, ...]:
