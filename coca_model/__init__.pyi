@@ -1,5 +1,5 @@
 from .architecture.config import CoCaConfig
-from .decoding.generate import CaptionOptions
+from .decoding.options import CaptionOptions
 from .encoder import Encoder, load
 from .errors import CheckpointError, CocaModelError, PictureError
 from .preprocess import open_picture

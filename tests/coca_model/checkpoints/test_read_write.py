@@ -85,7 +85,7 @@ def test_weights_of_ours_without_their_folder_are_refused(folder):
     path = folder / "model.safetensors"
     path.rename(folder / "alone.safetensors")
     with refuses(
-        folder, "alone.safetensors", r"not weights of open_clip's CoCa \(.+ \.\.\.\)\. Pass .+, or the folder of a checkpoint of ours\."
+        folder, "alone.safetensors", r"not weights of open_clip's CoCa \(.+ \.\.\.\)\. Pass .+, or the folder of a coca-search checkpoint\."
     ):
         load(folder / "alone.safetensors")
 
