@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from coca_model.config import ImageConfig
+from coca_model.architecture.config import ImageConfig
 from media.picture import open_picture
 
 __all__ = ["OVERSAMPLING", "open_picture", "to_square"]

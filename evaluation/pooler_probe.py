@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coca_model import Encoder
-from coca_model.pooler import AttentionalPooler
+from coca_model.architecture.poolers import AttentionalPooler
 from evaluation.embed_media import Decoded, Feature, Features
 from evaluation.result_cache import Arrays
 from indexer.sample import CLIP_FRAMES

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coca_model.config import ImageConfig
+from coca_model.architecture.config import ImageConfig
 from training.ahead import ahead
 from training.batch import Batch
 from training.corpus import Corpus

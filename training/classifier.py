@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from coca_model.config import ImageConfig
-from coca_model.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
-from coca_model.image_tower import ImageTower
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
+from coca_model.architecture.image_tower import ImageTower
 from coca_model.machine import batch_size
 from coca_model.tokenizer import clean_text
 from training.errors import TrainingError

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from coca_model.checkpoint import save_checkpoint
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
+from coca_model.checkpoints.read_write import save_checkpoint
 from coca_model.tokenizer import Tokenizer
 from training.curves import draw_curves
 from training.diary import PLACE, Diary

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from coca_model.checkpoint import sha256_of
-from coca_model.find_checkpoint import find_checkpoint
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import sha256_of
 from coca_model.machine import use_cpus
 from training.batches import check_divides
 from training.diary import write_skipped

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coca_model.coca import CoCa
-from coca_model.likelihood import next_token_losses
+from coca_model.architecture.coca import CoCa
+from coca_model.decoding.likelihood import next_token_losses
 from training.batch import Batch, Texts
 from training.hidden_parts import HiddenParts
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
 from coca_model.machine import batch_size
 from evaluation.ranking import KS, ranks_of_right, recall_curve, similarities
 from training.corpus import Corpus

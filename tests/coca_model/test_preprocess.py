@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from coca_model import load
-from coca_model.config import ImageConfig
+from coca_model.architecture.config import ImageConfig
 from coca_model.preprocess import OVERSAMPLING, to_square
 from media.picture import open_picture
 

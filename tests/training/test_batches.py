@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from coca_model.config import ImageConfig
+from coca_model.architecture.config import ImageConfig
 from training.batches import Batches, check_divides
 from training.corpus import Corpus
 from training.errors import TrainingError

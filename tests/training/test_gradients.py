@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
 from training import student as student_module
 from training.batch import Batch, Texts
 from training.gradients import StepGradients

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
 from training.batch import Batch, Texts
 from training.errors import TrainingError
 from training.hidden_parts import NAMES, HiddenParts

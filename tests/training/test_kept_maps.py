@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from coca_model.config import ImageConfig
-from coca_model.image_tower import ImageTower
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.image_tower import ImageTower
 from training import kept_maps, views
 from training.errors import TrainingError
 from training.kept_maps import keep_maps

@@ -7,7 +7,7 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.transformer import Block
+from coca_model.architecture.transformer import Block
 from training import masked_losses
 from training.masked_losses import (
     MaskedHead,
@@ -257,5 +257,5 @@ def test_with_whole_texts_the_decoder_is_its_blocks_one_after_the_other(decoder,
     x = x + decoder.position
     for block in decoder.blocks:
         assert isinstance(block, Block)
-        x = block(x, block.read_image(decoder.read_text(text)))
+        x = block(x, block.image_keys_values(decoder.read_text(text)))
     assert_close(decoder(image_tokens, masked, text, torch.ones_like(valid)), decoder.predict(decoder.norm(x)))

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from coca_model.checkpoint import read_checkpoint
-from coca_model.config import ImageConfig
-from coca_model.convolutional_stem import ConvolutionalStem
-from coca_model.find_checkpoint import find_checkpoint
-from coca_model.image_tower import ImageTower
-from coca_model.published_configs import embedded_config
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.convolutional_stem import ConvolutionalStem
+from coca_model.architecture.image_tower import ImageTower
+from coca_model.architecture.published_configs import embedded_config
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
 from training import corpus, kept_maps, materials
 from training.classifier import Classifier, kept_probabilities
 from training.errors import TrainingError

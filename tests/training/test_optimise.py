@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
 from training.errors import TrainingError
 from training.optimise import MOST_SCALE, Optimiser, averaged, choose_parameters
 from training.recipe import Phase

@@ -18,8 +18,8 @@ SCRIPT = textwrap.dedent(
     import sys, torch
     from contextlib import nullcontext
     from pathlib import Path
-    from coca_model.checkpoint import read_checkpoint
-    from coca_model.find_checkpoint import find_checkpoint
+    from coca_model.checkpoints.read_write import read_checkpoint
+    from coca_model.checkpoints.find import find_checkpoint
     from training.batch import Batch, Texts
     from training.gradients import StepGradients
     from training.ranks import join_ranks, leave_ranks

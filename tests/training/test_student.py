@@ -3,8 +3,8 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.checkpoint import read_checkpoint
-from coca_model.find_checkpoint import find_checkpoint
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
 from training.batch import Batch, Texts
 from training.student import Student
 

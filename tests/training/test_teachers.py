@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.config import ImageConfig
-from coca_model.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
 from training import teachers
 from training.classifier import imagenet_classes, read_classifier
 from training.errors import TrainingError
@@ -141,8 +141,8 @@ def test_a_model_of_patches_has_no_classifier(install):
 def test_the_published_classifier_is_the_embedded_stem_and_knows_a_flower():
     from sklearn.datasets import load_sample_images
 
+    from coca_model.architecture.published_configs import embedded_config
     from coca_model.preprocess import to_square
-    from coca_model.published_configs import embedded_config
     from media.picture import open_picture
 
     image = embedded_config(3).image

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from coca_model.cached_decoder import CachedDecoder, GuidedDecoder
-from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.generate import CaptionOptions, generate
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
+from coca_model.decoding.cached_decoder import CachedDecoder, GuidedDecoder
+from coca_model.decoding.generate import generate
+from coca_model.decoding.options import CaptionOptions
 from coca_model.tokenizer import SpecialTokens
 
 SPECIAL = SpecialTokens(0, 1, 2)

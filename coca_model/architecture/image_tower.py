@@ -6,16 +6,16 @@ Axes: B batch, C H W picture, P patches, D width.
 import torch
 from torch import Tensor, nn
 
-from coca_model.config import ImageConfig
-from coca_model.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
-from coca_model.transformer import Block
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
+from coca_model.architecture.transformer import Block
 
 
 class ImageTower(nn.Module):
     """uint8 pixels (B, H, W, 3) -> image tokens (B, P, D).
 
-    open_clip's layout has no bias in the stem, a class token before the patches (then there are P + 1 tokens), and its norm
-    before the blocks instead of behind them.
+    In open_clip's layout the stem has no bias, a class token precedes the patches (P + 1 tokens), and the norm comes before the
+    blocks instead of after them.
     """
 
     def __init__(self, config: ImageConfig) -> None:
@@ -39,17 +39,23 @@ class ImageTower(nn.Module):
         self.register_buffer("std", torch.tensor(config.std, device="cpu").view(1, 3, 1, 1), persistent=False)
 
     def units(self) -> list[nn.Module]:
-        """The parts that run one after the other: those of the stem, then the transformer's blocks."""
+        """The modules that run one after the other: those of the stem, then the transformer blocks."""
         return [*(self.stem.units() if isinstance(self.stem, ConvolutionalStem) else [self.stem]), *self.blocks]
+
+    @property
+    def stem_units(self) -> int:
+        """The number of units in the stem."""
+        return len(self.units()) - len(self.blocks)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels uint8 (B, H, W, 3), RGB, 0..255 -> (B, P, D)."""
         return self.finish(self.begin(pixels, self.stem_units), self.stem_units)
 
     def begin(self, pixels: Tensor, units: int) -> Tensor:
-        """Pixels uint8 (B, H, W, 3) -> what the first `units` units make of them: with these frozen, it can be kept.
+        """Pixels uint8 (B, H, W, 3) -> features after the first `units` units. Training caches them if these units are frozen.
 
-        Inside the stem a map (B, H', W', C), at its end and behind it tokens (B, P, C).
+        Returns:
+            A map (B, H', W', C) inside the stem; tokens (B, P, C) at its end and after it.
         """
         dtype = next(self.stem.parameters()).dtype
         shift, scale = (-self.mean / self.std).to(dtype), (1 / (255 * self.std)).to(dtype)
@@ -58,22 +64,16 @@ class ImageTower(nn.Module):
         return x if units <= self.stem_units else self._run_blocks(self._embed(x), 0, units - self.stem_units)
 
     def finish(self, x: Tensor, units: int, keep: Tensor | None = None) -> Tensor:
-        """What `begin` gave for `units` -> image tokens (B, P, D). `keep` int64 (P',) drops patches, a regulariser in training."""
-        if not torch.is_autocast_enabled(x.device.type):  # what was kept may be coarser than the weights
+        """Features from `begin(..., units)` -> image tokens (B, P, D). `keep` int64 (P',) drops the other patches, to regularise."""
+        if not torch.is_autocast_enabled(x.device.type):  # cached features may have a coarser dtype than the weights
             x = x.to(self.position.dtype)
         if units <= self.stem_units:
-            x = self._embed(self._run_stem(x, units), keep)  # (B, P', D)
+            x = self._embed(self._run_stem(x, units, self.stem_units), keep)  # (B, P', D)
         x = self._run_blocks(x, max(0, units - self.stem_units), len(self.blocks))
         return x if self.class_token is not None else self.norm(x)
 
-    @property
-    def stem_units(self) -> int:
-        """How many of the units are the stem's."""
-        return len(self.stem.units()) if isinstance(self.stem, ConvolutionalStem) else 1
-
-    def _run_stem(self, x: Tensor, start: int, stop: int | None = None) -> Tensor:
-        """The stem's units `start` to `stop` on a map (B, H', W', C), whose result is again a map; tokens (B, P, C) at the stem's end."""
-        stop = self.stem_units if stop is None else stop
+    def _run_stem(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """Run the stem's units [start, stop) on a map (B, H', W', C). The result is a map, or tokens (B, P, C) at the stem's end."""
         if start < stop:
             x = x.permute(0, 3, 1, 2)
             x = self.stem(x, start, stop) if isinstance(self.stem, ConvolutionalStem) else self.stem(x)

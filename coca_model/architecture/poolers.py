@@ -1,4 +1,4 @@
-"""Attentional poolers: a few learned queries read the image tokens (paper section 3.2, "Attentional Poolers").
+"""Attentional poolers: a few learned queries attend to the image tokens (paper section 3.2, "Attentional Poolers").
 
 Axes: B batch, P patches, Q queries, D width, E embedding.
 """
@@ -6,8 +6,8 @@ Axes: B batch, P patches, Q queries, D width, E embedding.
 import torch
 from torch import Tensor, nn
 
-from coca_model.config import PoolerConfig
-from coca_model.transformer import Attention
+from coca_model.architecture.config import PoolerConfig
+from coca_model.architecture.transformer import Attention
 
 
 class AttentionalPooler(nn.Module):
@@ -22,15 +22,15 @@ class AttentionalPooler(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor, queries: slice = slice(None)) -> Tensor:
-        """Tokens (B, P, D_in) -> (B, Q, D), or what only some of the `queries` found: they do not look at each other."""
-        asked = self.query_norm(self.queries[queries])[None]  # (1, Q, D)
-        return self.norm(self.attention(asked, self.attention.read(self.context_norm(tokens))))  # (B, Q, D)
+        """Tokens (B, P, D_in) -> (B, Q, D). A slice of the `queries` gives the same rows: queries do not attend to each other."""
+        query = self.query_norm(self.queries[queries])[None]  # (1, Q, D)
+        return self.norm(self.attention(query, self.attention.project(self.context_norm(tokens))))  # (B, Q, D)
 
 
 class ImagePoolers(nn.Module):
-    """Both poolers: caption tokens for the multimodal decoder, and the one vector for the contrastive loss.
+    """Both poolers: caption tokens for the multimodal decoder, and one vector for the contrastive loss.
 
-    open_clip has one pooler only: what its first query finds is the vector, what the others find are the caption tokens.
+    open_clip has a single pooler: its first query gives the vector, the others give the caption tokens.
     """
 
     def __init__(self, config: PoolerConfig, *, image_width: int, text_width: int, embedding_width: int) -> None:
@@ -51,15 +51,15 @@ class ImagePoolers(nn.Module):
         return self.project(contrast[:, 0]), caption_tokens
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """The embedding (B, E) of `forward` alone, without the caption tokens where it does not need them."""
+        """Only the embedding (B, E) of `forward`. Computes the caption tokens only if the embedding needs them."""
         if self.contrast is None:
             return self.project(self.caption(tokens, slice(0, 1))[:, 0])
         return self.project(self.contrast(self.caption(tokens) if self.kind == "cascade" else tokens)[:, 0])
 
     def embed_each(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, P, D_image) -> (B, P, E): the embedding, not normalised, that each token would give alone.
+        """Tokens (B, P, D_image) -> (B, P, E): the embedding, not normalised, of each token alone.
 
-        A query that sees one token finds that token, whatever it asks; so one query stands for all.
+        Every query that attends to a single token returns that token, so one query stands for all.
         """
         alone = tokens.flatten(0, 1)[:, None]  # (B*P, 1, D)
         if self.contrast is None or self.kind == "cascade":

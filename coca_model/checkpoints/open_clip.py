@@ -1,6 +1,6 @@
-"""open_clip's CoCa checkpoints, read into ours: the names of their weights, and their config where one lies beside.
+"""Convert open_clip's CoCa checkpoints: the names of their weights, and their config if there is one.
 
-Only what the published `coca_ViT-*` models are made of is accepted; any other option of open_clip is refused by its name.
+Only options of the published `coca_ViT-*` models are accepted. The error names any other option.
 """
 
 import re
@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coca_model.config import CoCaConfig, ResizeKind
-from coca_model.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
+from coca_model.architecture.config import CoCaConfig, ResizeKind
+from coca_model.architecture.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
 
 PUBLISHED = {"coca_ViT-B-32": COCA_VIT_B_32, "coca_ViT-L-14": COCA_VIT_L_14}
 
-# Their name of a weight -> ours, in turn. Attention is theirs as one matrix and two here, see `_split_attention`.
+# Patterns of open_clip's names -> our names, applied in this order. `_split_attention` then converts the attention matrices.
 _NAMES = (
     (r"^logit_scale$", "log_scale"),
     (r"^visual\.conv1\.", "image_tower.stem."),
@@ -53,7 +53,7 @@ _NAMES = (
     (r"\.mlp\.c_fc\.", ".mlp.0."),
     (r"\.mlp\.c_proj\.", ".mlp.2."),
 )
-# Options that no weight shows, with the values that the published models have; None and {} mean the same to open_clip.
+# Options that the weights do not show, with their values in the published models. None and {} mean the same to open_clip.
 _FIXED = (
     ("model_cfg", "quick_gelu", False),
     ("vision_cfg", "pool_type", "tok"),
@@ -67,40 +67,40 @@ _TRANSPOSED = {"poolers.project.weight", "unimodal.project.weight", "multimodal.
 
 
 def unwrap(loaded: Any) -> dict[str, Tensor]:
-    """The weights in what `torch.load` gave: alone, or as open_clip's training saves them, one floor deeper and under `module.`.
+    """The weights in the result of `torch.load`: a plain dictionary, or open_clip's training state with the prefix `module.`.
 
-    Masks, which older versions of open_clip saved with the weights, are left out: they are made, not learned.
+    Attention masks, which older versions of open_clip saved too, are dropped: they are computed, not learned.
 
     Raises:
-        ValueError: there are none.
+        ValueError: the file contains no named weights.
     """
     weights = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(weights, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in weights.items()):
-        raise ValueError(f"holds {type(weights).__name__}, not weights by name")
+        raise ValueError(f"contains {type(weights).__name__}, not named weights")
     prefix = "module." if all(name.startswith("module.") for name in weights) else ""
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}
 
 
 def is_open_clip(weights: Mapping[str, Tensor]) -> bool:
-    """Whether these are weights of an open_clip CoCa, by their names."""
+    """Whether the names are those of an open_clip CoCa."""
     return "visual.attn_pool.query" in weights and "text.cls_emb" in weights
 
 
-def published_config(weights: Mapping[str, Tensor]) -> CoCaConfig | None:
-    """The published model whose picture patches and text width these weights have. Raises ValueError where those are not there."""
-    patches, words = _shaped(weights, "visual.conv1.weight", 4), weights["text.cls_emb"]
+def published_config(weights: Mapping[str, Tensor]) -> CoCaConfig:
+    """The published model with the patch size and widths of these weights. Raises ValueError if there is none."""
+    patches, cls = _shaped(weights, "visual.conv1.weight", 4), weights["text.cls_emb"]
     for config in PUBLISHED.values():
         image, text = config.image, config.text
-        if patches.shape == (image.width, 3, image.patch_size, image.patch_size) and words.shape == (text.width,):
+        if patches.shape == (image.width, 3, image.patch_size, image.patch_size) and cls.shape == (text.width,):
             return config
-    return None
+    raise ValueError(f"an open_clip CoCa of unknown size. Known: {', '.join(PUBLISHED)}.")
 
 
 def convert_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under open_clip's names -> the same under ours. A name that is not known is kept, for the loader to refuse.
+    """Rename weights from open_clip's names to ours. Unknown names stay, and the loader refuses them.
 
     Raises:
-        ValueError: a part of an attention is missing or shaped like none, or two names mean the same weight.
+        ValueError: a part of an attention is missing or has a wrong number of dimensions, or two names mean the same weight.
     """
     ours: dict[str, Tensor] = {}
     for name in weights:
@@ -108,7 +108,7 @@ def convert_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for pattern, replacement in _NAMES:
             new = re.sub(pattern, replacement, new)
         if new in ours:
-            raise ValueError(f"{new} is there twice, once as {name}. Each weight is needed once.")
+            raise ValueError(f"{new} is given twice, once as {name}. Each weight may be given once.")
         ours[new] = _shaped(weights, name, 2).T if new in _TRANSPOSED else weights[name]
     for name in [name for name in ours if name.endswith("attention.in_proj_bias")]:
         _split_attention(ours, name.removesuffix("in_proj_bias"))
@@ -116,7 +116,7 @@ def convert_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _split_attention(weights: dict[str, Tensor], prefix: str) -> None:
-    """Torch's MultiheadAttention keeps query, key and value in one matrix, or in three where their widths differ."""
+    """Split torch's MultiheadAttention, which has query, key and value in one matrix, or in three if their widths differ."""
     bias = _shaped(weights, f"{prefix}in_proj_bias", 1)
     width = len(bias) // 3
     if f"{prefix}in_proj_weight" in weights:
@@ -135,35 +135,34 @@ def _split_attention(weights: dict[str, Tensor], prefix: str) -> None:
 
 def _shaped(weights: Mapping[str, Tensor], name: str, dimensions: int) -> Tensor:
     if name not in weights:
-        raise ValueError(f"{name} is absent. It is needed.")
+        raise ValueError(f"{name} is absent. It is required.")
     if weights[name].ndim != dimensions:
         raise ValueError(f"{name} is of shape {tuple(weights[name].shape)}. Allowed: {dimensions} dimensions.")
     return weights[name]
 
 
 def follow_config(config: CoCaConfig, raw: Mapping[str, Any]) -> CoCaConfig:
-    """`config`, read off the weights, with what only `open_clip_config.json` can say: its means, deviations and resize.
+    """Take mean, standard deviation and resize mode from `open_clip_config.json`, which the weights cannot tell.
 
     Raises:
-        ValueError: it asks for heads, a size, a resize or an interpolation that the published models do not have.
+        ValueError: the heads, sizes, resize mode or interpolation differ from those of the published models.
     """
-    model, pixels = raw["model_cfg"], raw.get("preprocess_cfg", {})
-    for section, key, ours in _FIXED:
-        found = (model if section == "model_cfg" else model[section]).get(key, ours)
-        _agree(f"{section}.{key}", found or ours, ours)
-    _agree("vision_cfg.head_width", model["vision_cfg"].get("head_width", 64), 64)
-    _agree("vision_cfg.attn_pooler_heads", model["vision_cfg"].get("attn_pooler_heads", 8), config.pooler.heads)
-    _agree("vision_cfg.image_size", model["vision_cfg"].get("image_size", 224), config.image.image_size)
-    _agree("text_cfg.heads", model["text_cfg"].get("heads", 8), config.text.heads)
-    _agree("multimodal_cfg.heads", model["multimodal_cfg"].get("heads", 8), config.text.heads)
-    _agree("preprocess_cfg.interpolation", pixels.get("interpolation", "bicubic"), "bicubic")
+    sections = {"preprocess_cfg": {}, **raw, **raw["model_cfg"]}
+    pixels = sections["preprocess_cfg"]
+    for section, key, default, wanted in (
+        *((section, key, value, value) for section, key, value in _FIXED),
+        ("vision_cfg", "head_width", 64, 64),
+        ("vision_cfg", "attn_pooler_heads", 8, config.pooler.heads),
+        ("vision_cfg", "image_size", 224, config.image.image_size),
+        ("text_cfg", "heads", 8, config.text.heads),
+        ("multimodal_cfg", "heads", 8, config.text.heads),
+        ("preprocess_cfg", "interpolation", "bicubic", "bicubic"),
+    ):
+        found = sections[section].get(key, default)
+        if found != wanted and not (found in (None, {}) and default == wanted):
+            raise ValueError(f"{section}.{key} is not that of the published models ({found!r}). Allowed: {wanted!r}.")
     resize = pixels.get("resize_mode", "shortest")
     if resize not in _RESIZE:
         raise ValueError(f"preprocess_cfg.resize_mode is unknown ({resize!r}). Allowed: {', '.join(_RESIZE)}.")
     mean, std = tuple(pixels.get("mean", config.image.mean)), tuple(pixels.get("std", config.image.std))
     return replace(config, image=replace(config.image, mean=mean, std=std, resize=_RESIZE[resize]))
-
-
-def _agree(name: str, found: object, wanted: object) -> None:
-    if found != wanted:
-        raise ValueError(f"{name} is not that of the published models ({found!r}). Allowed: {wanted!r}.")

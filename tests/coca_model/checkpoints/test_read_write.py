@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from coca_model import load
-from coca_model.checkpoint import read_checkpoint, save_checkpoint, sha256_of
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint, save_checkpoint, sha256_of
 from coca_model.errors import CheckpointError
-from coca_model.find_checkpoint import find_checkpoint
 from coca_model.tokenizer import train_tokenizer
 
 
@@ -85,7 +85,7 @@ def test_weights_of_ours_without_their_folder_are_refused(folder):
     path = folder / "model.safetensors"
     path.rename(folder / "alone.safetensors")
     with refuses(
-        folder, "alone.safetensors", r"not weights of open_clip's CoCa \(.+ \.\.\.\)\. Pass .+, or the folder of a checkpoint of ours\."
+        folder, "alone.safetensors", r"not weights of open_clip's CoCa \(.+ \.\.\.\)\. Pass .+, or the folder of a coca-search checkpoint\."
     ):
         load(folder / "alone.safetensors")
 

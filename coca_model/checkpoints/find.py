@@ -1,33 +1,34 @@
-"""Where a checkpoint lies: shipped with the project, a folder, a file of open_clip's weights, or the Hugging Face hub.
+"""Find the files of a checkpoint: shipped with the project, in a folder, as one file of weights, or on the Hugging Face hub.
 
-Two kinds are known. Ours is a folder of `config.json`, `model.safetensors` and `tokenizer.json`; open_clip's is one file of
-weights, with `open_clip_config.json` beside it where it comes from the hub.
+There are two formats. A coca-search checkpoint is a folder of `config.json`, `model.safetensors` and `tokenizer.json`. An open_clip
+checkpoint is one file of weights; on the hub, `open_clip_config.json` lies beside it.
 """
 
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from coca_model.errors import CheckpointError
 
 CONFIG, WEIGHTS, TOKENIZER = FILES = ("config.json", "model.safetensors", "tokenizer.json")
 OPEN_CLIP_CONFIG = "open_clip_config.json"
-OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # the first that is there
+OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # in order of preference
 EMBEDDED = "coca-embedded"
 CLIP_MERGES = "clip-tokenizer/merges.txt.gz"
 _SUFFIXES = (".safetensors", ".bin", ".pt")
+_FORMATS = (*((OPEN_CLIP_CONFIG, weights) for weights in OPEN_CLIP_WEIGHTS), FILES)  # as the hub has them, in order of preference
 _INSTEAD = (
-    'Pass "default" for the embedded checkpoint, a folder with '
-    f"{', '.join(FILES)}, a file of open_clip's weights ({', '.join(_SUFFIXES)}), or a name of the Hugging Face hub."
+    f'Pass "default" for the embedded checkpoint, a folder with {", ".join(FILES)}, '
+    f"a file of open_clip's weights ({', '.join(_SUFFIXES)}), or a name of the Hugging Face hub."
 )
-
 _BY_HAND = f"Without a network, copy {OPEN_CLIP_WEIGHTS[1]} from its page at huggingface.co, and pass the file. "
 
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """The files of one checkpoint; `tokenizer` is None where the weights are open_clip's, whose tokens are CLIP's."""
+    """The files of one checkpoint. `tokenizer` is None for open_clip's weights, which use CLIP's tokenizer."""
 
     name: str
     weights: Path
@@ -36,15 +37,15 @@ class CheckpointFiles:
 
 
 def find_checkpoint(name_or_path: str | Path) -> CheckpointFiles:
-    """The files of "default", of a folder, of a weights file, or of the download of a Hugging Face "owner/name".
+    """The files of "default", of a folder, of a file of weights, or of a Hugging Face "owner/name", which is downloaded once.
 
     Raises:
-        CheckpointError: there is no such thing, a file of it is missing, or the hub does not give it.
+        CheckpointError: nothing is found, a file is missing, or the download fails.
     """
     name, path = str(name_or_path), Path(name_or_path)
     if name == "default":
         return _in_folder(EMBEDDED, shipped(EMBEDDED))
-    with suppress(OSError, RuntimeError, ValueError):  # too long for a path, no such user, a zero byte: nothing that is there
+    with suppress(OSError, RuntimeError, ValueError):  # too long for a path, unknown user, a zero byte: no such file
         path = path.expanduser()
         if path.is_dir():
             return _in_folder(path.resolve().name, path)
@@ -56,17 +57,16 @@ def find_checkpoint(name_or_path: str | Path) -> CheckpointFiles:
 
 
 def shipped(name: str) -> Path:
-    """A file or folder of `data/` that ships with the project: inside the package of a wheel, or in a checkout's `data/`."""
-    package = Path(__file__).resolve().parent
+    """A file or folder that ships with the project: inside the package of a wheel, or in the `data/` of a checkout."""
+    package = Path(__file__).resolve().parents[1]
     installed = package / name
     return installed if installed.exists() else package.parent / "data" / name
 
 
 def _in_folder(name: str, folder: Path) -> CheckpointFiles:
-    weights = next((folder / file for file in OPEN_CLIP_WEIGHTS if (folder / file).is_file()), None)
-    if weights is not None:
-        config = folder / OPEN_CLIP_CONFIG
-        return CheckpointFiles(name, weights, config if config.is_file() else None, None)
+    for file in OPEN_CLIP_WEIGHTS:
+        if (folder / file).is_file():
+            return _open_clip(name, folder / file)
     for file in FILES:
         if not (folder / file).is_file():
             raise CheckpointError(f"{folder / file}: not found, so {str(folder)!r} is no checkpoint. {_INSTEAD}")
@@ -75,17 +75,21 @@ def _in_folder(name: str, folder: Path) -> CheckpointFiles:
 
 def _file(path: Path) -> CheckpointFiles:
     if path.suffix not in _SUFFIXES:
-        raise CheckpointError(f"{path}: not a file of weights by its name ({path.suffix!r}). {_INSTEAD}")
-    if all((path.parent / file).is_file() for file in FILES) and path.name == WEIGHTS:
+        raise CheckpointError(f"{path}: its suffix is not that of a file of weights ({path.suffix!r}). {_INSTEAD}")
+    if path.name == WEIGHTS and all((path.parent / file).is_file() for file in FILES):
         return _in_folder(path.resolve().parent.name, path.parent)
-    config = path.parent / OPEN_CLIP_CONFIG
-    return CheckpointFiles(path.stem, path, config if config.is_file() else None, None)
+    return _open_clip(path.stem, path)
+
+
+def _open_clip(name: str, weights: Path) -> CheckpointFiles:
+    config = weights.parent / OPEN_CLIP_CONFIG
+    return CheckpointFiles(name, weights, config if config.is_file() else None, None)
 
 
 def _download(name: str) -> Path:
-    """The folder in the hub's cache with the files of `name`: open_clip's if it has them, else ours.
+    """The folder of `name` in the hub's cache, downloaded if it is not there.
 
-    What is in the cache is used without asking: the model of a collection stays what it was, and works offline.
+    A cached checkpoint is used without asking the hub, so a collection keeps its model and works offline.
     """
     from huggingface_hub import hf_hub_download
 
@@ -94,18 +98,18 @@ def _download(name: str) -> Path:
             return folder
         if files := _on_hub(name):
             return [Path(hf_hub_download(name, file)).parent for file in files][-1]
-    except Exception as error:  # the hub, its HTTP client and the disk raise unrelated kinds; each means that there is no file
+    except Exception as error:  # the hub, its HTTP client and the disk raise unrelated errors; each means that there is no file
         reason = next(iter(str(error).splitlines()), repr(error))
         raise CheckpointError(
-            f"{name}: no such folder or file, and the Hugging Face hub did not give it ({reason}). {_BY_HAND}{_INSTEAD}"
+            f"{name}: no such folder or file, and the download from the Hugging Face hub failed ({reason}). {_BY_HAND}{_INSTEAD}"
         ) from error
-    raise CheckpointError(f"{name}: the Hugging Face hub has it, but not as a CoCa of open_clip's or ours. {_INSTEAD}")
+    raise CheckpointError(f"{name}: this repository of the Hugging Face hub contains no CoCa of open_clip or coca-search. {_INSTEAD}")
 
 
 def _cached(name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    for files in (*((OPEN_CLIP_CONFIG, weights) for weights in OPEN_CLIP_WEIGHTS), FILES):
+    for files in _FORMATS:
         found = [try_to_load_from_cache(name, file) for file in files]
         if all(isinstance(path, str) for path in found):
             return Path(str(found[0])).parent
@@ -113,10 +117,11 @@ def _cached(name: str) -> Path | None:
 
 
 def _on_hub(name: str) -> tuple[str, ...]:
-    """The files to download; asked without the hub's retries, so that a machine without a network hears of it at once."""
+    """The files to download. Asks without the hub's retries, so that a missing network is reported at once."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
+    @cache
     def has(file: str) -> bool:
         try:
             get_hf_file_metadata(hf_hub_url(name, file))
@@ -124,7 +129,4 @@ def _on_hub(name: str) -> tuple[str, ...]:
             return False
         return True
 
-    if has(OPEN_CLIP_CONFIG):
-        weights = next((file for file in OPEN_CLIP_WEIGHTS if has(file)), None)
-        return () if weights is None else (OPEN_CLIP_CONFIG, weights)
-    return FILES if all(has(file) for file in FILES) else ()
+    return next((files for files in _FORMATS if all(map(has, files))), ())

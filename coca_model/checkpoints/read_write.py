@@ -1,7 +1,7 @@
-"""Checkpoints read and written: weights, config and tokenizer become a model, or the reason why they do not.
+"""Read and write checkpoints: weights, config and tokenizer.
 
-Nothing is ever unpickled, resized or guessed: a weight that is missing, strange, of another shape or not finite is an error
-that names it.
+Reading never unpickles code and never resizes or guesses a weight. A weight that is missing, unknown, of another shape or not finite
+is an error with its name.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from coca_model import open_clip
-from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig, read_config
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig, read_config
+from coca_model.checkpoints import open_clip
+from coca_model.checkpoints.find import CLIP_MERGES, CONFIG, TOKENIZER, WEIGHTS, CheckpointFiles, shipped
 from coca_model.errors import CheckpointError
-from coca_model.find_checkpoint import CLIP_MERGES, CONFIG, TOKENIZER, WEIGHTS, CheckpointFiles, shipped
 from coca_model.tokenizer import Tokenizer, clip_tokenizer, load_tokenizer
 
 _TIED, _TIED_TO = "multimodal.output.weight", "unimodal.token_embedding.weight"
@@ -34,13 +34,12 @@ def read_checkpoint(files: CheckpointFiles) -> tuple[CoCa, Tokenizer, str]:
     """
     weights = _read_weights(files.weights)
     if open_clip.is_open_clip(weights):
-        config = _open_clip_config(files, weights)
-        weights = _converted(files.weights, weights)
+        config, weights = _from_open_clip(files, weights)
         tokenizer = clip_tokenizer(shipped(CLIP_MERGES), config.text.context_length)
     elif files.config is None or files.tokenizer is None:
         raise CheckpointError(
             f"{files.weights}: not weights of open_clip's CoCa ({', '.join(list(weights)[:3])} ...). "
-            f"Pass a file of one of {', '.join(open_clip.PUBLISHED)}, or the folder of a checkpoint of ours."
+            f"Pass a file of one of {', '.join(open_clip.PUBLISHED)}, or the folder of a coca-search checkpoint."
         )
     else:
         config = read_config(files.config)
@@ -54,41 +53,30 @@ def read_checkpoint(files: CheckpointFiles) -> tuple[CoCa, Tokenizer, str]:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return open_clip.unwrap(load_file(path))
-        return open_clip.unwrap(torch.load(path, map_location="cpu", weights_only=True))
+        safe = path.suffix == ".safetensors"
+        return open_clip.unwrap(load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: not a plain file of weights. What runs code when it is read is refused; use .safetensors."
+            f"{path}: not a plain file of weights. A file that runs code when it is read is refused. Use .safetensors."
         ) from error
-    except Exception as error:  # a damaged pickle raises nearly anything: KeyError, IndexError, struct.error, AssertionError ...
-        raise CheckpointError(f"{path}: damaged ({_first_line(error)}). Copy, download or train the checkpoint again.") from error
+    except Exception as error:  # a damaged pickle raises almost anything: KeyError, IndexError, struct.error, AssertionError ...
+        reason = next(iter(str(error).splitlines()), repr(error))
+        raise CheckpointError(f"{path}: damaged ({reason}). Copy, download or train the checkpoint again.") from error
 
 
-def _converted(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _from_open_clip(files: CheckpointFiles, weights: Mapping[str, Tensor]) -> tuple[CoCaConfig, dict[str, Tensor]]:
     try:
-        return open_clip.convert_weights(weights)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-
-
-def _open_clip_config(files: CheckpointFiles, weights: Mapping[str, Tensor]) -> CoCaConfig:
-    try:
-        config = open_clip.published_config(weights)
+        config, converted = open_clip.published_config(weights), open_clip.convert_weights(weights)
     except ValueError as error:
         raise CheckpointError(f"{files.weights}: {error}") from error
-    if config is None:
-        raise CheckpointError(f"{files.weights}: an open_clip CoCa of no known size. Known: {', '.join(open_clip.PUBLISHED)}.")
-    if files.config is None:
-        return config
     try:
-        return open_clip.follow_config(config, json.loads(files.config.read_text()))
+        return open_clip.follow_config(config, json.loads(files.config.read_text())) if files.config else config, converted
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{files.config}: not the config of a published CoCa ({error!r}).") from error
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Leaves new weights as they are: drawing random ones, even on the meta device, imports torch's compiler, which takes a second."""
+    """Skips random initialisation: even on the meta device it imports torch's compiler, which takes a second."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -98,8 +86,7 @@ class _Uninitialised(TorchFunctionMode):
 
 
 def _model(files: CheckpointFiles, config: CoCaConfig, weights: dict[str, Tensor]) -> CoCa:
-    """The model, made without weights of its own (no time is lost on random ones) and given those of the file."""
-    path, tied = files.weights, config.text.tied_output
+    """Build the model without initial weights, then assign those of the file."""
     try:
         with torch.device("meta"), _Uninitialised():
             model = CoCa(config)
@@ -107,12 +94,11 @@ def _model(files: CheckpointFiles, config: CoCaConfig, weights: dict[str, Tensor
         raise CheckpointError(
             f"{files.config}: no CoCa has this config ({error}). Expected the JSON that CoCaConfig.to_json writes."
         ) from error
+    tied, expected = config.text.tied_output, model.state_dict()
     if tied:
         weights.pop(_TIED, None)
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items() if name != _TIED or not tied}
-    _check_shapes(path, {name: tensor.shape for name, tensor in weights.items()}, expected)
-    if bad := [name for name, tensor in weights.items() if not _is_finite(tensor)]:
-        raise CheckpointError(f"{path}: {bad[0]} holds NaN or infinity. The checkpoint is damaged or its training diverged.")
+        del expected[_TIED]
+    _check_weights(files.weights, weights, expected)
     if tied:
         weights[_TIED] = weights[_TIED_TO]
     model.load_state_dict({name: tensor.float().contiguous() for name, tensor in weights.items()}, assign=True)
@@ -121,25 +107,24 @@ def _model(files: CheckpointFiles, config: CoCaConfig, weights: dict[str, Tensor
     return model.requires_grad_(False).eval()
 
 
+def _check_weights(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    for name in sorted(found.keys() | expected.keys()):
+        if name not in found or name not in expected or found[name].shape != expected[name].shape:
+            has = "absent" if name not in found else f"of shape {tuple(found[name].shape)}"
+            wants = "none" if name not in expected else f"shape {tuple(expected[name].shape)}"
+            raise CheckpointError(f"{path}: {name} is {has}. The config asks for {wants}.")
+    for name, tensor in found.items():
+        if not _is_finite(tensor):
+            raise CheckpointError(f"{path}: {name} holds NaN or infinity. The checkpoint is damaged or its training diverged.")
+
+
 def _is_finite(tensor: Tensor) -> bool:
-    """One pass where all is well: a sum is finite only if every term is; where the sum is not, it may just be large."""
+    """Usually one fast pass: a finite sum has only finite terms. A sum that is not finite may only have overflowed."""
     return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
 
 
-def _check_shapes(path: Path, found: dict[str, torch.Size], expected: dict[str, torch.Size]) -> None:
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            has = "absent" if name not in found else f"of shape {tuple(found[name])}"
-            wants = "none" if name not in expected else f"shape {tuple(expected[name])}"
-            raise CheckpointError(f"{path}: {name} is {has}. The config asks for {wants}.")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), repr(error))
-
-
 def save_checkpoint(folder: Path, model: CoCa, tokenizer: Tokenizer, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write a checkpoint folder; a weight that is tied to another is written once."""
+    """Write a checkpoint folder. A weight that is tied to another is written once."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
     if model.config.text.tied_output:
@@ -152,6 +137,6 @@ def save_checkpoint(folder: Path, model: CoCa, tokenizer: Tokenizer, *, dtype: t
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file, 64 hexadecimal digits. Raises OSError where it cannot be read."""
+    """The sha256 of a file, 64 hexadecimal digits. Raises OSError if it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from coca_model.config import TextConfig
-from coca_model.text_tower import MultimodalDecoder, UnimodalDecoder
+from coca_model.architecture.config import TextConfig
+from coca_model.architecture.text_decoders import MultimodalDecoder, UnimodalDecoder
 
 CONFIG = TextConfig(32, 2, 2, heads=2, mlp_width=64, context_length=12, vocabulary_size=50)
 ROWS = ([1, 7, 2], [1, 9, 9, 30, 4, 2], [1, 2], [1, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 2])
@@ -149,7 +149,7 @@ def test_padded_texts_extended_at_once_have_the_tokens_of_the_whole(unimodal):
 @pytest.mark.parametrize("first", [1, 4])
 def test_predictions_extended_by_one_token_at_a_time_are_those_of_the_whole(multimodal, with_image, first):
     text_tokens, image = torch.randn(6, 7, 32).double(), torch.randn(2, 4, 32).double() if with_image else None
-    read = None if image is None else multimodal.read_image(image)
+    read = None if image is None else multimodal.image_keys_values(image)
     x, past = multimodal.extend(text_tokens[:, :first], read)
     hidden = [x]
     for token in text_tokens[:, first:].split(1, dim=1):

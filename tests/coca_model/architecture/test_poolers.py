@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.config import PoolerConfig
-from coca_model.pooler import AttentionalPooler, ImagePoolers
+from coca_model.architecture.config import PoolerConfig
+from coca_model.architecture.poolers import AttentionalPooler, ImagePoolers
 
 
 def written_out_pooler(pooler, tokens):

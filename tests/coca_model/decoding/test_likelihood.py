@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model import likelihood
-from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.likelihood import log_likelihood, next_token_losses
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
+from coca_model.decoding import likelihood
+from coca_model.decoding.likelihood import log_likelihood, next_token_losses
 
 PAD, START, END = 0, 1, 2
 TEXTS = ([1, 3, 2], [1, 4, 5, 3, 5, 2], [1, 2], [1, 5, 4, 2], [1, 3, 2], [1, 3, 4, 5, 3, 4, 5, 2])
@@ -69,8 +69,8 @@ def test_without_an_image_it_is_that_of_the_language_alone(model, images):
 @pytest.mark.parametrize("texts_together", [1, 2, 4, 100])
 @pytest.mark.parametrize("most_logits", [1, 6 * 8 * 4 * 2, 10**9], ids=["one picture", "some pictures", "all pictures"])
 def test_it_does_not_depend_on_what_is_computed_together(model, images, monkeypatch, texts_together, most_logits):
-    monkeypatch.setattr(likelihood, "_TEXTS", texts_together)
-    monkeypatch.setattr(likelihood, "_MOST_LOGITS", most_logits)
+    monkeypatch.setattr(likelihood, "_MAX_TEXTS", texts_together)
+    monkeypatch.setattr(likelihood, "_MAX_LOGITS", most_logits)
     assert_close(log_likelihood(model, images, *padded(TEXTS)), written_out(model, TEXTS, images), rtol=0, atol=1e-4)
     alone = torch.tensor([minus_cross_entropy(model, text, None) for text in TEXTS])
     assert_close(log_likelihood(model, None, *padded(TEXTS)), alone, rtol=0, atol=1e-4)
@@ -80,7 +80,7 @@ def test_it_does_not_depend_on_what_is_computed_together(model, images, monkeypa
 def test_no_more_logits_than_allowed_are_computed_together(model, images, monkeypatch, most_logits):
     """The six texts have 26 tokens in all, START included, and there are 6 words in the vocabulary."""
     sizes = []
-    monkeypatch.setattr(likelihood, "_MOST_LOGITS", most_logits)
+    monkeypatch.setattr(likelihood, "_MAX_LOGITS", most_logits)
     hook = model.multimodal.output.register_forward_hook(lambda _, __, logits: sizes.append(logits.numel()))
     log_likelihood(model, images, *padded(TEXTS))
     hook.remove()
@@ -91,8 +91,8 @@ def test_no_more_logits_than_allowed_are_computed_together(model, images, monkey
 
 def test_each_text_is_read_once_by_the_unimodal_decoder_and_each_picture_once_by_the_multimodal(model, images, monkeypatch):
     texts, pictures = [], []
-    monkeypatch.setattr(likelihood, "_MOST_LOGITS", 1)
-    monkeypatch.setattr(likelihood, "_TEXTS", 4)
+    monkeypatch.setattr(likelihood, "_MAX_LOGITS", 1)
+    monkeypatch.setattr(likelihood, "_MAX_TEXTS", 4)
     hooks = [
         layer.register_forward_hook(lambda _, inputs, __, seen=seen: seen.append(len(inputs[0])))
         for layer, seen in (

@@ -1,4 +1,4 @@
-"""CoCa: the towers joined (Yu et al. 2022, arXiv 2205.01917, figure 2).
+"""CoCa: image tower, poolers and text decoders together (Yu et al. 2022, arXiv 2205.01917, figure 2).
 
 Axes: B batch, C H W picture, T text length, D width, E embedding, Q caption queries, V vocabulary.
 """
@@ -8,24 +8,21 @@ import math
 import torch
 from torch import Tensor, nn
 
-from coca_model.config import CoCaConfig
-from coca_model.image_tower import ImageTower
-from coca_model.pooler import ImagePoolers
-from coca_model.text_tower import MultimodalDecoder, UnimodalDecoder
+from coca_model.architecture.config import CoCaConfig
+from coca_model.architecture.image_tower import ImageTower
+from coca_model.architecture.poolers import ImagePoolers
+from coca_model.architecture.text_decoders import MultimodalDecoder, UnimodalDecoder
 
 
 class CoCa(nn.Module):
-    """The three parts and the learned temperature of the contrastive loss (kept as its logarithm)."""
+    """The whole model, with the learned temperature of the contrastive loss (stored as log(1 / temperature))."""
 
     def __init__(self, config: CoCaConfig) -> None:
         super().__init__()
         self.config = config
         self.image_tower = ImageTower(config.image)
         self.poolers = ImagePoolers(
-            config.pooler,
-            image_width=config.image.width,
-            text_width=config.text.width,
-            embedding_width=config.embedding_width,
+            config.pooler, image_width=config.image.width, text_width=config.text.width, embedding_width=config.embedding_width
         )
         self.unimodal = UnimodalDecoder(config.text, embedding_width=config.embedding_width)
         self.multimodal = MultimodalDecoder(config.text, self.unimodal.token_embedding)
@@ -33,20 +30,16 @@ class CoCa(nn.Module):
 
     def encode_image(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels uint8 (B, H, W, 3), RGB, 0..255 -> embedding (B, E), not normalised, caption tokens (B, Q, D)."""
-        embedding, caption_tokens = self.poolers(self.image_tower(pixels))
-        return embedding, caption_tokens
+        return self.poolers(self.image_tower(pixels))
 
     def embed_image(self, pixels: Tensor) -> Tensor:
-        """The embedding (B, E) of `encode_image` alone, which some poolers give for less."""
-        embedding: Tensor = self.poolers.embed(self.image_tower(pixels))
-        return embedding
+        """Only the embedding (B, E) of `encode_image`, which is cheaper for some poolers."""
+        return self.poolers.embed(self.image_tower(pixels))
 
     def encode_text(self, token_ids: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """token_ids int64 (B, T), valid bool (B, T) -> embedding (B, E), not normalised, text tokens (B, T, D)."""
-        embedding, text_tokens = self.unimodal(token_ids, valid)
-        return embedding, text_tokens
+        return self.unimodal(token_ids, valid)
 
     def caption_logits(self, text_tokens: Tensor, caption_tokens: Tensor | None) -> Tensor:
-        """Text tokens (B, T, D), caption tokens (B, Q, D) or None -> float (B, T, V), logits of the token that follows each."""
-        logits: Tensor = self.multimodal(text_tokens, caption_tokens)
-        return logits
+        """Text tokens (B, T, D), caption tokens (B, Q, D) or None -> float (B, T, V), the logits of each next token."""
+        return self.multimodal(text_tokens, caption_tokens)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.convolutional_stem import OUT_CHANNELS, STRIDE, ConvolutionalStem, _InvertedResidual, _relu6, _same_padding
+from coca_model.architecture.convolutional_stem import OUT_CHANNELS, STRIDE, ConvolutionalStem, _InvertedResidual, _relu6, _same_padding
 
 
 def tensorflow_same(x, weight, bias, *, stride, groups=1):

@@ -10,8 +10,8 @@ import torch
 from huggingface_hub import constants
 
 from coca_model import load
+from coca_model.checkpoints.find import find_checkpoint
 from coca_model.errors import CheckpointError
-from coca_model.find_checkpoint import find_checkpoint
 from tests.hub_server import serving_hub, use_hub
 
 OURS = {"config.json": b"{}", "model.safetensors": b"weights of ours", "tokenizer.json": b"[]"}
@@ -128,7 +128,7 @@ def test_a_missing_file_of_a_folder_is_named(tmp_path, file):
 def test_a_file_that_is_none_of_weights_is_named(tmp_path, monkeypatch, hub, name):
     write((tmp_path / name).parent, {Path(name).name: b""})
     monkeypatch.chdir(tmp_path)
-    with refuses(rf"{name}: not a file of weights by its name \('{Path(name).suffix}'\)\."):
+    with refuses(rf"{name}: its suffix is not that of a file of weights \('{Path(name).suffix}'\)\."):
         find_checkpoint(name)
     assert hub.requests == 0
 
@@ -202,7 +202,7 @@ def test_a_checkpoint_of_ours_loads_from_the_hub_as_from_its_folder(hub, tiny_ch
 
 @pytest.mark.parametrize("name", sorted(REPOSITORIES.keys() - COCAS.keys()))
 def test_a_repository_that_holds_no_coca_is_named(hub, name):
-    with refuses(rf"{name}: the Hugging Face hub has it, but not as a CoCa of open_clip's or ours\."):
+    with refuses(rf"{name}: this repository of the Hugging Face hub contains no CoCa of open_clip or coca-search\."):
         find_checkpoint(name)
 
 
@@ -218,7 +218,7 @@ def test_a_repository_that_holds_no_coca_is_named(hub, name):
 )
 def test_what_the_hub_does_not_give_is_one_error_that_says_what_else_to_pass(hub, name, status, reason):
     hub.status = status
-    with refuses(rf"{re.escape(name)}: no such folder or file, and the Hugging Face hub did not give it \({reason}\)\."):
+    with refuses(rf"{re.escape(name)}: no such folder or file, and the download from the Hugging Face hub failed \({reason}\)\."):
         find_checkpoint(name)
     assert hub.requests <= 1  # it is not asked again and again while the user waits
 
@@ -228,7 +228,7 @@ def test_without_a_network_a_name_of_the_hub_gives_one_error_that_says_what_else
     with serving_hub({}) as hub:
         use_hub(monkeypatch, hub.url, tmp_path)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-    with refuses(r"someone/ours: no such folder or file, and the Hugging Face hub did not give it \(.+\)\."):
+    with refuses(r"someone/ours: no such folder or file, and the download from the Hugging Face hub failed \(.+\)\."):
         load("someone/ours")
 
 
@@ -242,14 +242,14 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(hub, monkeypatch):
 
 def test_a_download_that_never_ends_is_an_error_and_the_next_one_is_whole(hub):
     hub.breaks = {"open_clip_model.safetensors": 1000}
-    with refuses(r"someone/theirs: no such folder or file, and the Hugging Face hub did not give it \(.+\)\."):
+    with refuses(r"someone/theirs: no such folder or file, and the download from the Hugging Face hub failed \(.+\)\."):
         find_checkpoint("someone/theirs")
     hub.breaks = {}
     assert find_checkpoint("someone/theirs").weights.read_bytes() == THEIRS["open_clip_model.safetensors"]
 
 
 def test_the_hub_and_the_cache_are_those_of_the_environment(tmp_path):
-    code = "from coca_model.find_checkpoint import find_checkpoint; print(find_checkpoint('someone/theirs').weights)"
+    code = "from coca_model.checkpoints.find import find_checkpoint; print(find_checkpoint('someone/theirs').weights)"
     with serving_hub(REPOSITORIES) as hub:
         settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1"}
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE"))}

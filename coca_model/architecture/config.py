@@ -1,7 +1,7 @@
 """The shape of a CoCa as frozen dataclasses, and their JSON form.
 
-One config describes every model the project runs: the paper's ViT with a patch stem, and the embedded default with its
-convolutional stem. Values are checked where they are used first, here, so that a bad `config.json` fails with its value.
+One config describes every model here: the paper's ViT with a patch stem, open_clip's models, and the embedded default with its
+convolutional stem. Each dataclass checks its values, so a bad `config.json` fails with the value that is wrong.
 """
 
 import dataclasses
@@ -19,9 +19,9 @@ ResizeKind = Literal["squash", "crop"]
 Layout = Literal["paper", "open_clip"]
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is unknown ({value!r}). Allowed: {', '.join(allowed)}.")
+def _one_of(name: str, value: str, kind: Any) -> None:
+    if value not in get_args(kind):
+        raise ValueError(f"{name} is unknown ({value!r}). Allowed: {', '.join(get_args(kind))}.")
 
 
 def _divides(name: str, part: int, whole_name: str, whole: int) -> None:
@@ -33,9 +33,9 @@ def _divides(name: str, part: int, whole_name: str, whole: int) -> None:
 class ImageConfig:
     """The image encoder and the pixels it expects (paper section 3.1, table 1).
 
-    `patch_size` is the distance in pixels between two tokens: the side of a ViT patch, or the stem's total stride.
-    `resize` says how a picture becomes square: `squash` keeps all of it, `crop` keeps its proportions and the centre.
-    `layout` is open_clip's where the weights are; `image_tower.ImageTower` tells the differences.
+    `patch_size` is the distance in pixels between two tokens: the side of a ViT patch, or the total stride of the stem.
+    `resize` makes a picture square: `squash` keeps all of it, `crop` keeps its proportions and cuts out the centre.
+    `layout` is "open_clip" for open_clip's weights; see `image_tower.ImageTower` for the differences.
     """
 
     image_size: int = 288
@@ -51,21 +51,21 @@ class ImageConfig:
     layout: Layout = "paper"
 
     def __post_init__(self) -> None:
-        _one_of("image.stem", self.stem, get_args(StemKind))
-        _one_of("image.layout", self.layout, ("paper", "open_clip"))
+        _one_of("image.stem", self.stem, StemKind)
+        _one_of("image.layout", self.layout, Layout)
+        _one_of("image.resize", self.resize, ResizeKind)
         if len(self.mean) != 3 or not all(map(math.isfinite, self.mean)):
-            raise ValueError(f"image.mean is none of a picture ({self.mean}). Allowed: three numbers, of red, green and blue.")
+            raise ValueError(f"image.mean does not fit a picture ({self.mean}). Allowed: three numbers, for red, green and blue.")
         if len(self.std) != 3 or not all(0 < value < math.inf for value in self.std):
-            raise ValueError(f"image.std is none of a picture ({self.std}). Allowed: three numbers above 0, of red, green and blue.")
-        _one_of("image.resize", self.resize, ("squash", "crop"))
+            raise ValueError(f"image.std does not fit a picture ({self.std}). Allowed: three numbers above 0, for red, green and blue.")
         _divides("image.heads", self.heads, "image.width", self.width)
         _divides("image.patch_size", self.patch_size, "image.image_size", self.image_size)
         if self.stem != "patch" and self.patch_size != 32:
-            raise ValueError(f"image.patch_size is not the stem's stride ({self.patch_size}). {self.stem} has 32.")
+            raise ValueError(f"image.patch_size is not the stride of the stem ({self.patch_size}). {self.stem} has 32.")
 
     @property
     def num_patches(self) -> int:
-        """P, the tokens that the stem makes of a picture."""
+        """P, the number of patch tokens of a picture."""
         return (self.image_size // self.patch_size) ** 2
 
 
@@ -73,8 +73,8 @@ class ImageConfig:
 class PoolerConfig:
     """The attentional poolers (paper section 3.2, "Attentional Poolers").
 
-    `cascade` puts the single contrastive query on top of the caption queries; `parallel` puts both on the image tokens;
-    `open_clip` has one pooler, whose first query is the contrastive one.
+    `cascade`: the single contrastive query reads the outputs of the caption queries. `parallel`: both read the image tokens.
+    `open_clip`: there is one pooler, and its first query is the contrastive one.
     """
 
     kind: PoolerKind = "cascade"
@@ -82,16 +82,17 @@ class PoolerConfig:
     heads: int = 12
 
     def __post_init__(self) -> None:
-        _one_of("pooler.kind", self.kind, ("cascade", "parallel", "open_clip"))
+        _one_of("pooler.kind", self.kind, PoolerKind)
 
 
 @dataclass(frozen=True)
 class TextConfig:
     """The unimodal and the multimodal text decoder, which share width and heads (paper section 3.2).
 
-    `layout` is open_clip's where the weights are: another place and mask of CLS (`text_tower.UnimodalDecoder`), an MLP and a
-    norm more in each multimodal block (`transformer.Block`). `text_only` says that the decoder was trained on sentences
-    without a picture too, so that log p(text) is its own; else a grey picture stands for none (`encoder.Encoder.score`).
+    `layout` is "open_clip" for open_clip's weights: CLS has another position and mask (`text_decoders.UnimodalDecoder`), and each
+    multimodal block has one more MLP and norm (`transformer.Block`). `text_only` means that the decoder was also trained on
+    sentences without a picture, so it can compute log p(text) alone. Otherwise a grey picture stands for "no picture"
+    (`encoder.Encoder.score`).
     """
 
     width: int = 768
@@ -106,7 +107,7 @@ class TextConfig:
     text_only: bool = True
 
     def __post_init__(self) -> None:
-        _one_of("text.layout", self.layout, ("paper", "open_clip"))
+        _one_of("text.layout", self.layout, Layout)
         if self.unimodal_layers < 1 or self.multimodal_layers < 1:
             raise ValueError(f"text layers are too few ({self.unimodal_layers} and {self.multimodal_layers}). Each decoder has at least 1.")
         _divides("text.heads", self.heads, "text.width", self.width)
@@ -130,7 +131,7 @@ class CoCaConfig:
 
 
 def read_config(path: Path) -> CoCaConfig:
-    """Read a config from `path`. Raises CheckpointError where the file is not one."""
+    """Read a config from `path`. Raises CheckpointError if the file is not a config."""
     try:
         raw: dict[str, Any] = json.loads(path.read_text())
         image = dict(raw["image"], mean=tuple(raw["image"]["mean"]), std=tuple(raw["image"]["std"]))

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from coca_model import published_configs
-from coca_model.coca import CoCa
+from coca_model.architecture import published_configs
+from coca_model.architecture.coca import CoCa
 
 
 def parameters(*modules):

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from coca_model.cached_decoder import CachedDecoder
-from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.generate import CaptionOptions, generate
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
+from coca_model.decoding.cached_decoder import CachedDecoder
+from coca_model.decoding.generate import generate
+from coca_model.decoding.options import CaptionOptions
 from coca_model.tokenizer import SpecialTokens
 
 SPECIAL = SpecialTokens(pad=0, start=1, end=2)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from coca_model.config import ImageConfig
-from coca_model.image_tower import ImageTower
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.image_tower import ImageTower
 
 CONFIG = ImageConfig(16, 8, width=12, layers=2, heads=2, mlp_width=16, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 OPEN_CLIP = dataclasses.replace(CONFIG, layout="open_clip")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from coca_model.transformer import Attention, Block, KeysValues
+from coca_model.architecture.transformer import Attention, Block, KeysValues
 
 
 def written_out_attention(attention: Attention, x: Tensor, context: Tensor, may_look: Tensor) -> Tensor:
@@ -55,14 +55,14 @@ ALL = torch.ones(2, 5, 5, dtype=torch.bool)
 def test_self_attention_equals_the_softmax_written_out(heads, arguments, may_look):
     attention = Attention(8, heads).double()
     x = random(2, 5, 8)
-    assert_close(attention(x, attention.read(x), **arguments), written_out_attention(attention, x, x, may_look))
+    assert_close(attention(x, attention.project(x), **arguments), written_out_attention(attention, x, x, may_look))
 
 
 def test_cross_attention_reads_keys_and_values_from_a_context_of_another_width():
     attention = Attention(8, 2, context_width=6).double()
     x, context = random(2, 5, 8), random(2, 3, 6)
     expected = written_out_attention(attention, x, context, torch.ones(2, 5, 3, dtype=torch.bool))
-    assert_close(attention(x, attention.read(context)), expected)
+    assert_close(attention(x, attention.project(context)), expected)
 
 
 @pytest.mark.parametrize("pictures", [1, 2, 3])
@@ -73,19 +73,19 @@ def test_sentences_about_one_picture_share_its_keys_as_if_each_had_a_copy(pictur
     x, context = random(pictures * sentences, length, 8), random(pictures, 3, 6)
     copied = context.repeat_interleave(sentences, 0)
     expected = written_out_attention(attention, x, copied, torch.ones(len(x), length, 3, dtype=torch.bool))
-    assert_close(attention(x, attention.read(context)), expected)
+    assert_close(attention(x, attention.project(context)), expected)
 
 
 def test_one_row_of_queries_asks_every_context():
     attention = Attention(8, 2, context_width=6).double()
     x, context = random(1, 5, 8), random(3, 4, 6)
     expected = written_out_attention(attention, x.repeat(3, 1, 1), context, torch.ones(3, 5, 4, dtype=torch.bool))
-    assert_close(attention(x, attention.read(context)), expected)
+    assert_close(attention(x, attention.project(context)), expected)
 
 
 def test_keys_and_values_can_be_read_in_parts():
     attention, x = Attention(8, 2).double(), random(2, 5, 8)
-    whole, parts = attention.read(x), attention.read(x[:, :2]).and_then(attention.read(x[:, 2:]))
+    whole, parts = attention.project(x), attention.project(x[:, :2]).append(attention.project(x[:, 2:]))
     assert whole.key.shape == whole.value.shape == (2, 2, 5, 4)
     assert_close((parts.key, parts.value), (whole.key, whole.value))
 
@@ -93,7 +93,7 @@ def test_keys_and_values_can_be_read_in_parts():
 @pytest.mark.parametrize("index", [[2, 0], [1, 1, 1, 0], []])
 def test_rows_of_keys_and_values_can_be_reordered_repeated_and_left_out(index):
     seen = KeysValues(random(3, 2, 5, 4), random(3, 2, 5, 4))
-    chosen = seen.rows(torch.tensor(index, dtype=torch.int64))
+    chosen = seen.select(torch.tensor(index, dtype=torch.int64))
     assert len(chosen) == len(index)
     for place, row in enumerate(index):
         assert torch.equal(chosen.key[place], seen.key[row])
@@ -129,7 +129,7 @@ def shaken_block(**options):
 def test_block_equals_its_residual_steps_written_out(open_clip, with_image):
     block = shaken_block(cross=True, open_clip=open_clip)
     x, image = random(2, 5, 8), random(2, 3, 8) if with_image else None
-    seen = None if image is None else block.read_image(image)
+    seen = None if image is None else block.image_keys_values(image)
     assert_close(block(x, seen, causal=True), written_out_block(block, x, image))
 
 
@@ -144,14 +144,14 @@ def test_only_blocks_with_cross_attention_have_the_extras_of_open_clip(open_clip
 def test_block_without_image_tokens_is_the_block_without_cross_attention():
     crossed, plain = Block(8, 2, 12, cross=True), Block(8, 2, 12)
     plain.load_state_dict({name: tensor for name, tensor in crossed.state_dict().items() if "cross" not in name})
-    x, image = torch.randn(2, 5, 8), crossed.read_image(torch.randn(2, 3, 8))
+    x, image = torch.randn(2, 5, 8), crossed.image_keys_values(torch.randn(2, 3, 8))
     assert torch.equal(crossed(x, mask=MASK[:, None]), plain(x, mask=MASK[:, None]))
     assert not torch.allclose(crossed(x, image, mask=MASK[:, None]), plain(x, mask=MASK[:, None]))
 
 
 def test_a_block_without_cross_attention_reads_no_image():
-    with pytest.raises(AssertionError, match="without cross-attention reads no image"):
-        Block(8, 2, 12).read_image(torch.zeros(1, 3, 8))
+    with pytest.raises(AssertionError, match="without cross-attention takes no image"):
+        Block(8, 2, 12).image_keys_values(torch.zeros(1, 3, 8))
 
 
 @pytest.mark.parametrize("open_clip", [False, True])
@@ -159,7 +159,7 @@ def test_a_block_without_cross_attention_reads_no_image():
 @pytest.mark.parametrize("first", [1, 3])
 def test_a_block_extended_by_one_token_at_a_time_equals_all_at_once(open_clip, with_image, first):
     block, x = shaken_block(cross=True, open_clip=open_clip), random(2, 5, 8)
-    image = block.read_image(random(2, 3, 8)) if with_image else None
+    image = block.image_keys_values(random(2, 3, 8)) if with_image else None
     out, past = block.extend(x[:, :first], None, image, causal=True)
     outputs = [out]
     for token in x[:, first:].split(1, dim=1):

@@ -19,15 +19,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from coca_model import load, open_clip
-from coca_model.checkpoint import read_checkpoint
-from coca_model.coca import CoCa
+from coca_model import load
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
+from coca_model.checkpoints import open_clip
+from coca_model.checkpoints.find import CheckpointFiles, find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
 from coca_model.errors import CheckpointError
-from coca_model.find_checkpoint import CheckpointFiles, find_checkpoint
-from coca_model.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
 from tests.hub_server import serving_hub, use_hub
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = replace(
     COCA_VIT_B_32,
     image=replace(COCA_VIT_B_32.image, image_size=32, patch_size=8, width=32, layers=2, heads=2, mlp_width=64),
@@ -320,7 +321,7 @@ class Trap:
 def test_a_file_that_would_run_code_is_refused_and_does_not_run_it(weights, tmp_path, suffix, wrap):
     path, folder = tmp_path / f"coca{suffix}", tmp_path / "made by the file"
     torch.save(wrap(Trap(folder), weights), path)
-    with refuses(path, r"not a plain file of weights\. What runs code when it is read is refused; use \.safetensors\."):
+    with refuses(path, r"not a plain file of weights\. A file that runs code when it is read is refused\. Use \.safetensors\."):
         load(path)
     assert not folder.exists()
     torch.load(path, weights_only=False)
@@ -386,7 +387,7 @@ def test_weights_of_another_kind_are_named(tmp_path, suffix, names):
 @pytest.mark.parametrize("name", ["visual.conv1.weight", "text.cls_emb"])
 def test_a_model_of_no_known_size_is_named_with_those_that_are(weights, tmp_path, name):
     save_file(weights | {name: torch.zeros(9, *weights[name].shape[1:])}, tmp_path / "coca.safetensors")
-    with refuses(tmp_path / "coca.safetensors", r"an open_clip CoCa of no known size\. Known: coca_tiny\."):
+    with refuses(tmp_path / "coca.safetensors", r"an open_clip CoCa of unknown size\. Known: coca_tiny\."):
         load(tmp_path / "coca.safetensors")
 
 

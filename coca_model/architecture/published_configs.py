@@ -1,16 +1,16 @@
-"""The shapes of the models that have a name: the paper's, open_clip's, and the embedded default.
+"""The configs of named models: the paper's, open_clip's, and the embedded default.
 
-Counts of table 1, and ours on the meta device, poolers and projections (which the table leaves out) included:
+Parameter counts of table 1, and ours, which include the poolers and projections that the table leaves out:
 
     CoCa-Base     86M image + 297M text = 383M    389M
     CoCa-Large   303M image + 484M text = 787M    798M
     CoCa          1B image + 1.1B text = 2.1B    2.17B
 
-The table's text counts for Base and Large hold two 64k-word matrices, one in and one out. Those of the largest hold one only
-(two would make 1.23B), so its output matrix is tied to its input here.
+The table's text counts of Base and Large contain two matrices of 64k words, input and output. The count of the largest contains
+only one (two would make 1.23B), so its output matrix is tied to its input here.
 """
 
-from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
+from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
 
 
 def _paper(width: int, mlp_width: int, heads: int, image_layers: int, text_layers: int, *, tied_output: bool = False) -> CoCaConfig:
@@ -25,17 +25,9 @@ def _paper(width: int, mlp_width: int, heads: int, image_layers: int, text_layer
 
 def _open_clip(patch_size: int, image_width: int, image_layers: int, text_width: int) -> CoCaConfig:
     """open_clip 3.3.0, model_configs/coca_ViT-*.json: heads of 64, but 8 heads in the pooler; 76 tokens and CLS."""
-    image = ImageConfig(
-        224,
-        patch_size,
-        width=image_width,
-        layers=image_layers,
-        heads=image_width // 64,
-        mlp_width=4 * image_width,
-        mean=(0.48145466, 0.4578275, 0.40821073),
-        std=(0.26862954, 0.26130258, 0.27577711),
-        layout="open_clip",
-    )
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    sizes = image_width, image_layers, image_width // 64, 4 * image_width
+    image = ImageConfig(224, patch_size, "patch", *sizes, mean=mean, std=std, layout="open_clip")
     text = TextConfig(text_width, 12, 12, text_width // 64, 4 * text_width, 76, 49408, layout="open_clip", text_only=False)
     return CoCaConfig(image, PoolerConfig("open_clip", 256, 8), text, embedding_width=text_width)
 
@@ -48,11 +40,7 @@ COCA_VIT_L_14 = _open_clip(14, image_width=1024, image_layers=24, text_width=768
 
 
 def embedded_config(vocabulary_size: int) -> CoCaConfig:
-    """The default that ships in `data/`: EfficientNet-Lite1 as the stem, with its own range of pixels, then small towers of width 384."""
+    """The default in `data/`: a stem of EfficientNet-Lite1, with the pixel range that it was trained on, and small towers of width 384."""
     image = ImageConfig(224, 32, "efficientnet_lite1", 384, 3, 6, 1536, "squash", mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
-    return CoCaConfig(
-        image=image,
-        pooler=PoolerConfig(caption_queries=32, heads=6),
-        text=TextConfig(384, 4, 3, heads=6, mlp_width=1536, context_length=48, vocabulary_size=vocabulary_size, tied_output=True),
-        embedding_width=384,
-    )
+    text = TextConfig(384, 4, 3, heads=6, mlp_width=1536, context_length=48, vocabulary_size=vocabulary_size, tied_output=True)
+    return CoCaConfig(image, PoolerConfig(caption_queries=32, heads=6), text, embedding_width=384)
