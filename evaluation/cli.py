@@ -40,9 +40,9 @@ def retrieval(
 ) -> None:
     """Texts find pictures or videos, and the other way round: R@1/5/10, median rank, MRR, mAP."""
     from evaluation.console import feature_source, finish
-    from evaluation.picture_captions import read_captions
-    from evaluation.retrieval import evaluate_retrieval
-    from evaluation.video_captions import read_video_captions
+    from evaluation.datasets.picture_captions import read_captions
+    from evaluation.datasets.video_captions import read_video_captions
+    from evaluation.tasks.retrieval import evaluate_retrieval
 
     if videos is not None and protocol != "msvd":
         raise typer.BadParameter(f"--videos is of msvd, not of {protocol}.")
@@ -78,10 +78,10 @@ def classify(
 ) -> None:
     """Zero-shot by prompts, or with --train a probe on frozen features: top-1 and top-5 accuracy."""
     from evaluation.console import feature_source, finish
-    from evaluation.labelled_sets import LabelFiles, read_labelled
-    from evaluation.probe import ProbeOptions, evaluate_probe
-    from evaluation.prompts import read_templates
-    from evaluation.zero_shot import ZeroShotOptions, evaluate_zero_shot
+    from evaluation.datasets.labelled_sets import LabelFiles, read_labelled
+    from evaluation.tasks.probe import ProbeOptions, evaluate_probe
+    from evaluation.tasks.prompts import read_templates
+    from evaluation.tasks.zero_shot import ZeroShotOptions, evaluate_zero_shot
 
     if probe and not train:
         raise typer.BadParameter("--probe needs a training set. Pass one with --train.")
@@ -115,9 +115,9 @@ def caption(
 ) -> None:
     """What the model says of pictures: BLEU-4, METEOR, ROUGE-L, CIDEr, SPICE, and whether a caption finds its own picture."""
     from coca_model import CaptionOptions
-    from evaluation.captions import CaptionEvaluation, evaluate_captions
     from evaluation.console import feature_source, finish
-    from evaluation.picture_captions import read_captions
+    from evaluation.datasets.picture_captions import read_captions
+    from evaluation.tasks.captions import CaptionEvaluation, evaluate_captions
 
     try:
         options = CaptionOptions(method, beams=beams)
@@ -142,8 +142,8 @@ def moments(
 ) -> None:
     """Where in a video a sentence happens: R@1 at temporal IoU 0.3, 0.5 and 0.7, and the mean IoU."""
     from evaluation.console import feature_source, finish
-    from evaluation.moment_manifests import read_moments
-    from evaluation.moments import evaluate_moments
+    from evaluation.datasets.moments import read_moments
+    from evaluation.tasks.moments import evaluate_moments
 
     dataset = read_moments(annotations, media, allow_missing=allow_missing)
     with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
@@ -163,7 +163,7 @@ def collection(
 ) -> None:
     """Your collection by your own queries: what is found, what reranking gains, how long it takes, how sure a hit is."""
     from evaluation.console import finish, progress_bars
-    from evaluation.own_collection import evaluate_collection, read_own_queries_of
+    from evaluation.tasks.collection import evaluate_collection, read_own_queries_of
     from search import open_collection
 
     opened = open_collection(collection)

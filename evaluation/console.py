@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from platformdirs import user_data_path
 
 if TYPE_CHECKING:
-    from evaluation.embed_media import FeatureSource, OnProgress
-    from evaluation.report import Report
+    from evaluation.features.extract import FeatureSource, OnProgress
+    from evaluation.reports.report import Report
 
 _WIDTH_OF_A_PIPE = 200
 _SECONDS_A_LINE = 30.0
@@ -24,8 +24,8 @@ def feature_source(model: str, cache: Path | None, *, dtype: str, allow_missing:
     import torch
 
     from coca_model import load
-    from evaluation.embed_media import FeatureSource
-    from evaluation.result_cache import ResultCache, default_cache_path
+    from evaluation.features.cache import ResultCache, default_cache_path
+    from evaluation.features.extract import FeatureSource
 
     results = ResultCache(cache or default_cache_path())
     try:
@@ -104,7 +104,7 @@ def _lines(report: "Report") -> Iterator[str]:
     from rich.markup import escape
     from rich.table import Table
 
-    from evaluation.report import cells
+    from evaluation.reports.report import cells
 
     console = Console(width=None if Console().is_terminal else _WIDTH_OF_A_PIPE, highlight=False)
     with console.capture() as written:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from evaluation.datasets.files import read_text
 from evaluation.errors import DatasetError
-from evaluation.records import read_text
 from indexer.scan import IMAGE_SUFFIXES
 from training.errors import TrainingError
 from training.examples import Example, Examples, Skipped, printable, read_span, split_or_reason, usable_texts
@@ -130,7 +130,7 @@ def _of_csv(table: Path, files: _Files, name: str) -> tuple[dict[str, _Captioned
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
     """The line on which each row begins, and its fields, or why it has to be left out.
 
-    `evaluation.records.read_csv` refuses a file with one bad row, as a measurement must; training goes on without the row.
+    `evaluation.datasets.files.read_csv` refuses a file with one bad row, as a measurement must; training goes on without the row.
     """
     try:
         # Not str.splitlines, which also breaks a line at U+2028, U+0085 and form feeds inside a text.
