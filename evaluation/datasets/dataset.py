@@ -1,11 +1,15 @@
-"""What the readers of data sets give, whatever the files look like: media, with texts, labels or moments."""
+"""What the readers of data sets return: media with texts, labels or moments."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
+from evaluation.datasets.files import check_text, is_unicode
 from evaluation.errors import DatasetError
 from indexer.scan import MediaType
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -13,10 +17,10 @@ class Medium:
     """One picture or video.
 
     Attributes:
-        name: what the data set calls it, unique in the set.
-        record: the file and record that speak of it, for messages.
-        data: its bytes where they lie in the data set's own file (Parquet); else they are read from `path`.
-        seconds: of a video, the moment to show of it to people; by default its middle.
+        name: its name in the data set, unique there.
+        record: the file and record that name it, for messages.
+        data: its bytes if the data set's file holds them (Parquet). Otherwise they are read from `path`.
+        seconds: the moment of a video to show to people. None is the middle.
     """
 
     name: str
@@ -37,8 +41,9 @@ class CaptionedMedia:
 
     Attributes:
         title: data set and split, for people.
-        owners: owners[t] are the indices of the media that text t describes, at least one. A medium without a text is a distractor.
-        missing: what was left out, for people: the record, and why.
+        owners: `owners[t]` are the indices of the media that text t describes, at least one. A medium without a text is a
+            distractor.
+        missing: the records that were left out, each with the reason, for people.
     """
 
     title: str
@@ -51,13 +56,13 @@ class CaptionedMedia:
         if not self.media or not self.texts:
             raise DatasetError(f"{self.title}: holds {len(self.media)} media and {len(self.texts)} texts. At least one of each is needed.")
         if len(self.owners) != len(self.texts):
-            raise ValueError(f"{len(self.texts)} texts have {len(self.owners)} owners. Each text needs its own.")
+            raise ValueError(f"{len(self.texts)} texts have {len(self.owners)} owners. Each text needs an owner.")
         if not all(owner and min(owner) >= 0 and max(owner) < len(self.media) for owner in self.owners):
             raise ValueError(f"{self.title}: a text describes no medium of the set.")
 
     @property
     def texts_of(self) -> list[list[int]]:
-        """For each medium the indices of its texts, in order."""
+        """The indices of each medium's texts, in order."""
         texts: list[list[int]] = [[] for _ in self.media]
         for text, owners in enumerate(self.owners):
             for owner in owners:
@@ -65,33 +70,30 @@ class CaptionedMedia:
         return texts
 
     def without(self, gone: Mapping[int, str]) -> "CaptionedMedia":
-        """The same without some media, by index, and without the texts that describe nothing else.
+        """A copy without the media `gone` (index to reason), and without the texts that describe nothing else.
 
-        The reasons count as missing, where there is one.
+        Reasons that are not empty are added to `missing`.
         """
-        if not gone:
-            return self
         kept = [index for index in range(len(self.media)) if index not in gone]
-        place = {old: new for new, old in enumerate(kept)}
-        pairs = [(text, tuple(place[o] for o in owner if o in place)) for text, owner in zip(self.texts, self.owners, strict=True)]
-        pairs = [(text, owner) for text, owner in pairs if owner]
+        new_index = {old: new for new, old in enumerate(kept)}
+        owners = [tuple(new_index[owner] for owner in owners if owner in new_index) for owners in self.owners]
         return CaptionedMedia(
             self.title,
             tuple(self.media[index] for index in kept),
-            tuple(text for text, _ in pairs),
-            tuple(owner for _, owner in pairs),
+            tuple(text for text, owner in zip(self.texts, owners, strict=True) if owner),
+            tuple(filter(None, owners)),
             (*self.missing, *filter(None, gone.values())),
         )
 
 
 @dataclass(frozen=True)
 class LabelledMedia:
-    """Media and the class of each, among classes that are the only possible answers.
+    """Media with their classes. An answer is one of C classes.
 
     Attributes:
-        classes: the names of each class, the first for people; a prompt is made of every one. C classes.
-        right: right[n] are the classes, 0..C-1, that are right for medium n: one, or several (ObjectNet's overlaps with ImageNet).
-        missing: what was left out, for people: the record, and why; and classes without media.
+        classes: the names of each class, the first for people. Prompts are made of all of them.
+        right: `right[n]` are the classes, 0..C-1, that are right for medium n: one, or several (ObjectNet's overlap with ImageNet).
+        missing: the records and classes that were left out, each with the reason, for people.
     """
 
     title: str
@@ -107,12 +109,12 @@ class LabelledMedia:
         if not self.media or len(self.classes) < 2:
             raise DatasetError(f"{self.title}: holds {len(self.media)} media and {len(self.classes)} classes. At least 1 and 2 are needed.")
         if len(self.right) != len(self.media):
-            raise ValueError(f"{len(self.media)} media have {len(self.right)} answers. Each medium needs its own.")
+            raise ValueError(f"{len(self.media)} media have {len(self.right)} answers. Each medium needs an answer.")
         if not all(right and min(right) >= 0 and max(right) < len(self.classes) for right in self.right):
-            raise ValueError(f"{self.title}: a medium is of no class of the set.")
+            raise ValueError(f"{self.title}: a medium has no class of the set.")
 
     def without(self, gone: Mapping[int, str]) -> "LabelledMedia":
-        """The same without some media, by index; the reasons count as missing. The classes stay."""
+        """A copy without the media `gone` (index to reason). The classes stay. The reasons are added to `missing`."""
         kept = [index for index in range(len(self.media)) if index not in gone]
         media, right = tuple(self.media[index] for index in kept), tuple(self.right[index] for index in kept)
         return LabelledMedia(self.title, media, self.classes, right, (*self.missing, *gone.values()))
@@ -120,7 +122,7 @@ class LabelledMedia:
 
 @dataclass(frozen=True)
 class MomentQuery:
-    """A sentence and where in a video it happens: `spans` are [start, stop) in seconds, one for each person who was asked."""
+    """A sentence and where in a video it happens: `spans` are [start, stop) in seconds, one for each annotator."""
 
     medium: int
     text: str
@@ -138,10 +140,30 @@ class MomentSet:
     missing: tuple[str, ...] = ()
 
 
-def is_unicode(text: str) -> bool:
-    """Whether the text holds no half characters, as JSON and names of files may."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def present(media: Mapping[Key, Medium | None]) -> tuple[tuple[Medium, ...], dict[Key, int]]:
+    """The media that were found (not None), and the index of each by its key."""
+    found = {key: medium for key, medium in media.items() if medium is not None}
+    return tuple(found.values()), {key: index for index, key in enumerate(found)}
+
+
+def join_captions(
+    title: str,
+    media: Mapping[Key, Medium | None],
+    captions: Iterable[tuple[Key, str, str]],
+    missing: Iterable[str] = (),
+) -> CaptionedMedia:
+    """Joins media by key (None: left out) with captions (key, text, record).
+
+    An empty text is left out and counted. Its medium stays. Raises DatasetError.
+    """
+    found, index_of = present(media)
+    texts, owners, left_out = list[str](), list[tuple[int, ...]](), list(missing)
+    for key, text, record in captions:
+        if key not in index_of:
+            continue
+        if not text.strip():
+            left_out.append(f"{record}: an empty text")
+            continue
+        texts.append(check_text(text, record))
+        owners.append((index_of[key],))
+    return CaptionedMedia(title, found, tuple(texts), tuple(owners), tuple(left_out))

@@ -1,4 +1,4 @@
-"""Readers of captioned videos: MSR-VTT with all its captions, its 1k-A test, and MSVD in the three layouts that are about."""
+"""Readers of captioned videos: MSR-VTT with all captions, its 1k-A test, and MSVD in three formats."""
 
 import io
 import pickle
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evaluation.datasets.dataset import CaptionedMedia
-from evaluation.datasets.files import MediaFolder, Unique, captioned, check_split, each, get, read_csv, read_json, read_text
+from evaluation.datasets.dataset import CaptionedMedia, join_captions
+from evaluation.datasets.files import Unique, check_split, entries, first_line, get, outline, read_csv, read_json, read_text
+from evaluation.datasets.media_folder import MediaFolder
 from evaluation.errors import DatasetError
 
 Caption = tuple[str, str, str]  # video, text, record
 
+_PICKLES = {".pkl", ".pickle"}
 _KNOWN = (
     "Known: MSR-VTT's JSON (videos and sentences), MSRVTT_JSFUSION_test.csv, "
     "and MSVD's corpus CSV, AllVideoDescriptions.txt or raw-captions.pkl"
@@ -26,92 +28,76 @@ def read_video_captions(
     videos: Path | None = None,
     allow_missing: bool = False,
 ) -> CaptionedMedia:
-    """Any of the formats below, told by the file's ending and content.
+    """Read any of the formats below. The suffix and the content of the file tell which.
 
-    `media_folder` None is the folder of the annotations. MSR-VTT's files know splits; for MSVD `videos` is a file that lists
-    those of the split. Raises DatasetError.
+    `media_folder` None is the folder of the annotations. `split` is for MSR-VTT's JSON, `videos` is MSVD's list of the videos of a
+    split. Raises DatasetError.
     """
     media = MediaFolder.of(annotations, media_folder, allow_missing=allow_missing)
-    ending = annotations.suffix.lower()
-    columns = _first_line(annotations) if ending == ".csv" else ""
-    if ending in {".txt", ".pkl", ".pickle"} or "VideoID" in columns:
+    suffix = annotations.suffix.lower()
+    columns = first_line(annotations) if suffix == ".csv" else ""
+    if suffix in {".txt", *_PICKLES} or "VideoID" in columns:
         return read_msvd(annotations, media, videos=videos)
     if videos is not None:
         raise DatasetError(f"{annotations}: takes no list of videos ({videos}). Only MSVD needs one; MSR-VTT's files name their splits.")
     if "video_id" in columns:
         return read_msrvtt_1ka(annotations, media)
-    if ending != ".json":
-        raise DatasetError(f"{annotations}: captions of an unknown kind (ending {ending!r}, first line {columns!r:.80}). {_KNOWN}.")
+    if suffix != ".json":
+        raise DatasetError(f"{annotations}: captions of an unknown kind (suffix {suffix!r}, first line {columns!r:.80}). {_KNOWN}.")
     document = read_json(annotations)
     if isinstance(document, dict) and {"videos", "sentences"} <= set(document):
         return _msrvtt(document, annotations, media, split)
-    found = f"an object with {', '.join(document) or 'nothing'}" if isinstance(document, dict) else f"a {type(document).__name__}"
-    raise DatasetError(f"{annotations}: captions of an unknown kind (found: {found:.120}). {_KNOWN}.")
-
-
-def _first_line(file: Path) -> str:
-    return read_text(file).split("\n", 1)[0]
-
-
-def read_msrvtt(annotations: Path, media: MediaFolder, *, split: str = "test") -> CaptionedMedia:
-    """MSRVTT_data.json, test_videodatainfo.json or train_val_videodatainfo.json: the videos of a split with all their sentences.
-
-    Raises DatasetError.
-    """
-    return _msrvtt(read_json(annotations), annotations, media, split)
+    raise DatasetError(f"{annotations}: captions of an unknown kind (found: {outline(document)}). {_KNOWN}.")
 
 
 def _msrvtt(document: Any, file: Path, media: MediaFolder, split: str) -> CaptionedMedia:
-    ids, splits, chosen, others = Unique("video_id"), set[str](), dict[str, str](), set[str]()
-    for where, video in each(get(document, "videos", list, str(file)), lambda number: f"{file}: videos[{number}]"):
-        name, its = get(video, "video_id", str, where), get(video, "split", str, where)
+    """MSRVTT_data.json, test_videodatainfo.json or train_val_videodatainfo.json: the videos of a split with all sentences."""
+    ids, split_of, chosen = Unique("video_id"), dict[str, str](), dict[str, str]()
+    for where, video in entries(document, "videos", str(file)):
+        name = get(video, "video_id", str, where)
         ids.add(name, where)
-        splits.add(its)
-        if its == split:
+        split_of[name] = get(video, "split", str, where)
+        if split_of[name] == split:
             chosen[name] = where
-        else:
-            others.add(name)
-    check_split(split, splits, file)
+    check_split(split, set(split_of.values()), file)
     captions = list[Caption]()
-    for where, sentence in each(get(document, "sentences", list, str(file)), lambda number: f"{file}: sentences[{number}]"):
+    for where, sentence in entries(document, "sentences", str(file)):
         name = get(sentence, "video_id", str, where)
         if name in chosen:
             captions.append((name, get(sentence, "caption", str, where), where))
-        elif name not in others:
+        elif name not in split_of:
             raise DatasetError(f"{where}: no such video ('video_id' is {name!r}). It must be the 'video_id' of one of 'videos'.")
     found = {name: media.find(name, "video", where) for name, where in chosen.items()}
-    return captioned(f"MSR-VTT {split}", found, captions, media.missing)
+    return join_captions(f"MSR-VTT {split}", found, captions, media.missing)
 
 
 def read_msrvtt_1ka(annotations: Path, media: MediaFolder) -> CaptionedMedia:
-    """MSRVTT_JSFUSION_test.csv, the test that papers call 1k-A: a thousand videos with one sentence each. Raises DatasetError."""
+    """MSRVTT_JSFUSION_test.csv, the 1k-A test: a thousand videos with one sentence each. Raises DatasetError."""
     keys, ids, captions = Unique("key"), Unique("video_id"), list[Caption]()
     for record, row in read_csv(annotations, ("key", "vid_key", "video_id", "sentence")):
         keys.add(row["key"], record)
         ids.add(row["video_id"], record)
         captions.append((row["video_id"], row["sentence"], record))
     found = {name: media.find(name, "video", record) for name, _, record in captions}
-    return captioned("MSR-VTT 1k-A", found, captions, media.missing)
+    return join_captions("MSR-VTT 1k-A", found, captions, media.missing)
 
 
 def read_msvd(annotations: Path, media: MediaFolder, *, videos: Path | None = None) -> CaptionedMedia:
-    """MSVD from its official corpus CSV, AllVideoDescriptions.txt or raw-captions.pkl, told by the content.
+    """MSVD from the official corpus CSV, AllVideoDescriptions.txt or raw-captions.pkl. The content tells which.
 
     Args:
-        annotations: one of the three. Of the CSV only the English descriptions count, and empty ones do not.
+        annotations: one of the three. Of the CSV only English descriptions that are not empty are read.
         media: the videos, named <VideoID>_<Start>_<End>.
-        videos: test_list.txt: a name a line. None takes every video that has a caption.
+        videos: test_list.txt, one name a line. None takes every video that has a caption.
 
     Raises:
-        DatasetError: a file that cannot be read, or a pickle that holds more than lists of words.
+        DatasetError: a file cannot be read, or a pickle holds more than lists of words.
     """
     captions = list(_msvd_captions(annotations))
-    first = dict[str, str]()
-    for name, _, record in captions:
-        first.setdefault(name, record)
-    chosen = first if videos is None else {name: first[name] for name in _listed(videos, first, annotations)}
-    found = {name: media.find(name, "video", record) for name, record in chosen.items()}
-    return captioned("MSVD" if videos is None else f"MSVD {videos.stem}", found, captions, media.missing)
+    first = {name: record for name, _, record in reversed(captions)}
+    names = dict.fromkeys(name for name, _, _ in captions) if videos is None else _listed(videos, first, annotations)
+    found = {name: media.find(name, "video", first[name]) for name in names}
+    return join_captions("MSVD" if videos is None else f"MSVD {videos.stem}", found, captions, media.missing)
 
 
 def _listed(videos: Path, known: dict[str, str], annotations: Path) -> list[str]:
@@ -121,20 +107,19 @@ def _listed(videos: Path, known: dict[str, str], annotations: Path) -> list[str]
             where = f"{videos}: line {number}"
             unique.add(name, where)
             if name not in known:
-                raise DatasetError(f"{where}: the video {name!r} has no caption in {annotations}. List names as that file has them.")
+                raise DatasetError(f"{where}: the video {name!r} has no caption in {annotations}. List names as in that file.")
             names.append(name)
     return names
 
 
 def _msvd_captions(file: Path) -> Iterator[Caption]:
     try:
-        with file.open("rb") as opened:
-            start = opened.read(2)
+        data = file.read_bytes()
     except OSError as error:
         raise DatasetError(f"{file}: cannot be read ({error.strerror or error}). Pass the captions of MSVD.") from error
-    if file.suffix.lower() in {".pkl", ".pickle"} or start.startswith(b"\x80"):
-        return _msvd_pickle(file)
-    return _msvd_corpus(file) if "VideoID" in _first_line(file) else _msvd_lines(file)
+    if file.suffix.lower() in _PICKLES or data.startswith(b"\x80"):
+        return _msvd_pickle(data, file)
+    return _msvd_corpus(file) if "VideoID" in first_line(file) else _msvd_lines(file)
 
 
 def _msvd_corpus(file: Path) -> Iterator[Caption]:
@@ -153,8 +138,8 @@ def _msvd_lines(file: Path) -> Iterator[Caption]:
         yield name, text.strip(), f"{file}: line {number}"
 
 
-def _msvd_pickle(file: Path) -> Iterator[Caption]:
-    content = _unpickle(file)
+def _msvd_pickle(data: bytes, file: Path) -> Iterator[Caption]:
+    content = _unpickle(data, file)
     if not isinstance(content, dict):
         raise DatasetError(f"{file}: not a dictionary ({type(content).__name__}). Expected video names with lists of words.")
     for key, sentences in content.items():
@@ -167,17 +152,17 @@ def _msvd_pickle(file: Path) -> Iterator[Caption]:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Takes lists, dictionaries, text and numbers. A pickle may name functions and have them called; this one names none."""
+    """Accepts lists, dictionaries, text and numbers. Rejects every name of a function or class, because loading it may run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which may run code")
 
 
-def _unpickle(file: Path) -> Any:
+def _unpickle(data: bytes, file: Path) -> Any:
     try:
-        return _PlainUnpickler(io.BytesIO(file.read_bytes()), encoding="bytes").load()
+        return _PlainUnpickler(io.BytesIO(data), encoding="bytes").load()
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError) as error:
-        raise DatasetError(f"{file}: not a pickle of plain lists of words ({error}). Nothing of it was run.") from error
+        raise DatasetError(f"{file}: not a pickle of plain lists of words ({error}). No code in it was run.") from error
 
 
 def _as_text(value: Any, where: str) -> str:
