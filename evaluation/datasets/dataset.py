@@ -147,10 +147,7 @@ def present(media: Mapping[Key, Medium | None]) -> tuple[tuple[Medium, ...], dic
 
 
 def join_captions(
-    title: str,
-    media: Mapping[Key, Medium | None],
-    captions: Iterable[tuple[Key, str, str]],
-    missing: Iterable[str] = (),
+    title: str, media: Mapping[Key, Medium | None], captions: Iterable[tuple[Key, str, str]], missing: Iterable[str] = ()
 ) -> CaptionedMedia:
     """Joins media by key (None: left out) with captions (key, text, record).
 

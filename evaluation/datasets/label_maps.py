@@ -1,10 +1,9 @@
-"""Label maps: what the folders of a data set are called in words. The kind of file is told by its content.
+"""Label maps: the names of the class folders of a data set. The content of the file tells its format.
 
-Known are Keras' JSON of ImageNet {"0": ["n01440764", "tench"]}, ImageNet's LOC_synset_mapping.txt, a JSON object {folder: name or
+Read are Keras' JSON of ImageNet {"0": ["n01440764", "tench"]}, ImageNet's LOC_synset_mapping.txt, a JSON object {folder: name or
 [names]}, and a CSV file with the columns folder, name.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 from evaluation.datasets.files import Unique, read_csv, read_json, read_text
 from evaluation.errors import DatasetError
 
-_MOST_DIGITS = 6  # of the number of a class; int() refuses thousands
+_MOST_DIGITS = 6  # of a class number; int() rejects thousands
 _WNID = re.compile(r"n\d{8}")
 _SYNSET_LINE = re.compile(r"(n\d{8})\s+(\S.*)")
 _KINDS = 'A JSON object {"folder": "name"}, a CSV file with the columns folder, name, or LOC_synset_mapping.txt is needed.'
@@ -26,9 +25,9 @@ class LabelMap:
 
     Attributes:
         names: the names of each folder, the first for people.
-        numbered: the folder that a number stands for, where the map has an order (ImageNet V2's folders are 0 to 999).
-        merged: folders with the same names are one class. So it is in a map that a user writes; ImageNet has a thousand
-            classes, and two of them are called "crane".
+        numbered: the folder of each number, if the map has an order (ImageNet V2's folders are 0 to 999).
+        merged: folders with the same names are one class. True for a user's map. False for ImageNet: two of the thousand classes
+            are called "crane".
     """
 
     path: Path
@@ -37,7 +36,7 @@ class LabelMap:
     merged: bool = True
 
     def folder(self, name: str, where: str) -> str:
-        """The folder of the map that a folder on disk is. Raises DatasetError where the map has none."""
+        """The map's entry for a folder on disk. Raises DatasetError if there is none."""
         if name in self.names:
             return name
         if name.isdecimal() and int(name) < len(self.numbered):
@@ -49,7 +48,7 @@ class LabelMap:
 
 
 def read_label_map(path: Path) -> LabelMap:
-    """Read a label map of any of the known kinds. Raises DatasetError that names file and record."""
+    """Read a label map in any of the formats. Raises DatasetError that names file and record."""
     text = read_text(path)
     if text.lstrip().startswith(("{", "[")):
         return _from_json(path)
@@ -61,23 +60,22 @@ def read_label_map(path: Path) -> LabelMap:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object, not empty, in which no key is there twice. Raises DatasetError."""
-    value = read_json(path)
-    if not isinstance(value, dict) or not value:
-        raise DatasetError(f"{path}: not an object with an entry for each folder ({value!r:.60}). {_KINDS}")
+    """A JSON object that is not empty and has no key twice. Raises DatasetError."""
 
-    def checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # json keeps the last of two entries silently
         unique = Unique("folder")
         for key, _ in pairs:
             unique.add(key, f"{path}: entry {key!r}")
         return dict(pairs)
 
-    json.loads(read_text(path), object_pairs_hook=checked)  # json keeps the last of two entries without a word
+    value = read_json(path, with_unique_keys)
+    if not isinstance(value, dict) or not value:
+        raise DatasetError(f"{path}: not an object with an entry for each folder ({value!r:.60}). {_KINDS}")
     return value
 
 
 def split_names(text: str, separator: str, where: str) -> tuple[str, ...]:
-    """Names that stand in one field. Raises DatasetError where there is none."""
+    """The names in one field. Raises DatasetError if there is none."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(separator) if name.strip()))
     if not names:
         raise DatasetError(f"{where}: no name ({text!r}). Give the class at least one.")
@@ -85,10 +83,10 @@ def split_names(text: str, separator: str, where: str) -> tuple[str, ...]:
 
 
 def _from_json(path: Path) -> LabelMap:
-    entries = read_object(path)
-    if all(key.isdecimal() and _is_keras(value) for key, value in entries.items()):
-        return _from_keras(path, entries)
-    return LabelMap(path, {folder: _names(value, f"{path}: entry {folder!r}") for folder, value in entries.items()})
+    found = read_object(path)
+    if all(key.isdecimal() and _is_keras(value) for key, value in found.items()):
+        return _from_keras(path, found)
+    return LabelMap(path, {folder: _names(value, f"{path}: entry {folder!r}") for folder, value in found.items()})
 
 
 def _names(value: Any, where: str) -> tuple[str, ...]:
@@ -102,11 +100,11 @@ def _is_keras(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value) and bool(_WNID.fullmatch(value[0]))
 
 
-def _from_keras(path: Path, entries: dict[str, list[str]]) -> LabelMap:
-    numbers = sorted(entries, key=int) if max(map(len, entries)) <= _MOST_DIGITS else []
-    if [int(number) for number in numbers] != list(range(len(entries))):
-        raise DatasetError(f"{path}: the numbers are not 0 to {len(entries) - 1}. Each class needs the number of its place.")
-    return _in_order(path, ((f"{path}: entry {n!r}", entries[n][0], (entries[n][1],)) for n in numbers))
+def _from_keras(path: Path, found: dict[str, list[str]]) -> LabelMap:
+    numbers = sorted(found, key=int) if max(map(len, found)) <= _MOST_DIGITS else []
+    if [int(number) for number in numbers] != list(range(len(found))):
+        raise DatasetError(f"{path}: the numbers are not 0 to {len(found) - 1}. Number the classes without a gap.")
+    return _imagenet(path, ((f"{path}: entry {n!r}", found[n][0], (found[n][1],)) for n in numbers))
 
 
 def _from_synsets(path: Path, text: str) -> LabelMap:
@@ -119,15 +117,15 @@ def _from_synsets(path: Path, text: str) -> LabelMap:
             raise DatasetError(
                 f"{where}: not a synset and its names ({line[:60]!r}). Expected a line such as: n01440764 tench, Tinca tinca"
             )
-    return _in_order(path, records)
+    return _imagenet(path, records)
 
 
-def _in_order(path: Path, records: Iterable[tuple[str, str, tuple[str, ...]]]) -> LabelMap:
-    """ImageNet's own classes, whose numbers are their places."""
+def _imagenet(path: Path, records: Iterable[tuple[str, str, tuple[str, ...]]]) -> LabelMap:
+    """ImageNet's classes, numbered by their order."""
     unique, names = Unique("synset"), dict[str, tuple[str, ...]]()
-    for where, folder, own in records:
+    for where, folder, folder_names in records:
         unique.add(folder, where)
-        names[folder] = own
+        names[folder] = folder_names
     return LabelMap(path, names, tuple(names), merged=False)
 
 
@@ -138,5 +136,5 @@ def _from_csv(path: Path) -> LabelMap:
             unique.add((row["folder"], name), where)
             names[row["folder"]] = (*names.get(row["folder"], ()), name)
     if not names:
-        raise DatasetError(f"{path}: the label map has no line but its first. {_KINDS}")
+        raise DatasetError(f"{path}: the label map has no line below the column names. {_KINDS}")
     return LabelMap(path, names)

@@ -1,36 +1,37 @@
-"""Lists of labelled videos -> `LabelledMedia`: the CSV files of Kinetics and of Moments in Time."""
+"""Readers of lists of labelled videos: the CSV files of Kinetics and of Moments in Time."""
 
-import csv
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from evaluation.datasets.dataset import LabelledMedia, Medium
-from evaluation.datasets.files import MediaFolder, Unique, read_csv, read_text
+from evaluation.datasets.files import Unique, read_csv
+from evaluation.datasets.media_folder import MediaFolder
 from evaluation.errors import DatasetError
 
-_Record = tuple[str, str, str]  # where it stands, the video's name, its class
-_MOMENTS_FIELDS = 4
-_MOST_SECONDS = 1_000_000  # six digits in the name of a file
+_Record = tuple[str, str, str]  # file and line, the video's name, its class
+_MOMENTS_COLUMNS = ("class/file.mp4", "class", "votes for", "votes against")
+_MOST_SECONDS = 1_000_000  # six digits in a file name
 
 
-def read_kinetics(path: Path, folder: Path, *, split: str = "", allow_missing: bool = False, title: str = "") -> LabelledMedia:
-    """Read label,youtube_id,time_start,time_end,split; the videos are `<youtube_id>_<start>_<end>.mp4`, six digits each, below `folder`.
+def read_kinetics(path: Path, folder: Path, *, split: str = "", allow_missing: bool = False) -> LabelledMedia:
+    """Read label,youtube_id,time_start,time_end,split. The videos are `<youtube_id>_<start>_<end>.mp4`, six digits each, below `folder`.
 
     Raises:
-        DatasetError: a line is malformed or there twice, or its video is missing; the message names the line.
+        DatasetError: a line is malformed or appears twice, or its video is missing. The message names the line.
     """
-    return _labelled(path, _kinetics_records(path, split), folder, allow_missing=allow_missing, title=title or f"Kinetics, {path.stem}")
+    return _labelled(path, _kinetics_records(path, split), folder, allow_missing=allow_missing, title=f"Kinetics, {path.stem}")
 
 
-def read_moments_in_time(path: Path, folder: Path, *, allow_missing: bool = False, title: str = "") -> LabelledMedia:
+def read_moments_in_time(path: Path, folder: Path, *, allow_missing: bool = False) -> LabelledMedia:
     """Read lines "class/file.mp4,class,votes for,votes against", without a header.
 
     Raises:
-        DatasetError: a line is malformed or there twice, or its video is missing; the message names the line.
+        DatasetError: a line is malformed or appears twice, or its video is missing. The message names the line.
     """
-    title = title or f"Moments in Time, {path.stem}"
-    return _labelled(path, _moments_records(path), folder, allow_missing=allow_missing, title=title)
+    lines = read_csv(path, _MOMENTS_COLUMNS, header=False)
+    records = ((where, row[_MOMENTS_COLUMNS[0]], row[_MOMENTS_COLUMNS[1]]) for where, row in lines)
+    return _labelled(path, records, folder, allow_missing=allow_missing, title=f"Moments in Time, {path.stem}")
 
 
 def _labelled(path: Path, records: Iterable[_Record], folder: Path, *, allow_missing: bool, title: str) -> LabelledMedia:
@@ -38,23 +39,23 @@ def _labelled(path: Path, records: Iterable[_Record], folder: Path, *, allow_mis
     media, labels, classes = list[Medium](), list[str](), set[str]()
     for where, name, label in records:
         unique.add(name, where)
-        if not label:
-            raise DatasetError(f"{where}: the class is empty. Each video needs one.")
-        classes.add(label)  # also that of a missing video: train and test sets must agree about the classes
+        if not name or not label:
+            raise DatasetError(f"{where}: the {'class' if name else 'video'} is empty. Each line needs both.")
+        classes.add(label)  # also the class of a missing video: training and test set must have the same classes
         medium = videos.find(name, "video", where, inside=_inside(folder, name, label))
         if medium is not None:
             media.append(medium)
             labels.append(label)
     if not classes:
         raise DatasetError(f"{path}: no record of a video. Pass the file that lists the videos of a split, and the split's name.")
-    places = {label: place for place, label in enumerate(sorted(classes))}
-    right = tuple((places[label],) for label in labels)
-    return LabelledMedia(title, tuple(media), tuple((label,) for label in places), right, tuple(videos.missing))
+    index_of = {label: index for index, label in enumerate(sorted(classes))}
+    right = tuple((index_of[label],) for label in labels)
+    return LabelledMedia(title, tuple(media), tuple((label,) for label in index_of), right, tuple(videos.missing))
 
 
 def _inside(folder: Path, name: str, label: str) -> str:
-    """The subfolder where the video lies: that of its class, or the split's (Moments in Time has class/file.mp4 below it)."""
-    if Path(name).name == name or os.path.isfile(folder / name):  # noqa: PTH113 Path.is_file raises where a name is too long
+    """The subfolder of the video: the class, or the split (Moments in Time has class/file.mp4 below it)."""
+    if Path(name).name == name or os.path.isfile(folder / name):  # noqa: PTH113 Path.is_file raises if a name is too long
         return label
     return next((below.name for below in sorted(folder.iterdir()) if os.path.isfile(below / name)), label)  # noqa: PTH113
 
@@ -74,16 +75,3 @@ def _seconds(text: str, where: str) -> int:
     if not 0 <= seconds < _MOST_SECONDS:
         raise DatasetError(f"{where} is {text!r:.60}. Expected seconds.")
     return int(seconds)
-
-
-def _moments_records(path: Path) -> Iterator[_Record]:
-    rows = csv.reader(read_text(path).splitlines(keepends=True), strict=True)
-    try:
-        for row in rows:
-            where = f"{path}: line {rows.line_num}"
-            if row and (len(row) != _MOMENTS_FIELDS or not row[0].strip()):
-                raise DatasetError(f"{where}: {','.join(row)[:60]!r}. Expected: class/file.mp4,class,votes for,votes against")
-            if row:
-                yield where, row[0].strip(), row[1].strip()
-    except csv.Error as error:
-        raise DatasetError(f"{path}: line {rows.line_num}: malformed CSV ({error}).") from error

@@ -21,12 +21,7 @@ _KNOWN = (
 
 
 def read_video_captions(
-    annotations: Path,
-    media_folder: Path | None,
-    *,
-    split: str = "test",
-    videos: Path | None = None,
-    allow_missing: bool = False,
+    annotations: Path, media_folder: Path | None, *, split: str = "test", videos: Path | None = None, allow_missing: bool = False
 ) -> CaptionedMedia:
     """Read any of the formats below. The suffix and the content of the file tell which.
 

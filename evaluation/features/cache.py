@@ -1,15 +1,13 @@
-"""What was computed once, kept by what it was computed from: the model, the way of computing, and the bytes that went in.
+"""Results that are computed once. The key says what they were computed from: model, computation, and the bytes of the input.
 
-One SQLite file in the user's cache directory. A killed evaluation goes on from the last batch that was put here, and the
-next one with the same model over the same files computes nothing. Deleting the file loses nothing but time.
+The cache is one SQLite file in the user's cache directory. A killed evaluation continues from the last batch in it. Another
+evaluation of the same files by the same model computes nothing. Deleting the file costs only time.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,27 +18,25 @@ from safetensors.numpy import load, save
 from coca_model import Encoder
 from evaluation.errors import EvaluationError
 
-Value = TypeVar("Value")
 Arrays = dict[str, NDArray[np.generic]]
-_ASK = 500  # keys in one query: SQLite allows some thousand parameters
 
 
 def default_cache_path() -> Path:
-    """Where results are kept when no place is named."""
+    """The cache if the user names none."""
     return user_cache_path("coca-search") / "evaluation.sqlite"
 
 
-def space_of(encoder: Encoder, what: str) -> str:
-    """The part of a key that does not depend on the data: weights, pixels, arithmetic, and what is computed."""
-    weights = encoder.model_id.rsplit("@")[-1]  # a renamed file of the same weights gives the same results
-    return f"{weights} {encoder.preprocessing_id} {encoder.dtype} {encoder.device.type} {what}"
+def space_of(encoder: Encoder, computation: str) -> str:
+    """The part of a key that does not depend on the data: weights, preprocessing, arithmetic, and what is computed."""
+    weights = encoder.model_id.rsplit("@")[-1]  # the name of the file does not matter
+    return f"{weights} {encoder.preprocessing_id} {encoder.dtype} {encoder.device.type} {computation}"
 
 
 class ResultCache:
     """Named arrays by (space, key). Keys are digests of the input's bytes.
 
     Raises:
-        EvaluationError: the file is no cache, is damaged, or cannot be written; here or later.
+        EvaluationError: the file is not a cache, is damaged, or cannot be written. Any method may raise it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,17 +47,17 @@ class ResultCache:
             self._database.execute("CREATE TABLE IF NOT EXISTS results (space TEXT, key BLOB, value BLOB, PRIMARY KEY (space, key))")
 
     def known(self, space: str, keys: Sequence[bytes]) -> set[bytes]:
-        """Those of the keys that have a result."""
+        """The keys that have a result."""
         with self._explained():
-            return {key for key, _ in self._select("key, NULL", space, keys)}
+            return {key for key, _ in self._select("NULL", space, keys)}
 
     def get(self, space: str, keys: Sequence[bytes]) -> dict[bytes, Arrays]:
-        """The results that are there, by key."""
+        """The known results by key."""
         with self._explained():
-            return {key: load(value) for key, value in self._select("key, value", space, keys)}
+            return {key: load(value) for key, value in self._select("value", space, keys)}
 
     def put(self, space: str, results: Mapping[bytes, Arrays]) -> None:
-        """Keep results. One commit."""
+        """Store results in one commit."""
         rows = [
             (space, key, save({name: np.ascontiguousarray(array) for name, array in arrays.items()})) for key, arrays in results.items()
         ]
@@ -69,7 +65,7 @@ class ResultCache:
             self._database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     @contextmanager
@@ -77,17 +73,10 @@ class ResultCache:
         try:
             yield
         except (sqlite3.Error, SafetensorError, OSError) as error:
-            advice = "Name another file with --cache. Deleting a cache loses nothing but time."
+            advice = "Name another file with --cache. Deleting a cache costs only time."
             raise EvaluationError(f"{self.path}: cannot be used as a cache ({error}). {advice}") from error
 
-    def _select(self, columns: str, space: str, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        for some in batches(dict.fromkeys(keys), _ASK):
-            places = ", ".join("?" * len(some))
-            yield from self._database.execute(f"SELECT {columns} FROM results WHERE space = ? AND key IN ({places})", (space, *some))
-
-
-def batches(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
-    """The values in order, `size` at a time; the last may be fewer."""
-    rest = iter(values)
-    while some := list(islice(rest, size)):
-        yield some
+    def _select(self, column: str, space: str, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        for key in keys:
+            for (value,) in self._database.execute(f"SELECT {column} FROM results WHERE space = ? AND key = ?", (space, key)):
+                yield key, value

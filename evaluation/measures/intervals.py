@@ -1,65 +1,62 @@
-"""95 % intervals by the percentile bootstrap (Efron and Tibshirani 1993, chapter 13), over clusters where values hang together.
+"""95 % intervals by the percentile bootstrap (Efron and Tibshirani 1993, chapter 13), over clusters of dependent values.
 
-Five captions of one picture are not five independent questions: their queries are drawn together, by picture.
+The five captions of one picture are not five independent queries, so they are resampled together.
 """
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.reports.report import Measure
-
 RESAMPLES = 1000
-LEAST = 5  # clusters below which drawing again tells nothing, and no interval is given
-_LOW, _HIGH = 2.5, 97.5
-_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
+MIN_CLUSTERS = 5  # with fewer, resampling says nothing, and there is no interval
 
 
-def mean_interval(
-    values: NDArray[np.float64], *, clusters: NDArray[np.int64] | None = None, resamples: int = RESAMPLES, seed: int = 0
-) -> Measure:
-    """The mean of `values` (N,) times 100, with its interval; `clusters` int64 (N,) names the cluster of each value.
+@dataclass(frozen=True)
+class Measure:
+    """A figure. `low` and `high` are its 95 % interval, if one was computed."""
 
-    With fewer than `LEAST` clusters there is none.
-    """
-    values = np.asarray(values, np.float64)
-    groups = _groups(clusters, len(values))
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def mean_interval(values: NDArray[np.float64], *, clusters: NDArray[np.int64] | None = None, resamples: int = RESAMPLES) -> Measure:
+    """The mean of `values` (N,) times 100, with its interval. `clusters` int64 (N,) is the cluster of each value."""
+    values, groups = _checked(values, clusters)
     sums, counts = np.bincount(groups, values), np.bincount(groups).astype(np.float64)
-    if len(sums) < LEAST:
-        return Measure(100 * float(values.mean()))
-    means = [weights @ sums / (weights @ counts) for weights in _draws(len(sums), resamples, seed)]
-    low, high = np.percentile(means, (_LOW, _HIGH))
-    return Measure(100 * float(values.mean()), 100 * float(low), 100 * float(high))
+    return _interval(values.mean(), lambda weights: float(weights @ sums / (weights @ counts)), len(sums), resamples, scale=100)
 
 
-def median_interval(
-    values: NDArray[np.float64], *, clusters: NDArray[np.int64] | None = None, resamples: int = RESAMPLES, seed: int = 0
-) -> Measure:
+def median_interval(values: NDArray[np.float64], *, clusters: NDArray[np.int64] | None = None, resamples: int = RESAMPLES) -> Measure:
     """The median of `values` (N,) with its interval."""
-    values = np.asarray(values, np.float64)
-    groups = _groups(clusters, len(values))
-    if int(groups.max()) + 1 < LEAST:
-        return Measure(float(np.median(values)))
+    values, groups = _checked(values, clusters)
     order = values.argsort(kind="stable")
-    medians = []
-    for weights in _draws(int(groups.max()) + 1, resamples, seed):
+
+    def median(weights: NDArray[np.float64]) -> float:
         below = weights[groups[order]].cumsum()
-        middle = [np.searchsorted(below, below[-1] / 2, side=side) for side in _SIDES]  # two where it lies between values
-        medians.append(values[order[middle]].mean())
-    low, high = np.percentile(medians, (_LOW, _HIGH))
-    return Measure(float(np.median(values)), float(low), float(high))
+        middle = np.searchsorted(below, below[-1] / 2, side="left"), np.searchsorted(below, below[-1] / 2, side="right")
+        return float(values[order[list(middle)]].mean())  # the two differ if the middle lies between two values
+
+    return _interval(np.median(values), median, int(groups.max()) + 1, resamples)
 
 
-def _groups(clusters: NDArray[np.int64] | None, count: int) -> NDArray[np.int64]:
-    if count == 0:
+def _checked(values: NDArray[np.float64], clusters: NDArray[np.int64] | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The values as float64, and the index of the cluster of each, from 0."""
+    if not len(values):
         raise ValueError("There are no values (0). At least one is needed.")
-    return np.arange(count) if clusters is None else np.unique(clusters, return_inverse=True)[1].astype(np.int64)
+    groups = np.arange(len(values)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    return np.asarray(values, np.float64), groups.astype(np.int64)
 
 
-def _draws(clusters: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each cluster is drawn, float64 (clusters,), in each resample; one at a time, because 50,000 of them are nothing unusual."""
-    random = np.random.default_rng(seed)
-    for _ in range(resamples):
-        yield np.bincount(random.integers(0, clusters, clusters), minlength=clusters).astype(np.float64)
+def _interval(
+    value: np.floating, statistic: Callable[[NDArray[np.float64]], float], clusters: int, resamples: int, *, scale: int = 1
+) -> Measure:
+    """`statistic` takes how often each cluster is drawn, float64 (clusters,)."""
+    if clusters < MIN_CLUSTERS:
+        return Measure(scale * float(value))
+    random = np.random.default_rng(0)
+    draws = (np.bincount(random.integers(0, clusters, clusters), minlength=clusters).astype(np.float64) for _ in range(resamples))
+    low, high = np.percentile([statistic(draw) for draw in draws], (2.5, 97.5))
+    return Measure(scale * float(value), scale * float(low), scale * float(high))

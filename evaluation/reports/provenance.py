@@ -1,4 +1,4 @@
-"""What a report says about how it came about."""
+"""The part of a report's metadata that every task writes: model, arithmetic, versions, and a digest of the data."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ from coca_model import Encoder
 
 
 def model_name(encoder: Encoder) -> str:
-    """The model's name for people, without the digest of its weights."""
+    """The model's name for people, without the digest of the weights."""
     return encoder.model_id.split("@")[0]
 
 
 def provenance(encoder: Encoder) -> dict[str, Any]:
-    """The model and its arithmetic, and the versions that count."""
+    """The model, its arithmetic, and the versions of the programs."""
     return {
         "model": encoder.model_id,
         "preprocessing": encoder.preprocessing_id,
@@ -26,7 +26,7 @@ def provenance(encoder: Encoder) -> dict[str, Any]:
 
 
 def digest(parts: Iterable[bytes | str]) -> str:
-    """A short digest of a data set, so that two reports can be told to speak of the same data."""
+    """A short digest of a data set. Two reports with the same digest measured the same data."""
     whole = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

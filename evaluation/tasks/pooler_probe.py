@@ -1,8 +1,8 @@
 """A new attentional pooler on the frozen encoder: the paper's frozen setting (Yu et al. 2022, sections 3.2 and 4.2).
 
-Every frame goes through the frozen encoder by itself; one learned query looks at the tokens of all frames, and a linear layer
-makes logits of what it found. The tokens are those that `Encoder.encode_image_tokens` gives, what the caption decoder reads.
-They stay in the cache as float16 and are loaded batch by batch, so that memory does not grow with the data set.
+The frozen encoder sees each frame alone. One learned query attends to the tokens of all frames, and a linear layer gives the
+logits. The tokens are those of `Encoder.encode_image_tokens`, which the caption decoder reads. They are cached as float16 and
+loaded batch by batch, so that memory does not grow with the data set.
 
 Axes: B batch, N frames, Q tokens of a frame, D width, C classes.
 """
@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from coca_model import Encoder
 from coca_model.pooler import AttentionalPooler
 from evaluation.features.cache import Arrays
-from evaluation.features.extract import Decoded, Feature, Features
+from evaluation.features.decode import Decoded
+from evaluation.features.extract import Feature, Features
 from indexer.sample import CLIP_FRAMES
 
 
@@ -30,9 +31,8 @@ def _tokens(encoder: Encoder, pixels: NDArray[np.uint8]) -> NDArray[np.generic]:
 
 
 def _keep(tokens: NDArray[np.generic], decoded: Decoded) -> Arrays:
-    """16 frames of a video, some of them twice where it has fewer; one of a picture, which has no duration."""
-    frames = spread(len(tokens), CLIP_FRAMES if decoded.duration_seconds or len(tokens) > 1 else 1)
-    return {"tokens": tokens[frames]}
+    """16 frames of a video, some twice if it has fewer; one of a picture, which has no duration."""
+    return {"tokens": tokens[spread(len(tokens), CLIP_FRAMES if decoded.duration_seconds or len(tokens) > 1 else 1)]}
 
 
 TOKENS = Feature("tokens of 16 frames", _tokens, _keep)
@@ -40,13 +40,13 @@ TOKENS = Feature("tokens of 16 frames", _tokens, _keep)
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How the pooler is trained: AdamW, a short warm-up, and a cosine to zero."""
+    """How the pooler is trained: AdamW, a short warm-up, and a cosine schedule to zero."""
 
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    warmup: float = 0.05  # of all steps
+    warmup: float = 0.05  # share of all steps
     seed: int = 0
 
 
@@ -76,7 +76,7 @@ def train_pooler(
 ) -> PoolerProbe:
     """Train on `TOKENS` features and labels (N,). The same seed gives the same probe on the same machine."""
     width = features.load([0])[0]["tokens"].shape[-1]
-    with torch.random.fork_rng(devices=[]):  # the weights are made on the CPU
+    with torch.random.fork_rng(devices=[]):  # the weights are initialised on the CPU
         torch.manual_seed(options.seed)
         probe = PoolerProbe(width, heads, num_classes).to(device)
     optimiser = torch.optim.AdamW(probe.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
@@ -104,16 +104,16 @@ def pooler_scores(probe: PoolerProbe, features: Features, rows: Sequence[int]) -
 
 
 def load_tokens(features: Features, rows: Sequence[int], device: torch.device) -> Tensor:
-    """float32 (B, N * Q, D) of some media, from the cache; those with fewer frames repeat them."""
+    """float32 (B, N * Q, D) of some media, from the cache. Media with fewer frames than others repeat them."""
     loaded = [row["tokens"] for row in features.load(rows)]
     most = max(len(tokens) for tokens in loaded)
     batch = np.stack([tokens[spread(len(tokens), most)] for tokens in loaded])  # (B, N, Q, D)
     return torch.from_numpy(batch).to(device).float().flatten(1, 2)  # (B, N * Q, D)
 
 
-def spread(have: int, want: int) -> NDArray[np.int64]:
-    """`want` uniformly spaced indices of `have` frames, int64."""
-    return np.linspace(0, have - 1, want).round().astype(np.int64)
+def spread(count: int, wanted: int) -> NDArray[np.int64]:
+    """`wanted` uniformly spaced indices of `count` frames, int64."""
+    return np.linspace(0, count - 1, wanted).round().astype(np.int64)
 
 
 def _rate(step: int, steps: int, warmup: float) -> float:

@@ -1,7 +1,7 @@
-"""Names of classes to one vector each, through several sentences ("prompt ensembles", Radford et al. 2021, section 3.1.4).
+"""One vector for each class, from several sentences about it ("prompt ensembles", Radford et al. 2021, section 3.1.4).
 
-The lists are our own, short ones in the spirit of those that CLIP's authors published; figures measured with them are not
-those of CLIP's lists to the tenth of a percent. A user can bring others as a text file.
+The lists are ours, shorter than those that CLIP's authors published. Accuracies can differ from those with CLIP's lists in the first
+decimal. A user can pass another list as a text file.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,29 +53,29 @@ VIDEOS = (
 
 
 def read_templates(path: Path) -> tuple[str, ...]:
-    """A file with one template a line; empty lines do not count. Raises DatasetError that names the line."""
+    """A file with one template a line. Empty lines are ignored. Raises DatasetError that names the line."""
     templates, unique = list[str](), Unique("template")
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if template := line.strip():
             where = f"{path}: line {number}"
             if template.count("{}") != 1:
-                raise DatasetError(f"{where}: {template!r:.80} has {template.count('{}')} places for a name. Write {{}} once.")
+                raise DatasetError(f"{where}: {template!r:.80} has {{}} {template.count('{}')} times. Write it once, where the name goes.")
             unique.add(template, where)
             templates.append(template)
     if not templates:
-        raise DatasetError(f"{path}: no template in it. Write one a line, with {{}} where the name goes.")
+        raise DatasetError(f"{path}: holds no template. Write one a line, with {{}} where the name goes.")
     return tuple(templates)
 
 
 def fill(template: str, name: str) -> str:
-    """The sentence about a class; underscores in its name are spaces."""
+    """The sentence about a class. Underscores in the name become spaces."""
     return template.replace("{}", name.replace("_", " "))
 
 
 def class_vectors(
     classes: Sequence[Sequence[str]], templates: Sequence[str], of_texts: Callable[[Sequence[str]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """The direction of the mean over all sentences about a class: templates times names.
+    """The normalised mean over all sentences about a class: templates times names.
 
     Args:
         classes: the names of each of C classes. templates: sentences with {} in them.

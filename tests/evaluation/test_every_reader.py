@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation import FeatureSource, evaluate_moments, evaluate_retrieval, evaluate_zero_shot
-from evaluation.datasets.labelled_sets import LabelFiles, read_labelled
+from evaluation.datasets.labelled_media import LabelFiles, read_labelled
 from evaluation.datasets.moments import read_moments
 from evaluation.datasets.picture_captions import read_captions
 from evaluation.datasets.video_captions import read_video_captions

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from evaluation.datasets.dataset import CaptionedMedia, Medium
-from evaluation.datasets.files import MediaFolder, Unique, captioned, check_split, get, read_csv, read_json, read_text
+from evaluation.datasets.dataset import CaptionedMedia, Medium, join_captions
+from evaluation.datasets.files import Unique, check_split, get, read_csv, read_json, read_text
+from evaluation.datasets.media_folder import MediaFolder
 from evaluation.errors import DatasetError
 from tests.fakes import write_picture
 
@@ -68,13 +69,13 @@ def test_a_value_that_is_missing_or_of_another_kind_is_named(value, kind, messag
 def test_a_second_record_with_the_same_id_names_both():
     ids = Unique("id")
     ids.add(7, "line 1")
-    with refuses("line 3: the id 7 is there twice (first in line 1)."):
+    with refuses("line 3: the id 7 appears twice (first in line 1)."):
         ids.add(7, "line 3")
 
 
 def test_an_unknown_split_lists_those_there_are(tmp_path):
     check_split("val", {"val"}, tmp_path)
-    with refuses(f"{tmp_path}: no such split ('dev'). Splits there: test, val."):
+    with refuses(f"{tmp_path}: no such split ('dev'). Splits in this file: test, val."):
         check_split("dev", {"val", "test"}, tmp_path)
 
 
@@ -110,9 +111,9 @@ def test_a_row_is_named_by_its_line_even_after_one_of_several_lines(tmp_path):
     [
         ("", "a.csv: line 1: no column a, b (found: nothing)."),
         ("a;b\n1;2\n", "a.csv: line 1: no column a, b (found: a;b)."),
-        ("a,b,a\n1,2,3\n", "a.csv: line 1: the column a is there twice (found: a, b, a)."),
-        ("a,b\n1,2,3\n", "a.csv: line 2: not as many fields as the first line has (2)."),
-        ("a,b\n1\n", "a.csv: line 2: not as many fields as the first line has (2)."),
+        ("a,b,a\n1,2,3\n", "a.csv: line 1: the column a appears twice (found: a, b, a)."),
+        ("a,b\n1,2,3\n", "a.csv: line 2: not as many fields as columns (2: a, b)."),
+        ("a,b\n1\n", "a.csv: line 2: not as many fields as columns (2: a, b)."),
         ('a,b\n1,"2\n', "a.csv: line 2: malformed CSV (unexpected end of data)."),
         ('a,b\n1,"2"3\n', "a.csv: line 2: malformed CSV"),
     ],
@@ -198,7 +199,7 @@ def test_exact_takes_no_other_file(folder):
 def test_the_same_name_in_two_folders_is_refused_but_the_exact_ending_goes_first(tmp_path):
     for name in ("x/1.jpg", "y/1.jpg", "x/2.jpg", "y/2.png"):
         write_picture(tmp_path / name)
-    with refuses(f"r: '1.jpg' may be any of 2 files (x/1.jpg, y/1.jpg). Leave one of them below {tmp_path}."):
+    with refuses(f"r: '1.jpg' may be any of 2 files (x/1.jpg, y/1.jpg). Keep one of them below {tmp_path}."):
         MediaFolder(tmp_path).find("1.jpg", "image", "r")
     assert MediaFolder(tmp_path).find("2.png", "image", "r").path == tmp_path / "y/2.png"
 
@@ -217,18 +218,18 @@ def test_a_missing_folder_and_missing_annotations_are_told_apart(tmp_path):
 
 def test_captions_keep_to_their_media_when_one_is_left_out_and_one_is_silent(tmp_path):
     one, three = (Medium(name, tmp_path, "image", name) for name in ("1", "3"))
-    found = captioned("t", {1: one, 2: None, 3: three}, [(3, "c", "r1"), (2, "b", "r2"), (1, " \n", "r3"), (3, "d ", "r4")], ["gone"])
+    found = join_captions("t", {1: one, 2: None, 3: three}, [(3, "c", "r1"), (2, "b", "r2"), (1, " \n", "r3"), (3, "d ", "r4")], ["gone"])
     assert found == CaptionedMedia("t", (one, three), ("c", "d "), ((1,), (1,)), ("gone", "r3: an empty text"))
 
 
 def test_half_a_character_is_refused(tmp_path):
     with refuses("r1: the text is not valid Unicode (surrogates not allowed at character 2)."):
-        captioned("t", {1: Medium("1", tmp_path, "image", "m")}, [(1, "a \ud83d", "r1")])
+        join_captions("t", {1: Medium("1", tmp_path, "image", "m")}, [(1, "a \ud83d", "r1")])
 
 
 def test_a_set_without_a_text_is_refused(tmp_path):
     with refuses("t: holds 1 media and 0 texts. At least one of each is needed."):
-        captioned("t", {1: Medium("1", tmp_path, "image", "m")}, [])
+        join_captions("t", {1: Medium("1", tmp_path, "image", "m")}, [])
 
 
 def test_taking_a_medium_out_takes_what_describes_nothing_else(tmp_path):

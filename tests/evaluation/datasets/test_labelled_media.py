@@ -151,22 +151,22 @@ def test_a_json_map_gives_one_name_or_a_list(tmp_path):
         ('{"a": ', "malformed JSON at line 1"),
         ("[1]", "not an object with an entry for each folder ([1])"),
         ("{}", "not an object with an entry for each folder ({})"),
-        ('{"a": "x", "a": "y"}', "entry 'a': the folder 'a' is there twice"),
+        ('{"a": "x", "a": "y"}', "entry 'a': the folder 'a' appears twice"),
         ('{"a": 3}', "entry 'a': 3 is no name"),
         ('{"a": []}', "entry 'a': [] is no name"),
         ('{"0": ["n01440764", "tench"], "7": ["n01443537", "goldfish"]}', "the numbers are not 0 to 1"),
-        ('{"0": ["n01440764", "tench"], "1": ["n01440764", "goldfish"]}', "the synset 'n01440764' is there twice"),
+        ('{"0": ["n01440764", "tench"], "1": ["n01440764", "goldfish"]}', "the synset 'n01440764' appears twice"),
         pytest.param(
             json.dumps({"0": ["n01440764", "tench"], "1" * 5000: ["n01443537", "goldfish"]}),
             "the numbers are not 0 to 1",
             id="a number of 5,000 digits",
         ),
-        ("n01440764 tench\nn01440764 pike\n", "line 2: the synset 'n01440764' is there twice"),
+        ("n01440764 tench\nn01440764 pike\n", "line 2: the synset 'n01440764' appears twice"),
         ("n01440764 tench\ngoldfish\n", "line 2: not a synset and its names ('goldfish')"),
         ("a,b\n1,2\n", "line 1: no column folder, name"),
-        ("folder,name\n", "has no line but its first"),
+        ("folder,name\n", "has no line below the column names"),
         ("folder,name\na,\n", "line 2: no name ('')"),
-        ("folder,name\na,x\na,x\n", "line 3: the entry ('a', 'x') is there twice"),
+        ("folder,name\na,x\na,x\n", "line 3: the entry ('a', 'x') appears twice"),
         ("folder,name\na\n", "line 2: not as many fields"),
     ],
 )
@@ -261,7 +261,7 @@ def test_a_missing_video_is_named_or_left_out_while_its_class_stays(tmp_path):
         ),
         ("yoga,a,0,inf,val", "line 2: time_end is 'inf'. Expected seconds"),
         (",a,0,10,val", "line 2: the class is empty"),
-        ("yoga,a,0,10,val\nrun,a,0,10,val", "line 3: the video 'a_000000_000010.mp4' is there twice"),
+        ("yoga,a,0,10,val\nrun,a,0,10,val", "line 3: the video 'a_000000_000010.mp4' appears twice"),
         ("", "no record of a video"),
     ],
 )
@@ -282,9 +282,9 @@ def test_the_lines_of_moments_in_time_have_no_header(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a/1.mp4,a,3\n", "line 1: 'a/1.mp4,a,3'. Expected: class/file.mp4,class,"),
+        ("a/1.mp4,a,3\n", "line 1: not as many fields as columns (4: class/file.mp4, class, votes for, votes against)"),
         ('a/1.mp4,a,3,1\n"b', "line 2: malformed CSV"),
-        ("a/1.mp4,a,3,1\na/1.mp4,a,3,1\n", "line 2: the video 'a/1.mp4' is there twice"),
+        ("a/1.mp4,a,3,1\na/1.mp4,a,3,1\n", "line 2: the video 'a/1.mp4' appears twice"),
         ("a/1.mp4,a,3,1\nb/2.mp4,b,3,1\n", "line 2: the video 'b/2.mp4' is not in"),
     ],
 )

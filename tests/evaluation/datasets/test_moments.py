@@ -6,7 +6,7 @@ import re
 import pytest
 
 from evaluation.datasets.dataset import Medium, MomentQuery
-from evaluation.datasets.files import MediaFolder
+from evaluation.datasets.media_folder import MediaFolder
 from evaluation.datasets.moments import read_charades_sta, read_didemo, read_moments, read_own_moments
 from evaluation.errors import DatasetError
 from tests.fakes import write_film
@@ -125,13 +125,13 @@ def test_didemo_gives_chunks_of_five_seconds_and_finds_videos_encoded_anew(didem
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d[2].update(annotation_id=19), "[2]: the annotation_id 19 is there twice (first in {file}: [0])."),
-        (lambda d: d[1].update(times=[[-1, 0]]), "[1]: 'times' holds [-1, 0]. The first chunk is at least 0"),
+        (lambda d: d[2].update(annotation_id=19), "[2]: the annotation_id 19 appears twice (first in {file}: [0])."),
+        (lambda d: d[1].update(times=[[-1, 0]]), "[1]: 'times' holds [-1, 0]. Expected 0 <= first <= last < 1000."),
         (lambda d: d[1].update(times=[[0, 0], [3, 2]]), "[1]: 'times' holds [3, 2]."),
         (lambda d: d[1].update(times=[[0, 1.5]]), "[1]: 'times' holds [0, 1.5]. Expected pairs of whole numbers"),
         (lambda d: d[1].update(times=[[0, True]]), "[1]: 'times' holds [0, True]."),
         (lambda d: d[1].update(times=[[0, 10**400]]), "[1]: 'times' holds [0, 1000000"),
-        (lambda d: d[1].update(times=[[0, 1000]]), "[1]: 'times' holds [0, 1000]. The first chunk is at least 0"),
+        (lambda d: d[1].update(times=[[0, 1000]]), "[1]: 'times' holds [0, 1000]. Expected 0 <= first"),
         (lambda d: d[1].update(times=[0, 1]), "[1]: 'times' holds 0."),
         (lambda d: d[1].update(times=[]), "[1]: 'times' is empty."),
         (lambda d: d[1].update(times={}), "[1]: 'times' is {{}}. Expected a list."),
@@ -182,13 +182,13 @@ def test_own_moments_gather_the_spans_of_one_query(tmp_path, films):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("3MSZA.mp4,x,1,2", "the moment ('3MSZA.mp4', 'x', 1.0, 2.0) is there twice (first in {file}: line 2)."),
+        ("3MSZA.mp4,x,1,2", "the moment ('3MSZA.mp4', 'x', 1.0, 2.0) appears twice (first in {file}: line 2)."),
         ("3MSZA.mp4,x,2,2", "stops at 2 s, but starts at 2 s."),
         ("3MSZA.mp4,x,2,", "not a time ('')."),
         ("3MSZA.mp4,x,0:02,0:03", "not a time ('0:02')."),
         (",x,1,2", "the path is empty."),
         ("3MSZA.mp4,,1,2", "the query is empty."),
-        ("3MSZA.jpg,x,1,2", "not a video ('3MSZA.jpg'). Known: .3gp"),
+        ("3MSZA.jpg,x,1,2", "not a video ('3MSZA.jpg'). Known suffixes: .3gp"),
         ("3MSZA.avi,x,1,2", "the video '3MSZA.avi' is not in {folder}."),
         ("Füße.mkv,x,1,2", "the video 'Füße.mkv' is not in {folder}."),
     ],
@@ -212,7 +212,7 @@ def test_own_moments_of_a_missing_film_are_counted_when_allowed(tmp_path, films)
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.xml", "", "a.xml: moments of an unknown kind (ending '.xml'). Known: Charades-STA's .txt"),
+        ("a.xml", "", "a.xml: moments of an unknown kind (suffix '.xml'). Known: Charades-STA's .txt"),
         ("a.json", "{}", "a.json: not DiDeMo's list of descriptions (found: dict). Known: Charades-STA's .txt"),
         ("a.json", "[{]", "a.json: malformed JSON at line 1, column 3"),
         ("a.json", "[]", "DiDeMo a: holds no moments (0 records were left out)."),

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation.datasets.dataset import Medium
-from evaluation.datasets.files import MediaFolder
-from evaluation.datasets.picture_captions import read_captions, read_coco_captions, read_karpathy, read_own_queries, read_parquet
+from evaluation.datasets.media_folder import MediaFolder
+from evaluation.datasets.picture_captions import read_captions, read_own_queries, read_parquet
 from evaluation.errors import DatasetError
 from tests.fakes import write_film, write_picture
 
@@ -58,23 +58,22 @@ def edited(path, change):
 
 
 def test_karpathy_gives_a_split_with_all_its_sentences_in_order(flickr):
-    found = read_karpathy(flickr, MediaFolder(flickr.parent), split="val")
+    found = read_captions(flickr, None, split="val")
     texts = ("Two dogs , one ball .", "Zwei Hünde", "A red thing .")
     assert outline(found) == ("flickr8k val", ["1.jpg", "Käse.jpg", "4.jpg"], texts, ((0,), (0,), (1,)), ())
     assert found.media[1] == Medium("Käse.jpg", flickr.parent / "Käse.jpg", "image", f"{flickr}: images[3]")
 
 
 def test_train_takes_restval_and_restval_stands_alone(flickr):
-    media = MediaFolder(flickr.parent)
-    assert read_karpathy(flickr, media, split="train").texts == ("A train picture .", "Rest .")
-    assert read_karpathy(flickr, media, split="restval").texts == ("Rest .",)
+    assert read_captions(flickr, None, split="train").texts == ("A train picture .", "Rest .")
+    assert read_captions(flickr, None, split="restval").texts == ("Rest .",)
 
 
 def test_pictures_of_coco_lie_in_the_folder_that_each_names(tmp_path):
     path = write_picture(tmp_path / "images" / "val2014" / "COCO_val2014_000000000042.jpg")
     image = karpathy_image(42, "test", path.name, "A dog.", filepath="val2014", cocoid=42)
     file = write_json(tmp_path / "dataset_coco.json", {"images": [image], "dataset": "coco"})
-    found = read_karpathy(file, MediaFolder(tmp_path / "images"), split="test")
+    found = read_captions(file, tmp_path / "images", split="test")
     assert (found.title, [medium.path for medium in found.media]) == ("coco test", [path])
 
 
@@ -95,27 +94,27 @@ def test_a_missing_picture_is_an_error_or_counted(flickr):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["images"][1].update(imgid=0), "images[1]: the imgid 0 is there twice (first in {file}: images[0])."),
-        (lambda d: d["images"][4].update(filename="1.jpg"), "images[4]: the filename '1.jpg' is there twice"),
+        (lambda d: d["images"][1].update(imgid=0), "images[1]: the imgid 0 appears twice (first in {file}: images[0])."),
+        (lambda d: d["images"][4].update(filename="1.jpg"), "images[4]: the filename '1.jpg' appears twice"),
         (lambda d: d["images"][1].update(imgid="1"), "images[1]: 'imgid' is '1'. Expected a whole number."),
         (lambda d: d["images"][1].pop("split"), "images[1]: 'split' is missing"),
         (lambda d: d["images"][1].update(sentences={}), "images[1]: 'sentences' is {{}}. Expected a list."),
         (lambda d: d["images"][1].update(filepath=3), "images[1]: 'filepath' is 3. Expected text."),
         (lambda d: d["images"][1]["sentences"].append("x"), "images[1].sentences[2]: not an object ('x')."),
         (lambda d: d["images"][1]["sentences"][1].update(raw=None), "images[1].sentences[1]: 'raw' is None. Expected text."),
-        (lambda d: d["images"].clear(), "no such split ('val'). Splits there: none."),
+        (lambda d: d["images"].clear(), "no such split ('val'). Splits in this file: none."),
         (lambda d: d.update(images=3), "'images' is 3. Expected a list."),
     ],
 )
 def test_a_wrong_record_of_karpathy_is_named(flickr, change, message):
     edited(flickr, change)
     with refuses(f"{flickr}: " + message.format(file=flickr)):
-        read_karpathy(flickr, MediaFolder(flickr.parent), split="val")
+        read_captions(flickr, None, split="val")
 
 
 def test_an_unknown_split_lists_those_of_the_file(flickr):
-    with refuses(f"{flickr}: no such split ('test'). Splits there: restval, train, val."):
-        read_karpathy(flickr, MediaFolder(flickr.parent), split="test")
+    with refuses(f"{flickr}: no such split ('test'). Splits in this file: restval, train, val."):
+        read_captions(flickr, None, split="test")
 
 
 # --- COCO ---------------------------------------------------------------------------------------------------------------
@@ -135,9 +134,9 @@ def coco(tmp_path):
 
 
 def test_coco_joins_captions_by_image_id_and_keeps_distractors(coco):
-    found = read_coco_captions(coco, MediaFolder(coco.parent), title="COCO val2017")
+    found = read_captions(coco, None)
     names = ["000000000139.jpg", "000000000285.jpg", "000000000632.jpg"]
-    assert outline(found) == ("COCO val2017", names, ("A bear.", "A room\n", "A big bear, close"), ((1,), (0,), (1,)), ())
+    assert outline(found) == ("captions_val2017", names, ("A bear.", "A room\n", "A big bear, close"), ((1,), (0,), (1,)), ())
     assert [medium.path.parent.name for medium in found.media] == ["val2017"] * 3
 
 
@@ -151,9 +150,9 @@ def test_a_missing_picture_of_coco_takes_its_captions_along(coco):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["images"][1].update(id=139), "images[1]: the id 139 is there twice (first in {file}: images[0])."),
-        (lambda d: d["images"][1].update(file_name="000000000139.jpg"), "images[1]: the file_name '000000000139.jpg' is there twice"),
-        (lambda d: d["annotations"][2].update(id=0), "annotations[2]: the id 0 is there twice (first in {file}: annotations[0])."),
+        (lambda d: d["images"][1].update(id=139), "images[1]: the id 139 appears twice (first in {file}: images[0])."),
+        (lambda d: d["images"][1].update(file_name="000000000139.jpg"), "images[1]: the file_name '000000000139.jpg' appears twice"),
+        (lambda d: d["annotations"][2].update(id=0), "annotations[2]: the id 0 appears twice (first in {file}: annotations[0])."),
         (lambda d: d["annotations"][2].update(image_id=7), "annotations[2]: no such image ('image_id' is 7)."),
         (lambda d: d["annotations"][2].update(image_id="139"), "annotations[2]: no such image ('image_id' is '139')."),
         (lambda d: d["annotations"][2].pop("caption"), "annotations[2]: 'caption' is missing (found: image_id, id). Expected text."),
@@ -163,7 +162,7 @@ def test_a_missing_picture_of_coco_takes_its_captions_along(coco):
 def test_a_wrong_record_of_coco_is_named(coco, change, message):
     edited(coco, change)
     with refuses(f"{coco}: " + message.format(file=coco)):
-        read_coco_captions(coco, MediaFolder(coco.parent), title="COCO")
+        read_captions(coco, None)
 
 
 # --- a user's own queries -----------------------------------------------------------------------------------------------
@@ -202,13 +201,13 @@ def test_a_linked_folder_is_the_folder(own, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["x,b.jpg", "x,b.jpg"], "line 3: the pair of query and path ('x', '{folder}/b.jpg') is there twice (first in {file}: line 2)."),
+        (["x,b.jpg", "x,b.jpg"], "line 3: the pair of query and path ('x', '{folder}/b.jpg') appears twice (first in {file}: line 2)."),
         (["x,b.jpg", "x,a/../b.jpg"], "line 3: the pair of query and path"),
         ([",b.jpg"], "line 2: the query is empty."),
         (["x, "], "line 2: the path is empty."),
-        (["x,a/notes.txt"], "line 2: neither a picture nor a video ('a/notes.txt'). Known: .3gp"),
+        (["x,a/notes.txt"], "line 2: neither a picture nor a video ('a/notes.txt'). Known suffixes: .3gp"),
         (["x,none.jpg"], "line 2: the picture 'none.jpg' is not in {folder}."),
-        (["x,Café, blue.PNG"], "line 2: not as many fields as the first line has (2). Quote fields that hold a comma."),
+        (["x,Café, blue.PNG"], "line 2: not as many fields as columns (2: query, path). Quote fields that hold a comma."),
         (["x,film.avi"], "line 2: the video 'film.avi' is not in {folder}."),
         (["x,.hidden.jpg"], "line 2: '.hidden.jpg' is hidden or outside of {folder}."),
         (["x,../outside.jpg"], "line 2: '../outside.jpg' is hidden or outside of {folder}."),
@@ -273,7 +272,7 @@ GOOD = {"id": ["a", "b"], "texts": [["x"], ["y"]], "image": [b"1", b"2"], "split
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"id": ["a", "a"]}, "row 2: the id 'a' is there twice (first in {file}: row 1)."),
+        ({"id": ["a", "a"]}, "row 2: the id 'a' appears twice (first in {file}: row 1)."),
         ({"id": ["a", None]}, "row 2: 'id' is None. Expected text or a whole number."),
         ({"texts": [["x"], None]}, "row 2: 'texts' is None. Expected a list."),
         ({"texts": [["x"], ["y", None]]}, "row 2: 'texts' holds None. Expected a list of texts."),
@@ -282,8 +281,8 @@ GOOD = {"id": ["a", "b"], "texts": [["x"], ["y"]], "image": [b"1", b"2"], "split
         ({"image": [b"1", b""]}, "row 2: 'image' holds no bytes (b'')."),
         ({"image": [{"bytes": None, "path": "a.jpg"}] * 2}, "row 1: 'image' holds no bytes (None)."),
         ({"split": ["val", None]}, "row 2: 'split' is None. Expected text."),
-        ({"split": ["test", "train"]}, "no such split ('val'). Splits there: test, train."),
-        ({"kind": ["label", "label"]}, "no such split ('val'). Splits there: none."),
+        ({"split": ["test", "train"]}, "no such split ('val'). Splits in this file: test, train."),
+        ({"kind": ["label", "label"]}, "no such split ('val'). Splits in this file: none."),
     ],
 )
 def test_a_wrong_row_of_parquet_is_named(tmp_path, wrong, message):
@@ -318,12 +317,12 @@ def test_a_damaged_page_of_parquet_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.xml", "<a/>", "a.xml: captions of an unknown kind (ending '.xml'). Known: Karpathy's JSON"),
+        ("a.xml", "<a/>", "a.xml: captions of an unknown kind (suffix '.xml'). Known: Karpathy's JSON"),
         ("a.json", "[]", "a.json: captions of an unknown kind (found: a list). Known: Karpathy's JSON"),
         ("a.json", "{}", "a.json: captions of an unknown kind (found: an object with nothing)."),
         ("a.json", '{"videos": [], "sentences": []}', "(found: an object with videos, sentences)."),
         ("a.json", '{"images": [{"id": 1}]}', "(found: an object with images)."),
-        ("a.json", '{"images": []}', "a.json: no such split ('val'). Splits there: none."),
+        ("a.json", '{"images": []}', "a.json: no such split ('val'). Splits in this file: none."),
         ("a.json", '{"images": [}', "a.json: malformed JSON at line 1, column 13"),
         ("a.csv", "a,b\n", "a.csv: line 1: no column query, path (found: a, b)."),
     ],

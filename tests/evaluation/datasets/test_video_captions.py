@@ -7,8 +7,8 @@ import re
 import pytest
 
 from evaluation.datasets.dataset import Medium
-from evaluation.datasets.files import MediaFolder
-from evaluation.datasets.video_captions import read_msrvtt, read_msrvtt_1ka, read_msvd, read_video_captions
+from evaluation.datasets.media_folder import MediaFolder
+from evaluation.datasets.video_captions import read_msrvtt_1ka, read_msvd, read_video_captions
 from evaluation.errors import DatasetError
 
 
@@ -46,7 +46,7 @@ def msrvtt(tmp_path):
 
 
 def test_msrvtt_gives_the_videos_of_a_split_with_all_their_sentences(msrvtt):
-    found = read_msrvtt(msrvtt, MediaFolder(msrvtt.parent))
+    found = read_video_captions(msrvtt, msrvtt.parent)
     texts = ("a cat", "a man, singing", "ein Kätzchen")
     assert outline(found) == ("MSR-VTT test", ["video7010", "video7011"], texts, ((1,), (0,), (1,)), ())
     assert found.media[1] == Medium("video7011", msrvtt.parent / "video7011.webm", "video", f"{msrvtt}: videos[2]")
@@ -72,14 +72,14 @@ def test_a_missing_video_is_an_error_or_counted(msrvtt):
     [
         (
             lambda d: d["videos"][2].update(video_id="video0"),
-            "videos[2]: the video_id 'video0' is there twice (first in {file}: videos[0]).",
+            "videos[2]: the video_id 'video0' appears twice (first in {file}: videos[0]).",
         ),
         (lambda d: d["videos"][1].update(video_id=7010), "videos[1]: 'video_id' is 7010. Expected text."),
         (lambda d: d["videos"][1].pop("split"), "videos[1]: 'split' is missing"),
         (lambda d: d["sentences"][0].update(video_id="video9"), "sentences[0]: no such video ('video_id' is 'video9')."),
         (lambda d: d["sentences"][0].update(caption=["a"]), "sentences[0]: 'caption' is ['a']. Expected text."),
         (lambda d: d.update(sentences={}), "'sentences' is {{}}. Expected a list."),
-        (lambda d: d["videos"].clear(), "no such split ('test'). Splits there: none."),
+        (lambda d: d["videos"].clear(), "no such split ('test'). Splits in this file: none."),
     ],
 )
 def test_a_wrong_record_of_msrvtt_is_named(msrvtt, change, message):
@@ -87,11 +87,11 @@ def test_a_wrong_record_of_msrvtt_is_named(msrvtt, change, message):
     change(document)
     msrvtt.write_text(json.dumps(document))
     with refuses(f"{msrvtt}: " + message.format(file=msrvtt)):
-        read_msrvtt(msrvtt, MediaFolder(msrvtt.parent))
+        read_video_captions(msrvtt, msrvtt.parent)
 
 
 def test_an_unknown_split_lists_those_of_the_file(msrvtt):
-    with refuses(f"{msrvtt}: no such split ('validate'). Splits there: test, train."):
+    with refuses(f"{msrvtt}: no such split ('validate'). Splits in this file: test, train."):
         read_video_captions(msrvtt, None, split="validate")
 
 
@@ -119,10 +119,10 @@ def test_1ka_has_one_sentence_for_each_video(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("ret0,msr1,video1,x", "line 4: the key 'ret0' is there twice (first in {file}: line 2)."),
-        ("ret2,msr1,video9771,x", "line 4: the video_id 'video9771' is there twice (first in {file}: line 3)."),
+        ("ret0,msr1,video1,x", "line 4: the key 'ret0' appears twice (first in {file}: line 2)."),
+        ("ret2,msr1,video9771,x", "line 4: the video_id 'video9771' appears twice (first in {file}: line 3)."),
         ("ret2,msr1,video1,x", "line 4: the video 'video1' is not in"),
-        ("ret2,msr1,video1,x, y", "line 4: not as many fields as the first line has (4)."),
+        ("ret2,msr1,video1,x, y", "line 4: not as many fields as columns (4: key, vid_key, video_id, sentence)."),
     ],
 )
 def test_a_wrong_line_of_1ka_is_named(tmp_path, line, message):
@@ -215,7 +215,7 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, clips, pr
     proof = tmp_path / "ran"
     file = written(tmp_path, "raw-captions.pkl", pickle.dumps({"a": Runs(proof)}, protocol=protocol))
     module = "__builtin__" if protocol < 3 else "builtins"
-    with refuses(f"{file}: not a pickle of plain lists of words (it asks for {module}.exec, which may run code). Nothing of it was run."):
+    with refuses(f"{file}: not a pickle of plain lists of words (it asks for {module}.exec, which may run code). No code in it was run."):
         read_msvd(file, clips)
     assert not proof.exists()
 
@@ -256,7 +256,7 @@ def test_a_list_of_videos_chooses_and_orders_them(tmp_path, clips):
     ("lines", "message"),
     [
         ("vid_b_0_7\nnone_0_1\n", "test_list.txt: line 2: the video 'none_0_1' has no caption in"),
-        ("vid_b_0_7\nvid_b_0_7\n", "test_list.txt: line 2: the video 'vid_b_0_7' is there twice"),
+        ("vid_b_0_7\nvid_b_0_7\n", "test_list.txt: line 2: the video 'vid_b_0_7' appears twice"),
         ("", "MSVD test_list: holds 0 media and 0 texts."),
     ],
 )
@@ -286,8 +286,8 @@ def test_a_line_of_msvd_without_a_sentence_is_named(tmp_path, clips):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.xml", "<a/>", "a.xml: captions of an unknown kind (ending '.xml', first line ''). Known: MSR-VTT's JSON"),
-        ("a.csv", "query,path\n", "a.csv: captions of an unknown kind (ending '.csv', first line 'query,path')."),
+        ("a.xml", "<a/>", "a.xml: captions of an unknown kind (suffix '.xml', first line ''). Known: MSR-VTT's JSON"),
+        ("a.csv", "query,path\n", "a.csv: captions of an unknown kind (suffix '.csv', first line 'query,path')."),
         ("a.json", "[]", "a.json: captions of an unknown kind (found: a list)."),
         ("a.json", '{"images": []}', "a.json: captions of an unknown kind (found: an object with images)."),
         ("a.json", '{"videos": [],\n', "a.json: malformed JSON at line 2, column 1"),

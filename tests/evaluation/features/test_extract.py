@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.datasets.dataset import Medium
 from evaluation.errors import EvaluationError, UnreadableMediaError
-from evaluation.features.cache import ResultCache, batches
+from evaluation.features.cache import ResultCache
 from evaluation.features.extract import MEAN_VECTOR, FeatureSource
 from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
 
@@ -119,10 +119,6 @@ def test_a_cache_that_is_none_is_refused_by_name(tmp_path):
     (tmp_path / "notes.txt").write_text("not a database at all, but long enough to look like one" * 100)
     with pytest.raises(EvaluationError, match=r"notes\.txt: cannot be used as a cache"):
         ResultCache(tmp_path / "notes.txt")
-
-
-def test_batches_keep_the_order_and_an_odd_last_one():
-    assert list(batches("abcde", 2)) == [["a", "b"], ["c", "d"], ["e"]]
 
 
 def damaged(path):

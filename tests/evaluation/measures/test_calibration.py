@@ -6,7 +6,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
-from evaluation.measures.calibration import fit_platt, promised, reliability
+from evaluation.measures.calibration import cross_fitted, fit_platt, reliability
 
 
 def drawn(count, seed=0, slope=8.0, middle=0.3):
@@ -43,11 +43,11 @@ def test_equal_scores_promise_what_usually_comes_true():
 def test_reliability_agrees_with_scikit_learn():
     scores, right = drawn(1000, 2)
     probabilities = fit_platt(scores, right)(scores)
-    kept = reliability(probabilities, right)
+    result = reliability(probabilities, right)
     true, said = calibration_curve(right, probabilities, n_bins=10, strategy="quantile")
-    np.testing.assert_allclose(kept.promised, said, atol=1e-2)
-    np.testing.assert_allclose(kept.came_true, true, atol=2e-2)
-    assert kept.brier == pytest.approx(brier_score_loss(right, probabilities))
+    np.testing.assert_allclose(result.predicted, said, atol=1e-2)
+    np.testing.assert_allclose(result.observed, true, atol=2e-2)
+    assert result.brier == pytest.approx(brier_score_loss(right, probabilities))
 
 
 def test_promises_that_are_kept_have_no_error_and_boasts_have_one():
@@ -60,13 +60,13 @@ def test_a_question_is_never_judged_by_a_curve_that_saw_it():
     # Every question has its own score, and the truth is noise: a curve that had seen the answers would know better than chance.
     random = np.random.default_rng(3)
     questions, scores, right = np.arange(200), random.random(200), random.random(200) < 0.5
-    assert reliability(promised(scores, right, questions), right).brier > 0.245
+    assert reliability(cross_fitted(scores, right, questions), right).brier > 0.245
 
 
 def test_the_hits_of_one_question_fall_into_one_fold():
     scores = np.tile([0.9, 0.1], 30)
     right = np.tile([True, False], 30)
-    probabilities = promised(scores, right, np.repeat(np.arange(30), 2))
+    probabilities = cross_fitted(scores, right, np.repeat(np.arange(30), 2))
     assert (probabilities[::2] > 0.8).all()
     assert (probabilities[1::2] < 0.2).all()
 
@@ -82,5 +82,5 @@ def test_a_curve_that_saw_the_answers_would_look_better_than_it_is():
     random = np.random.default_rng(7)
     scores, right = random.normal(size=25), random.random(25) < 0.5
     own = fit_platt(scores, right)(scores)
-    others = promised(scores, right, np.arange(25))
+    others = cross_fitted(scores, right, np.arange(25))
     assert ((own - right) ** 2).mean() < ((others - right) ** 2).mean()

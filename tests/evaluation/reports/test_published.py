@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluation.reports.published import CAPTION, COCA, COTS, FROZEN, RETRIEVAL, ZERO_SHOT, measured_on
+from evaluation.reports.published import COCA, COTS, FIGURES, published
 
 
 def figures(row):
@@ -23,12 +23,12 @@ def figures(row):
     ],
 )
 def test_retrieval_figures_are_those_of_the_papers(protocol, direction, source, expected):
-    (row,) = [row for row in RETRIEVAL[protocol, direction] if row.source == source]
+    (row,) = [row for row in FIGURES[direction][protocol] if row.source == source]
     assert figures(row) == expected
 
 
 def test_the_other_figures_are_those_of_the_paper():
-    assert {name: figures(row)[0] for name, (row,) in (ZERO_SHOT | FROZEN).items()} == {
+    assert {name: figures(row)[0] for name, (row,) in (FIGURES["zero-shot"] | FIGURES["frozen"]).items()} == {
         "imagenet": 86.3,
         "imagenet-v2": 80.7,
         "imagenet-a": 90.2,
@@ -40,10 +40,10 @@ def test_the_other_figures_are_those_of_the_paper():
         "kinetics-700": 81.1,
         "moments-in-time": 47.4,
     }
-    assert figures(CAPTION["coco"][0]) == (40.9, 33.9, 143.6, 24.7)
+    assert figures(FIGURES["captions"]["coco"][0]) == (40.9, 33.9, 143.6, 24.7)
 
 
 def test_what_cannot_be_compared_is_said():
-    assert measured_on("coco", 5000) == "Published figures are of 5,000 pictures of Karpathy's test split."
-    assert measured_on("imagenet", 2).endswith("Here are 2: the two cannot be compared.")
-    assert measured_on("own", 2) == ""
+    assert published("captions", "coco", 5000)[1] == "The published figures are for 5,000 pictures of Karpathy's test split."
+    assert published("zero-shot", "imagenet", 2)[1].endswith("This set has 2, so they cannot be compared.")
+    assert published("zero-shot", "own", 2) == ((), "")

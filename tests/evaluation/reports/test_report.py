@@ -12,8 +12,11 @@ from PIL import Image
 
 from evaluation.datasets.dataset import Medium
 from evaluation.errors import EvaluationError
-from evaluation.reports.page import draw, page
-from evaluation.reports.report import Curve, Example, Line, Measure, Report, Row, Table, meanings, shown
+from evaluation.measures.intervals import Measure
+from evaluation.reports.chart import draw
+from evaluation.reports.page import render
+from evaluation.reports.parts import Curve, Example, Line, Row, Table, shown
+from evaluation.reports.report import Report
 from tests.fakes import write_film, write_picture
 
 
@@ -45,6 +48,10 @@ def report(tmp_path):
     )
 
 
+def chart_of(report):
+    return draw(report.title, report.tables, report.curves)
+
+
 def test_a_figure_is_shown_with_its_interval():
     assert shown(Measure(43.04, 41.6, 44.44)) == "43.0 (41.6–44.4)"
     assert shown(Measure(3)) == "3.0"
@@ -70,13 +77,13 @@ def test_markdown_leaves_a_cell_empty_where_nothing_was_measured(report):
 
 
 def test_the_picture_is_a_png_wide_enough_to_read(report):
-    picture = Image.open(io.BytesIO(draw(report)))
+    picture = Image.open(io.BytesIO(chart_of(report)))
     assert picture.format == "PNG"
     assert picture.width >= 1200
 
 
 def test_the_page_stands_alone_and_escapes_what_it_shows(report):
-    text = page(report, draw(report))
+    text = render(report, chart_of(report))
     assert "<script>" not in text
     assert "theirs &lt;b&gt;" in text
     assert "http" not in re.sub(r"data:image/[a-z]+;base64,[^\"]+", "", text)
@@ -114,14 +121,14 @@ def test_records_are_csv_that_other_programs_read(report):
 
 
 def test_a_report_says_how_much_was_measured_and_what_its_columns_mean(report):
-    sized = replace(report, facts={"pictures": 1000, "texts": 5000, "model": "x"})
+    sized = replace(report, metadata={"pictures": 1000, "texts": 5000, "model": "x"})
     assert sized.size == "1,000 pictures, 5,000 texts"
-    assert [meaning.split(":")[0] for meaning in meanings(report)[1:]] == ["R@k", "Median rank"]
+    assert [meaning.split(":")[0] for meaning in report.meanings[1:]] == ["R@k", "Median rank"]
 
 
 def test_what_would_break_a_table_or_be_taken_for_a_formula_is_shown_as_it_is(report, recwarn):
     odd = replace(report, title="AC$DC | $2 \\foo$ 照片", examples=(Example("a | b\n<script>", True, ()),), missing=("a|b",))
-    assert draw(odd).startswith(b"\x89PNG")
+    assert chart_of(odd).startswith(b"\x89PNG")
     assert "| ✓ a \\| b &lt;script> |  |" in odd.to_markdown().splitlines()
     assert odd.to_markdown().endswith("## Left out\n\n- a\\|b\n")
     assert not recwarn.list

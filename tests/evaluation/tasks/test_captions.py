@@ -8,7 +8,7 @@ from evaluation.errors import DatasetError
 from evaluation.features.cache import ResultCache
 from evaluation.features.extract import FeatureSource
 from evaluation.measures.caption_metrics import CaptionScores
-from evaluation.reports.report import Measure
+from evaluation.measures.intervals import Measure
 from evaluation.tasks import captions as module
 from evaluation.tasks.captions import SELF_RETRIEVAL, CaptionEvaluation, evaluate_captions
 from tests.fakes import COLOURS, FakeEncoder, write_picture
@@ -61,7 +61,7 @@ def test_a_caption_that_fits_another_picture_better_does_not_find_its_own(tmp_pa
     report = evaluate_captions(dataset, FeatureSource(Talker(), ResultCache(tmp_path / "c")))
     row = report.tables[0].rows[0]
     assert row.values[SELF_RETRIEVAL].value == pytest.approx(100 * 5 / 6)
-    assert report.facts["different captions"] == 5
+    assert report.metadata["different captions"] == 5
 
 
 def test_the_published_figures_stand_beside_and_what_lacks_is_said(tmp_path, dataset):
@@ -81,7 +81,7 @@ def test_captions_are_kept_by_the_way_they_were_made(tmp_path, dataset):
 def test_a_picture_without_a_text_has_nothing_to_be_compared_with(tmp_path, dataset, no_java):
     fewer = CaptionedMedia("fewer", dataset.media, dataset.texts[1:], dataset.owners[1:])
     report = evaluate_captions(fewer, FeatureSource(Talker(), ResultCache(tmp_path / "c")))
-    assert report.facts["pictures"] == 5
+    assert report.metadata["pictures"] == 5
     assert len(no_java[0][0]) == 5
 
 

@@ -10,7 +10,9 @@ from PIL import Image
 
 from evaluation.errors import DatasetError
 from evaluation.tasks import collection as module
-from evaluation.tasks.collection import OwnQuery, evaluate_collection, read_own_queries_of
+from evaluation.tasks import collection_answers
+from evaluation.tasks.collection import evaluate_collection
+from evaluation.tasks.collection_answers import OwnQuery, read_own_queries_of
 from indexer import index
 from search import open_collection
 from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
@@ -65,10 +67,13 @@ def test_a_path_may_be_whole_or_the_end_of_one(folder, collection, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("red", "red.png")], r"queries\.csv: line 2: the path 'red\.png' fits 2 files"),
-        ([("red", "2019/red.png"), ("blue", "nothing.png")], r"queries\.csv: line 3: the path 'nothing\.png' is no file of the collection"),
+        ([("red", "red.png")], r"queries\.csv: line 2: the path 'red\.png' matches 2 files"),
+        (
+            [("red", "2019/red.png"), ("blue", "nothing.png")],
+            r"queries\.csv: line 3: the path 'nothing\.png' matches no file of the collection",
+        ),
         ([(" ", "film.mp4")], r"queries\.csv: line 2: the query is empty"),
-        ([("red", "film.mp4"), ("red", "film.mp4")], r"line 3: the pair .* is there twice"),
+        ([("red", "film.mp4"), ("red", "film.mp4")], r"line 3: the pair .* appears twice"),
         ([], r"queries\.csv: holds no query"),
     ],
 )
@@ -136,13 +141,13 @@ def test_the_second_look_counts_in_the_latency_of_reranking_alone(folder):
 
 
 def test_an_index_that_misses_something_is_found_out(collection, monkeypatch):
-    real = module.search
+    real = collection_answers.search
 
     def forgetful(query, **options):
         hits = real(query, **options)
         return hits[:-3] if isinstance(query, np.ndarray) else hits
 
-    monkeypatch.setattr(module, "search", forgetful)
+    monkeypatch.setattr(collection_answers, "search", forgetful)
     report = evaluate_collection(collection, [OwnQuery("red", frozenset()), OwnQuery("blue", frozenset())])
     assert figures(report, "index against exact search") == {"recall@9": pytest.approx(100 * 6 / 9)}
 

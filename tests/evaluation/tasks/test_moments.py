@@ -125,7 +125,7 @@ def test_a_film_that_cannot_be_read_takes_only_its_own_queries_along(film, tmp_p
     dataset = MomentSet("two", (broken, film), (MomentQuery(0, "red", ((0.0, 1.0),)), MomentQuery(1, "red", ((0.0, 6.0),))))
     source = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c"), allow_missing=True)
     report = evaluate_moments(dataset, source)
-    assert (report.facts["sentences"], report.facts["left out"]) == (1, 1)
+    assert (report.metadata["sentences"], report.metadata["left out"]) == (1, 1)
     assert "manifest: line 2" in report.missing[0]
 
 

@@ -1,4 +1,4 @@
-"""Probes on frozen features: the linear one beside scikit-learn's, the pooler with the tiny CoCa on planted colours."""
+"""Probes on frozen features of the tiny CoCa, on planted colours."""
 
 import re
 from types import SimpleNamespace
@@ -7,31 +7,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 
 from evaluation.datasets.dataset import LabelledMedia
 from evaluation.datasets.labelled_media import read_class_folders
 from evaluation.errors import DatasetError
 from evaluation.features.cache import ResultCache
 from evaluation.features.extract import Decoded, FeatureSource
+from evaluation.measures.intervals import Measure
 from evaluation.reports.published import COCA
-from evaluation.reports.report import Measure
-from evaluation.tasks import linear_probe
-from evaluation.tasks.linear_probe import fit, fit_best, hold_out
 from evaluation.tasks.pooler_probe import TOKENS, TrainingOptions, load_tokens, spread, train_pooler
 from evaluation.tasks.probe import ProbeOptions, evaluate_probe
 from tests.fakes import COLOURS, write_film
 
 SHORT = TrainingOptions(epochs=12, batch_size=8, learning_rate=3e-3)
-
-
-@pytest.fixture(scope="module")
-def blobs():
-    """240 points of four overlapping classes."""
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 4, 240)
-    return (random.normal(size=(4, 8))[labels] + random.normal(size=(240, 8))).astype(np.float32), labels
 
 
 @pytest.fixture(scope="module")
@@ -69,58 +57,15 @@ def shuffled(dataset):
     return LabelledMedia(dataset.title, dataset.media, dataset.classes, tuple(right))
 
 
-# --- the linear probe ---------------------------------------------------------------------------------------------------
-
-
-def scikit(vectors, labels, l2):
-    return LogisticRegression(C=1 / (l2 * len(labels)), tol=1e-8, max_iter=5000).fit(vectors, labels)
-
-
-@pytest.mark.parametrize("l2", [1e-1, 1e-3])
-def test_the_loss_and_the_logits_are_those_of_scikit_learn(blobs, l2):
-    vectors, labels = blobs
-    oracle, ours = scikit(vectors.astype(np.float64), labels, l2), fit(vectors, labels, 4, l2=l2)
-    wanted = log_loss(labels, oracle.predict_proba(vectors)) + l2 / 2 * np.square(oracle.coef_).sum()
-    assert ours.loss == pytest.approx(wanted, rel=1e-6)
-    probabilities = torch.from_numpy(ours.scores(vectors)).softmax(1).numpy()
-    np.testing.assert_allclose(probabilities, oracle.predict_proba(vectors), atol=1e-3)
-
-
-def test_the_fit_does_not_depend_on_blocks_or_the_start(blobs, monkeypatch):
-    vectors, labels = blobs
-    whole = fit(vectors, labels, 4, l2=1e-2)
-    monkeypatch.setattr(linear_probe, "_BLOCK", 37)
-    again = fit(vectors, labels, 4, l2=1e-2, start=fit(vectors, labels, 4, l2=1.0))
-    assert again.loss == pytest.approx(whole.loss, rel=1e-7)
-    torch.testing.assert_close(again.weights, whole.weights, atol=1e-3, rtol=1e-3)
-
-
-def test_the_strength_is_the_one_that_does_best_on_the_held_out_tenth(blobs):
-    vectors, labels = blobs
-    held, kept = hold_out(labels, seed=0)
-    found = []
-    for l2 in (1e1, 1e-1, 1e-2, 1e-5):
-        oracle = scikit(vectors[kept], labels[kept], l2)
-        found.append((oracle.score(vectors[held], labels[held]), -log_loss(labels[held], oracle.predict_proba(vectors[held])), l2))
-    best = fit_best(vectors, labels, 4, strengths=(1e-5, 1e-2, 1e-1, 1e1))
-    assert best.l2 == max(found)[-1]
-    assert best.loss == pytest.approx(fit(vectors, labels, 4, l2=best.l2).loss, rel=1e-9)
-
-
-def test_a_tenth_is_held_out_of_each_class():
-    labels = np.repeat([2, 0, 1], (50, 20, 30))
-    held, kept = hold_out(labels, seed=3)
-    assert np.bincount(labels[held]).tolist() == [2, 3, 5]
-    assert sorted([*held, *kept]) == list(range(100))
-    assert not np.array_equal(held, hold_out(labels, seed=4)[0])
+# --- a linear probe -------------------------------------------------------------------------------------------------------
 
 
 def test_a_linear_probe_on_frozen_vectors_tells_colours(colours, source):
     report = evaluate_probe(*colours, source, ProbeOptions("linear", strengths=(1e-4, 1e-6)))
     assert report.tables[0].rows[0].values == {"top-1": Measure(100.0, 100.0, 100.0), "mean per class": Measure(100.0)}
     wanted = {"training set": colours[0].title, "training media": 24, "media": 9, "classes": 3, "same files in both sets": 0}
-    assert report.facts.items() >= wanted.items()
-    assert report.facts["probe"].startswith("logistic regression, L2 ")
+    assert report.metadata.items() >= wanted.items()
+    assert report.metadata["probe"].startswith("logistic regression, L2 ")
 
 
 # --- the attentional pooler ---------------------------------------------------------------------------------------------
@@ -180,7 +125,7 @@ def test_a_picture_has_one_frame_and_a_short_film_has_some_twice():
 def test_sets_with_other_classes_are_refused(colours, source):
     train, test = colours
     other = LabelledMedia("other", test.media, (("red",), ("green",), ("pink",)), test.right)
-    with pytest.raises(DatasetError, match=re.escape("train and other have other classes (3 and 3; not in both: blue, pink)")):
+    with pytest.raises(DatasetError, match=re.escape("train and other have different classes (3 and 3; not in both: blue, pink)")):
         evaluate_probe(train, other, source)
 
 

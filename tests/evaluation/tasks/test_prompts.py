@@ -46,10 +46,10 @@ def test_a_users_templates_are_the_lines_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a {}.\na cat\n", "line 2: 'a cat' has 0 places for a name. Write {} once."),
-        ("{} and {}\n", "line 1: '{} and {}' has 2 places"),
-        ("a {}\nthe {}\na {}\n", "line 3: the template 'a {}' is there twice"),
-        ("\n", "no template in it"),
+        ("a {}.\na cat\n", "line 2: 'a cat' has {} 0 times. Write it once"),
+        ("{} and {}\n", "line 1: '{} and {}' has {} 2 times"),
+        ("a {}\nthe {}\na {}\n", "line 3: the template 'a {}' appears twice"),
+        ("\n", "holds no template"),
     ],
 )
 def test_a_file_of_templates_that_cannot_be_used_is_named(tmp_path, text, message):

@@ -54,7 +54,7 @@ def test_the_texts_of_a_picture_are_one_question_the_other_way_round(tmp_path, s
 def test_distractors_are_looked_among_but_ask_nothing(tmp_path, source):
     dataset = CaptionedMedia("own", pictures(tmp_path, ["red", "blue", "green"]), ("red",), ((0,),))
     report = evaluate_retrieval(dataset, source)
-    assert report.facts["pictures"] == 3
+    assert report.metadata["pictures"] == 3
     assert figures(report, "picture to text")["R@1"] == 100
 
 
@@ -85,7 +85,7 @@ def test_a_broken_picture_can_be_left_out_and_is_counted(tmp_path):
     report = evaluate_retrieval(dataset, source)
     reason = "not a picture that Pillow can read. It begins with b'x'; JPEG, PNG, WebP, GIF, TIFF, BMP and AVIF are known."
     assert report.missing == (f"set: picture 9: 'broken.png' cannot be read: {reason}",)
-    assert (report.facts["pictures"], report.facts["left out"]) == (2, 1)
+    assert (report.metadata["pictures"], report.metadata["left out"]) == (2, 1)
     assert figures(report, "text to picture")["R@1"] == 100
 
 
@@ -101,7 +101,7 @@ def test_the_data_digest_changes_with_a_text_and_with_a_picture(tmp_path, source
     media = pictures(tmp_path, ["red", "blue", "green"])
     sets = [CaptionedMedia("s", media[:2], texts, ((0,), (1,))) for texts in (("red", "blue"), ("red", "white"))]
     sets.append(CaptionedMedia("s", (media[0], media[2]), ("red", "blue"), ((0,), (1,))))
-    assert len({evaluate_retrieval(dataset, source).facts["data sha256"] for dataset in sets}) == 3
+    assert len({evaluate_retrieval(dataset, source).metadata["data sha256"] for dataset in sets}) == 3
 
 
 def test_every_query_is_on_record_for_comparing_two_models(tmp_path, source):

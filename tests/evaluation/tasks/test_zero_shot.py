@@ -1,5 +1,6 @@
 """Zero-shot classification with planted truth: an encoder that sees colours, and classes that are colours."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from evaluation.datasets.labelled_media import read_class_folders
 from evaluation.errors import DatasetError, UnreadableMediaError
 from evaluation.features.cache import ResultCache
 from evaluation.features.extract import FeatureSource
+from evaluation.measures.classification import rank_classes
+from evaluation.measures.intervals import Measure
 from evaluation.reports.published import COCA
-from evaluation.reports.report import Measure
-from evaluation.tasks.answers import rank_classes
 from evaluation.tasks.prompts import PICTURES, VIDEOS
 from evaluation.tasks.zero_shot import ZeroShotOptions, default_templates, evaluate_zero_shot
 from tests.fakes import FakeEncoder, write_film, write_picture
@@ -53,7 +54,7 @@ def coloured(root, **colours):
         for colour in inside:
             number += 1
             write_picture(root / folder / f"{number}.png", colour, (number, 64))
-    return read_class_folders(root, title="colours")
+    return replace(read_class_folders(root), title="colours")
 
 
 def accuracy(report):
@@ -94,7 +95,7 @@ def test_classes_with_the_same_name_tie_and_the_tie_counts_against_us(tmp_path, 
     doubled = LabelledMedia(dataset.title, dataset.media, (*dataset.classes, ("red",)), dataset.right)
     report = evaluate_zero_shot(doubled, source, BARE)
     assert accuracy(report)["top-1"] == pytest.approx(60.0)
-    assert report.facts["classes with the same names"].startswith("red:")
+    assert report.metadata["classes with the same names"].startswith("red:")
 
 
 def test_any_of_several_right_classes_is_right_and_they_are_one_group(tmp_path, source):
@@ -153,7 +154,7 @@ def test_the_published_figure_stands_below_ours_and_facts_say_how(tmp_path, sour
     assert (ours.name, ours.source) == ("fake", "")
     assert (published.source, published.values) == (COCA, {"top-1": Measure(80.7)})
     wanted = {"model": "fake@1", "data set": "colours", "media": 2, "classes": 2, "templates": "{} | a {} thing.", "left out": 0}
-    assert report.facts.items() >= wanted.items()
+    assert report.metadata.items() >= wanted.items()
 
 
 def test_the_second_time_everything_comes_from_the_cache(tmp_path, source, cache):
@@ -169,7 +170,7 @@ def test_a_broken_picture_is_named_or_left_out(tmp_path, source, cache):
     with pytest.raises(UnreadableMediaError, match=r"'blue/00\.png' cannot be read"):
         evaluate_zero_shot(dataset, source, BARE)
     report = evaluate_zero_shot(dataset, FeatureSource(ColourEncoder(), cache, allow_missing=True), BARE)
-    assert (accuracy(report)["top-1"], report.facts["media"], report.facts["left out"]) == (75.0, 4, 1)
+    assert (accuracy(report)["top-1"], report.metadata["media"], report.metadata["left out"]) == (75.0, 4, 1)
     reason = "not a picture that Pillow can read. It begins with b'no picture'; JPEG, PNG, WebP, GIF, TIFF, BMP and AVIF are known."
     assert report.missing == (f"{tmp_path}/set/blue: 'blue/00.png' cannot be read: {reason}",)
 
@@ -178,7 +179,7 @@ def test_a_set_that_holds_nothing_to_tell_apart_is_refused():
     medium = Medium("a", Path("a.png"), "image", "a")
     with pytest.raises(DatasetError, match="holds 1 media and 1 classes"):
         LabelledMedia("one", (medium,), (("a",),), ((0,),))
-    with pytest.raises(ValueError, match="of no class of the set"):
+    with pytest.raises(ValueError, match="has no class of the set"):
         LabelledMedia("two", (medium,), (("a",), ("b",)), ((2,),))
 
 
