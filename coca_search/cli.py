@@ -78,4 +78,3 @@ def main() -> None:
         if done.code == _STOPPED:
             print("coca-search: stopped. What was written so far is kept. The next run continues from there.", file=sys.stderr)
         raise
-

@@ -17,7 +17,9 @@ def refuse_shadowed_packages() -> None:
         file = _file_of(name)
         if file is not None and file != home / name / "__init__.py":
             raise ImportError(
-                f"{file} hides the package {name!r} of coca-search. Rename it, or run Python from another folder.", name=name, path=str(file)
+                f"{file} hides the package {name!r} of coca-search. Rename it, or run Python from another folder.",
+                name=name,
+                path=str(file),
             )
 
 

@@ -11,7 +11,8 @@ from indexer.batching import BatchingEmbedder, Pixels, Vectors
 from indexer.plan import Task
 from indexer.process import ProcessOptions, process
 from indexer.stopwatch import Stopwatch
-from media import VideoDecoder, format_of
+from media import VideoDecoder
+from media.formats import kind_of
 from search.collection import Failure, FileRows
 
 
@@ -64,9 +65,7 @@ class LocalExecutor:
             pool.shutdown()
 
     def _process(self, task: Task, options: ProcessOptions, embedder: BatchingEmbedder) -> FileRows | Failure:
-        known = format_of(task.file.uri)
-        is_video = known is not None and known.kind == "video"
-        with self._video_slots if is_video else nullcontext(), embedder.file():
+        with self._video_slots if kind_of(task.file.uri) == "video" else nullcontext(), embedder.file():
             return process(task, options)
 
     def _encode(self, pixels: Pixels) -> Vectors:

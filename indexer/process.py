@@ -15,13 +15,15 @@ from indexer.batching import Pixels, Vectors
 from indexer.plan import Task
 from indexer.segments import picture_segments, video_segments
 from indexer.stopwatch import Stopwatch
-from media import MediaError, Metadata, VideoDecoder, format_of, make_thumbnail, read_picture
+from media import MediaError, Metadata, VideoDecoder, make_thumbnail, read_picture
+from media.formats import kind_of
 from media.hashing import sha256_of_bytes, sha256_of_file
 from media.sources import source_of
 from search.collection import Failure, FileRows
 from search.schema import FileColumns, columns_from_metadata
 
 _FRAMES_AT_ONCE = 16  # of a video are embedded together
+
 
 @dataclass(frozen=True)
 class ProcessOptions:
@@ -44,9 +46,8 @@ class ProcessOptions:
 
 def process(task: Task, options: ProcessOptions) -> FileRows | Failure:
     """Read, decode and embed one file. Whatever is wrong with the file becomes a `Failure`."""
-    known = format_of(task.file.uri)
     try:
-        if known is not None and known.kind == "video":
+        if kind_of(task.file.uri) == "video":
             return _process_video(task, options)
         return _process_picture(task, options)
     except MediaError as error:

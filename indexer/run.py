@@ -8,7 +8,8 @@ from pathlib import Path
 
 from coca_model import Encoder, load
 from indexer.local_executor import LocalExecutor, default_workers
-from indexer.plan import Plan, make_plan
+from indexer.plan import Plan, Task, make_plan
+from indexer.process import failure_of
 from indexer.scan import Scan, scan
 from indexer.stopwatch import Stopwatch
 from search.collection import CollectionWriter, Failure, default_path
@@ -165,6 +166,5 @@ def _name_problems(found: Scan, writer: CollectionWriter) -> list[Failure]:
     failures = []
     for problem in found.problems:
         root_id, path = writer.identity.locate(problem.file.uri) or ("", problem.file.uri)
-        file = {"uri": problem.file.uri, "root_id": root_id, "path": path, "size_bytes": problem.file.size_bytes, "mtime": problem.file.mtime}
-        failures.append(Failure(**file, stage="scan", reason=problem.reason))
+        failures.append(failure_of(Task(0, root_id, path, problem.file), "scan", problem.reason))
     return failures

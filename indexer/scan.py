@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from indexer.errors import SourceError
 from media.formats import format_of, suffixes
@@ -60,7 +61,7 @@ def scan(paths: Sequence[str | os.PathLike[str]]) -> Scan:
         elif not _is_media(uri):
             raise SourceError(f"{uri}: neither a picture nor a video. Known: {' '.join(sorted(suffixes()))}.")
         else:
-            folders.append(os.path.dirname(uri))
+            folders.append(str(Path(uri).parent))
             found.append(source.stat(uri))
     files = {file.uri: file for file in sorted(found, key=lambda file: file.uri) if _is_utf8(file.uri)}
     problems = [_unnamed(file) for file in found if not _is_utf8(file.uri)]

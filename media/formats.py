@@ -51,6 +51,12 @@ def format_of(path: str | os.PathLike[str]) -> Format | None:
     return _BY_SUFFIX.get(os.path.splitext(path)[1].lower())  # noqa: PTH122 the indexer asks for millions of names
 
 
+def kind_of(path: str | os.PathLike[str]) -> Kind | None:
+    """Whether the suffix of a path names a picture or a video; None for neither."""
+    known = format_of(path)
+    return known.kind if known else None
+
+
 def suffixes(kind: Kind | None = None) -> frozenset[str]:
     """All suffixes, or those of one kind."""
     return frozenset(suffix for suffix, known in _BY_SUFFIX.items() if kind in {None, known.kind})

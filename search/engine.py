@@ -1,6 +1,6 @@
 """`search()`: a request to hits.
 
-    query -> vector -> ranked segments (`search.ranking`) -> the rows of the best
+query -> vector -> ranked segments (`search.ranking`) -> the rows of the best
 """
 
 import os

@@ -1,7 +1,8 @@
 """Filters: checks what a user gives before it reaches the SQL engine, and puts it in terms of the stored columns.
 
-Some expressions can end or freeze the engine. Allowed are comparisons of columns and literals, joined by AND, OR and NOT. A function such as `array_repeat` can ask for more memory than
-there is, which ends the process; nested CASTs take exponential time to parse; long chains overflow the stack of the planner.
+Some expressions can end or freeze the engine. A function such as `array_repeat` can ask for more memory than there is, which ends the
+process. Nested CASTs take exponential time to parse. Long chains overflow the stack of the planner. So only comparisons of columns and
+literals are allowed, joined by AND, OR and NOT.
 """
 
 import re

@@ -40,7 +40,7 @@ class RemoteHit(Hit):
     @staticmethod
     def from_wire(answer: Mapping[str, Any]) -> "RemoteHit":
         """Read a hit of the service. Columns that this program does not know are ignored. Raises KeyError, TypeError, ValueError."""
-        values = {each.name: answer.get(each.name) for each in fields(RemoteHit) if each.name in answer}
+        values: dict[str, Any] = {each.name: answer[each.name] for each in fields(RemoteHit) if each.name in answer}
         values["segment_id"] = int(answer["segment_id"])
         for each in columns_of(Row):
             if each.type is datetime and isinstance(values.get(each.name), str):

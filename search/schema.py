@@ -193,7 +193,8 @@ def segment_id_of(media_id: int, ordinal: int) -> int:
     return media_id << _ORDINAL_BITS | ordinal
 
 
-def media_id_of_segment(segment_id: int) -> int:
+def media_id_of_segment(segment_id: Any) -> Any:
+    """The file of a segment; also of an int64 array of segments."""
     return segment_id >> _ORDINAL_BITS
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from evaluation.datasets import is_unicode
+from evaluation.datasets.files import is_unicode
 
 Kind = Literal["caption", "label", "unlabelled"]
 FEWEST = 8  # pictures with texts, of which some can be spared for validation

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from indexer.scan import IMAGE_SUFFIXES
+from media.formats import suffixes
 from training.errors import TrainingError
 from training.examples import UNPACK, Example, Examples, Skipped, printable, read_span, split_in_name, split_or_reason, usable_texts
 
@@ -33,7 +33,7 @@ class _Sample:
     problems: list[str] = field(default_factory=list)
 
     def picture(self) -> tarfile.TarInfo | None:
-        return next((member for ending, member in self.members.items() if f".{ending}" in IMAGE_SUFFIXES and member.size), None)
+        return next((member for ending, member in self.members.items() if f".{ending}" in suffixes("image") and member.size), None)
 
 
 def read_shard(file: Path, *, name: str, source: str) -> Examples:
@@ -133,6 +133,6 @@ def _texts_of(document: object) -> list[object]:
 def _why_unusable(sample: _Sample, picture: tarfile.TarInfo | None) -> str:
     endings = ", ".join(f".{ending}" for ending in sample.members)
     if picture is None:
-        return f"no picture (members: {endings}). Expected one of {' '.join(sorted(IMAGE_SUFFIXES))}"
+        return f"no picture (members: {endings}). Expected one of {' '.join(sorted(suffixes('image')))}"
     problems = f": {'; '.join(sample.problems)}" if sample.problems else ""
     return f"no text (members: {endings}){problems}. Expected .txt, or .json with one of {', '.join(_TEXT_KEYS)}"

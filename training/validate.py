@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from coca_model.architecture.coca import CoCa
 from coca_model.machine import batch_size
-from evaluation.ranking import KS, ranks_of_right, recall_curve, similarities
+from evaluation.measures.ranking import KS, ranks_of_right, recall_curve, similarities
 from training.corpus import Corpus
 from training.examples import Skipped
 from training.gradients import Precision

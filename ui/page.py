@@ -14,11 +14,13 @@ from typing import Any
 import streamlit as st
 
 from media.formats import format_of
-from search.client import DEFAULT_URL, Client, RemoteHit
+from search.client import DEFAULT_URL, Client
 from search.errors import NoServiceError, QueryError, ServiceError
+from search.hits import RemoteHit
+from search.schema import Kind
 
 EXAMPLES = ("a cat looking at the camera", "a rocket taking off", "a cup of coffee", "people laughing", "snowy mountains", "a page of text")
-_KINDS = {"Everything": ("image", "shot"), "Pictures": ("image",), "Videos": ("shot",)}
+_KINDS: dict[str, tuple[Kind, ...]] = {"Everything": ("image", "shot"), "Pictures": ("image",), "Videos": ("shot",)}
 _HITS = 24  # on the page, and as many again with each "Show more"
 
 

@@ -74,7 +74,7 @@ class Identity:
 
     def uri_of(self, root_id: str, path: str) -> str:
         """The absolute path of a file."""
-        return os.path.join(self.roots.get(root_id, f"(unknown root {root_id})"), *path.split("/"))
+        return str(Path(self.roots.get(root_id, f"(unknown root {root_id})"), path))
 
     def locate(self, uri: str) -> tuple[str, str] | None:
         """Root id and path below it. The innermost root counts. None if the file lies below no root."""

@@ -70,13 +70,13 @@ def common_roots(uris: list[str]) -> list[str]:
     """The deepest folder that contains all files; if that is the root of the file system, one for each folder there."""
     if not uris:
         return []
-    folders = sorted({os.path.dirname(uri) for uri in uris})
+    folders = sorted({Path(uri).parent for uri in uris})
     common = os.path.commonpath(folders)
-    if common != os.path.dirname(common):
+    if common != folders[0].anchor:
         return [common]
-    by_first: dict[str, list[str]] = {}
+    by_first: dict[tuple[str, ...], list[Path]] = {}
     for folder in folders:
-        by_first.setdefault(folder.removeprefix(common).split(os.sep)[0], []).append(folder)
+        by_first.setdefault(folder.parts[:2], []).append(folder)
     return sorted(os.path.commonpath(group) for group in by_first.values())
 
 

@@ -27,4 +27,3 @@ def move_root(path: Path, root_id: str, folder: Path) -> tuple[int, int]:
             raise QueryError(f"{folder}: none of the {len(files)} files of root {root_id} are there. Nothing was changed.")
         write_identity(path, moved)
     return num_found, len(files)
-

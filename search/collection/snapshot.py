@@ -12,6 +12,7 @@ import json
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -94,6 +95,12 @@ class Snapshot:
             code = np.array([KINDS.index(kind) for kind in column.dictionary.to_pylist()], np.int8)
             parts.append(code[column.indices.to_numpy()])
         return np.concatenate(parts)
+
+    def vectors(self, kinds: Iterable[Kind]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Segment ids int64 (n,) of some kinds and their vectors float32 (n, E), in no particular order."""
+        ids = self.index.ids()
+        chosen = self.of_kinds(ids, frozenset(kinds))
+        return ids[chosen], self.index.vectors()[chosen]
 
     def rows(self, segment_ids: NDArray[np.int64]) -> list[dict[str, Any]]:
         """The columns of `search.schema.Row` of the given segments, in the given order."""
@@ -203,7 +210,7 @@ def build(folder: Path, segments: LanceTable, identity: Identity) -> None:
     with pa.OSFile(str(folder / ROWS), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
     build_index(segments.batches(["segment_id", "vector"]), identity.embedding_width).write(folder / VECTORS)
-    counts = {kind: segments.count(f"kind = '{kind}'") for kind in KINDS}
+    counts: dict[str, int] = {kind: segments.count(f"kind = '{kind}'") for kind in KINDS}
     statistics = Statistics(counts, {name: sha256_of_file(folder / name) for name in (ROWS, VECTORS)})
     (folder / STATISTICS).write_text(json.dumps(asdict(statistics), indent=2) + "\n")
 

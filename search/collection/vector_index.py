@@ -5,6 +5,7 @@ The index answers with segment ids, never with positions, so a vector cannot be 
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -53,7 +54,7 @@ class VectorIndex:
 
     def vectors(self) -> NDArray[np.float32]:
         """All vectors in the order of `ids`, float32 (n, E), without a copy."""
-        flat = faiss.downcast_index(self._index.index)  # type: ignore[attr-defined]
+        flat: Any = faiss.downcast_index(self._index.index)  # type: ignore[attr-defined]
         if not len(self):
             return np.zeros((0, self.embedding_width), np.float32)
         return np.asarray(faiss.rev_swig_ptr(flat.get_xb(), len(self) * self.embedding_width).reshape(len(self), -1))

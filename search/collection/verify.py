@@ -78,7 +78,9 @@ def _check_rows(segments: LanceTable, identity: Identity, findings: Findings) ->
         vectors = _vectors(batch, identity.embedding_width)
         norms = np.linalg.norm(vectors, axis=1)
         for segment_id in segment_ids[~(np.abs(norms - 1) < _UNIT_TOLERANCE)].tolist():
-            findings.problems.append(f"Segment {segment_id}: its vector is not of length 1. Delete its file from the index and index again.")
+            findings.problems.append(
+                f"Segment {segment_id}: its vector is not of length 1. Delete its file from the index and index again."
+            )
         for row in batch.drop_columns(["vector"]).to_pylist():
             media.add(row["media_id"])
             if media_id_of_segment(row["segment_id"]) != row["media_id"]:

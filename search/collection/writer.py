@@ -224,4 +224,3 @@ class CollectionWriter:
 def _again(failure: Failure, before: Failure | None, now: datetime) -> Failure:
     attempts = before.attempts + 1 if before else 1
     return replace(failure, attempts=attempts, last_tried_at=now)
-

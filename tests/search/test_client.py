@@ -10,8 +10,9 @@ from fastapi import FastAPI, Response
 
 from indexer import index
 from search import QueryError, open_collection
-from search.client import Client, RemoteHit
+from search.client import Client
 from search.errors import NoServiceError, ServiceError
+from search.hits import RemoteHit
 from search.service import make_app
 from tests.fakes import FakeEncoder, write_film, write_picture
 from tests.serving import free_port, serving

@@ -11,6 +11,7 @@ from search.collection.thumbnails import thumbnail_of
 from search.decoder_rerank import fused, rerank
 from tests.fakes import a_hit
 
+
 class Decoder:
     """Answers with the brightness of a picture; the words alone have -20."""
 

@@ -4,8 +4,8 @@ from functools import partial
 
 from PIL import Image
 
-from evaluation.labelled_sets import LabelFiles, read_labelled
-from evaluation.picture_captions import read_captions
+from evaluation.datasets.labelled_sets import LabelFiles, read_labelled
+from evaluation.datasets.picture_captions import read_captions
 from training.examples import Example
 from training.held_out import write_held_out
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.ranking import measures, ranks_of_right
+from evaluation.measures.ranking import measures, ranks_of_right
 from training import validate
 from training.materials import prepare
 from training.read_examples import read_examples

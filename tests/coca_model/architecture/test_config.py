@@ -29,8 +29,14 @@ def test_a_config_survives_its_json(config, tmp_path):
         (lambda: ImageConfig(heads=7), "image.heads does not divide image.width (7, 768). Choose a divisor of 768."),
         (lambda: ImageConfig(heads=0), "image.heads does not divide image.width (0, 768)."),
         (lambda: ImageConfig(image_size=100, patch_size=16), "image.patch_size does not divide image.image_size (16, 100)."),
-        (lambda: ImageConfig(224, 16, "efficientnet_lite1"), "image.patch_size is not the stride of the stem (16). efficientnet_lite1 has 32."),
-        (lambda: ImageConfig(240, 24, "efficientnet_lite1"), "image.patch_size is not the stride of the stem (24). efficientnet_lite1 has 32."),
+        (
+            lambda: ImageConfig(224, 16, "efficientnet_lite1"),
+            "image.patch_size is not the stride of the stem (16). efficientnet_lite1 has 32.",
+        ),
+        (
+            lambda: ImageConfig(240, 24, "efficientnet_lite1"),
+            "image.patch_size is not the stride of the stem (24). efficientnet_lite1 has 32.",
+        ),
         (lambda: PoolerConfig(kind="mean"), "pooler.kind is unknown ('mean'). Allowed: cascade, parallel, open_clip."),
         (lambda: PoolerConfig(kind="Cascade"), "pooler.kind is unknown ('Cascade')."),
         (lambda: ImageConfig(layout="clip"), "image.layout is unknown ('clip'). Allowed: paper, open_clip."),

@@ -61,7 +61,11 @@ def test_an_open_reader_follows_a_moved_root(tmp_path, library):
 
 @pytest.mark.parametrize(
     ("root_id", "folder", "said"),
-    [("nonsense", "library", "Unknown root"), ("", "nowhere", "no such folder"), ("", "empty", r"none of the 3 files .* Nothing was changed")],
+    [
+        ("nonsense", "library", "Unknown root"),
+        ("", "nowhere", "no such folder"),
+        ("", "empty", r"none of the 3 files .* Nothing was changed"),
+    ],
 )
 def test_a_wrong_root_or_folder_is_refused(tmp_path, library, root_id, folder, said):
     (tmp_path / "empty").mkdir()

@@ -100,5 +100,8 @@ def test_vectors_that_are_not_unit_vectors_are_named(path):
     rows = table.read(table.schema.names)
     vectors = [[0.0] * 48 if row["path"] == "red.png" else row["vector"] for row in rows.to_pylist()]
     position = rows.schema.get_field_index("vector")
-    table.replace(rows.set_column(position, rows.schema.field(position), pa.chunked_array([pa.array(vectors, rows.schema.field(position).type)])), key="segment_id")
+    table.replace(
+        rows.set_column(position, rows.schema.field(position), pa.chunked_array([pa.array(vectors, rows.schema.field(position).type)])),
+        key="segment_id",
+    )
     assert any("its vector is not of length 1" in problem for problem in verify(path, repair=True).problems)
