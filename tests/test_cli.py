@@ -10,7 +10,7 @@ import warnings
 import pytest
 import typer
 
-import coca_search as coca_search_module
+from coca_search import cli as coca_search_cli
 from tests.fakes import write_film, write_picture
 
 
@@ -50,7 +50,7 @@ def test_json_is_one_document_a_line(collection):
 def test_a_search_without_hits_says_so_beside_its_empty_output(collection):
     result = coca_search("search", "red", "-c", collection, "--where", "width > 100000")
     assert (result.returncode, result.stdout) == (0, "")
-    assert "nothing in it fulfils --where" in result.stderr
+    assert "nothing in it matches --where" in result.stderr
 
 
 def test_the_collection_can_come_from_the_environment(collection):
@@ -103,7 +103,7 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(collection, tmp_path
 
 
 def test_help_starts_without_torch():
-    script = "import sys, coca_search; sys.exit('torch' in sys.modules or 'lancedb' in sys.modules)"
+    script = "import sys, coca_search.cli; sys.exit('torch' in sys.modules or 'lancedb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
@@ -115,8 +115,8 @@ def test_a_query_beyond_the_context_is_answered_with_one_line_of_warning(collect
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, expected):
-    script = "import os, sys, coca_search; sys.argv = ['', '--help']"
-    script += "\ntry: coca_search.main()\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+    script = "import os, sys, coca_search.cli; sys.argv = ['', '--help']"
+    script += "\ntry: coca_search.cli.main()\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines()[-1] == expected
@@ -133,10 +133,10 @@ def test_a_full_disk_is_one_line_and_exit_code_2(monkeypatch, capsys):
     def write():
         raise OSError(28, "No space left on device", "curves.png")
 
-    monkeypatch.setattr(coca_search_module, "app", app)
+    monkeypatch.setattr(coca_search_cli, "app", app)
     monkeypatch.setattr(sys, "argv", ["coca-search"])
     with pytest.raises(SystemExit) as done:
-        coca_search_module.main()
+        coca_search_cli.main()
     assert (done.value.code, capsys.readouterr().err) == (2, "coca-search: curves.png: No space left on device.\n")
 
 
@@ -154,10 +154,10 @@ def test_ctrl_c_is_one_line_and_exit_code_130(monkeypatch, capsys):
     def busy():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(coca_search_module, "app", app)
+    monkeypatch.setattr(coca_search_cli, "app", app)
     monkeypatch.setattr(sys, "argv", ["coca-search"])
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     with pytest.raises(SystemExit) as done:
-        coca_search_module.main()
+        coca_search_cli.main()
     assert done.value.code == 130
-    assert capsys.readouterr().err == "coca-search: stopped; what was written so far is kept, and the next run goes on from there.\n"
+    assert capsys.readouterr().err == "coca-search: stopped. What was written so far is kept. The next run continues from there.\n"
