@@ -3,14 +3,17 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import typer
 
 from coca_search import cli as coca_search_cli
+from search.schema import Row, columns_of
 from tests.fakes import write_film, write_picture
 
 
@@ -55,6 +58,45 @@ def test_a_search_without_hits_says_so_beside_its_empty_output(collection):
 
 def test_the_collection_can_come_from_the_environment(collection):
     assert coca_search("search", "red", "-f", env={"COCA_SEARCH_COLLECTION": str(collection)}).returncode == 0
+
+
+def test_list_prints_every_column_of_each_segment_and_its_thumbnail(collection):
+    result = coca_search("list", "-c", collection, "--json", "--where", "kind = 'shot'")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert rows
+    for row in rows:
+        assert set(row) == {each.name for each in columns_of(Row)} | {"thumbnail"}
+        assert (row["kind"], Path(row["thumbnail"]).is_file()) == ("shot", True)
+    everything = coca_search("list", "-c", collection)
+    assert len(everything.stdout.splitlines()) > len(rows)
+
+
+def test_commands_without_a_filter_do_not_import_lancedb(collection):
+    script = "import sys; from coca_search.cli import main\ntry: main()\nexcept SystemExit: pass\nprint('lancedb' in sys.modules)"
+    for command in (["list", "-c", str(collection)], ["roots", "-c", str(collection)], ["search", "red", "-c", str(collection)]):
+        done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, timeout=120, check=True)
+        assert done.stdout.splitlines()[-1] == "False", command
+
+
+def test_roots_are_listed_and_moved(tmp_path, collection):
+    library = collection.parent / "library"
+    copy, moved = shutil.copytree(collection, tmp_path / "c"), shutil.copytree(library, tmp_path / "moved")
+    (root,) = [json.loads(line) for line in coca_search("roots", "-c", copy, "--json").stdout.splitlines()]
+    assert (root["path"], root["exists"]) == (str(library), True)
+    done = coca_search("roots", "move", root["id"], moved, "-c", copy)
+    assert (done.returncode, str(moved) in done.stdout) == (0, True), done.stderr
+    assert coca_search("search", "red", "-c", copy, "-f").stdout.startswith(str(moved))
+    assert coca_search("roots", "move", "nonsense", moved, "-c", copy).returncode == 2
+
+
+def test_verify_tells_by_its_exit_code_and_repairs(tmp_path, collection):
+    copy = shutil.copytree(collection, tmp_path / "c")
+    assert coca_search("verify", "-c", copy).returncode == 0
+    shutil.rmtree(copy / "snapshots")
+    found = coca_search("verify", "-c", copy)
+    assert (found.returncode, "verify --repair" in found.stderr) == (1, True)
+    assert "The snapshot was rebuilt" in coca_search("verify", "--repair", "-c", copy).stdout
+    assert coca_search("verify", "-c", copy).returncode == 0
 
 
 def test_status_counts_and_names_failures(collection):
