@@ -27,8 +27,8 @@ parity: .venv/open_clip.stamp   ## the same weights in open_clip and here: embed
 bench: .venv/open_clip.stamp    ## every benchmark, both sides in one run, into docs/benchmarks.md
 	PYTHONPATH=$(OPEN_CLIP) $(BIN)/python -m benchmarks.run
 
-docs: .venv/dev.stamp           ## the tables of columns in docs/collection.md, from search/schema.py
-	$(BIN)/python -m search.schema_docs docs/collection.md
+docs: .venv/dev.stamp           ## the tree of docs/architecture.md and the columns of docs/collection.md, from the code
+	$(BIN)/python docs/make_docs.py
 
 kill-test: .venv/dev.stamp      ## SIGKILL the indexer 20 times at random moments
 	$(BIN)/python -m pytest -m slow tests/indexer/test_kill.py
