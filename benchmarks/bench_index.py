@@ -19,6 +19,7 @@ from coca_model import Encoder, load
 from data.make_sample_collection import sample_pictures
 from indexer import index
 from search import open_collection
+from search.schema import KINDS
 
 PICTURES, ROUNDS, SIZE = 128, 4, (1600, 1200)
 SMALL_PICTURES, SMALL_ROUNDS, SMALL_SIZE = 6, 1, (160, 120)
@@ -96,9 +97,11 @@ def _crop(picture: Image.Image, size: tuple[int, int], random: np.random.Generat
 
 
 def _least_cosine(collection: Path, expected: dict[str, NDArray[np.float32]]) -> float:
-    rows = open_collection(collection).snapshot.table.read(["uri", "vector"]).to_pylist()
-    assert sorted(row["uri"] for row in rows) == sorted(expected), "the collection and the loop have other files"
-    cosine = min(float(np.dot(row["vector"], expected[row["uri"]])) for row in rows)
+    snapshot = open_collection(collection).snapshot
+    ids, vectors = snapshot.vectors(KINDS)
+    indexed = dict(zip((row["uri"] for row in snapshot.rows(ids)), vectors, strict=True))
+    assert indexed.keys() == expected.keys(), "the collection and the loop have different files"
+    cosine = min(float(np.dot(vector, expected[uri])) for uri, vector in indexed.items())
     assert cosine > 0.9999, cosine
     return cosine
 

@@ -21,7 +21,7 @@ from benchmarks.side_by_side import ratio, seconds_of
 from benchmarks.synthetic_collection import queries, write_collection
 from coca_model import Encoder, load
 from search import Collection, open_collection
-from search.vector_index import VectorIndex
+from search.collection.vector_index import VectorIndex
 
 ROWS, ROUNDS = 100_000, 7
 SMALL_ROWS, SMALL_ROUNDS = 2_000, 1
@@ -39,7 +39,7 @@ def measure(small: bool = False) -> Result:
             return open_collection(folder, encoder=encoder)
 
         def made_anew() -> Collection:
-            shutil.rmtree(folder / "faiss")
+            shutil.rmtree(folder / "snapshots")
             return open_collection(folder, encoder=encoder)
 
         difference = _difference(kept(), made_anew())

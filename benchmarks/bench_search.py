@@ -21,7 +21,7 @@ from benchmarks.side_by_side import latency, ratio, seconds_of_each
 from benchmarks.synthetic_collection import WIDE, queries, words, write_collection
 from coca_model import load
 from search import Collection, open_collection, search
-from search.hits import ROW_COLUMNS
+from search.schema import KINDS
 
 ROWS, CALLS, K = 100_000, 120, 20
 SMALL_ROWS, SMALL_CALLS = 2_000, 8
@@ -34,8 +34,8 @@ class InMemory:
     """The other side: vectors and rows in memory, every cosine computed, the best sorted."""
 
     def __init__(self, collection: Collection) -> None:
-        self.rows: pa.Table = collection.snapshot.table.read([*ROW_COLUMNS, "vector"]).combine_chunks()
-        self.vectors = self.rows["vector"].chunk(0).flatten().to_numpy().reshape(len(self.rows), -1)
+        ids, self.vectors = collection.snapshot.vectors(KINDS)
+        self.rows = pa.Table.from_pylist(collection.snapshot.rows(ids))
         self.ids = self.rows["segment_id"].to_numpy()
         self.width = self.rows["width"].to_numpy()
         self.encoder = collection.encoder
@@ -55,7 +55,7 @@ class InMemory:
         """Rows of the K best, with their cosines."""
         vector = self.encoder.encode_texts([query])[0] if isinstance(query, str) else query
         best, cosines = self.nearest(vector, self.wide() if filtered else None)
-        rows = self.rows.select(ROW_COLUMNS).take(best).to_pylist()
+        rows = self.rows.take(best).to_pylist()
         return [{**row, "similarity": float(cosine)} for row, cosine in zip(rows, cosines, strict=True)]
 
 

@@ -1,6 +1,6 @@
-"""A large collection of made-up pictures, written as the indexer writes one, for what is measured after indexing.
+"""A large collection of synthetic pictures, written as the indexer writes one, for benchmarks of searching.
 
-The vectors lie in clusters, as those of real pictures do. The files do not exist: nothing that is measured reads them.
+The vectors lie in clusters, as vectors of real pictures do. The picture files do not exist, because no benchmark reads them.
 """
 
 import itertools
@@ -8,26 +8,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from coca_model import Encoder
-from search.schema import media_id_of, segment_id_of
-from search.writer import CollectionWriter
+from search.collection import CollectionWriter, FileRows, Segment
+from search.schema import FileColumns, media_id_of
 
 WIDE = "width >= 6000"  # keeps a tenth of the rows
-_ROWS_PER_COMMIT = 50_000
+_ROOT = "/pictures"
 _PICTURES_PER_CLUSTER = 50
 
 
 def write_collection(folder: Path, encoder: Encoder, count: int) -> None:
-    """A collection of `count` pictures with clustered vectors; the same whenever it is made."""
-    random = np.random.default_rng(0)
-    vectors = clustered(count, encoder.config.embedding_width, random)
+    """Write a collection of `count` pictures with clustered vectors. It is the same every time, but for `indexed_at`."""
+    vectors = clustered(count, encoder.config.embedding_width, np.random.default_rng(0))
     with CollectionWriter(folder, encoder, model="default") as writer:
-        for start in range(0, count, _ROWS_PER_COMMIT):
-            rows = _rows(vectors[start : start + _ROWS_PER_COMMIT], start, writer.segments.schema)
-            writer.segments.replace(rows, key="segment_id")
+        writer.add_roots([_ROOT])
+        (root_id,) = writer.identity.roots
+        for number, vector in enumerate(vectors):
+            writer.add(FileRows(_file(number, root_id), (Segment("image", vector),), thumbnails={}))
         writer.finish()
 
 
@@ -40,12 +39,12 @@ def clustered(count: int, width: int, random: np.random.Generator) -> NDArray[np
 
 
 def queries(count: int, width: int) -> list[NDArray[np.float32]]:
-    """Vectors that are none of the collection's."""
+    """Vectors that are not in the collection."""
     return list(clustered(count, width, np.random.default_rng(1)))
 
 
 def words(count: int) -> list[str]:
-    """Short sentences, all different up to 216 of them."""
+    """Short sentences; the first 216 are all different."""
     sentences = [
         f"{what} {who} {where}"
         for where in ("on the beach", "in the snow", "in front of a house", "under a tree", "near the water", "at night")
@@ -55,24 +54,18 @@ def words(count: int) -> list[str]:
     return list(itertools.islice(itertools.cycle(sentences), count))
 
 
-def _rows(vectors: NDArray[np.float32], start: int, schema: pa.Schema) -> pa.Table:
-    count = len(vectors)
-    uris = [f"/pictures/{number // 1000:05}/{number:08}.jpg" for number in range(start, start + count)]
-    media = [media_id_of(uri) for uri in uris]
-    now = datetime.now(UTC)
-    columns = {
-        "segment_id": [segment_id_of(number, 0) for number in media],
-        "media_id": media,
-        "kind": ["image"] * count,
-        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]),
-        "uri": uris,
-        "size_bytes": [2_000_000 + number for number in range(count)],
-        "mtime": [1_700_000_000.0 + number for number in range(count)],
-        "sha256": [f"{number:064x}" for number in media],
-        "width": [6000 if number % 10 == 0 else 4000 for number in range(start, start + count)],
-        "height": [3000] * count,
-        "camera": ["A camera"] * count,
-        "indexed_at": [now] * count,
-    }
-    absent = {field.name: pa.nulls(count, field.type) for field in schema if field.name not in columns}
-    return pa.table(columns | absent).select(schema.names).cast(schema)
+def _file(number: int, root_id: str) -> FileColumns:
+    path = f"{number // 1000:05}/{number:08}.jpg"
+    media_id = media_id_of(f"{_ROOT}/{path}")
+    return FileColumns(
+        media_id=media_id,
+        root_id=root_id,
+        path=path,
+        size_bytes=2_000_000 + number,
+        mtime=1_700_000_000.0 + number,
+        sha256=f"{media_id:064x}",
+        indexed_at=datetime.now(UTC),
+        width=6000 if number % 10 == 0 else 4000,
+        height=3000,
+        camera="A camera",
+    )
