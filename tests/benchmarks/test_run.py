@@ -10,8 +10,8 @@ from PIL import Image
 
 from benchmarks import run
 from benchmarks.measure.result import Result, read_result
-from benchmarks.page.markdown import Page, number
-from benchmarks.page.this_machine import machine, versions
+from benchmarks.report.markdown import Page, number
+from benchmarks.report.this_machine import machine, versions
 
 SWIM = Result(
     "swim",

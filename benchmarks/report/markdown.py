@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.measure.result import Result
-from benchmarks.page.chart import draw
-from benchmarks.page.this_machine import machine, versions
+from benchmarks.report.chart import draw
+from benchmarks.report.this_machine import machine, versions
 
 _INTRODUCTION = """\
 Each benchmark first checks that its sides give the same output. Then the sides take turns in one run, so that other load on the machine
