@@ -1,15 +1,18 @@
-"""Captions a second: our `coca_ViT-B-32` against open_clip's `generate`, same weights, pixels to token ids. `make bench`.
+"""Captions per second: our `coca_ViT-B-32` against open_clip's `generate`, with the same weights, from pixels to words. `make bench`.
 
-The weights are random, so that sentences hardly ever end by themselves and both sides write the same number of words. Greedy
-decoding must give the same words on both sides; open_clip's beam search adds up raw logits and cannot be compared word by word.
+The weights are random, so sentences hardly ever end early, and both sides write the same number of words. Greedy decoding must give the
+same words on both sides. Beam search is not compared word by word, because open_clip sums raw logits instead of log p.
 The last line printed is one JSON document.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
+from benchmarks.measure.result import Result, print_result, threads
+from benchmarks.measure.timing import rate, ratio, seconds_of
 from benchmarks.open_clip_side import crops, open_clip, our_encoder, their_model, their_pixels
-from benchmarks.result import Result, print_result, threads
-from benchmarks.side_by_side import rate, ratio, seconds_of
 from coca_model import CaptionOptions
 
 NAME, PICTURES, TOKENS, BEAMS, ROUNDS = "coca_ViT-B-32", 8, 20, 6, 2
@@ -25,9 +28,9 @@ def measure(small: bool = False) -> Result:
     batch = their_pixels(pixels, NAME)
     common = {"max_tokens": TOKENS, "min_tokens": TOKENS, "no_repeat": 0}
     greedy, beam = CaptionOptions("greedy", **common), CaptionOptions("beam", beams=BEAMS, length_penalty=1.0, **common)
-    their_common = {"seq_len": TOKENS + 2, "min_seq_len": TOKENS + 1}  # theirs counts start and end
+    their_common = {"seq_len": TOKENS + 2, "min_seq_len": TOKENS + 1}  # open_clip counts the start and end tokens
 
-    sides = {
+    sides: dict[str, Callable[[], Any]] = {
         "open_clip greedy": lambda: theirs.generate(batch, generation_type="top_k", top_k=1, **their_common),
         "ours greedy float32": lambda: ours_exact.caption(list(pixels), greedy),
         "ours greedy bfloat16": lambda: ours.caption(list(pixels), greedy),
@@ -36,15 +39,15 @@ def measure(small: bool = False) -> Result:
         "ours beam bfloat16": lambda: ours.caption(list(pixels), beam),
     }
     decode = open_clip().get_tokenizer(NAME).decode
-    theirs_said = [decode(row[1:-1].tolist()).strip() for row in sides["open_clip greedy"]()]
-    ours_said = sides["ours greedy float32"]()
-    same = sum(one == other for one, other in zip(theirs_said, ours_said, strict=True))
-    assert same == count, list(zip(theirs_said, ours_said, strict=True))
+    their_captions = [decode(row[1:-1].tolist()).strip() for row in sides["open_clip greedy"]()]
+    captions = list(zip(their_captions, sides["ours greedy float32"](), strict=True))
+    same = sum(one == other for one, other in captions)
+    assert same == count, captions
     seconds = seconds_of(sides, rounds)
     pairs = [(f"ours {method} {dtype}", f"open_clip {method}") for method in ("greedy", "beam") for dtype in ("float32", "bfloat16")]
     return Result(
         "caption",
-        f"Captions a second of {NAME} with random weights: {TOKENS} words each, greedily and with {BEAMS} beams.",
+        f"Captions per second of {NAME} with random weights: {TOKENS} words each, by greedy decoding and with {BEAMS} beams.",
         {name: {"captions_per_second": rate(values, count)} for name, values in seconds.items()},
         {f"{one} to {other}": ratio(seconds, one, other) for one, other in pairs},
         {"greedy captions with the same words": same},

@@ -1,9 +1,9 @@
-"""Pictures a second of `indexer.index`, against the plain loop that a user would write with the same encoder. `make bench`.
+"""Pictures per second of `indexer.index`, against the plain loop that a user would write with the same encoder. `make bench`.
 
-The loop opens and prepares one file after the other, encodes them 32 at a time and keeps the vectors in memory. The index decodes
-ahead of the model, and also hashes every file, reads its EXIF, keeps a thumbnail, and commits rows and a FAISS file to disk.
-The pictures are crops of the sample photographs, enlarged to a camera's size and given a sensor's noise, so that a JPEG of them is as large
-and as slow to decode as a photo's. They lie in the page cache on both sides. The last line printed is one JSON document.
+The loop opens and prepares one file after the other, encodes 32 at a time and keeps the vectors in memory. The indexer decodes in parallel
+with the model. It also hashes each file, reads its metadata, writes a thumbnail, and commits rows and a snapshot to disk.
+The pictures are crops of sample photographs, enlarged to the size of a camera and with the noise of a sensor. So their JPEG files are as
+large and as slow to decode as photos. The files are in the page cache on both sides. The last line printed is one JSON document.
 """
 
 import tempfile
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps
 
-from benchmarks.result import Result, print_result, threads
-from benchmarks.side_by_side import rate, ratio, seconds_of
+from benchmarks.measure.result import Result, print_result, threads
+from benchmarks.measure.timing import rate, ratio, seconds_of
 from coca_model import Encoder, load
 from data.make_sample_collection import sample_pictures
 from indexer import index
@@ -23,12 +23,12 @@ from search.schema import KINDS
 
 PICTURES, ROUNDS, SIZE = 128, 4, (1600, 1200)
 SMALL_PICTURES, SMALL_ROUNDS, SMALL_SIZE = 6, 1, (160, 120)
-BATCH = 32  # the index's own
+BATCH = 32  # as the indexer
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle", "china", "flower")
 
 
 def measure(small: bool = False) -> Result:
-    """Write pictures, check that both sides make the same vectors of them, then time them in turn."""
+    """Write pictures, check that both sides give the same vectors, then time them in turn."""
     pictures, rounds, size = (SMALL_PICTURES, SMALL_ROUNDS, SMALL_SIZE) if small else (PICTURES, ROUNDS, SIZE)
     encoder = load()
     with tempfile.TemporaryDirectory() as temporary:
@@ -51,7 +51,7 @@ def measure(small: bool = False) -> Result:
         size_bytes = sum(file.stat().st_size for file in folder.iterdir()) // pictures
     return Result(
         "index",
-        f"Pictures a second from JPEG files of {size[0]} x {size[1]} to vectors; the index also writes its collection.",
+        f"Pictures per second from JPEG files of {size[0]} x {size[1]} to vectors. The indexer also writes a collection.",
         {name: {"pictures_per_second": rate(values, pictures)} for name, values in seconds.items()},
         {
             "index to plain loop": ratio(seconds, "index", "plain loop"),
@@ -64,7 +64,7 @@ def measure(small: bool = False) -> Result:
 
 
 def plain_loop(folder: Path, encoder: Encoder) -> dict[str, NDArray[np.float32]]:
-    """File -> vector, float32 (E,), one step after the other."""
+    """File -> vector, float32 (E,), without any parallel steps."""
     files = sorted(folder.iterdir())
     vectors: dict[str, NDArray[np.float32]] = {}
     for start in range(0, len(files), BATCH):
@@ -75,7 +75,7 @@ def plain_loop(folder: Path, encoder: Encoder) -> dict[str, NDArray[np.float32]]
 
 
 def write_photographs(folder: Path, count: int, size: tuple[int, int]) -> None:
-    """`count` different JPEGs of quality 85."""
+    """Write `count` different JPEG files of quality 85."""
     folder.mkdir()
     random = np.random.default_rng(0)
     noise = Image.fromarray(random.normal(128, 5, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8))
@@ -88,7 +88,7 @@ def write_photographs(folder: Path, count: int, size: tuple[int, int]) -> None:
 
 
 def _crop(picture: Image.Image, size: tuple[int, int], random: np.random.Generator) -> Image.Image:
-    """A piece of the picture in the proportions of `size`, at that size, mirrored now and then."""
+    """A random crop of the picture, resized to `size`, and mirrored half of the time."""
     scale = random.uniform(0.6, 1) * min(picture.width / size[0], picture.height / size[1])
     width, height = size[0] * scale, size[1] * scale
     left, top = random.uniform(0, picture.width - width), random.uniform(0, picture.height - height)

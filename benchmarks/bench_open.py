@@ -1,63 +1,75 @@
-"""Seconds to open: a large synthetic collection with its FAISS index kept on disk or made anew, and the embedded checkpoint. `make bench`.
+"""Seconds to open a large synthetic collection, with its snapshot or without, and to load the embedded checkpoint. `make bench`.
 
-Files lie in the page cache. An index made anew is read from Lance and then kept, as the first opening after `faiss/` was
-deleted does. The last line printed is one JSON document.
+The files are in the page cache. Without a snapshot, opening builds one from Lance, as it does after `snapshots/` was deleted.
+A new process opens the collection and searches by vector; it must not import lancedb. The last line printed is one JSON document.
 """
 
+import json
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from benchmarks.measure.result import Result, print_result, threads
+from benchmarks.measure.same_hits import Ranking, check_same
+from benchmarks.measure.timing import ratio, seconds_of
 from benchmarks.open_clip_side import crops
-from benchmarks.result import Result, print_result, threads
-from benchmarks.same_hits import check_same
-from benchmarks.side_by_side import ratio, seconds_of
 from benchmarks.synthetic_collection import queries, write_collection
 from coca_model import Encoder, load
-from search import Collection, open_collection
-from search.collection.vector_index import VectorIndex
+from search import Collection, open_collection, search
+from search.schema import KINDS
 
 ROWS, ROUNDS = 100_000, 7
 SMALL_ROWS, SMALL_ROUNDS = 2_000, 1
+FIRST_SEARCH = """
+import json, sys, time
+since = time.perf_counter()
+import numpy
+from search import open_collection, search
+collection = open_collection(sys.argv[1])
+hits = search(numpy.ones(collection.identity.embedding_width, numpy.float32), collection=collection)
+print(json.dumps([time.perf_counter() - since, "lancedb" in sys.modules, len(hits)]))
+"""
 
 
 def measure(small: bool = False) -> Result:
-    """Make a collection, check that both ways of opening give the same, then time them in turn; so for the checkpoint."""
+    """Make a collection, check that both ways of opening give the same, then time them in turn. Do the same with the checkpoint."""
     rows, rounds = (SMALL_ROWS, SMALL_ROUNDS) if small else (ROWS, ROUNDS)
     encoder, exact = load(), load(dtype=torch.float32)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_collection(folder, encoder, rows)
 
-        def kept() -> Collection:
+        def with_snapshot() -> Collection:
             return open_collection(folder, encoder=encoder)
 
-        def made_anew() -> Collection:
+        def without_snapshot() -> Collection:
             shutil.rmtree(folder / "snapshots")
             return open_collection(folder, encoder=encoder)
 
-        difference = _difference(kept(), made_anew())
+        difference = _largest_difference(with_snapshot(), without_snapshot())
         cosine = _least_cosine(encoder, exact)
         fast = f"checkpoint, {encoder.dtype}, this machine's".replace("torch.", "")
         sides: dict[str, Callable[[], object]] = {
-            "collection, index kept": kept,
-            "collection, index made anew": made_anew,
+            "collection, with snapshot": with_snapshot,
+            "collection, without snapshot": without_snapshot,
             fast: load,
             "checkpoint, float32": lambda: load(dtype=torch.float32),
         }
         seconds = seconds_of(sides, rounds)
+        seconds["new process, first search"] = [_seconds_of_first_search(folder) for _ in range(rounds)]
     return Result(
         "open",
         f"Seconds until a collection of {rows:,} pictures, and the embedded checkpoint, are ready.",
         {name: {"seconds": round(statistics.median(values), 4)} for name, values in seconds.items()},
         {
-            "index kept to made anew": ratio(seconds, "collection, index kept", "collection, index made anew"),
+            "with snapshot to without": ratio(seconds, "collection, with snapshot", "collection, without snapshot"),
             "checkpoint, this machine's dtype to float32": ratio(seconds, fast, "checkpoint, float32"),
         },
         {"largest difference of a cosine": difference, "least cosine of the two dtypes": cosine},
@@ -66,16 +78,24 @@ def measure(small: bool = False) -> Result:
     )
 
 
-def _difference(kept: Collection, made_anew: Collection) -> float:
-    """Of the cosines of the nearest 20, after checking that both hold the same ids."""
-    ours, theirs = kept.snapshot.index, made_anew.snapshot.index
-    assert np.array_equal(np.sort(ours.ids()), np.sort(theirs.ids())), "the two indexes hold other ids"
-    return max(check_same(_nearest(ours, vector), _nearest(theirs, vector)) for vector in queries(20, kept.identity.embedding_width))
+def _seconds_of_first_search(folder: Path) -> float:
+    """Seconds until a new process, with Python running, has imported, opened and searched by vector without lancedb."""
+    done = subprocess.run([sys.executable, "-c", FIRST_SEARCH, str(folder)], stdout=subprocess.PIPE, text=True, check=True)
+    seconds, has_lancedb, num_hits = json.loads(done.stdout)
+    assert not has_lancedb, "a search by vector imports lancedb, which takes more than a second"
+    assert num_hits == 20, num_hits
+    return float(seconds)
 
 
-def _nearest(index: VectorIndex, vector: NDArray[np.float32]) -> list[tuple[int, float]]:
-    ids, cosines = index.nearest(vector, 20)
-    return list(zip(ids.tolist(), cosines.tolist(), strict=True))
+def _largest_difference(one: Collection, other: Collection) -> float:
+    """Between cosines of the nearest 20, after checking that both collections hold the same ids."""
+    (ids, _), (other_ids, _) = one.snapshot.vectors(KINDS), other.snapshot.vectors(KINDS)
+    assert np.array_equal(np.sort(ids), np.sort(other_ids)), "the two collections hold different ids"
+
+    def nearest(collection: Collection, vector: np.ndarray) -> Ranking:
+        return [(hit.segment_id, hit.similarity) for hit in search(vector, collection=collection, k=20)]
+
+    return max(check_same(nearest(one, vector), nearest(other, vector)) for vector in queries(20, one.identity.embedding_width))
 
 
 def _least_cosine(encoder: Encoder, exact: Encoder) -> float:

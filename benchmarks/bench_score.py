@@ -1,17 +1,19 @@
-"""log p(text | image) of M pictures and N texts: ours against open_clip's forward, same weights. `make bench`.
+"""log p(text | image) of M pictures and N texts: ours against open_clip's forward, with the same weights. `make bench`.
 
-open_clip has no such function; its side is what a user would write with it: image tokens once, then its decoders for each
-picture with all texts. The last line printed is one JSON document.
+open_clip has no function for it. Its side is what a user would write with it: image tokens once, then the decoders for each picture with
+all texts. The last line printed is one JSON document.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.measure.result import Result, print_result, threads
+from benchmarks.measure.timing import rate, ratio, seconds_of
 from benchmarks.open_clip_side import crops, open_clip, our_encoder, their_model, their_pixels
-from benchmarks.result import Result, print_result, threads
-from benchmarks.side_by_side import rate, ratio, seconds_of
 
 NAME, PICTURES, ROUNDS = "coca_ViT-B-32", 16, 5
 SMALL_PICTURES, SMALL_ROUNDS = 2, 1
@@ -19,8 +21,8 @@ TEXTS = [f"{number} {animal} {place}" for number in ("a", "two") for animal in (
 
 
 @torch.inference_mode()
-def their_scores(model: nn.Module, pixels: torch.Tensor, token_ids: torch.Tensor) -> np.ndarray:
-    """float32 (M, N), by open_clip's forward; token_ids (N, T) as short as the longest text."""
+def their_scores(model: Any, pixels: torch.Tensor, token_ids: torch.Tensor) -> np.ndarray:
+    """Scores by open_clip's forward, float32 (M, N). token_ids: (N, T), cut to the longest text."""
     latents, tokens = model._encode_image(pixels)
     rows = []
     for latent, embs in zip(latents, tokens, strict=True):
@@ -40,7 +42,7 @@ def measure(small: bool = False) -> Result:
     token_ids = open_clip().get_tokenizer(NAME)(TEXTS)
     token_ids = token_ids[:, : int((token_ids != 0).sum(1).max())]
     kept = ours.encode_image_tokens(pictures)
-    sides = {
+    sides: dict[str, Callable[[], Any]] = {
         "open_clip": lambda: their_scores(theirs, batch, token_ids),
         "ours float32": lambda: ours_exact.score(pictures, TEXTS),
         "ours bfloat16": lambda: ours.score(pictures, TEXTS),
@@ -52,7 +54,7 @@ def measure(small: bool = False) -> Result:
     seconds = seconds_of(sides, rounds)
     return Result(
         "score",
-        f"log p(text | picture) of {NAME} with random weights: pairs a second, of {count} pictures and {len(TEXTS)} texts.",
+        f"log p(text | picture) of {NAME} with random weights: pairs per second, for {count} pictures and {len(TEXTS)} texts.",
         {name: {"pairs_per_second": rate(values, count * len(TEXTS))} for name, values in seconds.items()},
         {f"{name} to open_clip": ratio(seconds, name, "open_clip") for name in list(sides)[1:]},
         {

@@ -1,13 +1,12 @@
 """Milliseconds of a search over a large synthetic collection, against exact ranking in memory with NumPy. `make bench`.
 
-Two levels. Ranking: the index alone against NumPy over the same vectors. Search: `search()`, which filters in Lance, ranks, and
-reads the rows of the hits from disk, against all vectors and rows kept in memory in NumPy and Arrow; words go through the text
-tower on both sides. Exact ranking in memory is what a program without a collection would do. The last line printed is one
-JSON document.
+Three levels. Ranking: the index alone, against NumPy over the same vectors. Rows: the rows of given hits, from the snapshot on disk,
+against an Arrow table in memory. Search: `search()`, against NumPy and that table together; both sides embed words with the same model.
+A program without a collection would do what the other side does. The last line printed is one JSON document.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +14,52 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.result import Result, print_result, threads
-from benchmarks.same_hits import check_same
-from benchmarks.side_by_side import latency, ratio, seconds_of_each
+from benchmarks.measure.result import Result, print_result, threads
+from benchmarks.measure.same_hits import check_same
+from benchmarks.measure.timing import latency, ratio, seconds_of_each
 from benchmarks.synthetic_collection import WIDE, queries, words, write_collection
 from coca_model import load
 from search import Collection, open_collection, search
 from search.schema import KINDS
 
-ROWS, CALLS, K = 100_000, 120, 20
+ROWS, CALLS, K, MANY = 100_000, 120, 20, 1_000
 SMALL_ROWS, SMALL_CALLS = 2_000, 8
 CHECKED = 20  # queries whose hits are compared first
+ROWS_OF_HITS = (20, 2_000)
 Vector = NDArray[np.float32]
+Positions = NDArray[np.int64]
 Sides = dict[str, Callable[[Any], Any]]
 
 
 class InMemory:
-    """The other side: vectors and rows in memory, every cosine computed, the best sorted."""
+    """The other side: all vectors and rows in memory. It computes every cosine and sorts the best."""
 
     def __init__(self, collection: Collection) -> None:
-        ids, self.vectors = collection.snapshot.vectors(KINDS)
-        self.rows = pa.Table.from_pylist(collection.snapshot.rows(ids))
-        self.ids = self.rows["segment_id"].to_numpy()
+        self.ids, self.vectors = collection.snapshot.vectors(KINDS)
+        self.rows = pa.Table.from_pylist(collection.snapshot.rows(self.ids))
         self.width = self.rows["width"].to_numpy()
         self.encoder = collection.encoder
 
-    def wide(self) -> NDArray[np.int64]:
-        """The positions that the filter keeps."""
+    def wide(self) -> Positions:
+        """The positions that the filter `WIDE` keeps."""
         return np.flatnonzero(self.width >= 6000)
 
-    def nearest(self, vector: Vector, among: NDArray[np.int64] | None = None) -> tuple[NDArray[np.int64], Vector]:
-        """Positions and cosines of the K best."""
+    def nearest(self, vector: Vector, k: int = K, among: Positions | None = None) -> tuple[Positions, Vector]:
+        """Positions and cosines of the best `k`."""
         cosines = (self.vectors if among is None else self.vectors[among]) @ vector
-        best = np.argpartition(-cosines, K)[:K]
+        best = np.argpartition(-cosines, k)[:k]
         best = best[np.argsort(-cosines[best])]
         return best if among is None else among[best], cosines[best]
 
-    def search(self, query: str | Vector, *, filtered: bool) -> list[dict[str, Any]]:
-        """Rows of the K best, with their cosines."""
+    def ranking(self, vector: Vector, among: Positions | None = None) -> tuple[NDArray[np.int64], Vector]:
+        """Segment ids and cosines of the best `K`."""
+        best, cosines = self.nearest(vector, K, among)
+        return self.ids[best], cosines
+
+    def search(self, query: str | Vector, k: int = K, *, filtered: bool = False) -> list[dict[str, Any]]:
+        """Rows of the best `k`, with their cosines."""
         vector = self.encoder.encode_texts([query])[0] if isinstance(query, str) else query
-        best, cosines = self.nearest(vector, self.wide() if filtered else None)
+        best, cosines = self.nearest(vector, k, self.wide() if filtered else None)
         rows = self.rows.take(best).to_pylist()
         return [{**row, "similarity": float(cosine)} for row, cosine in zip(rows, cosines, strict=True)]
 
@@ -66,23 +71,16 @@ def measure(small: bool = False) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         write_collection(Path(folder), encoder, rows)
         collection = open_collection(folder, encoder=encoder)
-        memory = InMemory(collection)
-        vectors, sentences = queries(calls, encoder.config.embedding_width), words(calls)
         sides: dict[str, dict[str, float]] = {}
         ratios, worst = {}, 0.0
-        cases: list[tuple[str, Sides, Sequence[Any]]] = [
-            *((what, pair, vectors) for what, pair in _ranking(collection, memory).items()),
-            *((f"vector{what}", pair, vectors) for what, pair in _search(collection, memory).items()),
-            *((f"words{what}", pair, sentences) for what, pair in _search(collection, memory).items()),
-        ]
-        for what, pair, inputs in cases:
+        for what, pair, inputs in _cases(collection, InMemory(collection), calls):
             worst = max(worst, *(_difference(pair, given) for given in inputs[:CHECKED]))
             seconds = seconds_of_each(pair, inputs)
             sides |= {f"{what}: {name}": latency(values) for name, values in seconds.items()}
             ratios[f"{what}: {' to '.join(pair)}"] = ratio(seconds, *pair)
     return Result(
         "search",
-        f"Milliseconds a query for the {K} nearest of {rows:,} pictures, exact; a filter keeps a tenth of them.",
+        f"Milliseconds a query for the nearest {K} of {rows:,} pictures, by exact search. A filter keeps a tenth of the pictures.",
         sides,
         ratios,
         {"largest difference of a cosine": worst},
@@ -91,38 +89,51 @@ def measure(small: bool = False) -> Result:
     )
 
 
-def _ranking(collection: Collection, memory: InMemory) -> dict[str, Sides]:
-    """Vector -> ids and cosines, without and with a filter whose rows are known."""
-    index, allowed, wide = collection.snapshot.index, collection.snapshot.allowed(WIDE), memory.wide()
+def _cases(collection: Collection, memory: InMemory, calls: int) -> Iterator[tuple[str, Sides, Sequence[Any]]]:
+    """What is compared, its two sides, and their inputs."""
+    snapshot, wide = collection.snapshot, memory.wide()
+    allowed = snapshot.allowed(WIDE)
+    vectors = queries(calls, memory.encoder.config.embedding_width)
+    yield "ranking", {"FAISS": lambda vector: snapshot.index.nearest(vector, K), "NumPy": memory.ranking}, vectors
+    yield (
+        "ranking, filter",
+        {"FAISS": lambda vector: snapshot.index.nearest(vector, K, allowed), "NumPy": lambda vector: memory.ranking(vector, wide)},
+        vectors,
+    )
+    random = np.random.default_rng(2)
+    for count in ROWS_OF_HITS:
+        yield (
+            f"rows of {count:,} hits",
+            {
+                "snapshot": lambda positions: snapshot.rows(memory.ids[positions]),
+                "in memory": lambda positions: memory.rows.take(positions).to_pylist(),
+            },
+            [random.choice(len(snapshot), min(count, len(snapshot)), replace=False) for _ in range(calls)],
+        )
+    for what, k, where, inputs in (
+        ("vector", K, None, vectors),
+        (f"vector, k {MANY:,}", MANY, None, vectors),
+        ("vector, filter", K, WIDE, vectors),
+        ("words", K, None, words(calls)),
+        ("words, filter", K, WIDE, words(calls)),
+    ):
+        yield what, _search(collection, memory, k, where), inputs
 
-    def in_memory(vector: Vector, among: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], Vector]:
-        best, cosines = memory.nearest(vector, among)
-        return memory.ids[best], cosines
 
+def _search(collection: Collection, memory: InMemory, k: int, where: str | None) -> Sides:
     return {
-        "ranking": {"FAISS": lambda v: index.nearest(v, K), "NumPy": lambda v: in_memory(v, None)},
-        "ranking, filter": {"FAISS": lambda v: index.nearest(v, K, allowed), "NumPy": lambda v: in_memory(v, wide)},
+        "search()": lambda query: search(query, collection=collection, k=k, where=where),
+        "in memory": lambda query: memory.search(query, k, filtered=where is not None),
     }
 
 
-def _search(collection: Collection, memory: InMemory) -> dict[str, Sides]:
-    """Vector or words -> hits, without and with a filter that is looked up."""
-    return {
-        "": {
-            "search()": lambda query: search(query, collection=collection, k=K),
-            "in memory": lambda query: memory.search(query, filtered=False),
-        },
-        ", filter": {
-            "search()": lambda query: search(query, collection=collection, k=K, where=WIDE),
-            "in memory": lambda query: memory.search(query, filtered=True),
-        },
-    }
-
-
-def _difference(pair: Sides, given: str | Vector) -> float:
-    ours, theirs = (_ranked(run(given)) for run in pair.values())
-    assert len(ours) == K
-    return check_same(ours, theirs)
+def _difference(pair: Sides, given: Any) -> float:
+    """The largest difference of a cosine between both sides. Raises AssertionError if they differ otherwise."""
+    ours, theirs = (run(given) for run in pair.values())
+    if isinstance(ours, list):  # rows without cosines
+        assert ours == theirs
+        return 0.0
+    return check_same(_ranked(ours), _ranked(theirs))
 
 
 def _ranked(found: Any) -> list[tuple[int, float]]:

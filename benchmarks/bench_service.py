@@ -1,7 +1,7 @@
 """`POST /search` of `coca-search serve` over HTTP, against `search()` in the process, over the same synthetic collection. `make bench`.
 
-The service is a process of its own, started as a user starts it; the client is `search.client`. Both sides embed the words, rank,
-and read rows. With 8 clients at once, clients and service share the machine's cores. The last line printed is one JSON document.
+The service is a separate process, started as a user starts it. The client is `search.client`. Both sides embed words, rank, and read rows.
+Eight clients at once share the cores of the machine with the service. The last line printed is one JSON document.
 """
 
 import subprocess
@@ -14,27 +14,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import create_server
 
-from benchmarks.result import Result, print_result, threads
-from benchmarks.same_hits import check_same
-from benchmarks.side_by_side import latency, rate, ratio, seconds_of, seconds_of_each
+from benchmarks.measure.result import Result, print_result, threads
+from benchmarks.measure.same_hits import check_same
+from benchmarks.measure.timing import latency, rate, ratio, seconds_of, seconds_of_each
 from benchmarks.synthetic_collection import words, write_collection
 from coca_model import load
 from search import Hit, open_collection, search
 from search.client import Client
 from search.errors import NoServiceError
-from search.hits import RemoteHit
 
 ROWS, CALLS, REQUESTS, ROUNDS = 100_000, 150, 64, 4
 SMALL_ROWS, SMALL_CALLS, SMALL_REQUESTS, SMALL_ROUNDS = 2_000, 5, 8, 1
 CLIENTS, K, CHECKED = 8, 20, 20
 _START_SECONDS = 60
-Found = Sequence[Hit | RemoteHit]
+Found = Sequence[Hit]
 
 
 def measure(small: bool = False) -> Result:
     """Make a collection and serve it, check that both sides find the same, then time them in turn."""
     rows, calls, requests, rounds = (SMALL_ROWS, SMALL_CALLS, SMALL_REQUESTS, SMALL_ROUNDS) if small else (ROWS, CALLS, REQUESTS, ROUNDS)
-    encoder, sentences = load(), words(calls)
+    encoder, sentences, many = load(), words(calls), words(requests)
     with tempfile.TemporaryDirectory() as temporary:
         write_collection(Path(temporary), encoder, rows)
         collection = open_collection(temporary, encoder=encoder)
@@ -43,10 +42,8 @@ def measure(small: bool = False) -> Result:
                 "search() in the process": lambda text: search(text, collection=collection, k=K),
                 "service": lambda text: client.search(text, k=K),
             }
-            found = [[run(text) for text in sentences[:CHECKED]] for run in sides.values()]
-            worst = _largest_difference(*found)
+            worst = _largest_difference(*([run(text) for text in sentences[:CHECKED]] for run in sides.values()))
             seconds = seconds_of_each(sides, sentences)
-            many = words(requests)
             at_once: dict[str, Callable[[], list[Found]]] = {
                 "1 client": lambda: [client.search(text, k=K) for text in many],
                 "8 clients": lambda: list(pool.map(lambda text: client.search(text, k=K), many)),
@@ -55,7 +52,7 @@ def measure(small: bool = False) -> Result:
             in_all = seconds_of(at_once, rounds)
     return Result(
         "service",
-        f"Words to {K} hits among {rows:,} pictures over HTTP: milliseconds a request, and requests a second.",
+        f"Words to {K} hits among {rows:,} pictures over HTTP: milliseconds a request, and requests per second.",
         {name: latency(values) for name, values in seconds.items()}
         | {f"service, {name}": {"requests_per_second": rate(values, requests)} for name, values in in_all.items()},
         {
@@ -70,7 +67,7 @@ def measure(small: bool = False) -> Result:
 
 @contextmanager
 def served(collection: Path) -> Iterator[Client]:
-    """The service in a process of its own, once it answers; it ends with the block."""
+    """Start the service as a process and wait until it answers. It ends with the block."""
     with create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
     process = subprocess.Popen([sys.executable, "-m", "coca_search", "serve", "--collection", str(collection), "--port", str(port)])
@@ -97,7 +94,7 @@ def _wait_for(client: Client, process: subprocess.Popen[bytes]) -> None:
 
 
 def _largest_difference(*sides: Sequence[Found]) -> float:
-    """Of the cosines of two sides, after checking that they found the same for every sentence."""
+    """Between cosines of two sides, after checking that they found the same for every sentence."""
     ranked = [[[(hit.uri, hit.similarity) for hit in hits] for hits in side] for side in sides]
     return max(check_same(ours, theirs, tolerance=1e-3) for ours, theirs in zip(*ranked, strict=True))
 

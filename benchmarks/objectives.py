@@ -1,11 +1,11 @@
-"""What each objective does to validation recall, on the same budget from the same start: writes `docs/objectives.md`.
+"""Measures what each training objective does to validation recall, with the same budget: writes `docs/objectives.md`.
 
     python -m benchmarks.objectives DATA [--steps 60] [--batch 192] [--seeds 2] [NAME ...]
 
-The start is the text phase of the recipe that ships. From there each set of objectives trains for the same number of steps, on the
-same batches in the same order, with the same rate; only the objectives differ. Recall is that of the averaged weights after the
-last step, on the pictures of the split "val", so that no set profits from a lucky step. What is finished is kept in the work folder:
-the same command goes on where it was stopped, and more seeds cost only theirs. The last line printed is one JSON document.
+All sets of objectives start from the text phase of the shipped recipe. They train for the same number of steps, on the same batches in the
+same order, with the same learning rate. Recall is measured with the averaged weights after the last step, on the split "val", so no set
+profits from a lucky step. Finished runs stay in the work folder: the same command continues where it was stopped, and a higher --seeds
+trains only the new seeds. The last line printed is one JSON document.
 """
 
 import argparse
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "objectives.md"
 RECIPE = ROOT / "data" / "coca-embedded" / "recipe.toml"
 COCA = {"contrastive": 1.0, "captioning": 2.0}
-BESIDE = {  # CoCa and one thing more
+BESIDE = {  # CoCa and these losses
     "momentum contrast (COTS)": {"momentum_contrast": 1.0},
     "momentum contrast and KL alignment (COTS)": {"momentum_contrast": 1.0, "kl_alignment": 1.0},
     "masked words and patches (COTS)": {"masked_words": 0.5, "masked_patches": 0.5},
@@ -34,7 +34,7 @@ BESIDE = {  # CoCa and one thing more
     "class distillation": {"class_distillation": 0.5},
     "contrast to the sentence teacher": {"contrastive_to_teacher": 1.0},
 }
-INSTEAD = {  # in the place of the contrastive loss
+INSTEAD = {  # CoCa with this loss instead of the contrastive one
     "decoupled (DCL)": "decoupled_contrastive",
     "decoupled and weighted (DCLW)": "weighted_decoupled_contrastive",
     "continuously weighted (CWCL)": "continuously_weighted_contrastive",
@@ -44,7 +44,7 @@ KEYS = [f"{way} R@{k}" for way in ("text to picture", "picture to text") for k i
 
 
 def objective_sets(shipped: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """The sets that are compared, by what the table calls them."""
+    """The sets of objectives that are compared: name in the table -> weight of each loss."""
     sets = {"CoCa": dict(COCA), "contrastive alone": {"contrastive": 1.0}}
     sets |= {name: {loss: 1.0, "captioning": 2.0} for name, loss in INSTEAD.items()}
     sets |= {f"CoCa, {name}": COCA | more for name, more in BESIDE.items()}
@@ -52,7 +52,7 @@ def objective_sets(shipped: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def measure(data: Examples, sentences: Sequence[str], recipe: Recipe, output: Path, work: Path) -> dict[str, float]:
-    """Recall after the last step, and the seconds of a step where nothing else ran beside it: of the fastest ten."""
+    """Recall after the last step, and the seconds of a step: the fastest interval of the log, which other load disturbed least."""
     began = time.monotonic()
     train(data, sentences, recipe, output, work=work, snapshot_seconds=1e9)
     lines = [json.loads(line) for line in (output / "training" / "log.jsonl").read_text().splitlines()]
@@ -64,15 +64,15 @@ def measure(data: Examples, sentences: Sequence[str], recipe: Recipe, output: Pa
 
 
 def page(results: Mapping[str, Sequence[Mapping[str, float]]], recipe: Recipe) -> str:
-    """The table, best first by the sum of recalls; each figure the mean over seeds, and the range of R@1 where there are several."""
+    """The page with one table, best first by the sum of recalls. Figures are means over seeds; R@1 has its range if there are several."""
     phase, seeds = recipe.phases[0], max(map(len, results.values()))
     lines = [
         "# What the objectives do",
         "",
-        f"Flickr8k `val` (1,000 pictures, 5,000 captions) after {phase.steps} steps of {phase.batch} pictures from the same text phase;",
-        f"written by `python -m benchmarks.objectives`. Each figure is the mean over seeds (here {seeds}), recall in percent; beside R@1",
-        "the lowest and highest where they are several. The time of a step is relative to the fastest. Recall is known to about 2.5",
-        "points, so that most of the sets cannot be told apart.",
+        f"Recall in percent on Flickr8k `val` (1,000 pictures, 5,000 captions), after {phase.steps} steps of {phase.batch} pictures.",
+        f"All runs start from the same text phase. Each figure is the mean over seeds (here {seeds}). If there are several, R@1 also has",
+        "its range. The time of a step is relative to the fastest. The uncertainty of recall is about 2.5 points, so most sets cannot be",
+        "told apart. Written by `python -m benchmarks.objectives`.",
         "",
         "| Objectives | text to picture R@1 | R@5 | R@10 | picture to text R@1 | R@5 | R@10 | time of a step |",
         "|---|---|---|---|---|---|---|---|",
@@ -90,10 +90,10 @@ def page(results: Mapping[str, Sequence[Mapping[str, float]]], recipe: Recipe) -
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the sets that are asked for, and write the page where all of them ran."""
+    """Run the given sets, or all of them. Write the page if all ran."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these sets, and no page")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="run only these sets, and write no page")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=192)
     parser.add_argument("--seeds", type=int, default=2)
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text, joint = shipped.phases
     sets = objective_sets(joint.objectives)
     if unknown := sorted(set(options.names) - set(sets)):
-        parser.error(f"No such set ({unknown[0]}). There are: {', '.join(sets)}.")
+        parser.error(f"Unknown set ({unknown[0]}). Known: {', '.join(sets)}.")
     data, start = read_examples([options.data]), options.work / "text"
     sentences = (options.data / shipped.sentences).read_text(encoding="utf-8").splitlines()
     train(data, sentences, dataclasses.replace(shipped, phases=(text,)), start, work=options.work)

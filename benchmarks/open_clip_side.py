@@ -1,6 +1,6 @@
-"""The other side of the comparisons: open_clip 3.3.0, with random weights that both sides are given.
+"""The other side of the comparisons: open_clip 3.3.0. Both sides get the same random weights.
 
-`make parity` and `make bench` install it into `.venv/open_clip`, apart from our own dependencies (see `open_clip.txt`).
+`make parity` and `make bench` install it into `.venv/open_clip`, apart from our dependencies (see `open_clip.txt`).
 """
 
 import itertools
@@ -8,11 +8,12 @@ import logging
 import zlib
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from coca_model import Encoder
 from coca_model.architecture.coca import CoCa
@@ -26,27 +27,27 @@ CONFIGS = {"coca_ViT-B-32": COCA_VIT_B_32, "coca_ViT-L-14": COCA_VIT_L_14}
 
 @cache
 def open_clip() -> Any:
-    """The module, imported although no torchvision for the CPU exists: two operators it asks for are declared and never called."""
+    """The module. It imports torchvision, which needs two operators to be declared; they are never called."""
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     try:
-        import open_clip as module
+        module = import_module("open_clip")
     except ImportError as error:
         raise SystemExit(f"open_clip 3.3.0 is not on the path ({error}). `make parity` and `make bench` install it.") from error
     logging.getLogger().setLevel(logging.ERROR)  # it warns that weights are random
-    module.keep = library  # the declarations last as long as their library
+    module.__dict__["library"] = library  # the declarations end with their library
     return module
 
 
 def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
-    """float32 weights that depend on `seed` and their names only, about as large as trained ones; biases and norms are not idle."""
+    """float32 weights of about the size of trained ones. They depend on `seed` and their names only. Biases and norms are not trivial."""
     weights = {}
     for name, shape in shapes.items():
         values = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
         if name.endswith("logit_scale"):
             values = np.full(shape, np.log(1 / 0.07), np.float32)
-        elif name.endswith(("proj", "projection")):  # kept the other way round
+        elif name.endswith(("proj", "projection")):  # stored transposed
             values = values / np.sqrt(np.float32(shape[0]))
         elif len(shape) > 1 and not name.endswith(("query", "embedding")):
             values = values / np.sqrt(np.prod(shape[1:], dtype=np.float32))
@@ -58,15 +59,15 @@ def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict
     return weights
 
 
-def their_model(name: str) -> nn.Module:
-    """open_clip's model of that name, in float32, for inference."""
-    model: nn.Module = open_clip().create_model(name)
+def their_model(name: str) -> Any:
+    """The model of open_clip with that name, in float32, for inference."""
+    model = open_clip().create_model(name)
     model.load_state_dict(random_weights({key: tuple(value.shape) for key, value in model.state_dict().items()}))
-    return model.eval()  # its weights keep their gradients on: without, its attention takes a slower way (0.7 times the speed)
+    return model.eval()  # keep requires_grad: without it, its attention runs at 0.7 times the speed
 
 
-def our_encoder(name: str, theirs: nn.Module, dtype: torch.dtype) -> Encoder:
-    """Ours with the same weights."""
+def our_encoder(name: str, theirs: Any, dtype: torch.dtype) -> Encoder:
+    """Our model with the weights of `theirs`."""
     with torch.device("meta"):
         model = CoCa(CONFIGS[name])
     weights = {key: value.clone().contiguous() for key, value in convert_weights(theirs.state_dict()).items()}
@@ -76,7 +77,7 @@ def our_encoder(name: str, theirs: nn.Module, dtype: torch.dtype) -> Encoder:
 
 
 def their_pixels(pixels: np.ndarray, name: str) -> Tensor:
-    """uint8 (N, H, W, 3) -> what open_clip's transform makes of them after resizing: float32 (N, 3, H, W), normalised."""
+    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W), normalised as by open_clip's transform."""
     image = CONFIGS[name].image
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     return ((x - torch.tensor(image.mean).view(3, 1, 1)) / torch.tensor(image.std).view(3, 1, 1)).contiguous()
@@ -91,7 +92,7 @@ def photographs() -> list[np.ndarray]:
 
 
 def crops(count: int, size: int) -> np.ndarray:
-    """uint8 (count, size, size, 3): pieces of `photographs`, so that pixels are like a photo's."""
+    """Crops of `photographs`, uint8 (count, size, size, 3)."""
     random, pieces = np.random.default_rng(0), []
     for picture in itertools.islice(itertools.cycle(photographs()), count):
         y, x = random.integers(0, picture.shape[0] - size + 1), random.integers(0, picture.shape[1] - size + 1)

@@ -1,7 +1,7 @@
-"""Ours against open_clip 3.3.0, both `coca_ViT-*` models, the same random weights: `make parity`.
+"""Compares our outputs with open_clip 3.3.0, for both `coca_ViT-*` models with the same random weights: `make parity`.
 
-Prints the largest difference of each output in float32 and fails above 1e-4. With `--record FILE` it also writes the outputs
-of a tiny model of open_clip's, which `make test` checks without open_clip.
+Prints the largest difference of each output in float32, and fails if one is above 1e-4. With `--record FILE` it also writes the outputs of
+a tiny open_clip model. `make test` compares with them, without open_clip.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def compare(name: str) -> dict[str, float]:
     pixels = crops(3, ours.config.image.image_size)
     token_ids = open_clip().get_tokenizer(name)(list(SENTENCES))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # one sentence is too long on purpose
+        warnings.simplefilter("ignore", UserWarning)  # one sentence is longer than the context on purpose
         our_ids, valid = ours._tokenizer.encode(SENTENCES)
     padded = torch.nn.functional.pad(our_ids, (0, token_ids.shape[1] - our_ids.shape[1]))
     with torch.inference_mode():
@@ -58,7 +58,7 @@ def compare(name: str) -> dict[str, float]:
 
 
 def compare_preprocessing() -> float:
-    """Mean absolute difference, in units of 1/255, between our pixels and open_clip's transform, worst of six photographs."""
+    """Mean absolute difference between our pixels and those of open_clip's transform, in units of 1/255: the worst of six photographs."""
     from coca_model.architecture.published_configs import COCA_VIT_B_32
     from coca_model.preprocess import to_square
 
@@ -69,7 +69,7 @@ def compare_preprocessing() -> float:
 
 
 def record(path: Path) -> None:
-    """Outputs of a tiny model of open_clip's, made of the weights that `random_weights` gives for its names."""
+    """Write the outputs of a tiny open_clip model with `random_weights`."""
     model = open_clip().coca_model.CoCa(**TINY).eval()
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     model.load_state_dict(random_weights(shapes))
@@ -86,7 +86,7 @@ def record(path: Path) -> None:
 
 
 def main() -> None:
-    """Compare, print, and fail where a difference is above what is allowed."""
+    """Compare and print. Fail if a difference is above `ALLOWED`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", type=Path, help="write the golden arrays of `make test`")
     options = parser.parse_args()
@@ -100,7 +100,7 @@ def main() -> None:
         record(options.record)
     print(json.dumps({**results, "preprocessing": pixels}))
     if max(max(differences.values()) for differences in results.values()) > ALLOWED or pixels > 1:
-        sys.exit(f"a difference is above {ALLOWED}")
+        sys.exit(f"A difference is above {ALLOWED}, or preprocessing differs by more than 1/255.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Runs the benchmarks one after the other and writes `docs/benchmarks.md` with its picture: `make bench`.
+"""Runs the benchmarks one after the other and writes `docs/benchmarks.md` with its chart: `make bench`.
 
-Each runs in a process of its own, so that none leaves threads or memory to the next. One that fails is named on the page, and
-the others go on. Each result is printed as it comes, as one line of JSON; progress goes to stderr.
+Each benchmark runs in a separate process, so it inherits no threads and no memory from the one before. If one fails, the page names it and
+the others still run. Each result is printed as one line of JSON. Progress goes to stderr.
 """
 
 import argparse
@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.page import Page
-from benchmarks.result import Result, read_result
+from benchmarks.measure.result import Result, read_result
+from benchmarks.report.markdown import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -20,12 +20,12 @@ NAMES = ("encode", "caption", "score", "index", "search", "service", "open")
 
 
 def command(name: str, *, small: bool) -> list[str]:
-    """How a benchmark is run."""
+    """The command that runs a benchmark."""
     return [sys.executable, "-m", f"benchmarks.bench_{name}", *(["--small"] if small else [])]
 
 
 def run_one(name: str, *, small: bool) -> Result | str:
-    """The result of a benchmark, or in a few words what became of it; what it says itself goes to stderr."""
+    """The result of a benchmark, or a few words on how it failed. Its messages go to stderr."""
     done = subprocess.run(command(name, small=small), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return f"exit code {done.returncode}"
@@ -37,32 +37,32 @@ def run_one(name: str, *, small: bool) -> Result | str:
 
 
 def run_all(names: Sequence[str], *, small: bool) -> tuple[list[Result], dict[str, str]]:
-    """The results of those that ran, and what became of those that failed."""
+    """The results of the benchmarks that ran, and how the others failed."""
     results, failed = [], {}
-    for place, name in enumerate(names, 1):
-        print(f"[{place}/{len(names)}] {name} ...", file=sys.stderr, flush=True)
+    for position, name in enumerate(names, 1):
+        print(f"[{position}/{len(names)}] {name} ...", file=sys.stderr, flush=True)
         since = time.monotonic()
         result = run_one(name, small=small)
         if isinstance(result, Result):
             results.append(result)
             print(result.line(), flush=True)
-            said = "done"
+            outcome = "done"
         else:
             failed[name] = result
-            said = f"failed, {result}"
-        print(f"[{place}/{len(names)}] {name}: {said}, {time.monotonic() - since:.0f} s", file=sys.stderr, flush=True)
+            outcome = f"failed, {result}"
+        print(f"[{position}/{len(names)}] {name}: {outcome}, {time.monotonic() - since:.0f} s", file=sys.stderr, flush=True)
     return results, failed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for; the exit code is 1 where a benchmark failed."""
+    """Run the given benchmarks, or all of them. The exit code is 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"run only these, and write no page: {', '.join(NAMES)}")
-    parser.add_argument("--page", type=Path, help="where the page goes, its picture beside it; by default docs/benchmarks.md")
-    parser.add_argument("--small", action="store_true", help="measure little, to see that all runs, and write no page")
+    parser.add_argument("--page", type=Path, help="where to write the page, with the chart beside it; by default docs/benchmarks.md")
+    parser.add_argument("--small", action="store_true", help="measure little, only to see that everything runs, and write no page")
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.names) - set(NAMES)):
-        parser.error(f"Unknown benchmark ({', '.join(unknown)}). There are: {', '.join(NAMES)}.")
+        parser.error(f"Unknown benchmark ({', '.join(unknown)}). Known: {', '.join(NAMES)}.")
     results, failed = run_all(options.names or NAMES, small=options.small)
     partly = bool(options.names) or options.small
     if page := options.page or (None if partly else PAGE):

@@ -74,7 +74,8 @@ class Identity:
 
     def uri_of(self, root_id: str, path: str) -> str:
         """The absolute path of a file."""
-        return str(Path(self.roots.get(root_id, f"(unknown root {root_id})"), path))
+        root = self.roots.get(root_id, f"(unknown root {root_id})")
+        return os.path.join(root, path.replace("/", os.sep))  # noqa: PTH118 - every hit needs it, and `Path` takes four times as long
 
     def locate(self, uri: str) -> tuple[str, str] | None:
         """Root id and path below it. The innermost root counts. None if the file lies below no root."""

@@ -14,6 +14,7 @@ import tempfile
 import weakref
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from search.collection.identity import Identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.vector_index import VectorIndex, build_index, read_index
 from search.errors import IncompatibleError
-from search.schema import KINDS, Kind, Row, columns_of, datetime_of, segment_ids_of, stored_columns
+from search.schema import KINDS, ColumnInfo, Kind, Row, columns_of, datetime_of, segment_ids_of, stored_columns
 
 ROWS, VECTORS, STATISTICS = "rows.arrow", "vectors.faiss", "statistics.json"
 WRITER_LOCK = "writer.lock"
@@ -131,18 +132,21 @@ class Snapshot:
 
     def _rows_of_batch(self, batch: pa.RecordBatch, positions: NDArray[np.int64]) -> list[dict[str, Any]]:
         chosen = batch.take(pa.array(positions))
-        columns: dict[str, list[Any]] = {}
-        for each in stored_columns(Row):
-            if each.name not in batch.schema.names:  # written by an older version
-                columns[each.name] = [None] * len(positions)
-                continue
-            values = chosen.column(each.name)
-            if each.arrow_name == "timestamp":
-                columns[each.name] = [datetime_of(value) for value in values.cast(pa.int64()).to_pylist()]
-            else:
-                columns[each.name] = values.to_pylist()
+        columns = {each.name: _values(chosen, each) for each in stored_columns(Row)}
         columns["uri"] = [self.identity.uri_of(*file) for file in zip(columns["root_id"], columns["path"], strict=True)]
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _values(batch: pa.RecordBatch, column: ColumnInfo) -> list[Any]:
+    """The values of a column as Python objects; None in a column that an older version did not write."""
+    if column.name not in batch.schema.names:
+        return [None] * batch.num_rows
+    values = batch.column(column.name)
+    if column.type is datetime:
+        return [datetime_of(microseconds) for microseconds in values.view(pa.int64()).to_pylist()]
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()  # `to_pylist` of a dictionary is 50 times as slow
+    return values.to_pylist()
 
 
 def read_current(path: Path) -> Current | None:

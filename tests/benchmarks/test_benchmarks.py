@@ -1,4 +1,4 @@
-"""The benchmarks that need nothing but the project, run small: they agree, and end with one document of the common shape."""
+"""Small runs of the benchmarks that do not need open_clip: their sides agree, and they end with one result."""
 
 import sys
 from importlib import import_module
@@ -6,27 +6,30 @@ from importlib import import_module
 import pytest
 
 from benchmarks import run
-from benchmarks.result import Result, read_result
+from benchmarks.measure.result import Result, read_result
 
 RATIOS = {
     "index": ["index to plain loop", "nothing changed to first run"],
     "search": [
         "ranking: FAISS to NumPy",
         "ranking, filter: FAISS to NumPy",
+        "rows of 20 hits: snapshot to in memory",
+        "rows of 2,000 hits: snapshot to in memory",
         "vector: search() to in memory",
+        "vector, k 1,000: search() to in memory",
         "vector, filter: search() to in memory",
         "words: search() to in memory",
         "words, filter: search() to in memory",
     ],
     "service": ["service to search() in the process", "8 clients to 1"],
-    "open": ["index kept to made anew", "checkpoint, this machine's dtype to float32"],
+    "open": ["with snapshot to without", "checkpoint, this machine's dtype to float32"],
 }
-NUM_SIDES = {"index": 3, "search": 12, "service": 4, "open": 4}
+NUM_SIDES = {"index": 3, "search": 18, "service": 4, "open": 5}
 
 
 @pytest.fixture(scope="module", params=RATIOS)
 def result(request):
-    """One of them as the runner runs it, in a process of its own; the others in this one, which is quicker."""
+    """One of them in a separate process, as the runner runs it; the others in this process, which is faster."""
     name = request.param
     if name == "open":
         return run.run_one(name, small=True), name

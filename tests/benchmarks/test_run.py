@@ -1,4 +1,4 @@
-"""The runner and the page: what ran is shown in full, what failed is named, and the page tells nothing of where it was made."""
+"""The runner and the page: all figures are shown, failures are named, and nothing tells where the page was made."""
 
 import datetime
 import json
@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from benchmarks import run
-from benchmarks.page import Page, number
-from benchmarks.result import Result, read_result
-from benchmarks.this_machine import machine, versions
+from benchmarks.measure.result import Result, read_result
+from benchmarks.report.markdown import Page, number
+from benchmarks.report.this_machine import machine, versions
 
 SWIM = Result(
     "swim",
@@ -109,7 +109,7 @@ def test_the_machine_and_the_versions_are_facts_without_places():
 def test_a_name_that_no_benchmark_has_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         run.main(["encod"])
-    assert "Unknown benchmark (encod). There are: encode, caption" in capsys.readouterr().err
+    assert "Unknown benchmark (encod). Known: encode, caption" in capsys.readouterr().err
 
 
 def test_a_result_survives_its_line_and_anything_else_is_refused():

@@ -1,8 +1,8 @@
-"""The comparison of two rankings: it must see a wrong hit, and let ties be."""
+"""The comparison of two rankings must find a wrong hit and allow ties."""
 
 import pytest
 
-from benchmarks.same_hits import check_same
+from benchmarks.measure.same_hits import check_same
 
 RANKING = [("a", 0.9), ("b", 0.8), ("c", 0.8), ("d", 0.7)]
 

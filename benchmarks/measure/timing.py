@@ -1,4 +1,4 @@
-"""Timing of several sides in one run: in turn, many times, so that whatever else the machine does falls on all of them."""
+"""Times several sides in one run. The sides take turns, so that other load on the machine affects all of them."""
 
 import statistics
 import time
@@ -11,13 +11,13 @@ Input = TypeVar("Input")
 
 
 def seconds_of(sides: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
-    """Seconds of each side in each round, after one round that is not counted."""
+    """Seconds of each side in each round. One round before them is not counted."""
     calls = {name: lambda _, run=run: run() for name, run in sides.items()}
     return seconds_of_each(calls, [None] * rounds, before=1)
 
 
 def seconds_of_each(sides: Mapping[str, Callable[[Input], object]], inputs: Sequence[Input], before: int = 3) -> dict[str, list[float]]:
-    """Seconds of each side for each input: all sides with one input, then with the next; the first `before` inputs run once uncounted."""
+    """Seconds of each side for each input. All sides get one input before the next. The first `before` inputs also run once uncounted."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for given in [*inputs[:before], *inputs]:
         for name, run in sides.items():
@@ -28,15 +28,15 @@ def seconds_of_each(sides: Mapping[str, Callable[[Input], object]], inputs: Sequ
 
 
 def rate(seconds: list[float], count: int) -> float:
-    """Things a second, of the median round."""
+    """Items per second in the median round, for rounds of `count` items."""
     return round(count / statistics.median(seconds), 2)
 
 
 def latency(seconds: list[float]) -> dict[str, float]:
-    """What half of the calls and what 99 of 100 do not exceed, in milliseconds; between two calls by their distance."""
+    """The 50th and 99th percentile in milliseconds, interpolated linearly."""
     return {f"p{percent}_ms": round(1000 * float(np.percentile(seconds, percent)), 3) for percent in (50, 99)}
 
 
 def ratio(seconds: Mapping[str, list[float]], fast: str, slow: str) -> float:
-    """How many times as fast as `slow` is `fast`: the median of the rounds' own ratios."""
+    """How many times as fast as `slow` is `fast`: the median over the rounds of the ratio of their times."""
     return round(statistics.median(b / a for a, b in zip(seconds[fast], seconds[slow], strict=True)), 4)

@@ -1,8 +1,8 @@
-"""Timing in turns, and what is made of the seconds."""
+"""Sides are timed in turn, and the figures that are computed from the seconds."""
 
 import pytest
 
-from benchmarks.side_by_side import latency, rate, ratio, seconds_of, seconds_of_each
+from benchmarks.measure.timing import latency, rate, ratio, seconds_of, seconds_of_each
 
 
 def test_percentiles_lie_between_the_two_calls_nearest_to_them():

@@ -1,4 +1,4 @@
-"""What the figures were measured on and with: facts of the machine and versions, without a name or a path in them."""
+"""The machine and the versions that the figures were measured with. No names of hosts, no paths."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ PACKAGES = ("coca-search", "torch", "numpy", "faiss-cpu", "faiss-gpu-cu12", "lan
 
 
 def machine() -> dict[str, str]:
-    """Processor, cores, memory, GPU, and the dtype that the project takes here."""
+    """Processor, cores, memory, GPU, and the dtype that the project uses here."""
     cuda = torch.cuda.is_available()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
@@ -27,7 +27,7 @@ def machine() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that matter here, if they are installed."""
+    """Versions of Python and of those of `PACKAGES` that are installed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

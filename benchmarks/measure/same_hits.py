@@ -1,12 +1,12 @@
-"""Whether two rankings are the same, ties allowed: what is equally near may come in any order, or be cut off at the end."""
+"""Compares two rankings. Ties are allowed: hits of equal cosine may come in any order, or be cut off at the end."""
 
 from collections.abc import Hashable, Sequence
 
-Ranking = Sequence[tuple[Hashable, float]]  # what was found and its cosine, best first
+Ranking = Sequence[tuple[Hashable, float]]  # hits with their cosines, best first
 
 
 def check_same(ours: Ranking, theirs: Ranking, tolerance: float = 1e-5) -> float:
-    """The largest difference of two cosines of one rank or of one hit. Raises AssertionError where the rankings differ."""
+    """The largest difference between cosines of the same rank or the same hit. Raises AssertionError if the rankings differ."""
     assert len(ours) == len(theirs), f"{len(ours)} hits, {len(theirs)} on the other side"
     if not ours:
         return 0.0

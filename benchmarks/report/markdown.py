@@ -1,23 +1,29 @@
-"""`docs/benchmarks.md` from the results of the benchmarks: a picture, the machine, and one table for each."""
+"""`docs/benchmarks.md` from the results of the benchmarks: a chart, the machine, and the tables of each benchmark."""
 
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.chart import draw
-from benchmarks.result import Result
-from benchmarks.this_machine import machine, versions
+from benchmarks.measure.result import Result
+from benchmarks.report.chart import draw
+from benchmarks.report.this_machine import machine, versions
 
 _INTRODUCTION = """\
-Every benchmark first checks that the outputs of its sides agree, and then runs them in turn, in one run. "A to B" says how many times as
-fast as B is A: the median over the rounds of the two times' ratio, so that what else the machine does falls on both. Below 1, A is slower.
-"""
+Each benchmark first checks that its sides give the same output. Then the sides take turns in one run, so that other load on the machine
+affects all of them. "A to B" says how many times as fast as B is A: the median over the rounds of B's time divided by A's time. Below 1,
+A is slower."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What the page is made of. `failed`: benchmark -> what became of it, without paths."""
+    """The content of the page.
+
+    Attributes:
+        results: of the benchmarks that ran.
+        failed: benchmark -> how it failed, without paths.
+        command: the command that ran them.
+    """
 
     results: Sequence[Result]
     failed: Mapping[str, str]
@@ -27,7 +33,7 @@ class Page:
     versions: Mapping[str, str] = field(default_factory=versions)
 
     def write(self, file: Path) -> None:
-        """Write the page, and its picture beside it where there is something to draw."""
+        """Write the page. If there are results, write the chart beside it, under the same name with `.png`."""
         file.parent.mkdir(parents=True, exist_ok=True)
         picture = file.with_suffix(".png")
         if self.results:
@@ -35,13 +41,13 @@ class Page:
         file.write_text(self.markdown(picture.name))
 
     def markdown(self, picture: str) -> str:
-        """The page as Markdown."""
+        """The page as Markdown. `picture` is the address of the chart."""
         parts = [
             "# Benchmarks",
-            f"Written by `{self.command}` on {self.date.isoformat()}; not edited by hand.",
-            *(f"**{name} failed** ({what}): it has no figures here." for name, what in self.failed.items()),
-            f"![Ratios of the two sides, as bars on a logarithmic scale]({picture})" if self.results else "",
-            _INTRODUCTION.strip(),
+            f"Written by `{self.command}` on {self.date.isoformat()}. Do not edit it by hand.",
+            *(f"**{name} failed** ({what}). It has no figures here." for name, what in self.failed.items()),
+            f"![The ratios as bars on a logarithmic scale]({picture})" if self.results else "",
+            _INTRODUCTION,
             _table(["Machine", ""], [[name, value] for name, value in self.machine.items()]),
             "Versions: " + ", ".join(f"{name} {value}" for name, value in self.versions.items()) + ".",
             *(_section(result) for result in self.results),
@@ -67,5 +73,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits at least, and never a power of ten: 0.0123, 4.56, 123, 100,000."""
+    """At least three digits, without an exponent: 0.0123, 4.56, 123, 100,000."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
