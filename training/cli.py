@@ -49,8 +49,8 @@ def train(
     A run that was stopped goes on when it is started again. For several GPUs: torchrun --nproc-per-node N -m coca_search train ...
     """
     from evaluation.console import progress_bars
+    from training.examples.read import read_examples
     from training.ranks import join_ranks, leave_ranks
-    from training.read_examples import read_examples
     from training.recipe import Recipe, changed, read_recipe
     from training.run import train as run
 
@@ -101,7 +101,7 @@ def _sentences(data: list[Path], name: str) -> list[str]:
 
 def _report(trained: Any, recipe: Any) -> None:
     """What was reached beside what the start reached, what is kept and why, and where the files are."""
-    from training.validate import LOG_LOSS
+    from training.outputs.validation import LOG_LOSS
 
     if not trained.steps:
         print("The training was finished before; --overwrite begins it again.")

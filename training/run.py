@@ -15,22 +15,22 @@ from pathlib import Path
 from coca_model.checkpoint import sha256_of
 from coca_model.find_checkpoint import find_checkpoint
 from coca_model.machine import use_cpus
-from training.batches import check_divides
-from training.diary import write_skipped
+from training.batches.batches import check_divides
+from training.cache.files import hash_of_pictures, hashes_of_pictures, hold, key_of
 from training.errors import TrainingError
-from training.examples import MOST_VALIDATED, Example, Examples, hold_out, merge
-from training.held_out import write_held_out
-from training.keeper import Keeper
-from training.kept_files import hash_of_pictures, hashes_of_pictures, hold, key_of
-from training.loop import PhaseLoop
-from training.materials import Materials, Note, prepare
-from training.objectives import check_objectives
-from training.optimise import averaged
+from training.examples.example import MOST_VALIDATED, Example, Examples, hold_out, merge
+from training.objectives.registry import check_objectives
+from training.outputs.checkpointer import Keeper
+from training.outputs.held_out import write_held_out
+from training.outputs.result import Trained, read_result, write_result
+from training.outputs.run_log import write_skipped
+from training.outputs.snapshot import Snapshot, read_snapshot
+from training.prepare.materials import Materials, Note, prepare
+from training.prepare.new_model import SCRATCH
 from training.ranks import ALONE, Ranks
 from training.recipe import Recipe, as_table, difference
-from training.result import Trained, read_result, write_result
-from training.scratch import SCRATCH
-from training.snapshot import Snapshot, read_snapshot
+from training.steps.optimiser import averaged
+from training.steps.phase_loop import PhaseLoop
 from training.stopping import stops_between_steps
 
 

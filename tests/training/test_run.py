@@ -9,9 +9,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from coca_model import load
-from training import keeper, run, scratch
+from training import run
 from training.errors import TrainingError
-from training.read_examples import read_examples
+from training.examples.read import read_examples
+from training.outputs import checkpointer as keeper
+from training.prepare import new_model as scratch
 from training.recipe import Phase, Recipe, Source
 
 STEPS = 6

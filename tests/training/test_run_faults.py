@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from coca_model.errors import CheckpointError
 from tests.training.test_run import StopAt, lines, recipe, train
-from training import validate
+from training.cache.files import hold
 from training.errors import TrainingError
-from training.kept_files import hold
+from training.outputs import validation as validate
 from training.recipe import Phase
 
 RUINOUS = Phase("ruinous", steps=4, batch=8, learning_rate=5.0, average=0.0, clip=1e9)

@@ -1,0 +1,109 @@
+"""The training pictures of any files and folders, each told by what it is and read by its own reader."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.errors import TrainingError
+from training.examples.example import ALLOWED, PACKED_SUFFIXES, UNPACK, Examples, Skipped, printable
+from training.examples.folder import read_folder
+from training.examples.parquet import read_parquet
+from training.examples.tar import read_shard
+
+
+def read_examples(paths: Sequence[Path]) -> Examples:
+    """The pictures of all paths, each told by what it is: a .parquet file, a .tar shard, or a folder.
+
+    A folder that holds .parquet files is read as those, else one that holds .tar files as those shards, else as a folder of
+    pictures. The paths keep their order; within a folder it is that of the names.
+
+    Raises:
+        TrainingError: a path is missing, of no known kind, cannot be read as what it is, or is given twice; or nothing in it is usable.
+    """
+    if not paths:
+        raise TrainingError(f"no training data (0 paths). {ALLOWED}.")
+    parts = [_parts(path, name) for path, name in zip(paths, _names(paths), strict=True)]
+    _check_overlap([part for those in parts for part in those])
+    found = [Examples((), ())]
+    for path, those in zip(paths, parts, strict=True):
+        read = [_read(part) for part in those]
+        if not any(part.examples or part.skipped for part in read):
+            raise TrainingError(f"{path}: nothing to train on there (0 pictures). {ALLOWED}.")
+        found += read
+    examples = tuple(example for part in found for example in part.examples)
+    skipped = tuple(skip for part in found for skip in part.skipped)
+    if not examples:
+        first = f"{len(skipped)} skipped, the first: {skipped[0].name}: {skipped[0].reason}"
+        raise TrainingError(f"{', '.join(map(str, paths))}: no usable picture ({first}). {ALLOWED}.")
+    if twice := [name for name, count in Counter(example.name for example in examples).items() if count > 1]:
+        raise TrainingError(f"two pictures with the same name ({twice[0]}). Rename one of the files or folders given.")
+    return Examples(examples, skipped)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file or folder that one reader takes as a whole."""
+
+    path: Path
+    name: str
+    source: str
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The name of each path; one that another has before it takes the folders above it too, so that no earlier name changes."""
+    names = list[str]()
+    for path in paths:
+        parts = Path(os.path.abspath(path)).parts  # "." has a name too, and a link keeps its own
+        endings = ("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
+        names.append(next((ending for ending in map(printable, endings) if ending not in names), str(path)))
+    return names
+
+
+def _parts(path: Path, name: str) -> list[_Part]:
+    if not path.exists():
+        raise TrainingError(f"{path}: no such file or folder. {ALLOWED}.")
+    if path.is_dir():
+        names = [file.name for file in _listed(path) if not file.name.startswith(".") and file.is_file()]
+        shards = next((those for those in (_ending(names, ".parquet"), _ending(names, ".tar")) if those), [])
+        inside = [_Part(path / shard, f"{name}/{printable(shard)}", name) for shard in shards + _ending(names, *PACKED_SUFFIXES)]
+        return inside if shards else [_Part(path, name, name), *inside]
+    if _ending([path.name], *PACKED_SUFFIXES):
+        raise TrainingError(f"{path}: a packed archive ({path.suffix}). {UNPACK}.")
+    if not _ending([path.name], ".parquet", ".tar"):
+        raise TrainingError(f"{path}: neither Parquet, nor a shard, nor a folder (ending {path.suffix!r}). {ALLOWED}.")
+    return [_Part(path, name, name)]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be listed ({error.strerror}). A readable folder is needed.") from error
+
+
+def _ending(names: Sequence[str], *suffixes: str) -> list[str]:
+    return [name for name in names if name.lower().endswith(suffixes)]
+
+
+def _check_overlap(parts: Sequence[_Part]) -> None:
+    """A picture that is there under two names would be trained on and held out at once. Raises TrainingError."""
+    seen, folders = dict[Path, _Part](), list[Path]()
+    for part in parts:
+        path = part.path.resolve()
+        if path.is_dir():
+            folders.append(path)
+        nested = (folder for folder in folders[:-1] if path.is_dir() and (folder in path.parents or path in folder.parents))
+        if other := seen.get(path) or seen.get(next(nested, path)):
+            raise TrainingError(f"{part.path}: read twice (also by {other.path}). Give each file or folder once.")
+        seen[path] = part
+
+
+def _read(part: _Part) -> Examples:
+    if part.path.is_dir():
+        return read_folder(part.path, name=part.name)
+    if _ending([part.name], *PACKED_SUFFIXES):
+        return Examples((), (Skipped(part.name, UNPACK),))
+    read = read_parquet if _ending([part.name], ".parquet") else read_shard
+    return read(part.path, name=part.name, source=part.source)
