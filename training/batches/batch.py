@@ -1,6 +1,6 @@
-"""What one step sees, on one rank, as tensors.
+"""The tensors of one step on one rank.
 
-Axes: B pictures with a text each, S sentences alone, T text length, E' width of the sentence teacher.
+Axes: B pictures with a text each, S sentences without a picture.
 """
 
 import dataclasses
@@ -10,50 +10,21 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Texts:
-    """Texts as tokens.
-
-    Attributes:
-        token_ids: int64 (N, T); valid: bool (N, T), False on padding.
-        decoded: bool (N,), the rows on which the decoder learns to write.
-        meaning: float32 (N, E'), the sentence teacher's vectors of L2 norm 1, or None without a teacher.
-    """
-
-    token_ids: Tensor
-    valid: Tensor
-    decoded: Tensor
-    meaning: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.token_ids)
-
-    def rows(self, part: slice) -> "Texts":
-        """Some of the texts, cut to the longest of them."""
-        valid = self.valid[part]
-        length = int(valid.sum(1).max()) if len(valid) else 0
-        meaning = None if self.meaning is None else self.meaning[part]
-        return Texts(self.token_ids[part, :length], valid[:, :length], self.decoded[part], meaning)
-
-    def to(self, device: torch.device) -> "Texts":
-        """The same on another device."""
-        meaning = None if self.meaning is None else self.meaning.to(device)
-        return Texts(self.token_ids.to(device), self.valid.to(device), self.decoded.to(device), meaning)
+from training.prepare.corpus import Texts
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's pictures with their texts, and sentences alone; either may be None.
+    """The pictures of a step with their texts, and sentences without pictures. Either may be None.
 
     Attributes:
-        pictures: uint8 (B, H, W, 3), or what the frozen units of the tower made of them, bfloat16 (B, ...).
-        texts: the text of each picture.
-        picture: int64 (B,), which picture each row shows; rows of one picture are right for each other's texts.
-        patches: int64 (P',), the image tokens that this step sees; None for all.
-        sentences: texts without a picture.
-        noise: float32 (B, N), evenly spread over 0..1: by which each row's parts are hidden, where an objective hides any.
-        answers: what teachers say of the pictures, by its name in `objectives.Whole`: float32 (B, ...) each.
+        pictures: uint8 (B, H, W, 3), or the output of the tower's frozen units, bfloat16 (B, ...).
+        texts: one text for each picture.
+        picture: int64 (B,), the picture of each row. Rows with the same picture match each other's texts.
+        patches: int64 (P',), the image tokens that this step uses; None for all.
+        sentences: S texts without pictures.
+        noise: float32 (B, N), uniform in 0..1, from which objectives draw the parts of each row to mask; None if none masks.
+        answers: the teachers' predictions for the pictures, float32 (B, ...), by their names in `objectives.registry.WholeBatch`.
     """
 
     pictures: Tensor | None = None
@@ -65,7 +36,7 @@ class Batch:
     answers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """The number of pictures, or of sentences where there is none."""
+        """The number of pictures, or of sentences if there are no pictures."""
         return len(self.texts) if self.texts is not None else len(self.sentences or ())
 
     def rows(self, part: slice, sentences: slice) -> "Batch":
@@ -81,15 +52,14 @@ class Batch:
         )
 
     def split(self, size: int) -> list["Batch"]:
-        """Micro-batches of at most `size` pictures (0: all), the sentences spread over them; one without any has None."""
-        alone = len(self.sentences or ())
+        """Micro-batches of at most `size` pictures (0: all), with the sentences distributed over them."""
         count = max(1, -(-len(self) // size)) if size else 1
-        pictures = 0 if self.texts is None else len(self.texts)
-        cuts = [[total * number // count for number in range(count + 1)] for total in (pictures, alone)]
+        totals = (0 if self.texts is None else len(self.texts), len(self.sentences or ()))
+        cuts = [[total * number // count for number in range(count + 1)] for total in totals]
         return [self.rows(slice(*cuts[0][i : i + 2]), slice(*cuts[1][i : i + 2])) for i in range(count)]
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on another device."""
-        parts = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "answers"}
+        """A copy on another device."""
         answers = {name: answer.to(device) for name, answer in self.answers.items()}
-        return Batch(**{name: None if part is None else part.to(device) for name, part in parts.items()}, answers=answers)
+        parts = {name: part.to(device) for name, part in vars(self).items() if name != "answers" and part is not None}
+        return Batch(**parts, answers=answers)

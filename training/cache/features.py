@@ -1,7 +1,7 @@
-"""What the frozen front of the image tower makes of several views of each picture, computed once and kept on the disk.
+"""The feature cache: the output of the image tower's frozen units for several views of each picture, on the disk.
 
-A frozen layer gives the same at every step, and it is where most of the work is: an epoch over what is kept costs only the
-layers that learn. Views are written in the order of the examples, so that a run that was killed goes on behind the last.
+A frozen layer gives the same output at every step and does most of the work. With the cache, an epoch costs only the layers
+that learn. Views are written in the order of the examples, so a killed run resumes after the last one.
 """
 
 import json
@@ -19,24 +19,25 @@ from torch import Tensor
 
 from coca_model.image_tower import ImageTower
 from coca_model.machine import batch_size
-from training.cache.files import Note, hash_of_pictures, hash_of_weights, key_of, write_json
-from training.cache.prefetch import ahead
+from training.cache.files import Note, hash_of_weights, write_json
+from training.cache.prefetch import prefetch
 from training.cache.views import view_or_reason
 from training.errors import TrainingError
 from training.examples.example import Example, Skipped
+from training.examples.hashes import key_of, pictures_key
 
-_PART = 1024  # views between two marks from which a killed run goes on
+_MARK_EVERY = 1024  # views between two marks, from which a killed run resumes
 
 
 @dataclass(frozen=True)
-class KeptMaps:
-    """The maps, on the disk as bfloat16, and which rows show which example.
+class FeatureCache:
+    """Feature maps of views, and the examples they belong to.
 
     Attributes:
-        key: stands for all that they depend on.
-        maps: int16 (V, ...), the bits of bfloat16.
-        first: int64 (N + 1,), the first view of each example; the views of example n are first[n] to first[n + 1], the plain one first.
-        unreadable: the numbers of examples whose picture cannot be read; their maps are zeros.
+        key: identifies everything that the maps depend on.
+        maps: int16 (V, ...), the bits of bfloat16, mapped from the disk.
+        first: int64 (N + 1,). The views of example n are first[n] to first[n + 1] - 1, the plain view first.
+        unreadable: the indices of examples with an unreadable picture; their maps are zeros.
     """
 
     key: str
@@ -49,7 +50,7 @@ class KeptMaps:
         return torch.from_numpy(self.maps[views]).view(torch.bfloat16)
 
 
-def keep_maps(
+def cache_features(
     examples: Sequence[Example],
     views: Sequence[int],
     tower: ImageTower,
@@ -59,18 +60,18 @@ def keep_maps(
     seed: int,
     pictures: str = "",
     note: Note = lambda *_: None,
-) -> tuple[KeptMaps, list[Skipped]]:
-    """Run `views[n]` views of each example through the first `units` units of the tower, or take up what an earlier run left.
+) -> tuple[FeatureCache, list[Skipped]]:
+    """Compute `views[n]` views of each example through the first `units` units, or reuse the result of an earlier run.
 
     Args:
-        pictures: the hash of all pictures, so that nothing is taken up that was made of others; computed here where it is not given.
+        pictures: the `pictures_key`, because features of other pictures must not be reused; computed here by default.
 
     Returns:
-        The maps, and the pictures that cannot be read.
+        The feature cache, and the pictures that cannot be read.
     """
     config, device = tower.config, next(tower.parameters()).device
     first = np.concatenate([[0], np.cumsum(views)]).astype(np.int64)
-    key = key_of([pictures or hash_of_pictures(examples), list(views), config, units, _hash_of(tower, units), seed])
+    key = key_of([pictures or pictures_key(examples), list(views), config, units, _hash_of(tower, units), seed])
     blank = torch.zeros(1, config.image_size, config.image_size, 3, dtype=torch.uint8, device=device)
     with torch.inference_mode():
         shape = (int(first[-1]), *tower.begin(blank, units).shape[1:])
@@ -81,44 +82,43 @@ def keep_maps(
         _reserve(path, 2 * int(np.prod(shape)))
     maps = np.memmap(path, np.int16, "r+", shape=shape)
     owner = np.repeat(np.arange(len(examples)), views)
-    work = [(int(owner[row]), int(row - first[owner[row]])) for row in range(done, len(owner))]
+    todo = [(int(owner[row]), int(row - first[owner[row]])) for row in range(done, len(owner))]
 
     def pixels(item: tuple[int, int]) -> NDArray[np.uint8] | str:
         return view_or_reason(examples[item[0]], item[1], config, seed=(seed, item[0]))
 
     batch = batch_size(device, config)
     with ThreadPoolExecutor(2) as pool, torch.inference_mode():
-        stream = ahead(pool, pixels, work, depth=4 * batch)
+        stream = prefetch(pool, pixels, todo, depth=4 * batch)
         while done < len(owner):
             found = list(islice(stream, batch))
-            unreadable |= {int(owner[done + place]): one for place, one in enumerate(found) if isinstance(one, str)}
-            good = np.stack([np.zeros(blank.shape[1:], np.uint8) if isinstance(one, str) else one for one in found])
-            kept = tower.begin(torch.from_numpy(good).to(device), units).to(torch.bfloat16).cpu().contiguous()
-            kept[[isinstance(one, str) for one in found]] = 0
-            maps[done : done + len(found)] = kept.view(torch.int16).numpy()
+            unreadable |= {int(owner[done + row]): one for row, one in enumerate(found) if isinstance(one, str)}
+            stacked = np.stack([np.zeros(blank.shape[1:], np.uint8) if isinstance(one, str) else one for one in found])
+            features = tower.begin(torch.from_numpy(stacked).to(device), units).to(torch.bfloat16).cpu().contiguous()
+            features[[isinstance(one, str) for one in found]] = 0
+            maps[done : done + len(found)] = features.view(torch.int16).numpy()
             done += len(found)
-            if done // _PART > (done - len(found)) // _PART or done == len(owner):
+            if done // _MARK_EVERY > (done - len(found)) // _MARK_EVERY or done == len(owner):
                 maps.flush()
                 _write_mark(mark, done, unreadable)
             note(done, len(owner))
     skipped = [Skipped(examples[number].name, reason) for number, reason in unreadable.items()]
-    return KeptMaps(key, np.memmap(path, np.int16, "r", shape=shape), first, frozenset(unreadable)), skipped
+    return FeatureCache(key, np.memmap(path, np.int16, "r", shape=shape), first, frozenset(unreadable)), skipped
 
 
 def _reserve(path: Path, size_bytes: int) -> None:
-    """Make the file with all the room it will need: a disk that fills up under a mapped file would end the process."""
+    """Create the file at its full size, because a disk that fills up under a mapped file ends the process."""
     try:
         with path.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(1, size_bytes)) if hasattr(os, "posix_fallocate") else file.truncate(size_bytes)
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise TrainingError(
-            f"{path}: no room for the kept views ({size_bytes / 1e9:.1f} GB; {error.strerror}). Choose another --work, or fewer views."
-        ) from error
+        size = f"{size_bytes / 1e9:.1f} GB; {error.strerror}"
+        raise TrainingError(f"{path}: no room for the feature cache ({size}). Choose another --work, or fewer views.") from error
 
 
 def _hash_of(tower: ImageTower, units: int) -> str:
-    """Of the weights of the first `units` units, and of what stands between stem and blocks where those are among them."""
+    """The hash of the weights of the first `units` units, and of the layers between stem and blocks if they are included."""
     modules = [*tower.units()[:units], *([] if units <= tower.stem_units else [tower.project, tower.norm])]
     values = [parameter for module in modules for parameter in module.parameters()]
     values += [tower.position] if units > tower.stem_units else []
@@ -126,11 +126,11 @@ def _hash_of(tower: ImageTower, units: int) -> str:
 
 
 def _read_mark(path: Path) -> tuple[int, dict[int, str]]:
-    """How many views an earlier run left, and which examples cannot be read."""
+    """How many views an earlier run wrote, and the reasons why examples cannot be read."""
     try:
         state = json.loads(path.read_text())
         return state["done"], {int(number): reason for number, reason in state["unreadable"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or damaged
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or damaged
         return 0, {}
 
 

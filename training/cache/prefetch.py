@@ -1,4 +1,4 @@
-"""Work done ahead of who asks for it, in threads, with its results in order."""
+"""Computes the next results in threads while the caller uses the current one."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,8 +9,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(pool: Executor, compute: Callable[[Item], Result], items: Iterable[Item], *, depth: int) -> Iterator[Result]:
-    """`compute` of each item, in their order, up to `depth` of them computed before they are asked for."""
+def prefetch(pool: Executor, compute: Callable[[Item], Result], items: Iterable[Item], *, depth: int) -> Iterator[Result]:
+    """The results of `compute` in the order of `items`, up to `depth` of them computed in advance."""
     waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(compute, item))

@@ -1,6 +1,6 @@
-"""Views of a picture: the plain one, which inference sees too, and random crops, mirrored or not, in changed colours.
+"""Views of a picture: the plain one, as in inference, and augmented ones: random crops, mirrored or not, with changed colours.
 
-A view is a function of the picture, its number and the seed, so that it is the same in every run and on every rank.
+A view depends only on the picture, its number and the seed. It is the same in every run and on every rank.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ _AREA, _ASPECT, _COLOUR = (0.4, 1.0), (0.75, 4 / 3), (0.8, 1.2)
 
 
 def view(picture: bytes, number: int, config: ImageConfig, *, seed: tuple[int, ...]) -> NDArray[np.uint8]:
-    """View `number` of an encoded picture: uint8 (H, W, 3), RGB, 0..255. Number 0 is the plain one.
+    """View `number` of an encoded picture: uint8 (H, W, 3), RGB, 0..255. Number 0 is the plain view.
 
     Raises:
         PictureError: the picture cannot be read.
@@ -36,7 +36,7 @@ def view(picture: bytes, number: int, config: ImageConfig, *, seed: tuple[int, .
 
 
 def view_or_reason(example: Example, number: int, config: ImageConfig, *, seed: tuple[int, ...]) -> NDArray[np.uint8] | str:
-    """View `number` of an example's picture, or why it cannot be read."""
+    """View `number` of an example's picture, or the reason why it cannot be read."""
     try:
         return view(example.read(), number, config, seed=seed)
     except (PictureError, OSError) as error:
@@ -44,7 +44,7 @@ def view_or_reason(example: Example, number: int, config: ImageConfig, *, seed: 
 
 
 def _crop(image: Image.Image, random: np.random.Generator, *, square: bool) -> tuple[float, float, float, float]:
-    """A box of 40 to 100 % of the area (Szegedy et al. 2015, with less taken away), near the proportions that inference sees."""
+    """A box with 40 to 100 % of the area (as Szegedy et al. 2015, with smaller cuts) and about the proportions of inference."""
     area, aspect = random.uniform(*_AREA), np.exp(random.uniform(*np.log(_ASPECT)))
     whole = (min(image.size),) * 2 if square else image.size
     width = min(image.width, whole[0] * np.sqrt(area * aspect))

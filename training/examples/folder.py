@@ -1,4 +1,4 @@
-"""Captioned pictures in a folder: with a captions.csv in it, or with a .txt file beside each picture."""
+"""Reads captioned pictures from a folder, with a captions.csv in it or a .txt file beside each picture."""
 
 import csv
 import io
@@ -15,14 +15,17 @@ from indexer.scan import IMAGE_SUFFIXES
 from training.errors import TrainingError
 from training.examples.example import Example, Examples, Skipped, printable, read_span, split_or_reason, usable_texts
 
-CAPTIONS = "captions.csv"
-_LINKED = "a link to a folder, which is not followed; give that folder as well"
-_NEEDED = "Needed: path and caption in the first line, with commas between; optional: split"
+_CAPTIONS = "captions.csv"
+_LINKED = "a link to a folder, which is not followed; pass that folder as well"
+_NEEDED = "Needed in the first line, separated by commas: path, caption; optional: split"
 
 
 @dataclass
 class _Files:
-    """What lies below a folder: paths from there by `_key`, texts without their ending, in a fixed order; and what cannot be used."""
+    """The files below a folder in a fixed order, and what cannot be used.
+
+    `pictures` and `texts` map the `_key` of a path, for texts without its suffix, to the path relative to the folder.
+    """
 
     folder: Path
     pictures: dict[str, str] = field(default_factory=dict)
@@ -37,40 +40,42 @@ class _Captioned:
 
 
 def read_folder(folder: Path, *, name: str) -> Examples:
-    """The pictures below a folder with their captions; what is hidden is left out.
+    """Read the pictures below a folder with their captions. Hidden files are ignored.
 
-    A captions.csv with the columns `path` (from the folder) and `caption`, and perhaps `split`, counts alone where it is there; a
-    picture may be in several rows. Else each line of `holiday.txt` or `holiday.jpg.txt` is a caption of `holiday.jpg`.
-    Raises TrainingError where captions.csv cannot be read or lacks a column.
+    If the folder has a captions.csv, only that counts. Its columns are `path` (relative to the folder), `caption` and
+    optionally `split`; a picture may have several rows. Otherwise each line of `lake.txt` or `lake.jpg.txt` is a caption of `lake.jpg`.
+
+    Raises:
+        TrainingError: captions.csv cannot be read or lacks a column.
     """
-    table = folder / CAPTIONS
+    table = folder / _CAPTIONS
     files = _walk(folder, name, links=not table.is_file())
     found, missing = _of_csv(table, files, name) if table.is_file() else _of_sidecars(files, name)
     examples = (
-        Example(f"{name}/{path}", name, its.split, "caption", tuple(its.texts), partial(read_span, folder / path))
-        for path, its in found.items()
+        Example(f"{name}/{path}", name, row.split, "caption", tuple(row.texts), partial(read_span, folder / path))
+        for path, row in found.items()
     )
     return Examples(tuple(examples), (*files.skipped, *missing))
 
 
 def _walk(folder: Path, name: str, *, links: bool) -> _Files:
-    """What lies below a folder; links to folders elsewhere, which only a captions.csv leads through, are named where `links`."""
+    """List the files below a folder. With `links`, also report links to folders elsewhere; they are never followed."""
     files = _Files(folder)
 
     def unlisted(error: OSError) -> None:
         files.skipped.append(Skipped(printable(str(error.filename)), f"the folder cannot be listed ({error.strerror})"))
 
-    for place, folders, names in os.walk(folder, onerror=unlisted):
+    for parent, folders, names in os.walk(folder, onerror=unlisted):
         folders[:] = sorted(inside for inside in folders if not inside.startswith("."))
-        linked = [path for path in (Path(place, inside) for inside in folders if links) if _leads_out(path, folder)]
+        linked = [path for path in (Path(parent, inside) for inside in folders if links) if _leads_out(path, folder)]
         files.skipped += [Skipped(f"{name}/{printable(path.relative_to(folder).as_posix())}", _LINKED) for path in linked]
         for file in sorted(inside for inside in names if not inside.startswith(".")):
-            path = Path(os.path.relpath(os.path.join(place, file), folder)).as_posix()  # noqa: PTH118 as scan.py does
-            stem, suffix = os.path.splitext(path)  # noqa: PTH122 Path finds no ending in ".jpg"
+            path = Path(os.path.relpath(os.path.join(parent, file), folder)).as_posix()  # noqa: PTH118 faster than Path
+            stem, suffix = os.path.splitext(path)  # noqa: PTH122 Path finds no suffix in ".jpg"
             if suffix.lower() in IMAGE_SUFFIXES:
-                _add(path, path, files.pictures, files, name)
+                _add(path, files.pictures, path, files, name)
             elif suffix.lower() == ".txt":
-                _add(stem, path, files.texts, files, name)
+                _add(path, files.texts, stem, files, name)
     return files
 
 
@@ -78,36 +83,34 @@ def _leads_out(path: Path, folder: Path) -> bool:
     return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
 
 
-def _add(called: str, path: str, to: dict[str, str], files: _Files, name: str) -> None:
+def _add(path: str, to: dict[str, str], key: str, files: _Files, name: str) -> None:
+    """Add a path under `_key(key)`, or record why it is skipped."""
     if not usable_texts([path]):
         files.skipped.append(Skipped(f"{name}/{printable(path)}", "the file's name is not valid UTF-8; rename it"))
-    elif other := to.get(_key(called)):
-        files.skipped.append(Skipped(f"{name}/{path}", f"its name is that of another file, but for how it is written ({other!r})"))
+    elif other := to.get(_key(key)):
+        files.skipped.append(Skipped(f"{name}/{path}", f"its name differs from that of another file only in Unicode form ({other!r})"))
     elif not _is_file(files.folder / path):
-        files.skipped.append(Skipped(f"{name}/{path}", "an empty file, or none that can be read"))
+        files.skipped.append(Skipped(f"{name}/{path}", "an empty or unreadable file"))
     else:
-        to[_key(called)] = path
+        to[_key(key)] = path
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file() and path.stat().st_size > 0
-    except OSError:  # gone, or a name that is too long
+    except OSError:  # gone, or the name is too long
         return False
 
 
 def _key(path: str) -> str:
-    """One spelling of a path: accents as one character, whichever way they were typed."""
+    """The path in Unicode form NFC, in which an accented letter is one character."""
     return unicodedata.normalize("NFC", path)
-
-
-# --- captions.csv -------------------------------------------------------------------------------------------------------
 
 
 def _of_csv(table: Path, files: _Files, name: str) -> tuple[dict[str, _Captioned], list[Skipped]]:
     found, skipped, named = dict[str, _Captioned](), list[Skipped](), set[str]()
     for line, row in _rows(table):
-        where = f"{name}/{CAPTIONS} line {line}"
+        where = f"{name}/{_CAPTIONS} line {line}"
         if isinstance(row, str):
             skipped.append(Skipped(where, row))
             continue
@@ -119,42 +122,42 @@ def _of_csv(table: Path, files: _Files, name: str) -> tuple[dict[str, _Captioned
             reason = f"no caption for {row['path']!r}"
         if reason := reason or unusable:
             skipped.append(Skipped(where, reason))
-        elif (its := found.setdefault(path, _Captioned(split))).split != split:
-            skipped.append(Skipped(where, f"{row['path']!r} is in two splits ({its.split} before, {split} here). The first counts"))
+        elif (before := found.setdefault(path, _Captioned(split))).split != split:
+            skipped.append(Skipped(where, f"{row['path']!r} is in two splits ({before.split} before, {split} here). The first counts"))
         else:
-            its.texts += texts
+            before.texts += texts
     unnamed = (path for path in files.pictures.values() if path not in named)
-    return found, skipped + [Skipped(f"{name}/{path}", f"no caption: {CAPTIONS} does not name it") for path in unnamed]
+    return found, skipped + [Skipped(f"{name}/{path}", f"no caption: {_CAPTIONS} does not list it") for path in unnamed]
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """The line on which each row begins, and its fields, or why it has to be left out.
+    """For each row the line where it begins, and its fields or the reason to skip it.
 
-    `evaluation.records.read_csv` refuses a file with one bad row, as a measurement must; training goes on without the row.
+    Not `evaluation.records.read_csv`, which refuses a file with a bad row. Training continues without the row.
     """
     try:
-        # Not str.splitlines, which also breaks a line at U+2028, U+0085 and form feeds inside a text.
+        # Not str.splitlines, which also splits at U+2028, U+0085 and form feeds inside a text.
         rows = csv.reader(io.StringIO(read_text(table), newline=""), strict=True, skipinitialspace=True)
     except DatasetError as error:
         raise TrainingError(str(error)) from error
     header = _next(rows)
     columns = [column.strip().lower() for column in header] if isinstance(header, list) else []
     if lacking := [column for column in ("path", "caption") if columns.count(column) != 1]:
-        there = ", ".join(columns) or "nothing"
-        raise TrainingError(f"{table}: line 1: no column {lacking[0]}, or two of them (found: {there:.120}). {_NEEDED}.")
+        listed = ", ".join(columns) or "nothing"
+        raise TrainingError(f"{table}: line 1: the column {lacking[0]} is missing or repeated (found: {listed:.120}). {_NEEDED}.")
     line = rows.line_num + 1
     while (row := _next(rows)) is not None:
         if isinstance(row, str):
-            yield line, f"{row}; what stands up to line {rows.line_num} is lost"
+            yield line, f"{row}; everything up to line {rows.line_num} is skipped"
         elif row and len(row) != len(columns):
-            yield line, f"{len(row)} fields, where the first line has {len(columns)}. Quote fields that hold a comma"
+            yield line, f"{len(row)} fields, but the first line has {len(columns)}. Quote fields that contain a comma"
         elif row:
             yield line, {column: value.strip() for column, value in zip(columns, row, strict=True)}
         line = rows.line_num + 1
 
 
 def _next(rows: Iterator[list[str]]) -> list[str] | str | None:
-    """The next row, or why there is none; None at the end."""
+    """The next row, or the reason why it cannot be read, or None at the end."""
     try:
         return next(rows, None)
     except csv.Error as error:
@@ -162,7 +165,7 @@ def _next(rows: Iterator[list[str]]) -> list[str] | str | None:
 
 
 def _path(path: str, files: _Files) -> tuple[str, str]:
-    """The path of a picture from the folder, as the disk spells it, and why it cannot be used, if so."""
+    """The path of a picture relative to the folder, spelled as on the disk, and the reason to skip it, or ""."""
     if not path:
         return "", "no path"
     plain = Path(os.path.relpath(files.folder / path, files.folder)).as_posix()
@@ -172,14 +175,11 @@ def _path(path: str, files: _Files) -> tuple[str, str]:
     return plain, "" if _is_file(files.folder / plain) else f"no such picture ({path!r}), or an empty file"
 
 
-# --- a text beside each picture -----------------------------------------------------------------------------------------
-
-
 def _of_sidecars(files: _Files, name: str) -> tuple[dict[str, _Captioned], list[Skipped]]:
     found, skipped, used = dict[str, _Captioned](), list[Skipped](), set[str]()
     for key, path in files.pictures.items():
         stem = os.path.splitext(key)[0]  # noqa: PTH122 as above
-        beside = [files.texts[called] for called in (key, stem) if called in files.texts]
+        beside = [files.texts[text] for text in (key, stem) if text in files.texts]
         used.update(beside)
         texts, reason = _lines([files.folder / text for text in beside])
         if texts:
@@ -191,7 +191,7 @@ def _of_sidecars(files: _Files, name: str) -> tuple[dict[str, _Captioned], list[
 
 
 def _lines(files: list[Path]) -> tuple[list[str], str]:
-    """The lines that hold text, and why a file gave none."""
+    """The lines with text, and the reasons why files could not be read."""
     texts, reasons = list[str](), list[str]()
     for file in files:
         try:

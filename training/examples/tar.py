@@ -1,7 +1,7 @@
-"""Captioned pictures in WebDataset's shards (https://github.com/webdataset/webdataset): plain tar files, read at random.
+"""Reads captioned pictures from WebDataset shards (https://github.com/webdataset/webdataset), which are plain tar files.
 
-The members of one sample share their path up to the first dot of the base name. A shard is gone through once for where its
-members lie; a picture is then one seek away, which tar gives and a packed archive does not.
+The members of one sample share their path up to the first dot of the base name. A shard is scanned once for the offsets of
+its members. A picture is then one seek away, which a compressed archive does not allow.
 """
 
 import json
@@ -15,9 +15,11 @@ from typing import BinaryIO
 
 from indexer.scan import IMAGE_SUFFIXES
 from training.errors import TrainingError
-from training.examples.example import UNPACK, Example, Examples, Skipped, printable, read_span, split_in_name, split_or_reason, usable_texts
+from training.examples.example import Example, Examples, Skipped, printable, read_span, split_in_name, split_or_reason, usable_texts
 
-_BLOCK = 512  # a tar file is made of them, and two of zeros end it
+PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+UNPACK = "Pictures in it cannot be read one by one: unpack it to .tar, for example with gunzip"
+_BLOCK = 512  # bytes; a tar file ends with two blocks of zeros
 _MEMBER = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)", re.DOTALL)
 _TEXT_KEYS = ("caption", "captions", "text", "texts")
 _PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
@@ -25,7 +27,7 @@ _PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zs
 
 @dataclass
 class _Sample:
-    """The members of a sample by ending, names that are there again, the texts, and why a member gave none."""
+    """The members of a sample by suffix, repeated names, the texts, and why a member has none."""
 
     members: dict[str, tarfile.TarInfo] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
@@ -33,14 +35,16 @@ class _Sample:
     problems: list[str] = field(default_factory=list)
 
     def picture(self) -> tarfile.TarInfo | None:
-        return next((member for ending, member in self.members.items() if f".{ending}" in IMAGE_SUFFIXES and member.size), None)
+        return next((member for suffix, member in self.members.items() if f".{suffix}" in IMAGE_SUFFIXES and member.size), None)
 
 
 def read_shard(file: Path, *, name: str, source: str) -> Examples:
-    """The samples of one shard, in its order: a picture each, and captions in .txt (one) or .json (caption, captions, text, texts).
+    """Read the samples of one shard in order: a picture each, and captions in .txt (one) or .json (caption, captions, text, texts).
 
-    They are for validation where the folder's or the file's name says so. What is whole of a shard cut short is used.
-    Raises TrainingError where the file is no tar file.
+    The split comes from the name of the file or its folder. If the shard is cut short, its complete samples are used.
+
+    Raises:
+        TrainingError: the file is not a tar file.
     """
     split, reason = _split(file)
     if reason:
@@ -51,16 +55,16 @@ def read_shard(file: Path, *, name: str, source: str) -> Examples:
             samples, broken = _scan(stream, file)
             _read_texts(stream, samples)
     except OSError as error:
-        raise TrainingError(f"{file}: cannot be read ({error.strerror or error}). A readable shard is needed.") from error
-    cut = next(reversed(samples), None) if broken else None
+        raise TrainingError(f"{file}: cannot be read ({error.strerror or error}). Pass a readable shard.") from error
+    cut_short = next(reversed(samples), None) if broken else None
     for key, sample in samples.items():
         picture, texts = sample.picture(), tuple(dict.fromkeys(sample.texts))  # img2dataset writes a caption into both files
         if picture and texts:
             read = partial(read_span, file, picture.offset_data, picture.size)
             examples.append(Example(f"{name} {printable(picture.name)}", source, split, "caption", texts, read))
-        elif key != cut:
+        elif key != cut_short:
             skipped.append(Skipped(f"{name} {printable(key)}", _why_unusable(sample, picture)))
-        skipped += [Skipped(f"{name} {printable(member)}", "twice in the shard. The first counts") for member in sample.repeated]
+        skipped += [Skipped(f"{name} {printable(member)}", "repeated in the shard. The first counts") for member in sample.repeated]
     return Examples(tuple(examples), (*skipped, *([Skipped(name, broken)] if broken else [])))
 
 
@@ -71,10 +75,10 @@ def _split(file: Path) -> tuple[str, str]:
 
 
 def _scan(stream: BinaryIO, file: Path) -> tuple[dict[str, _Sample], str]:
-    """The samples by their key, in the shard's order, and why the shard ends before its end, if it does."""
+    """The samples by key, in the order of the shard, and what is wrong with the end of the shard, or ""."""
     size_bytes = file.stat().st_size
     if size_bytes < _BLOCK:
-        return {}, f"cut short: {size_bytes} bytes, which is less than one header"
+        return {}, f"cut short: {size_bytes} bytes, less than one header"
     samples = dict[str, _Sample]()
     try:
         with tarfile.open(fileobj=stream, mode="r:") as tar:
@@ -91,15 +95,15 @@ def _scan(stream: BinaryIO, file: Path) -> tuple[dict[str, _Sample], str]:
     except (tarfile.TarError, ValueError) as error:
         stream.seek(0)
         packed = _PACKED.get(stream.read(2))
-        advice = UNPACK if packed else "A plain, uncompressed tar file is needed"
-        raise TrainingError(f"{file}: not a tar file ({f'packed with {packed}' if packed else error}). {advice}.") from error
+        advice = UNPACK if packed else "Pass a plain, uncompressed tar file"
+        raise TrainingError(f"{file}: not a tar file ({f'compressed with {packed}' if packed else error}). {advice}.") from error
     stream.seek(min(end, size_bytes))
     whole = stream.read(_BLOCK) == bytes(_BLOCK)
-    return samples, "" if whole else f"cut short or damaged at byte {min(end, size_bytes)} of {size_bytes}: only what is before it is used"
+    return samples, "" if whole else f"cut short or damaged at byte {min(end, size_bytes)} of {size_bytes}: only the samples before it are used"
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Those up to the end, or to the first header that cannot be read: `tarfile` tells some of these from an end, not all."""
+    """The members up to the end or the first damaged header. `tarfile` raises for some of these and reports an end for others."""
     while True:
         try:
             member = tar.next()
@@ -112,18 +116,18 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def _read_texts(stream: BinaryIO, samples: dict[str, _Sample]) -> None:
     for sample in samples.values():
-        for ending in sorted(sample.members.keys() & {"txt", "json"}, reverse=True):
-            member = sample.members[ending]
+        for suffix in sorted(sample.members.keys() & {"txt", "json"}, reverse=True):
+            member = sample.members[suffix]
             stream.seek(member.offset_data)
             try:
                 text = stream.read(member.size).decode("utf-8-sig")
-                sample.texts += usable_texts([text] if ending == "txt" else _texts_of(json.loads(text)))
+                sample.texts += usable_texts([text] if suffix == "txt" else _texts_of(json.loads(text)))
             except (ValueError, RecursionError) as error:
                 sample.problems.append(f"{member.name} cannot be read ({error})")
 
 
 def _texts_of(document: object) -> list[object]:
-    """The texts of a JSON object; ValueError for another document."""
+    """The texts of a JSON object. Raises ValueError for any other document."""
     if not isinstance(document, dict):
         raise ValueError(f"a {type(document).__name__}, not an object")
     values = [document[key] for key in _TEXT_KEYS if key in document]
@@ -131,8 +135,8 @@ def _texts_of(document: object) -> list[object]:
 
 
 def _why_unusable(sample: _Sample, picture: tarfile.TarInfo | None) -> str:
-    endings = ", ".join(f".{ending}" for ending in sample.members)
+    suffixes = ", ".join(f".{suffix}" for suffix in sample.members)
     if picture is None:
-        return f"no picture (members: {endings}). Expected one of {' '.join(sorted(IMAGE_SUFFIXES))}"
+        return f"no picture (members: {suffixes}). Expected one of {' '.join(sorted(IMAGE_SUFFIXES))}"
     problems = f": {'; '.join(sample.problems)}" if sample.problems else ""
-    return f"no text (members: {endings}){problems}. Expected .txt, or .json with one of {', '.join(_TEXT_KEYS)}"
+    return f"no text (members: {suffixes}){problems}. Expected .txt, or .json with one of {', '.join(_TEXT_KEYS)}"

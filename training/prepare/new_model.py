@@ -1,4 +1,4 @@
-"""Models that begin from nothing but a shape: the embedded one's, with what its teachers know, or the paper's."""
+"""New models from scratch: with the shape of the embedded model and the knowledge of its teachers, or with a shape of the paper."""
 
 from dataclasses import replace
 
@@ -15,32 +15,29 @@ SHAPES = {"scratch:base": COCA_BASE, "scratch:large": COCA_LARGE, "scratch:2b": 
 
 
 def shape_from_scratch(recipe: Recipe) -> CoCaConfig | None:
-    """The shape of a model that is begun from scratch, or None. Raises TrainingError where its stem would begin as nothing."""
+    """The shape of a model from scratch, or None for a checkpoint. Raises TrainingError if its stem needs a class teacher."""
     if recipe.start == SCRATCH and not recipe.class_teacher:
         raise TrainingError(
-            f'A model from "{SCRATCH}" has a stem that begins as a classifier\'s convolutions. Name a class_teacher, or start from '
+            f'A model from "{SCRATCH}" needs a classifier for its stem, and the recipe has no class_teacher. Name one, or start from '
             f"{', '.join(SHAPES)}."
         )
-    if recipe.start == SCRATCH:
-        shape = embedded_config(recipe.vocabulary_size)
-    elif recipe.start in SHAPES:
-        shape = SHAPES[recipe.start]
-    else:
+    shape = embedded_config(recipe.vocabulary_size) if recipe.start == SCRATCH else SHAPES.get(recipe.start)
+    if shape is None:
         return None
-    alone = any("language" in phase.objectives for phase in recipe.phases)
-    return replace(shape, text=replace(shape.text, vocabulary_size=recipe.vocabulary_size, text_only=alone))
+    text_only = any("language" in phase.objectives for phase in recipe.phases)
+    return replace(shape, text=replace(shape.text, vocabulary_size=recipe.vocabulary_size, text_only=text_only))
 
 
 def model_from_scratch(shape: CoCaConfig, tokenizer: Tokenizer, classifier: Classifier | None, teacher: object) -> CoCa:
-    """A new model, its stem the classifier's, and its words' vectors begun as the sentence teacher's where it has some as wide."""
+    """A new model. Its stem gets the classifier's weights, its token embeddings the sentence teacher's, if that has some as wide."""
     model = CoCa(replace(shape, text=replace(shape.text, vocabulary_size=tokenizer.vocabulary_size)))
     if classifier is not None:
         model.image_tower.stem.load_state_dict(dict(classifier.stem))
     word_vectors = getattr(teacher, "word_vectors", None)
     if word_vectors is not None:
         table = model.unimodal.token_embedding.weight
-        begun = word_vectors([tokenizer.decode([token]) for token in range(len(table))])
-        if begun.shape == table.shape:
-            known = begun.abs().sum(1) > 0
-            table.data[known] = begun[known] * table.std().item()
+        vectors = word_vectors([tokenizer.decode([token]) for token in range(len(table))])
+        if vectors.shape == table.shape:
+            known = vectors.abs().sum(1) > 0
+            table.data[known] = vectors[known] * table.std().item()
     return model

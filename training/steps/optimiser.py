@@ -1,4 +1,4 @@
-"""AdamW with warm-up, cosine decay and clipping, and the average of the weights (EMA) that is validated and kept."""
+"""AdamW with warm-up, cosine decay and clipping, and the moving average of the weights (EMA), which is validated and saved."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -7,19 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from coca_model.coca import CoCa
 from training.errors import TrainingError
 from training.recipe import Phase
 
 _BETAS = (0.9, 0.98)
-MOST_SCALE = 100.0  # of the contrastive loss (Radford et al. 2021, section 2.5)
+MOST_SCALE = 100.0  # 1 / temperature of the contrastive loss (Radford et al. 2021, section 2.5)
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def choose_parameters(model: CoCa, phase: Phase, frozen_units: int) -> dict[str, nn.Parameter]:
-    """Let the parameters of the phase learn and no others; returns them by name. Raises TrainingError where there are none."""
+    """Let only the parameters of the phase learn. Returns them by name. Raises TrainingError if there are none."""
     frozen = {id(parameter) for module in model.image_tower.units()[:frozen_units] for parameter in module.parameters()}
     chosen = {}
     for name, parameter in model.named_parameters():
@@ -30,21 +30,23 @@ def choose_parameters(model: CoCa, phase: Phase, frozen_units: int) -> dict[str,
     named = [*phase.train, *phase.slower]
     if lost := [start for start in named if not any(name.startswith(start) for name, _ in model.named_parameters())]:
         parts = ", ".join(name for name, _ in model.named_children())
-        raise TrainingError(f"Phase {phase.name!r} names no part of the model ({lost[0]}). Parts: {parts}, and what is in them.")
+        raise TrainingError(f"Phase {phase.name!r} names a part that the model does not have ({lost[0]}). Parts: {parts}, and their parts.")
     if not chosen:
         raise TrainingError(f"Phase {phase.name!r} trains nothing ({', '.join(phase.train)}). Name parts such as unimodal or poolers.")
     return chosen
 
 
 class Optimiser:
-    """Steps along the gradients that lie in the parameters, and averages what comes of it into `average`.
+    """Takes steps along the gradients of the parameters, and updates the moving average of the model.
+
+    Args:
+        chosen: the parameters that learn. Those outside the model, such as an objective's head, are not averaged.
 
     Attributes:
-        moved: whether there was a gradient other than 0 at any step.
+        moved: whether any step had a gradient other than 0.
     """
 
     def __init__(self, model: CoCa, average: AveragedModel, chosen: Mapping[str, nn.Parameter], phase: Phase) -> None:
-        """`chosen` learn; those of them that are not the model's own, such as an objective's head, are not averaged."""
         self.model, self.average, self.phase = model, average, phase
         self.average.multi_avg_fn = _towards(phase.average)
         self._parameters, self.moved = list(chosen.values()), False
@@ -52,16 +54,16 @@ class Optimiser:
         self.schedule = LambdaLR(self.optimizer, self._factor)
 
     def step(self) -> float:
-        """One step; returns the norm of all gradients before clipping. The gradients are gone afterwards.
+        """Take one step and clear the gradients. Returns their norm before clipping.
 
         Raises:
-            TrainingError: a gradient is not finite; nothing was changed.
+            TrainingError: a gradient is not finite. Nothing was changed.
         """
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self.phase.clip))
         if not math.isfinite(norm):
             rate = max(group["lr"] for group in self.optimizer.param_groups)
             raise TrainingError(
-                f"The training diverged in phase {self.phase.name!r} (a gradient is {norm}, at a rate of {rate:.2g}). Lower it."
+                f"The training diverged in phase {self.phase.name!r} (a gradient is {norm}). Lower the learning rate ({rate:.2g})."
             )
         self.moved = self.moved or norm > 0
         self.optimizer.step()
@@ -73,37 +75,36 @@ class Optimiser:
         return norm
 
     def states(self) -> dict[str, Any]:
-        """What `load` needs to go on."""
+        """The states for `load`."""
         return {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
 
     def load(self, states: Mapping[str, Any]) -> None:
-        """Go on where `states` were taken."""
+        """Resume from `states`."""
         self.optimizer.load_state_dict(states["optimizer"])
         self.schedule.load_state_dict(states["schedule"])
 
     def _factor(self, step: int) -> float:
-        """Of the learning rate at a step: rising in a line, then falling as a cosine to 0."""
+        """The factor on the learning rate at a step: a linear rise, then a cosine decay to 0."""
         warm = max(1, round(self.phase.warm_up * self.phase.steps))
         return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / self.phase.steps))
 
 
 def averaged(model: CoCa) -> AveragedModel:
-    """The average of a model's weights over the steps to come, by the rule of the phase whose `Optimiser` makes them."""
+    """The moving average of a model's weights. Each phase's `Optimiser` sets how it moves."""
     return AveragedModel(model).requires_grad_(False).eval()
 
 
 def _towards(most: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
-    """Of step n the average keeps min(most, (n + 1) / (n + 10)), so that early steps are soon forgotten."""
+    """At step n the decay is min(most, (n + 1) / (n + 10)), so that early steps are soon forgotten."""
 
-    def update(kept: _Tensors, new: _Tensors, count: Tensor | int) -> None:
-        keep = min(most, (int(count) + 1) / (int(count) + 10))
-        torch._foreach_lerp_(list(kept), list(new), 1 - keep)
+    def update(average: _Tensors, new: _Tensors, count: Tensor | int) -> None:
+        get_ema_multi_avg_fn(min(most, (int(count) + 1) / (int(count) + 10)))(list(average), list(new), count)
 
     return update
 
 
 def _groups(chosen: Mapping[str, nn.Parameter], phase: Phase) -> list[dict[str, object]]:
-    """Parameters of one learning rate and weight decay together; vectors (norms, biases, queries' positions) do not decay."""
+    """Groups of parameters with the same learning rate and weight decay. Vectors (norms, biases, positions) do not decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in chosen.items():
         factor = next((factor for start, factor in phase.slower.items() if name.startswith(start)), 1.0)

@@ -1,4 +1,4 @@
-"""The steps of one phase: batch, gradients, optimiser, and the momentum model where there is one."""
+"""The steps of one phase: batch, gradients, optimiser, and the momentum model if an objective needs it."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -15,8 +15,7 @@ from coca_model.machine import fast_dtype
 from training.batches.batches import Batches
 from training.errors import TrainingError
 from training.examples.example import Skipped
-from training.objectives import masked_heads as hidden_parts
-from training.objectives.masked_heads import HiddenParts
+from training.objectives.masked_heads import MASKED, MaskedObjectives
 from training.objectives.registry import OF_MOMENTUM, OF_ROWS
 from training.prepare.materials import Materials
 from training.ranks import Ranks
@@ -27,32 +26,32 @@ from training.steps.optimiser import Optimiser, choose_parameters
 from training.steps.student import Student
 
 _UNMOVED = 10  # steps without a gradient after which a phase is given up
-_CODED = 400  # kept views from which the codes of patches are learnt
+_CODED = 400  # cached views from which the codes of patches are learned
 
 
 class PhaseLoop:
-    """One phase, ready to run from any step.
+    """One phase, which can start at any step.
 
     Args:
         number: of the phase in the recipe.
-        average: of the model's weights, which every step moves.
+        average: the moving average of the model's weights, updated by every step.
     """
 
     def __init__(self, number: int, recipe: Recipe, materials: Materials, average: AveragedModel, ranks: Ranks) -> None:
         self.phase, self.ranks = recipe.phases[number], ranks
         phase, model = self.phase, materials.model
-        hidden = _hidden_parts(phase, materials, recipe.seed + number)
+        masked = _masked_objectives(phase, materials, recipe.seed + number)
         chosen = choose_parameters(model, phase, materials.frozen_units)
-        if hidden is not None:
-            hidden.to(ranks.device)
-            chosen |= {f"hidden.{name}": parameter for name, parameter in hidden.named_parameters()}
+        if masked is not None:
+            masked.to(ranks.device)
+            chosen |= {f"masked.{name}": parameter for name, parameter in masked.named_parameters()}
         self._optimiser = Optimiser(model, average, chosen, phase)
         self._student = Student(
             model,
             frozen_units=materials.frozen_units,
-            fresh=materials.kept is None,
+            fresh=materials.features is None,
             decodes=frozenset(phase.objectives) & frozenset(OF_ROWS),
-            hidden=hidden,
+            masked=masked,
         )
         self._momentum = Momentum(self._student).to(ranks.device) if phase.objectives.keys() & set(OF_MOMENTUM) else None
         self._gradients = StepGradients(
@@ -63,22 +62,10 @@ class PhaseLoop:
             constants=materials.constants,
             momentum=self._momentum,
         )
-        self._batches = Batches(
-            phase,
-            number,
-            recipe,
-            examples=materials.examples,
-            corpus=materials.corpus,
-            order=materials.order(recipe) if phase.batch else None,
-            image=model.config.image,
-            num_patches=len(model.image_tower.position),
-            ranks=ranks,
-            kept=materials.kept,
-            answers=materials.answers,
-        )
+        self._batches = Batches(number, recipe, materials, ranks, noise=masked is not None)
 
     def steps(self, start: int) -> Iterator[tuple[int, dict[str, float]]]:
-        """Run the steps from `start`. After each, gives how many are done, and what the objectives cost, with rate and time left."""
+        """Run the steps from `start`. After each, yields how many are done, and the costs with the rate and the time left."""
         began = time.monotonic()
         micro_batch = -(-self.phase.micro_batch // self.ranks.count)
         try:
@@ -86,44 +73,44 @@ class PhaseLoop:
                 costs = self._gradients(batch.to(self.ranks.device), micro_batch)
                 norm = self._optimiser.step()
                 if done == min(start + _UNMOVED, self.phase.steps) and not self._optimiser.moved:
-                    raise TrainingError(f"Phase {self.phase.name!r} learns nothing: no objective of it reaches a part that it trains.")
+                    raise TrainingError(f"Phase {self.phase.name!r} learns nothing: none of its objectives reaches a part that it trains.")
                 if self._momentum is not None:
                     self._momentum.follow(self._student)
                 seconds = time.monotonic() - began
-                a_second = (done - start) / seconds
+                rate = (done - start) / seconds
                 clock = {
                     "seconds": seconds,
-                    "pictures_a_second": a_second * self.phase.batch,
-                    "seconds_left": (self.phase.steps - done) / a_second,
+                    "pictures_a_second": rate * self.phase.batch,
+                    "seconds_left": (self.phase.steps - done) / rate,
                 }
                 yield done, costs | {"gradient_norm": norm} | clock
         finally:
             self._batches.close()
 
     @property
-    def unread(self) -> Mapping[str, Skipped]:
-        """The pictures that could not be read at their steps, by name."""
+    def unreadable(self) -> Mapping[str, Skipped]:
+        """The pictures that the steps could not read, by name."""
         return self._batches.skipped
 
     def states(self) -> dict[str, Any]:
-        """What `load` needs beside the model to go on."""
+        """The states for `load`, besides the model."""
         return {"beside": self._beside().state_dict(), **self._optimiser.states()}
 
     def load(self, states: Mapping[str, Any]) -> None:
-        """Go on where `states` were taken."""
+        """Resume from `states`."""
         self._beside().load_state_dict(states["beside"])
         self._optimiser.load(states)
 
     def _beside(self) -> nn.ModuleDict:
-        """What learns or remembers beside the model: the heads of objectives, and the momentum model with its queues."""
-        parts = {"hidden": self._student.hidden, "momentum": self._momentum}
+        """What has a state besides the model: the heads of objectives, and the momentum model with its queues."""
+        parts = {"hidden": self._student.masked, "momentum": self._momentum}  # "hidden" as in the snapshots of earlier versions
         return nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
 
 
 def precision(device: torch.device) -> Precision:
     """The context of a forward pass: bfloat16 where the device multiplies it fast.
 
-    On a CPU with the plain attention, whose backward is 2.8 times as fast for texts and maps as short as ours.
+    On a CPU it uses the plain attention, because its backward pass is 2.8 times as fast for our short texts and small maps.
     """
 
     def context() -> AbstractContextManager[object]:
@@ -136,21 +123,21 @@ def precision(device: torch.device) -> Precision:
     return context
 
 
-def _hidden_parts(phase: Phase, materials: Materials, seed: int) -> HiddenParts | None:
-    """The heads of the phase's objectives that hide something, or None where it has none."""
-    names = tuple(name for name in hidden_parts.NAMES if name in phase.objectives)
+def _masked_objectives(phase: Phase, materials: Materials, seed: int) -> MaskedObjectives | None:
+    """The masked objectives of the phase, or None if it has none."""
+    names = tuple(name for name in MASKED if name in phase.objectives)
     if not names:
         return None
-    kept = materials.kept
-    if kept is None:
-        raise TrainingError(f"{', '.join(names)} need kept views of frozen units. Give every source views, and freeze some units.")
-    some = np.linspace(0, len(kept.maps) - 1, min(len(kept.maps), _CODED)).astype(np.int64)
-    with torch.random.fork_rng():  # so that heads begin the same in a run that goes on
+    features = materials.features
+    if features is None:
+        raise TrainingError(f"{', '.join(names)} need cached views. Set views of every source above 0, and freeze some units.")
+    some = np.linspace(0, len(features.maps) - 1, min(len(features.maps), _CODED)).astype(np.int64)
+    with torch.random.fork_rng():  # so that a resumed run creates the same heads
         torch.manual_seed(seed)
-        return HiddenParts(
+        return MaskedObjectives(
             names,
             materials.model,
-            kept.read(some),
+            features.read(some),
             frozen_units=materials.frozen_units,
             special_ids=materials.tokenizer.special,
             seed=seed,

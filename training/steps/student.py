@@ -1,7 +1,7 @@
-"""The model that learns: one forward pass of a CoCa over a batch, with everything that the objectives ask of it.
+"""The model in training: one forward pass of a CoCa over a batch, with everything that the objectives need.
 
-All use of the parameters happens inside `forward`, as DistributedDataParallel wants it. What objectives compare across the
-whole batch leaves as embeddings; what concerns each row alone is summed here.
+All parameters are used inside `forward`, as DistributedDataParallel requires. Objectives of the whole batch get embeddings.
+Objectives of rows are summed here.
 """
 
 import torch
@@ -10,30 +10,36 @@ from torch.nn import functional as F
 
 from coca_model.coca import CoCa
 from coca_model.likelihood import next_token_losses
-from training.batches.batch import Batch, Texts
-from training.objectives.masked_heads import HiddenParts
+from training.batches.batch import Batch
+from training.objectives.masked_heads import MaskedObjectives
+from training.prepare.corpus import Texts
 
 
 class Student(nn.Module):
     """A CoCa in training.
 
     Args:
-        frozen_units: of the image tower; the batch holds what they gave, or pixels where `fresh`.
-        decodes: which of "captioning" and "language" are asked for.
-        hidden: the objectives that hide parts of a row, with their heads.
+        frozen_units: of the image tower.
+        fresh: whether batches hold pixels; otherwise they hold the output of the frozen units.
+        decodes: which of "captioning" and "language" the phase has.
+        masked: the masked objectives with their heads, if the phase has any.
     """
 
-    def __init__(self, model: CoCa, *, frozen_units: int, fresh: bool, decodes: frozenset[str], hidden: HiddenParts | None = None) -> None:
+    def __init__(
+        self, model: CoCa, *, frozen_units: int, fresh: bool, decodes: frozenset[str], masked: MaskedObjectives | None = None
+    ) -> None:
         super().__init__()
-        self.model, self.hidden = model, hidden
+        self.model, self.masked = model, masked
         self.frozen_units, self.fresh, self.decodes = frozen_units, fresh, decodes
 
     def forward(self, batch: Batch, *, decode: bool = True) -> dict[str, dict[str, Tensor]]:
-        """Returns dictionaries, which DistributedDataParallel looks through for what has gradients. Without `decode` the words are
-        only counted.
+        """Returns dictionaries, in which DistributedDataParallel finds the tensors with gradients.
 
-        whole: embeddings of L2 norm 1, float32, by name (`image`, `text` (B, E), `sentence` (S, E)), and the scalar `scale`.
-        sums: for each objective of rows its cost summed over them; counts: how many terms each sum has.
+        whole: float32 embeddings of L2 norm 1 by name (`image`, `text` (B, E), `sentence` (S, E)), and the scalar `scale`.
+        sums: for each objective of rows the sum of its cost; counts: how many terms each sum has.
+
+        Args:
+            decode: False only counts the words that the decoder would learn to write.
         """
         whole: dict[str, Tensor] = {}
         sums: dict[str, Tensor] = {}
@@ -47,8 +53,8 @@ class Student(nn.Module):
                 counts["captioning"] = _words(batch.texts)
                 if decode:
                     sums["captioning"] = self._decode(batch.texts, text_tokens, caption_tokens)
-            if self.hidden is not None:
-                for name, cost in self.hidden(self.model, batch, (image, image_tokens), (text, text_tokens)).items():
+            if self.masked is not None:
+                for name, cost in self.masked(self.model, batch, (image, image_tokens), (text, text_tokens)).items():
                     sums[name], counts[name] = cost
         if batch.sentences is not None:
             sentence, sentence_tokens = self.model.encode_text(batch.sentences.token_ids, batch.sentences.valid)
@@ -69,9 +75,9 @@ class Student(nn.Module):
 
     def _decode(self, texts: Texts, text_tokens: Tensor, caption_tokens: Tensor | None) -> Tensor:
         """The captioning loss (paper equation 3), summed over words."""
-        own = texts.decoded
-        hidden = self.model.multimodal.hidden(text_tokens[own], None if caption_tokens is None else caption_tokens[own])
-        return next_token_losses(hidden, self.model.multimodal.output, texts.token_ids[own], texts.valid[own]).sum()
+        rows = texts.decoded
+        hidden = self.model.multimodal.hidden(text_tokens[rows], None if caption_tokens is None else caption_tokens[rows])
+        return next_token_losses(hidden, self.model.multimodal.output, texts.token_ids[rows], texts.valid[rows]).sum()
 
 
 def _words(texts: Texts) -> Tensor:
