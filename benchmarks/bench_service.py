@@ -20,8 +20,9 @@ from benchmarks.side_by_side import latency, rate, ratio, seconds_of, seconds_of
 from benchmarks.synthetic_collection import words, write_collection
 from coca_model import load
 from search import Hit, open_collection, search
-from search.client import Client, RemoteHit
+from search.client import Client
 from search.errors import NoServiceError
+from search.hits import RemoteHit
 
 ROWS, CALLS, REQUESTS, ROUNDS = 100_000, 150, 64, 4
 SMALL_ROWS, SMALL_CALLS, SMALL_REQUESTS, SMALL_ROUNDS = 2_000, 5, 8, 1

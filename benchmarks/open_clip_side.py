@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from coca_model import Encoder
-from coca_model.coca import CoCa
-from coca_model.find_checkpoint import CLIP_MERGES, shipped
-from coca_model.open_clip import convert_weights
-from coca_model.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
+from coca_model.checkpoints.find import CLIP_MERGES, shipped
+from coca_model.checkpoints.open_clip import convert_weights
 from coca_model.tokenizer import clip_tokenizer
 
 CONFIGS = {"coca_ViT-B-32": COCA_VIT_B_32, "coca_ViT-L-14": COCA_VIT_L_14}

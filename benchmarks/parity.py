@@ -59,8 +59,8 @@ def compare(name: str) -> dict[str, float]:
 
 def compare_preprocessing() -> float:
     """Mean absolute difference, in units of 1/255, between our pixels and open_clip's transform, worst of six photographs."""
+    from coca_model.architecture.published_configs import COCA_VIT_B_32
     from coca_model.preprocess import to_square
-    from coca_model.published_configs import COCA_VIT_B_32
 
     transform = open_clip().transform.image_transform(224, is_train=False, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     photos = [Image.fromarray(photo) for photo in photographs()]

@@ -1,6 +1,6 @@
-"""CoCa: pictures or text in; embeddings, captions and likelihoods out.
+"""CoCa: pictures or texts in; embeddings, captions and likelihoods out.
 
-Names are imported when they are first asked for (see `__init__.pyi`), so that a command that needs no model starts without torch.
+Names are imported when first used (see `__init__.pyi`), so a command that needs no model starts without torch.
 """
 
 import lazy_loader

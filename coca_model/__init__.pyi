@@ -1,7 +1,7 @@
-from .config import CoCaConfig
+from .architecture.config import CoCaConfig
+from .decoding.options import CaptionOptions
 from .encoder import Encoder, load
 from .errors import CheckpointError, CocaModelError, PictureError
-from .generate import CaptionOptions
 from .preprocess import open_picture
 
 __all__ = [

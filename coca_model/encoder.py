@@ -1,6 +1,6 @@
-"""What the rest of the world uses of a CoCa: pictures and texts in, vectors, captions and likelihoods out.
+"""The interface of a CoCa: pictures and texts in; vectors, captions and likelihoods out.
 
-The encoder owns device, dtype and batch size; callers hand over pictures and get NumPy, and need no torch.
+The encoder owns device, dtype and batch size. Callers pass pictures, get NumPy arrays, and need no torch.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,46 +16,48 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from coca_model.cached_decoder import CachedDecoder, Decoder, GuidedDecoder
-from coca_model.checkpoint import read_checkpoint
-from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig
-from coca_model.find_checkpoint import find_checkpoint
-from coca_model.generate import CaptionOptions, generate
-from coca_model.likelihood import log_likelihood
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
+from coca_model.decoding.cached_decoder import CachedDecoder, Decoder, GuidedDecoder
+from coca_model.decoding.generate import generate
+from coca_model.decoding.likelihood import log_likelihood
+from coca_model.decoding.options import CaptionOptions
 from coca_model.machine import batch_size, fast_dtype, use_cpus
 from coca_model.packed_linear import pack_linear_layers
-from coca_model.preprocess import OVERSAMPLING, PictureSource, open_picture, to_square
+from coca_model.preprocess import OVERSAMPLING, to_square
 from coca_model.tokenizer import Tokenizer
+from media.picture import PictureSource, open_picture
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 _TEXT_BATCH = 256
-_GUIDANCE = 1.5  # of 1, 1.25, 1.5, 1.75, 2 and 2.5, on 400 pictures of Flickr8k val: see docs/LOG.md, 2026-11-24
+_GUIDANCE = 1.5  # the best of 1, 1.25, 1.5, 1.75, 2 and 2.5 on 400 pictures of Flickr8k val: see docs/LOG.md, 2026-11-24
 
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """What the decoder sees of N pictures, computed once: captions and scores of any number of texts read it again.
+    """The caption tokens of N pictures, computed once for any number of captions and scores.
 
-    Made by `Encoder.encode_image_tokens`; belongs to that model and stays on its device.
+    `Encoder.encode_image_tokens` makes them. They fit only that model and stay on its device.
     """
 
-    tokens: Tensor  # (N, Q, D), in the model's dtype
+    tokens: Tensor  # (N, Q, D), in the dtype of the model
 
     def __len__(self) -> int:
         return len(self.tokens)
 
 
 class Encoder:
-    """A CoCa ready to use. Make one with `load`.
+    """A CoCa ready to use. `load` makes one.
 
     Attributes:
-        model_id: name and weights, so that a collection knows the model its vectors came from.
-        preprocessing_id: how a picture becomes pixels; vectors with another one are not comparable.
+        model_id: name and hash of the weights. A collection stores it with its vectors.
+        preprocessing_id: how a picture becomes pixels. Vectors with different ids are not comparable.
         config: the shape of the model; `config.embedding_width` is E.
-        batch_size: pictures that go through the model together.
-        logit_scale: what cosines are multiplied by in the contrastive loss, 1 / temperature.
+        batch_size: pictures per batch.
+        logit_scale: the factor of cosines in the contrastive loss, 1 / temperature.
     """
 
     def __init__(self, model: CoCa, tokenizer: Tokenizer, *, model_id: str, device: torch.device, dtype: torch.dtype) -> None:
@@ -71,11 +73,11 @@ class Encoder:
 
     @property
     def min_side(self) -> int:
-        """A JPEG may be decoded at a reduced scale down to this many pixels a side, which changes no embedding that counts."""
+        """Pixels. A JPEG may be decoded at a reduced scale if both sides keep this many, almost without changing the embedding."""
         return OVERSAMPLING * self.config.image.image_size
 
     def preprocess(self, picture: PictureSource | Pixels) -> Pixels:
-        """One picture to the pixels of the image tower: uint8 (H, W, 3), RGB, 0..255.
+        """One picture -> pixels for the image tower: uint8 (H, W, 3), RGB, 0..255.
 
         Raises:
             PictureError: the picture cannot be read.
@@ -88,7 +90,7 @@ class Encoder:
         """Paths, encoded bytes, Pillow images or uint8 (H, W, 3) arrays -> float32 (N, E), each row of L2 norm 1.
 
         Raises:
-            PictureError: an image cannot be read; the message names it.
+            PictureError: an image cannot be read. The message names it.
         """
         return self.encode_pixels(self._stack(images))
 
@@ -99,18 +101,18 @@ class Encoder:
 
     @torch.inference_mode()
     def encode_image_tokens(self, images: Sequence[PictureSource | Pixels]) -> ImageTokens:
-        """Images, as `encode_images` takes them -> what `caption` and `score` read of them. Raises PictureError."""
+        """Images as in `encode_images` -> caption tokens for `caption` and `score`. Raises PictureError."""
         parts = [self._model.encode_image(batch)[1] for batch in self._batches(self._stack(images))]
-        return ImageTokens(torch.cat(parts) if parts else self._no_picture[:0])
+        return ImageTokens(torch.cat(parts) if parts else self._grey[:0])
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """N texts -> float32 (N, E), each row of L2 norm 1; a text longer than the context is cut and a warning says so."""
+        """N texts -> float32 (N, E), each row of L2 norm 1. A text longer than the context is cut, with a warning."""
         return self._normalised([self._by_length(texts, lambda ids, valid: self._model.encode_text(ids, valid)[0])])
 
     @torch.inference_mode()
     def caption(self, images: Sequence[PictureSource | Pixels] | ImageTokens, options: CaptionOptions | None = None) -> list[str]:
-        """One sentence for each of N images, chosen as `options` say. Raises PictureError where an image cannot be read."""
+        """One sentence for each of N images. Raises PictureError if an image cannot be read."""
         options = self.caption_options(options)
         decoder = partial(self._decoder, guidance=options.guidance or 1.0)
         random = torch.Generator(self.device).manual_seed(options.seed)
@@ -121,9 +123,9 @@ class Encoder:
         ]
 
     def caption_options(self, options: CaptionOptions | None = None) -> CaptionOptions:
-        """The options as `caption` follows them: no longer than the context, and guided where nothing else is said.
+        """The options that `caption` really uses: `max_tokens` within the context, and a default for `guidance`.
 
-        A decoder that was trained on sentences without a picture too, and knows what is likely whatever is shown, is guided by default.
+        Guidance is on by default for a decoder that was also trained on sentences without a picture, because it knows p(text).
         """
         options = options or CaptionOptions()
         guidance = (_GUIDANCE if self.config.text.text_only else 1.0) if options.guidance is None else options.guidance
@@ -131,12 +133,12 @@ class Encoder:
 
     @torch.inference_mode()
     def score(self, images: Sequence[PictureSource | Pixels] | ImageTokens | None, texts: Sequence[str]) -> Vectors:
-        """Natural-log likelihood of each text, given each image or, with `images=None`, given none (paper equation 3).
+        """Natural-log likelihood of each text, given each image or, with `images=None`, given no image (paper equation 3).
 
-        A model that was trained on text alone too leaves the image out; for another a picture of one grey stands for none (as
-        null images in Lin et al. 2024, arXiv 2306.01879, section 4), since its decoder has always seen some picture.
+        For log p(text), a model that was also trained on text alone runs without an image. For other models, whose decoder has always
+        seen a picture, a grey one stands for "no picture" (the null image of Lin et al. 2024, arXiv 2306.01879, section 4).
 
-        The end of the text counts; the "!" inside a word of CLIP's tokens does not, because it is their padding, as in their training.
+        The end token counts. With CLIP's tokenizer, "!" inside a word does not, because its id is that of padding, as in training.
 
         Returns:
             float32 (M, N), log p(text n | image m); with `images=None` float32 (N,), log p(text n).
@@ -144,29 +146,31 @@ class Encoder:
         if images is not None:
             tokens = self._image_tokens(images)
             return self._by_length(texts, lambda ids, valid: log_likelihood(self._model, tokens, ids, valid).T).T.cpu().numpy()
-        blind = None if self.config.text.text_only else self._no_picture
-        return self._by_length(texts, lambda ids, valid: log_likelihood(self._model, blind, ids, valid).flatten()).cpu().numpy()
+        return self._by_length(texts, lambda ids, valid: log_likelihood(self._model, self._null(), ids, valid).flatten()).cpu().numpy()
 
     def _decoder(self, tokens: Tensor, guidance: float) -> Decoder:
-        seeing = CachedDecoder(self._model, tokens)
+        conditional = CachedDecoder(self._model, tokens)
         if guidance == 1:
-            return seeing
-        blind = CachedDecoder(self._model, None if self.config.text.text_only else self._no_picture)
-        return GuidedDecoder(seeing, blind, weight=guidance)
+            return conditional
+        return GuidedDecoder(conditional, CachedDecoder(self._model, self._null()), weight=guidance)
+
+    def _null(self) -> Tensor | None:
+        """What the decoder gets instead of a picture: nothing, or a grey picture if it was never trained without one."""
+        return None if self.config.text.text_only else self._grey
 
     def _image_tokens(self, images: Sequence[PictureSource | Pixels] | ImageTokens) -> Tensor:
         return (images if isinstance(images, ImageTokens) else self.encode_image_tokens(images)).tokens
 
     @cached_property
-    def _no_picture(self) -> Tensor:
-        """Caption tokens (1, Q, D) of a picture that is all mean colour."""
+    def _grey(self) -> Tensor:
+        """Caption tokens (1, Q, D) of a picture with the mean colour everywhere."""
         image = self.config.image
-        grey = 255 * torch.tensor(image.mean).expand(1, image.image_size, image.image_size, 3)
-        return self._model.encode_image(grey.round().to(torch.uint8).to(self.device))[1]
+        pixels = 255 * torch.tensor(image.mean).expand(1, image.image_size, image.image_size, 3)
+        return self._model.encode_image(pixels.round().to(torch.uint8).to(self.device))[1]
 
     def _stack(self, images: Sequence[PictureSource | Pixels]) -> Pixels:
         if isinstance(images, str | bytes | PathLike | Image.Image) or getattr(images, "ndim", 4) != 4:
-            raise ValueError(f"Images are one ({images!r:.80}). Pass a list of them.")
+            raise ValueError(f"This is a single image ({images!r:.80}). Pass a list of images.")
         size = self.config.image.image_size
         return np.stack([self.preprocess(image) for image in images]) if len(images) else np.zeros((0, size, size, 3), np.uint8)
 
@@ -174,11 +178,11 @@ class Encoder:
         return [torch.from_numpy(pixels[i : i + self.batch_size]).to(self.device) for i in range(0, len(pixels), self.batch_size)]
 
     def _by_length(self, texts: Sequence[str], compute: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """`compute` on token ids (B, T) and valid (B, T) of texts of about one length -> its rows in the order of the texts."""
+        """Run `compute` on token ids (B, T) and valid (B, T) of texts of similar length. Returns its rows in the order of the texts."""
         if isinstance(texts, str):
-            raise ValueError(f"Texts are a string ({texts!r}). Pass a list of strings.")
+            raise ValueError(f"This is a single text ({texts!r}). Pass a list of texts.")
         token_ids, valid = (rows.to(self.device) for rows in self._tokenizer.encode(texts))
-        lengths = (valid * torch.arange(1, valid.shape[1] + 1, device=self.device)).amax(1)  # CLIP's "!" is its padding too: no sum
+        lengths = (valid * torch.arange(1, valid.shape[1] + 1, device=self.device)).amax(1)  # not a sum, because CLIP's "!" is its padding
         order = lengths.argsort(stable=True)
         rows = []
         for part in order.split(_TEXT_BATCH):
@@ -197,16 +201,16 @@ def load(name_or_path: str | Path = "default", device: str | None = None, dtype:
 
     Args:
         name_or_path: "default" for the checkpoint that ships with the project; a checkpoint folder; a file of open_clip's
-            `coca_ViT-B-32` or `coca_ViT-L-14` (.safetensors, .bin); or a name of the Hugging Face hub, downloaded once and kept
-            in its cache, such as "laion/CoCa-ViT-B-32-laion2B-s13B-b90k".
-        device: a torch device; CUDA where there is one, else the CPU.
-        dtype: of the weights; by default bfloat16 where the machine multiplies it fast, else float32.
+            `coca_ViT-B-32` or `coca_ViT-L-14` (.safetensors, .bin, .pt); or a name of the Hugging Face hub, such as
+            "laion/CoCa-ViT-B-32-laion2B-s13B-b90k", which is downloaded once.
+        device: a torch device. By default CUDA if available, else the CPU.
+        dtype: of the weights. By default bfloat16 if the machine is fast with it, else float32.
 
     Raises:
-        CheckpointError: nothing there, or it is damaged or does not fit its config.
+        CheckpointError: the checkpoint is missing or damaged, or does not fit its config.
     """
     use_cpus()
     files = find_checkpoint(name_or_path)
     model, tokenizer, sha256 = read_checkpoint(files)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Encoder(model, tokenizer, model_id=f"{files.name}@{sha256[:16]}", device=where, dtype=dtype or fast_dtype(where))
+    on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return Encoder(model, tokenizer, model_id=f"{files.name}@{sha256[:16]}", device=on, dtype=dtype or fast_dtype(on))

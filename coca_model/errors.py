@@ -1,9 +1,14 @@
 """What can go wrong in `coca_model`.
 
 CocaModelError
-├── CheckpointError   a checkpoint is missing, incomplete, or does not fit its config
-└── PictureError      bytes that are no picture, or a picture too large to open
+└── CheckpointError   a checkpoint is missing, incomplete, or does not fit its config
+
+Pictures that cannot be opened raise `media.errors.PictureError`, which this package exports too.
 """
+
+from media.errors import PictureError
+
+__all__ = ["CheckpointError", "CocaModelError", "PictureError"]
 
 
 class CocaModelError(Exception):
@@ -12,7 +17,3 @@ class CocaModelError(Exception):
 
 class CheckpointError(CocaModelError):
     """A checkpoint is missing, incomplete, or does not fit its config."""
-
-
-class PictureError(CocaModelError):
-    """Bytes that are no picture, or a picture too large to open."""

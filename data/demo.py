@@ -12,7 +12,7 @@ from make_sample_collection import write_samples
 from coca_model import load
 from indexer import index
 from search import Hit, open_collection, search
-from search.thumbnails import thumbnail_path
+from search.collection.thumbnails import thumbnail_of
 
 # What someone would type, and the picture that should come first.
 QUERIES = {
@@ -93,7 +93,7 @@ def _page(collection: Path, rows: list[tuple[str, bool, Sequence[Hit]]], caption
 
 
 def _cell(collection: Path, hit: Hit, caption: str | None) -> str:
-    picture = thumbnail_path(collection, hit.media_id, hit.frame_seconds).relative_to(collection.parent)
+    picture = thumbnail_of(collection, vars(hit)).relative_to(collection.parent)
     moment = "" if hit.start_seconds is None else f" {hit.start_seconds:.1f}–{hit.end_seconds:.1f} s"
     said = f"<br><i>{html.escape(caption)}</i>" if caption else ""
     words = f"{hit.similarity:.2f} {html.escape(Path(hit.uri).stem)}{moment}{said}"

@@ -1,12 +1,12 @@
-from .captions import CaptionEvaluation, evaluate_captions
-from .embed_media import FeatureSource
 from .errors import EvaluationError
-from .moments import evaluate_moments
-from .own_collection import evaluate_collection
-from .probe import evaluate_probe
-from .report import Report
-from .retrieval import evaluate_retrieval
-from .zero_shot import evaluate_zero_shot
+from .features.extract import FeatureSource
+from .reports.report import Report
+from .tasks.captions import CaptionEvaluation, evaluate_captions
+from .tasks.collection import evaluate_collection
+from .tasks.moments import evaluate_moments
+from .tasks.probe import evaluate_probe
+from .tasks.retrieval import evaluate_retrieval
+from .tasks.zero_shot import evaluate_zero_shot
 
 __all__ = [
     "CaptionEvaluation",

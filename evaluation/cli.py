@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-Annotations = Annotated[Path, typer.Argument(help="The file of annotations, as the data set's authors publish it.")]
-Media = Annotated[Path | None, typer.Option(help="The folder of the pictures or videos; by default that of the annotations.")]
-Model = Annotated[str, typer.Option(help="A checkpoint: a folder, a file of open_clip's weights, or a name of the hub.")]
-Out = Annotated[Path | None, typer.Option(help="Where the report goes; by default a folder of its own in your data directory.")]
-Cache = Annotated[Path | None, typer.Option(help="The file that keeps embeddings; by default in your cache directory.")]
+Annotations = Annotated[Path, typer.Argument(help="The annotation file, as the authors of the data set publish it.")]
+Media = Annotated[Path | None, typer.Option(help="The folder of the pictures or videos. Default: the folder of the annotations.")]
+Model = Annotated[str, typer.Option(help="A checkpoint: a folder, a file of open_clip's weights, or a name on the Hugging Face hub.")]
+Out = Annotated[Path | None, typer.Option(help="The folder for the report. Default: a new folder in your data directory.")]
+Cache = Annotated[Path | None, typer.Option(help="The file that caches embeddings. Default: a file in your cache directory.")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Leave out missing and broken files, and count them.")]
-Dtype = Annotated[Literal["auto", "float32"], typer.Option(help="float32: slower, and the same to the last digit whatever is kept.")]
+Dtype = Annotated[Literal["auto", "float32"], typer.Option(help="float32 is slower. Its results do not depend on what is cached.")]
 Split = Annotated[str, typer.Option(help="The part of the data set, as its annotations name it.")]
 
 RetrievalProtocol = Literal["coco", "flickr30k", "flickr8k", "msrvtt", "msrvtt-1ka", "msvd", "own"]
@@ -20,33 +20,33 @@ ClassProtocol = Literal[
     "imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch", "objectnet",
     "kinetics-400", "kinetics-600", "kinetics-700", "moments-in-time", "own",
 ]  # fmt: skip
-OfVideos = ("msrvtt", "msrvtt-1ka", "msvd")
+VIDEO_PROTOCOLS = ("msrvtt", "msrvtt-1ka", "msvd")
 
-app = typer.Typer(no_args_is_help=True, help="Measure a model on published test sets, or your collection by your own queries.")
+app = typer.Typer(no_args_is_help=True, help="Measure a model on published test sets, or your collection by your queries.")
 
 
 @app.command()
 def retrieval(
-    protocol: Annotated[RetrievalProtocol, typer.Argument(help="The data set; own: a CSV of your queries with the columns query, path.")],
+    protocol: Annotated[RetrievalProtocol, typer.Argument(help="The data set. own: a CSV of your queries with the columns query, path.")],
     annotations: Annotations,
     media: Media = None,
     split: Split = "test",
-    videos: Annotated[Path | None, typer.Option(help="msvd: test_list.txt, the names of the videos.")] = None,
+    videos: Annotated[Path | None, typer.Option(help="For msvd: test_list.txt, the names of the videos.")] = None,
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
     dtype: Dtype = "auto",
     allow_missing: AllowMissing = False,
 ) -> None:
-    """Texts find pictures or videos, and the other way round: R@1/5/10, median rank, MRR, mAP."""
+    """Search pictures or videos by text, and texts by picture or video: R@1/5/10, median rank, MRR, mAP."""
     from evaluation.console import feature_source, finish
-    from evaluation.picture_captions import read_captions
-    from evaluation.retrieval import evaluate_retrieval
-    from evaluation.video_captions import read_video_captions
+    from evaluation.datasets.picture_captions import read_captions
+    from evaluation.datasets.video_captions import read_video_captions
+    from evaluation.tasks.retrieval import evaluate_retrieval
 
     if videos is not None and protocol != "msvd":
-        raise typer.BadParameter(f"--videos is of msvd, not of {protocol}.")
-    if protocol in OfVideos:
+        raise typer.BadParameter(f"--videos is only for msvd, not for {protocol}.")
+    if protocol in VIDEO_PROTOCOLS:
         dataset = read_video_captions(annotations, media, split=split, videos=videos, allow_missing=allow_missing)
     else:
         dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
@@ -57,36 +57,36 @@ def retrieval(
 
 @app.command()
 def classify(
-    data: Annotated[Path, typer.Argument(help="A folder with a folder for each class; or the CSV of Kinetics or Moments in Time.")],
-    protocol: Annotated[ClassProtocol, typer.Option(help="Whose published figures stand beside ours.")] = "own",
+    data: Annotated[Path, typer.Argument(help="A folder with a folder for each class, or the CSV of Kinetics or Moments in Time.")],
+    protocol: Annotated[ClassProtocol, typer.Option(help="The published figures to compare with.")] = "own",
     media: Media = None,
-    labels: Annotated[Path | None, typer.Option(help="What the folders are called: a JSON, CSV or synset file.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="The names of the folders: a JSON, CSV or synset file.")] = None,
     to_imagenet: Annotated[Path | None, typer.Option(help="ObjectNet's objectnet_to_imagenet_1k.json.")] = None,
     among: Annotated[
-        Literal["folders", "map"], typer.Option(help="Answers among the folders that are there, or all of --labels.")
+        Literal["folders", "map"], typer.Option(help="The possible answers: the class folders on disk, or all classes of --labels.")
     ] = "folders",
-    templates: Annotated[Path | None, typer.Option(help="Your own prompts, one a line with {} for the class.")] = None,
-    train: Annotated[Path | None, typer.Option(help="A training set of the same layout: a probe on frozen features instead.")] = None,
-    probe: Annotated[Literal["pooler", "linear"] | None, typer.Option(help="With --train: which probe; by default pooler.")] = None,
-    split: Annotated[str, typer.Option(help="Kinetics' CSV: which lines; by default all.")] = "",
-    train_split: Annotated[str, typer.Option(help="The same of the CSV of --train.")] = "",
+    templates: Annotated[Path | None, typer.Option(help="Your prompts, one a line with {} for the class.")] = None,
+    train: Annotated[Path | None, typer.Option(help="A training set of the same layout, to train a probe on frozen features.")] = None,
+    probe: Annotated[Literal["pooler", "linear"] | None, typer.Option(help="With --train: the kind of probe. Default: pooler.")] = None,
+    split: Annotated[str, typer.Option(help="For Kinetics' CSV: the split to read. Default: all lines.")] = "",
+    train_split: Annotated[str, typer.Option(help="The same for the CSV of --train.")] = "",
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
     dtype: Dtype = "auto",
     allow_missing: AllowMissing = False,
 ) -> None:
-    """Zero-shot by prompts, or with --train a probe on frozen features: top-1 and top-5 accuracy."""
+    """Classify zero-shot by prompts, or with --train by a probe on frozen features: top-1 and top-5 accuracy."""
     from evaluation.console import feature_source, finish
-    from evaluation.labelled_sets import LabelFiles, read_labelled
-    from evaluation.probe import ProbeOptions, evaluate_probe
-    from evaluation.prompts import read_templates
-    from evaluation.zero_shot import ZeroShotOptions, evaluate_zero_shot
+    from evaluation.datasets.labelled_media import LabelFiles, read_labelled
+    from evaluation.tasks.probe import ProbeOptions, evaluate_probe
+    from evaluation.tasks.prompts import read_templates
+    from evaluation.tasks.zero_shot import ZeroShotOptions, evaluate_zero_shot
 
     if probe and not train:
         raise typer.BadParameter("--probe needs a training set. Pass one with --train.")
     if templates and train:
-        raise typer.BadParameter("--templates are of zero-shot classification. Leave them out, or --train.")
+        raise typer.BadParameter("--templates is only for zero-shot classification. Leave out --templates or --train.")
     files = LabelFiles(labels, to_imagenet, among)
     test = read_labelled(data, media, files, split=split, allow_missing=allow_missing)
     training = read_labelled(train, media, files, split=train_split, allow_missing=allow_missing) if train else None
@@ -101,23 +101,23 @@ def classify(
 
 @app.command()
 def caption(
-    protocol: Annotated[CaptionProtocol, typer.Argument(help="The data set, for the published figures beside ours.")],
+    protocol: Annotated[CaptionProtocol, typer.Argument(help="The data set, for the published figures to compare with.")],
     annotations: Annotations,
     media: Media = None,
     split: Split = "test",
     method: Annotated[Literal["beam", "greedy", "contrastive"], typer.Option(help="How words are chosen.")] = "beam",
-    beams: Annotated[int, typer.Option(min=1, max=64, help="Sentences that beam search follows at once.")] = 4,
+    beams: Annotated[int, typer.Option(min=1, max=64, help="The number of beams of the beam search.")] = 4,
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
     dtype: Dtype = "auto",
     allow_missing: AllowMissing = False,
 ) -> None:
-    """What the model says of pictures: BLEU-4, METEOR, ROUGE-L, CIDEr, SPICE, and whether a caption finds its own picture."""
+    """Caption pictures: BLEU-4, METEOR, ROUGE-L, CIDEr, SPICE, and how often a caption finds its picture."""
     from coca_model import CaptionOptions
-    from evaluation.captions import CaptionEvaluation, evaluate_captions
     from evaluation.console import feature_source, finish
-    from evaluation.picture_captions import read_captions
+    from evaluation.datasets.picture_captions import read_captions
+    from evaluation.tasks.captions import CaptionEvaluation, evaluate_captions
 
     try:
         options = CaptionOptions(method, beams=beams)
@@ -133,17 +133,17 @@ def caption(
 def moments(
     annotations: Annotated[Path, typer.Argument(help="charades_sta_test.txt, DiDeMo's test_data.json, or a CSV: path,query,start,stop.")],
     media: Media = None,
-    seconds_between: Annotated[float, typer.Option(min=0.05, help="How far the frames are apart that are looked at.")] = 1.0,
+    seconds_between: Annotated[float, typer.Option(min=0.05, help="The distance between the sampled frames.")] = 1.0,
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
     dtype: Dtype = "auto",
     allow_missing: AllowMissing = False,
 ) -> None:
-    """Where in a video a sentence happens: R@1 at temporal IoU 0.3, 0.5 and 0.7, and the mean IoU."""
+    """Find where in a video a sentence happens: R@1 at temporal IoU 0.3, 0.5 and 0.7, and the mean IoU."""
     from evaluation.console import feature_source, finish
-    from evaluation.moment_manifests import read_moments
-    from evaluation.moments import evaluate_moments
+    from evaluation.datasets.moments import read_moments
+    from evaluation.tasks.moments import evaluate_moments
 
     dataset = read_moments(annotations, media, allow_missing=allow_missing)
     with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
@@ -153,17 +153,18 @@ def moments(
 
 @app.command()
 def collection(
-    queries: Annotated[Path, typer.Argument(help="A CSV with the columns query, path: a line for each right answer; path may be empty.")],
+    queries: Annotated[Path, typer.Argument(help="A CSV with the columns query, path: a line for each right answer. path may be empty.")],
     collection: Annotated[
         Path | None,
-        typer.Option("--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="Its directory; by default in your data directory."),
+        typer.Option("--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="The collection. Default: one in your data directory."),
     ] = None,
-    shortlist: Annotated[int, typer.Option(min=1, max=200, help="How many hits the decoder looks at again.")] = 20,
+    shortlist: Annotated[int, typer.Option(min=1, max=200, help="How many hits the decoder reranks.")] = 20,
     out: Out = None,
 ) -> None:
-    """Your collection by your own queries: what is found, what reranking gains, how long it takes, how sure a hit is."""
+    """Measure your collection by your queries: what is found, the gain of reranking, latency, calibration."""
     from evaluation.console import finish, progress_bars
-    from evaluation.own_collection import evaluate_collection, read_own_queries_of
+    from evaluation.tasks.collection import evaluate_collection
+    from evaluation.tasks.collection_answers import read_own_queries_of
     from search import open_collection
 
     opened = open_collection(collection)

@@ -1,18 +1,18 @@
-"""What every `coca-search eval` command shares: the model with its cache and progress bars, the printed tables, the written files."""
+"""What all `coca-search eval` commands share: the model with its cache, progress bars, printed tables, written files."""
 
 import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
 
 if TYPE_CHECKING:
-    from evaluation.embed_media import FeatureSource, OnProgress
-    from evaluation.report import Report
+    from evaluation.features.extract import FeatureSource, OnProgress
+    from evaluation.reports.report import Report
 
 _WIDTH_OF_A_PIPE = 200
 _SECONDS_A_LINE = 30.0
@@ -20,29 +20,21 @@ _SECONDS_A_LINE = 30.0
 
 @contextmanager
 def feature_source(model: str, cache: Path | None, *, dtype: str, allow_missing: bool) -> Iterator["FeatureSource"]:
-    """Features by the model, kept in the cache; `dtype` is a torch dtype's name, or "auto" for what the machine does fast."""
+    """Features by the model, with the cache. `dtype` is a torch dtype, or "auto" for the fastest one on this machine."""
     import torch
 
     from coca_model import load
-    from evaluation.embed_media import FeatureSource
-    from evaluation.result_cache import ResultCache, default_cache_path
+    from evaluation.features.cache import ResultCache, default_cache_path
+    from evaluation.features.extract import FeatureSource
 
-    results = ResultCache(cache or default_cache_path())
-    try:
-        with progress_bars() as on_progress:
-            yield FeatureSource(
-                load(model, dtype=None if dtype == "auto" else getattr(torch, dtype)),
-                results,
-                allow_missing=allow_missing,
-                on_progress=on_progress,
-            )
-    finally:
-        results.close()
+    with closing(ResultCache(cache or default_cache_path())) as results, progress_bars() as on_progress:
+        encoder = load(model, dtype=None if dtype == "auto" else getattr(torch, dtype))
+        yield FeatureSource(encoder, results, allow_missing=allow_missing, on_progress=on_progress)
 
 
 @contextmanager
 def progress_bars() -> Iterator["OnProgress"]:
-    """A bar for each stage on standard error, with rate and time left; a line now and then where that is no terminal."""
+    """A bar for each stage on standard error, with speed and time left. Without a terminal, a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -55,7 +47,7 @@ def progress_bars() -> Iterator["OnProgress"]:
         TimeRemainingColumn(),
     )
     if not console.is_terminal:
-        yield _lines_of_progress()
+        yield _progress_lines()
         return
     bars: dict[str, TaskID] = {}
     with Progress(*columns, console=console) as progress:
@@ -69,54 +61,53 @@ def progress_bars() -> Iterator["OnProgress"]:
         yield on_progress
 
 
-def _lines_of_progress() -> "OnProgress":
-    said = time.monotonic()
+def _progress_lines() -> "OnProgress":
+    last = time.monotonic()
 
     def on_progress(stage: str, done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > _SECONDS_A_LINE:
-            said = time.monotonic()
+        nonlocal last
+        if time.monotonic() - last > _SECONDS_A_LINE:
+            last = time.monotonic()
             print(f"coca-search: {stage}: {done} of {total}", file=sys.stderr, flush=True)
 
     return on_progress
 
 
 def finish(report: "Report", out: Path | None) -> None:
-    """Write the files into `out`, or a folder of the report's name in the user's data directory; then print the tables."""
+    """Write the files into `out`, or a folder named after the report in the user's data directory. Then print the tables."""
     folder = out or default_folder(report)
-    report.write(folder)  # first: the reader of what is printed may have seen enough
-    for line in _lines(report):
-        print(line)
+    report.write(folder)  # before printing, because whoever reads a pipe may close it early
+    print(_tables(report), end="")
     if report.missing:
-        print(f"{len(report.missing)} records were left out; the report names them.")
+        print(f"{len(report.missing)} records were left out. The report names them.")
     print(f"{folder}: report.html, report.md, report.json, report.png, records.csv")
 
 
 def default_folder(report: "Report") -> Path:
-    """Not below the current directory: the next run would take its pictures for the user's own."""
-    name = f"{report.title} {report.facts.get('model', '')}".split("@")[0]
+    """The folder of a report. It is not below the current directory, because the next run would take its pictures for the user's."""
+    name = f"{report.title} {report.metadata.get('model', '')}".split("@")[0]
     return user_data_path("coca-search") / "eval" / re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:100]
 
 
-def _lines(report: "Report") -> Iterator[str]:
-    """The tables as lines of text, as wide as the terminal."""
+def _tables(report: "Report") -> str:
+    """The tables as text, as wide as the terminal."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from evaluation.report import cells
+    from evaluation.reports.parts import cells
 
     console = Console(width=None if Console().is_terminal else _WIDTH_OF_A_PIPE, highlight=False)
     with console.capture() as written:
         console.print(f"[bold]{escape(report.title)}[/bold]: {escape(report.size)}\n")
         for table in report.tables:
             shown = Table(box=None, pad_edge=False, header_style="bold")
-            for place, column in enumerate((table.title, *table.columns)):
-                shown.add_column(escape(column), justify="right" if place else "left", overflow="fold")
+            for index, column in enumerate((table.title, *table.columns)):
+                shown.add_column(escape(column), justify="right" if index else "left", overflow="fold")
             for row in table.rows:
                 shown.add_row(*(escape(cell) for cell in (row.name, *cells(table, row))), style="dim" if row.source else "")
             console.print(shown)
-            for note in (*dict.fromkeys(row.source for row in table.rows if row.source), *([table.note] if table.note else [])):
+            for note in dict.fromkeys(filter(None, (*(row.source for row in table.rows), table.note))):
                 console.print(f"  {escape(note)}", style="dim")
             console.print()
-    yield from written.get().splitlines()
+    return written.get()

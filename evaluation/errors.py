@@ -1,23 +1,23 @@
 """What can go wrong in `evaluation`.
 
 EvaluationError
-├── DatasetError           a data set that cannot be read: the message names the file and the record
-├── UnreadableMediaError   a picture or video of a data set that cannot be decoded
-└── MetricError            a metric needs something that this machine lacks
+├── DatasetError           a data set cannot be read: the message names the file and the record
+├── UnreadableMediaError   a picture or video of a data set cannot be decoded
+└── MetricError            a metric cannot be computed on this machine
 """
 
 
 class EvaluationError(Exception):
-    """Base of every error raised on purpose by `evaluation`."""
+    """Base of every error that `evaluation` raises on purpose."""
 
 
 class DatasetError(EvaluationError):
-    """A data set that cannot be read."""
+    """A data set cannot be read."""
 
 
 class UnreadableMediaError(EvaluationError):
-    """A picture or video of a data set that cannot be decoded."""
+    """A picture or video of a data set cannot be decoded."""
 
 
 class MetricError(EvaluationError):
-    """A metric needs something that this machine lacks."""
+    """A metric cannot be computed on this machine."""

@@ -1,28 +1,35 @@
-"""What is to be done: the scan against what the collection knows. New, changed, moved, touched, gone, unchanged."""
+"""What has to be done: the scan compared with what the collection knows. New, changed, moved, touched, gone, unchanged."""
 
-import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from indexer.scan import FoundFile, Scan
+from indexer.scan import Scan
+from media.hashing import sha256_of_file
+from media.sources import SourceFile
+from search.collection import Failure, Identity, KnownFile
 from search.schema import media_id_of
-from search.writer import Failure, KnownFile
 
 
 @dataclass(frozen=True)
 class Task:
-    """One file to read, decode, embed and write under `media_id`."""
+    """One file to process, and the id and place that its rows get."""
 
     media_id: int
-    file: FoundFile
+    root_id: str
+    path: str
+    file: SourceFile
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`tasks` are new and changed files in the order of the scan; `relocate` are known bytes under a new name or time.
+    """What has to be done.
 
-    `settled_failures` are failures to forget: the file is gone, or is again what was indexed.
+    Attributes:
+        tasks: new and changed files, in the order of the scan.
+        relocate: known bytes under a new name or time.
+        gone: files that are not there any more.
+        settled_failures: failures to forget: the file is gone, or is again what was indexed.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -33,11 +40,13 @@ class Plan:
     num_failed_before: int = 0
     relocate: tuple[KnownFile, ...] = ()
     gone: tuple[KnownFile, ...] = ()
-    settled_failures: tuple[str, ...] = ()
+    settled_failures: tuple[Failure, ...] = ()
 
 
-def make_plan(scan: Scan, known: dict[str, KnownFile], failed: dict[str, Failure], *, retry_failed: bool = False) -> Plan:
-    """Compare by size and time; a file is read here only where its bytes may be known under another name or time."""
+def make_plan(
+    scan: Scan, known: Mapping[str, KnownFile], failed: Mapping[str, Failure], identity: Identity, *, retry_failed: bool = False
+) -> Plan:
+    """Compare by size and time. A file is read here only if its bytes may be known under another name or time."""
     gone = {uri: file for uri, file in known.items() if uri not in scan.files and scan.covers(uri)}
     lost_by_size: dict[int, list[KnownFile]] = defaultdict(list)
     for file in gone.values():
@@ -47,42 +56,44 @@ def make_plan(scan: Scan, known: dict[str, KnownFile], failed: dict[str, Failure
     relocate: list[KnownFile] = []
     unchanged: set[str] = set()
     count = dict.fromkeys(("new", "changed", "moved", "unchanged", "failed_before"), 0)
-    for found in scan.files.values():
-        before = known.get(found.uri)
+    for uri, found in scan.files.items():
+        before = known.get(uri)
         if before is not None and (before.size_bytes, before.mtime) == (found.size_bytes, found.mtime):
-            unchanged.add(found.uri)
+            unchanged.add(uri)
             count["unchanged"] += 1
-        elif not retry_failed and _failed_just_so(failed.get(found.uri), found):
+        elif not retry_failed and _failed_unchanged(failed.get(uri), found):
             count["failed_before"] += 1
-        elif before is not None and before.size_bytes == found.size_bytes and _sha256(found.uri) == before.sha256:
+        elif before is not None and before.size_bytes == found.size_bytes and _sha256(uri) == before.sha256:
             relocate.append(replace(before, mtime=found.mtime))
             count["unchanged"] += 1
         elif before is not None:
-            tasks.append(Task(before.media_id, found))
+            tasks.append(Task(before.media_id, before.root_id, before.path, found))
             count["changed"] += 1
-        elif moved := _take_same_bytes(found, lost_by_size[found.size_bytes]):
-            relocate.append(replace(moved, uri=found.uri, mtime=found.mtime))
-            del gone[moved.uri]
-            count["moved"] += 1
         else:
-            tasks.append(Task(_free_id(found.uri, used_ids), found))
-            count["new"] += 1
-    settled = {uri for uri in failed if uri not in scan.files and scan.covers(uri)} | (failed.keys() & unchanged)
+            root_id, path = identity.locate(uri) or ("", uri)
+            if moved := _take_same_bytes(found, lost_by_size[found.size_bytes]):
+                relocate.append(replace(moved, uri=uri, root_id=root_id, path=path, mtime=found.mtime))
+                del gone[moved.uri]
+                count["moved"] += 1
+            else:
+                tasks.append(Task(_free_id(uri, used_ids), root_id, path, found))
+                count["new"] += 1
+    settled = tuple(each for uri, each in failed.items() if uri in unchanged or (uri not in scan.files and scan.covers(uri)))
     counts = {f"num_{name}": value for name, value in count.items()}
-    return Plan(tuple(tasks), relocate=tuple(relocate), gone=tuple(gone.values()), settled_failures=tuple(settled), **counts)
+    return Plan(tuple(tasks), relocate=tuple(relocate), gone=tuple(gone.values()), settled_failures=settled, **counts)
 
 
-def _failed_just_so(failure: Failure | None, found: FoundFile) -> bool:
+def _failed_unchanged(failure: Failure | None, found: SourceFile) -> bool:
     return failure is not None and (failure.size_bytes, failure.mtime) == (found.size_bytes, found.mtime)
 
 
-def _take_same_bytes(found: FoundFile, lost: list[KnownFile]) -> KnownFile | None:
+def _take_same_bytes(found: SourceFile, lost: list[KnownFile]) -> KnownFile | None:
     if not lost:
         return None
     sha256 = _sha256(found.uri)
-    for place, file in enumerate(lost):
+    for index, file in enumerate(lost):
         if file.sha256 == sha256:
-            return lost.pop(place)
+            return lost.pop(index)
     return None
 
 
@@ -94,9 +105,8 @@ def _free_id(uri: str, used: set[int]) -> int:
     return media_id
 
 
-def _sha256(path: str) -> str | None:
+def _sha256(uri: str) -> str | None:
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(uri)
     except OSError:
-        return None  # it will fail again where it is read, and be recorded there
+        return None  # it will fail again when it is processed, and be recorded there

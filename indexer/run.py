@@ -1,4 +1,4 @@
-"""`index()`: scan -> plan -> decode -> embed -> write, on this machine."""
+"""`index()`: scan -> plan -> process -> write, on this machine."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -7,24 +7,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coca_model import Encoder, load
-from indexer.decode import Clock, FileDone, FileFailed, decode
-from indexer.embed import embed
-from indexer.plan import Plan, make_plan
-from indexer.scan import scan
-from indexer.write import RowWriter
-from search.collection import default_path, read_identity
+from indexer.local_executor import LocalExecutor, default_workers
+from indexer.plan import Plan, Task, make_plan
+from indexer.process import failure_of
+from indexer.scan import Scan, scan
+from indexer.stopwatch import Stopwatch
+from search.collection import CollectionWriter, Failure, default_path
+from search.collection.identity import read_raw_identity
 from search.errors import NoCollectionError
-from search.writer import CollectionWriter, Failure
 
 Progress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """How to index: `workers` decoding threads, pictures in a batch, seconds without a frame before a video is given up."""
+    """How to index.
+
+    Attributes:
+        batch: frames that are embedded together.
+        workers: files that are read and decoded at once.
+        video_limit_seconds: how long a video may go without a frame before it is given up.
+        retry_failed: try files again that failed before and have not changed.
+    """
 
     batch: int = 32
-    workers: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
+    workers: int = field(default_factory=default_workers)
     video_limit_seconds: float = 60.0
     retry_failed: bool = False
 
@@ -59,19 +66,19 @@ def index(
     options: IndexOptions | None = None,
     on_progress: Progress | None = None,
 ) -> Report:
-    """Bring a collection up to date with folders and files: new, changed, moved and gone ones; the rest is left alone.
+    """Bring a collection up to date with folders and files. Only new, changed, moved and deleted files cost time.
 
     Args:
         paths: folders or files.
-        collection: its directory, made where there is none; this user's default one when absent.
-        model: what `coca_model.load` takes; by default the collection's own model, or "default" for a new collection.
+        collection: the directory, created if it is missing; this user's default one if absent.
+        model: what `coca_model.load` takes; by default the model of the collection, or "default" for a new collection.
         encoder: the model if it is loaded already.
         options: see `IndexOptions`.
-        on_progress: called with files done, files in all, and files failed so far.
+        on_progress: called with the number of files done, of all files, and of failed files so far.
 
     Raises:
-        SourceError: a path is not there, or there is nothing to index; nothing is changed then.
-        LockedError: another process is indexing into the collection.
+        SourceError: a path does not exist, or there is nothing to index. Nothing is changed then.
+        LockedError: another process is writing to the collection.
         IncompatibleError: the collection was made with another model or by a newer program.
         CheckpointError: the model cannot be loaded.
     """
@@ -80,16 +87,18 @@ def index(
     folder = Path(collection) if collection is not None else default_path()
     name = _lasting(model) if model else _own_model(folder)
     encoder = encoder or load(name)
-    clock = Clock()
+    stopwatch = Stopwatch()
     with CollectionWriter(folder, encoder, model=name) as writer:
-        failed = writer.known_failures()
-        plan = make_plan(found, writer.known_files(), failed, retry_failed=options.retry_failed)
+        writer.add_roots(found.folders)
+        known_failures = writer.known_failures()
+        plan = make_plan(found, writer.known_files(), known_failures, writer.identity, retry_failed=options.retry_failed)
         _settle(plan, writer)
-        rows = RowWriter(writer, clock, failed)
-        _run_tasks(plan, rows, encoder, clock, options, on_progress)
-        new_problems = [problem for problem in found.problems if problem.uri not in failed]
-        writer.record_failures(new_problems)
-        writer.finish()
+        failures = _process_all(plan, writer, encoder, options, stopwatch, on_progress)
+        problems = [problem for problem in _name_problems(found, writer) if problem.uri not in known_failures]
+        for problem in problems:
+            writer.add_failure(problem)
+        with stopwatch.measure("write"):
+            writer.finish()
     return Report(
         folder,
         plan.num_new,
@@ -98,18 +107,18 @@ def index(
         len(plan.gone),
         plan.num_unchanged,
         plan.num_failed_before,
-        rows.written.num_rows,
-        (*new_problems, *rows.written.failures),
-        dict(clock.seconds),
+        writer.num_rows,
+        (*problems, *failures),
+        dict(stopwatch.seconds),
     )
 
 
 def _lasting(model: str) -> str:
-    """A path as seen from anywhere, since later runs start elsewhere; other names as they are.
+    """A path made absolute, since later runs start elsewhere; other names as they are.
 
     Links are not followed: in the hub's cache they lead to files without a name, and away from the config beside them.
     """
-    with suppress(OSError, RuntimeError):  # too long for a path, or no such user: `load` says what is wrong with it
+    with suppress(OSError, RuntimeError):  # too long for a path, or no such user: `load` says what is wrong
         path = Path(model).expanduser().absolute()
         if model != "default" and path.exists():
             return str(path)
@@ -118,28 +127,44 @@ def _lasting(model: str) -> str:
 
 def _own_model(folder: Path) -> str:
     try:
-        return read_identity(folder).model
+        return str(read_raw_identity(folder).get("model", "default"))
     except NoCollectionError:
         return "default"
 
 
 def _settle(plan: Plan, writer: CollectionWriter) -> None:
-    """What needs no model: files that moved, and files that are gone."""
+    """Write what needs no model: files that moved, and files that are gone."""
     writer.relocate(plan.relocate)
     writer.remove(file.media_id for file in plan.gone)
     writer.forget_failures(plan.settled_failures)
 
 
-def _run_tasks(plan: Plan, rows: RowWriter, encoder: Encoder, clock: Clock, options: IndexOptions, on_progress: Progress | None) -> None:
-    done = num_failed = 0
+def _process_all(
+    plan: Plan, writer: CollectionWriter, encoder: Encoder, options: IndexOptions, stopwatch: Stopwatch, on_progress: Progress | None
+) -> list[Failure]:
+    """Process the tasks of the plan and write their results. Returns the failures."""
+    executor = LocalExecutor(
+        encoder, workers=options.workers, batch=options.batch, video_limit_seconds=options.video_limit_seconds, stopwatch=stopwatch
+    )
+    failures: list[Failure] = []
     if on_progress:
         on_progress(0, len(plan.tasks), 0)
-    items = decode(plan.tasks, encoder, clock, workers=options.workers, video_limit_seconds=options.video_limit_seconds)
-    for item in embed(items, encoder, clock, batch=options.batch):
-        rows.take(item)
-        if isinstance(item, FileDone | FileFailed):
-            done += 1
-            num_failed += isinstance(item, FileFailed)
-            if on_progress:
-                on_progress(done, len(plan.tasks), num_failed)
-    rows.commit()
+    for done, result in enumerate(executor.run(plan.tasks), start=1):
+        with stopwatch.measure("write"):
+            if isinstance(result, Failure):
+                failures.append(result)
+                writer.add_failure(result)
+            else:
+                writer.add(result)
+        if on_progress:
+            on_progress(done, len(plan.tasks), len(failures))
+    return failures
+
+
+def _name_problems(found: Scan, writer: CollectionWriter) -> list[Failure]:
+    """Files that cannot be indexed under their name, as failures."""
+    failures = []
+    for problem in found.problems:
+        root_id, path = writer.identity.locate(problem.file.uri) or ("", problem.file.uri)
+        failures.append(failure_of(Task(0, root_id, path, problem.file), "scan", problem.reason))
+    return failures

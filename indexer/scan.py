@@ -1,121 +1,94 @@
 """Folders and files to the list of media in them, in a fixed order."""
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from indexer.errors import SourceError
-from search.writer import Failure
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ogv", ".3gp", ".wmv", ".flv", ".mts"})
-
-MediaType = Literal["image", "video"]
+from media.formats import format_of, suffixes
+from media.sources import Source, SourceFile, source_of
+from search.collection.identity import is_below
 
 
 @dataclass(frozen=True)
-class FoundFile:
-    """A picture or video on disk; `uri` is its absolute path."""
+class Problem:
+    """A file that is there and cannot be indexed under its name."""
 
-    uri: str
-    type: MediaType
-    size_bytes: int
-    mtime: float
+    file: SourceFile
+    reason: str
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found below `roots`, by uri; `unreadable` are folders that could not be listed, `problems` files that could not be named."""
+    """What was found below `paths`.
 
-    roots: tuple[str, ...]
-    files: dict[str, FoundFile]
+    Attributes:
+        paths: the folders and files that were scanned, resolved.
+        folders: the folders among them, and the folders of the files: the roots of a collection.
+        files: pictures and videos by uri.
+        unreadable: folders that could not be listed.
+        problems: files whose name cannot be stored.
+    """
+
+    paths: tuple[str, ...]
+    folders: tuple[str, ...]
+    files: dict[str, SourceFile]
     unreadable: tuple[str, ...] = ()
-    problems: tuple[Failure, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     def covers(self, uri: str) -> bool:
-        """Whether a file of this uri would have been found: it lies below a root and not below an unreadable folder."""
-        return any(_is_below(uri, root) for root in self.roots) and not any(_is_below(uri, folder) for folder in self.unreadable)
-
-
-@dataclass
-class _Walk:
-    files: dict[str, FoundFile] = field(default_factory=dict)
-    unreadable: list[str] = field(default_factory=list)
-    problems: list[Failure] = field(default_factory=list)
+        """Whether the scan would have found a file: it lies below a scanned path and not below an unreadable folder."""
+        return any(is_below(uri, path) for path in self.paths) and not any(is_below(uri, folder) for folder in self.unreadable)
 
 
 def scan(paths: Sequence[str | os.PathLike[str]]) -> Scan:
-    """Find the pictures and videos below `paths`. Hidden files and the folders of collections are passed over.
-
-    A path that is a link is followed, so that a folder under two names is one folder; linked folders below it are not.
+    """Find the pictures and videos below `paths`.
 
     Raises:
-        SourceError: a path is not there, or there is nothing to index below any of them.
+        SourceError: a path does not exist, or there is nothing to index below any of them.
     """
-    walk, roots = _Walk(), tuple(os.path.realpath(path) for path in paths)
-    for root in roots:
-        if not os.path.exists(root):
-            raise SourceError(f"{root}: no such file or folder. Give a folder of pictures and videos, or a file.")
-        if os.path.isdir(root):
-            for entry in _entries(root, walk):
-                with contextlib.suppress(OSError):  # gone since it was listed
-                    _add(entry.path, entry.stat(), walk)
-        elif media_type(root) is None:
-            raise SourceError(f"{root}: neither a picture nor a video. Known: {' '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}.")
+    found: list[SourceFile] = []
+    unreadable: list[str] = []
+    resolved, folders = [], []
+    for path in paths:
+        source = source_of(path)
+        uri = source.resolve(path)
+        resolved.append(uri)
+        if _is_folder(source, uri):
+            folders.append(uri)
+            found += source.walk(uri, wanted=_is_media, on_unreadable=unreadable.append)
+        elif not _is_media(uri):
+            raise SourceError(f"{uri}: neither a picture nor a video. Known: {' '.join(sorted(suffixes()))}.")
         else:
-            _add(root, os.stat(root), walk)
-    if not walk.files:
-        raise SourceError(f"{', '.join(roots)}: no pictures or videos there. Nothing was changed; give a folder that holds some.")
-    return Scan(roots, dict(sorted(walk.files.items())), tuple(walk.unreadable), tuple(walk.problems))
+            folders.append(str(Path(uri).parent))
+            found.append(source.stat(uri))
+    files = {file.uri: file for file in sorted(found, key=lambda file: file.uri) if _is_utf8(file.uri)}
+    problems = [_unnamed(file) for file in found if not _is_utf8(file.uri)]
+    if not files:
+        raise SourceError(f"{', '.join(resolved)}: no pictures or videos there. Nothing was changed. Give a folder that holds some.")
+    return Scan(tuple(resolved), tuple(folders), files, tuple(unreadable), tuple(problems))
 
 
-def _entries(folder: str, walk: _Walk) -> Iterator["os.DirEntry[str]"]:
+def _is_folder(source: Source, uri: str) -> bool:
     try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError:
-        walk.unreadable.append(folder)
-        return
-    names = {entry.name for entry in entries}
-    if {"collection.json", "segments.lance"} <= names:
-        return  # a collection: its thumbnails are not the user's pictures
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _entries(entry.path, walk)
-        elif media_type(entry.name) is not None and _is_file(entry):
-            yield entry
+        return source.is_folder(uri)
+    except FileNotFoundError:
+        raise SourceError(f"{uri}: no such file or folder. Give a folder of pictures and videos, or a file.") from None
 
 
-def _is_file(entry: "os.DirEntry[str]") -> bool:
+def _is_media(name: str) -> bool:
+    return format_of(name) is not None
+
+
+def _is_utf8(uri: str) -> bool:
     try:
-        return entry.is_file()
-    except OSError:  # a link to itself, or a file system that went away
-        return False
-
-
-def _add(path: str, status: os.stat_result, walk: _Walk) -> None:
-    kind = media_type(path)
-    assert kind is not None
-    try:
-        path.encode()
+        uri.encode()
     except UnicodeEncodeError:
-        shown = os.fsencode(path).decode(errors="backslashreplace")
-        reason = "the file's name is not valid UTF-8; rename it"
-        walk.problems.append(Failure(shown, status.st_size, status.st_mtime, "scan", reason))
-        return
-    walk.files[path] = FoundFile(path, kind, status.st_size, status.st_mtime)
+        return False
+    return True
 
 
-def media_type(path: str | os.PathLike[str]) -> MediaType | None:
-    """What the ending of a name says it is; None for neither a picture nor a video."""
-    suffix = Path(path).suffix.lower()
-    return "image" if suffix in IMAGE_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else None
-
-
-def _is_below(uri: str, root: str) -> bool:
-    return uri == root or uri.startswith(root.rstrip(os.sep) + os.sep)
+def _unnamed(file: SourceFile) -> Problem:
+    shown = os.fsencode(file.uri).decode(errors="backslashreplace")
+    return Problem(SourceFile(shown, file.size_bytes, file.mtime), "The name of the file is not valid UTF-8. Rename it.")

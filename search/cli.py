@@ -1,24 +1,21 @@
-"""`coca-search search`, `status` and `serve`."""
+"""`coca-search search` and `serve`."""
 
 import json
 import sys
-from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-CollectionOption = Annotated[
-    Path | None,
-    typer.Option("--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="Its directory; by default in your data directory."),
-]
+from search import collection_cli
+from search.collection_cli import clock
+from search.options import CollectionOption, WhereOption
 
 
 def search(
     query: Annotated[str, typer.Argument(help="What you remember of the picture.")],
     collection: CollectionOption = None,
     top: Annotated[int, typer.Option("--top", "-t", min=1, max=10_000, help="How many hits.")] = 10,
-    where: Annotated[str | None, typer.Option(help="SQL over the columns, such as: width >= 1000 AND kind = 'image'.")] = None,
+    where: WhereOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
     only_paths: Annotated[bool, typer.Option("--filepath-only", "-f", help="Only the paths, one a line.")] = False,
 ) -> None:
@@ -27,42 +24,15 @@ def search(
 
     hits = find(query, collection=collection, k=top, where=where)
     if not hits:
-        print("Nothing found: the collection is empty" + (", or nothing in it fulfils --where." if where else "."), file=sys.stderr)
+        print("Nothing found: the collection is empty" + (", or nothing in it matches --where." if where else "."), file=sys.stderr)
     for hit in hits:
         if only_paths:
             print(hit.uri)
         elif as_json:
-            print(json.dumps(asdict(hit), default=str, ensure_ascii=False))
+            print(json.dumps(hit.to_wire(), ensure_ascii=False))
         else:
             moment = "" if hit.start_seconds is None else f"  {clock(hit.start_seconds)}-{clock(hit.end_seconds or 0.0)}"
             print(f"{hit.similarity:.3f}  {hit.uri}{moment}")
-
-
-def status(collection: CollectionOption = None, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """What is in the collection, and what could not be indexed."""
-    from coca_model.machine import fast_dtype
-    from search.collection import open_collection
-
-    opened = open_collection(collection)
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    facts = {
-        "collection": str(opened.path),
-        "version": opened.snapshot.version,
-        "model": opened.identity.model_id,
-        "device": f"{device}, {str(fast_dtype(torch.device(device))).removeprefix('torch.')}",
-        **opened.counts(),
-    }
-    failures = opened.failures().to_pylist()
-    if as_json:
-        print(json.dumps({**facts, "failures": failures}, default=str, ensure_ascii=False))
-        return
-    names = {"image": "pictures", "shot": "moments of videos", "clip": "videos", "failed": "failed files"}
-    for name, value in facts.items():
-        print(f"{names.get(name, name):18} {value}")
-    for failure in failures:
-        print(f"  {failure['uri']}: {failure['stage']}: {failure['reason']} (tried {failure['attempts']}x)", file=sys.stderr)
 
 
 def serve(
@@ -81,14 +51,7 @@ def serve(
     uvicorn.run(make_app(opened), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
 
 
-def clock(seconds: float) -> str:
-    """1:02:03.4, or 2:03.4 below an hour."""
-    tenths = round(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
-
-
 def add_commands(app: typer.Typer) -> None:
-    for command in (search, status, serve):
-        app.command()(command)
+    app.command()(search)
+    app.command()(serve)
+    collection_cli.add_commands(app)

@@ -1,45 +1,49 @@
-"""`search()`: a query to hits.
+"""`search()`: a request to hits.
 
-query -> embedding -> nearest segments in FAISS -> their rows in Lance -> the best moment of each file
+query -> vector -> ranked segments (`search.ranking`) -> the rows of the best
 """
 
 import os
-from collections.abc import Collection as Kinds
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from coca_model import Encoder, PictureError
-from search.collection import Collection, Snapshot, default_path, open_collection
+from coca_model import Encoder
+from media import PictureError
+from search.collection import Collection, default_path, open_collection
+from search.collection.snapshot import Snapshot
 from search.errors import QueryError
-from search.hits import ROW_COLUMNS, Hit, Hits, best_of_each_file
-from search.schema import KINDS, Kind
+from search.filters import sql_of
+from search.hits import Hit, Hits
+from search.ranking import rank, searches_nearly_all
+from search.request import DEFAULT_KINDS, SearchRequest
+from search.schema import Kind
 
-Query = str | os.PathLike[str] | Image.Image | NDArray[np.float32]
-DEFAULT_KINDS: tuple[Kind, ...] = ("image", "shot")
-MAX_RESULTS = 10_000
+if TYPE_CHECKING:
+    from search.request import Query
 
 
 def search(
-    query: Query,
+    query: "Query",
     *,
     collection: Collection | str | os.PathLike[str] | None = None,
     k: int = 20,
-    kinds: Kinds[Kind] = DEFAULT_KINDS,
+    kinds: Iterable[Kind] = DEFAULT_KINDS,
     where: str | None = None,
     group_by_file: bool = True,
 ) -> Hits:
-    """Find the pictures and moments of videos that are most like `query`.
+    """Find the pictures and moments of videos that are most similar to `query`.
 
     Args:
-        query: words; or a picture as `pathlib.Path` or Pillow image; or a vector of the model's width.
-        collection: an open collection, or the directory of one; this user's default one when absent.
-        k: how many hits, 1..10,000; fewer come back only where there are fewer.
-        kinds: what to look among: "image", "shot" (a moment of a video), "clip" (a video as a whole).
-        where: SQL over the columns of `docs/collection.md`, applied before the search, as in "width >= 1000".
+        query: words; a picture as `pathlib.Path` or Pillow image; or a vector of the model's width.
+        collection: an open collection, or the directory of one; this user's default one if absent.
+        k: how many hits, 1..10,000. Fewer are returned only if there are fewer.
+        kinds: what to search: "image", "shot" (a moment of a video), "clip" (a whole video).
+        where: SQL over the columns of `docs/collection.md`, applied before the search, such as "width >= 1000".
         group_by_file: return only the best moment of each video.
 
     Returns:
@@ -49,21 +53,22 @@ def search(
         NoCollectionError, IncompatibleError: the collection cannot be opened.
         QueryError: an empty query, a picture that cannot be read, an unknown kind, a bad filter, `k` out of range.
     """
-    opened = collection if isinstance(collection, Collection) else _cached(collection)
-    if not 1 <= k <= MAX_RESULTS:
-        raise QueryError(f"k is out of range ({k}). Allowed: 1 to {MAX_RESULTS}.")
-    if unknown := sorted(set(kinds) - set(KINDS)):
-        raise QueryError(f"Unknown kind ({', '.join(unknown)}). Allowed: {', '.join(KINDS)}.")
-    vector = embed_query(query, opened.encoder)
-    snapshot = opened.snapshot
-    return Hits(_nearest_hits(snapshot, vector, k, frozenset(kinds), where, group_by_file=group_by_file))
+    request = SearchRequest(query, k, tuple(kinds), where, group_by_file)
+    return answer(request, collection if isinstance(collection, Collection) else _opened(collection))
 
 
-def embed_query(query: Query, encoder: Encoder) -> NDArray[np.float32]:
-    """The query as a vector, float32 (E,) of L2 norm 1. Raises QueryError where that cannot be."""
+def answer(request: SearchRequest, collection: Collection) -> Hits:
+    """The hits of a request, all from one snapshot. Raises as `search`."""
+    snapshot = collection.snapshot
+    vector = embed_query(request.query, collection.encoder_for(snapshot))
+    best = rank(snapshot, vector, request, _allowed(snapshot, request))
+    rows = snapshot.rows(best.segment_ids)
+    return Hits([Hit(similarity=cosine, **row) for cosine, row in zip(best.similarity.tolist(), rows, strict=True)])
+
+
+def embed_query(query: "Query", encoder: Encoder) -> NDArray[np.float32]:
+    """The query as a vector, float32 (E,) of L2 norm 1. Raises QueryError for a bad vector or picture."""
     if isinstance(query, str):
-        if not query.strip():
-            raise QueryError("The query is empty. Type what you remember of the picture.")
         return encoder.encode_texts([query])[0]
     if isinstance(query, np.ndarray):
         vector = np.asarray(query, dtype=np.float32).reshape(-1)
@@ -80,39 +85,24 @@ def embed_query(query: Query, encoder: Encoder) -> NDArray[np.float32]:
         raise QueryError(str(error)) from error
 
 
-def _allowed(snapshot: Snapshot, kinds: frozenset[Kind], where: str | None) -> NDArray[np.int64] | None:
-    """The segments to look among, or None where they are nearly all: the few rows of whole clips are then dropped later."""
-    if where is None and kinds.issuperset(DEFAULT_KINDS):
+def _allowed(snapshot: Snapshot, request: SearchRequest) -> NDArray[np.int64] | None:
+    """The ids of the segments to search, int64 (n,). None for nearly all."""
+    if searches_nearly_all(request):
         return None
-    of_kind = "kind IN (" + ", ".join(f"'{kind}'" for kind in sorted(kinds)) + ")" if kinds else "false"
+    if request.where is None:
+        return snapshot.segment_ids[snapshot.of_kinds(snapshot.segment_ids, frozenset(request.kinds))]
+    return allowed_ids(snapshot, request.where)
+
+
+def allowed_ids(snapshot: Snapshot, where: str) -> NDArray[np.int64]:
+    """The ids of the segments that a filter keeps, int64 (n,). Raises QueryError for a bad filter."""
     try:
-        return snapshot.allowed(f"({where}) AND {of_kind}" if where else of_kind)
+        return snapshot.allowed(sql_of(where, snapshot.identity.roots))
     except QueryError as error:
         raise QueryError(f"The filter cannot be used ({where}). {error}") from error
 
 
-def _nearest_hits(
-    snapshot: Snapshot, vector: NDArray[np.float32], k: int, kinds: frozenset[Kind], where: str | None, *, group_by_file: bool
-) -> list[Hit]:
-    """Ask for more segments until `k` files are found: the moments of one video may crowd the front."""
-    allowed = _allowed(snapshot, kinds, where)
-    available = len(snapshot.index) if allowed is None else len(allowed)
-    wanted = min(2 * k, available)
-    while True:
-        ids, similarity = snapshot.index.nearest(vector, wanted, allowed)
-        hits = [hit for hit in _hits(snapshot, ids, similarity) if hit.kind in kinds]
-        hits = best_of_each_file(hits) if group_by_file else hits
-        if len(hits) >= k or wanted >= available:
-            return hits[:k]
-        wanted = min(wanted * 4, available)
-
-
-def _hits(snapshot: Snapshot, ids: NDArray[np.int64], similarity: NDArray[np.float32]) -> list[Hit]:
-    rows = {row["segment_id"]: row for row in snapshot.rows(ids, ROW_COLUMNS).to_pylist()}
-    return [Hit(similarity=float(cosine), **rows[segment]) for segment, cosine in zip(ids.tolist(), similarity, strict=True)]
-
-
-def _cached(path: str | os.PathLike[str] | None) -> Collection:
+def _opened(path: str | os.PathLike[str] | None) -> Collection:
     """The collection at `path`, opened once in this process and moved to its newest version."""
     collection = _open(Path(path) if path is not None else default_path())
     collection.refresh()

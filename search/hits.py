@@ -1,53 +1,51 @@
-"""Hits: what a search returns, and how segments become hits."""
+"""Hits: what a search returns, and their wire form. The columns are those of `search.schema.Row`."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
+from search.schema import Row, columns_of
 
-from search.schema import Kind
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
-@dataclass(frozen=True)
-class Hit:
+FileState = Literal["unchanged", "changed", "missing"]  # the file of a hit, compared with what was indexed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit(Row):
     """A picture, or a moment of a video: `[start_seconds, end_seconds)`, best seen at `frame_seconds`; None for a picture.
 
-    `similarity` is the cosine between query and segment, -1..1. `uri` is the file's path or address.
+    `similarity` is the cosine between query and segment, -1..1.
     """
 
-    uri: str
-    kind: Kind
     similarity: float
-    start_seconds: float | None
-    end_seconds: float | None
-    frame_seconds: float | None
-    media_id: int
-    segment_id: int
-    width: int
-    height: int
-    duration_seconds: float | None
-    taken_at: datetime | None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The hit as JSON holds it: numbers that are not finite are null, times are ISO 8601, the segment id is text."""
+        return to_wire(vars(self))
 
 
-HIT_SCHEMA = pa.schema(
-    [
-        ("uri", pa.string()),
-        ("kind", pa.string()),
-        ("similarity", pa.float32()),
-        ("start_seconds", pa.float64()),
-        ("end_seconds", pa.float64()),
-        ("frame_seconds", pa.float64()),
-        ("media_id", pa.int64()),
-        ("segment_id", pa.int64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("duration_seconds", pa.float64()),
-        ("taken_at", pa.timestamp("us", "UTC")),
-    ]
-)
-ROW_COLUMNS = [field.name for field in fields(Hit) if field.name != "similarity"]
+@dataclass(frozen=True, kw_only=True)
+class RemoteHit(Hit):
+    """A hit as a service tells it, with addresses for a browser."""
+
+    file: FileState
+    media_url: str
+    thumbnail_url: str
+
+    @staticmethod
+    def from_wire(answer: Mapping[str, Any]) -> "RemoteHit":
+        """Read a hit of the service. Columns that this program does not know are ignored. Raises KeyError, TypeError, ValueError."""
+        values: dict[str, Any] = {each.name: answer[each.name] for each in fields(RemoteHit) if each.name in answer}
+        values["segment_id"] = int(answer["segment_id"])
+        for each in columns_of(Row):
+            if each.type is datetime and isinstance(values.get(each.name), str):
+                values[each.name] = datetime.fromisoformat(values[each.name])
+        return RemoteHit(**values)
 
 
 class Hits(Sequence[Hit]):
@@ -56,8 +54,8 @@ class Hits(Sequence[Hit]):
     def __init__(self, hits: Sequence[Hit]) -> None:
         self._hits = list(hits)
 
-    def __getitem__(self, place: Any) -> Any:
-        return Hits(self._hits[place]) if isinstance(place, slice) else self._hits[place]
+    def __getitem__(self, index: Any) -> Any:
+        return Hits(self._hits[index]) if isinstance(index, slice) else self._hits[index]
 
     def __len__(self) -> int:
         return len(self._hits)
@@ -68,14 +66,24 @@ class Hits(Sequence[Hit]):
     def __repr__(self) -> str:
         return f"Hits({self._hits!r})"
 
-    def to_arrow(self) -> pa.Table:
-        """One row a hit, best first, with the columns of `HIT_SCHEMA`."""
-        return pa.Table.from_pylist([asdict(hit) for hit in self._hits], schema=HIT_SCHEMA)
+    def to_arrow(self) -> "pa.Table":
+        """One row for each hit, best first, with the columns of `Hit`."""
+        import pyarrow as pa
+
+        from search.schema import arrow_fields
+
+        schema = pa.schema([*arrow_fields(columns_of(Row)), pa.field("similarity", pa.float32(), nullable=False)])
+        return pa.Table.from_pylist([asdict(hit) for hit in self._hits], schema=schema)
 
 
-def best_of_each_file(hits: Sequence[Hit]) -> list[Hit]:
-    """Only the best moment of each file; `hits` come best first and stay so."""
-    best: dict[int, Hit] = {}
-    for hit in hits:
-        best.setdefault(hit.media_id, hit)
-    return list(best.values())
+def to_wire(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a row or hit as JSON holds them."""
+    wire = {name: _json_value(value) for name, value in row.items()}
+    wire["segment_id"] = str(wire["segment_id"])  # 63 bits: more than a JavaScript number holds
+    return wire
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no NaN and no infinity
+    return value.isoformat() if isinstance(value, datetime) else value

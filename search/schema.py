@@ -1,22 +1,182 @@
-"""The rows of a collection: one a vector, with the columns of its file repeated on each (see docs/collection.md).
+"""The columns of a collection, each declared once: name, type, unit, meaning and source.
 
-One table, not two: a commit to one Lance table is atomic, and a filter on the file needs no join before the search.
+Tables, `FileRows`, `Hit`, the wire form, the fields of a filter and docs/collection.md derive from the classes below. To add a column,
+add one line to one of them. One table holds segments and files: a commit to one Lance table is atomic, and a filter needs no join.
+
+This module imports no pyarrow, so that clients and the page can use it.
 """
 
 import hashlib
-from typing import Literal, get_args
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import pyarrow as pa
-
-FORMAT_VERSION = 1
-METRIC = "cosine"
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # image: a picture. shot: one shot of a video. clip: a whole video, the mean of 16 uniformly spaced frames.
 Kind = Literal["image", "shot", "clip"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _ORDINAL_BITS = 20
+MAX_MEDIA_ID = 1 << 43  # exclusive; so that a segment id fits 63 bits
 MAX_SEGMENTS_PER_FILE = 1 << _ORDINAL_BITS
+_ARROW_TYPES = {int: "int64", float: "float64", str: "string", datetime: "timestamp"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is known of a column beside its name and Python type.
+
+    Attributes:
+        meaning: one sentence for docs/collection.md.
+        unit: of the values, such as "seconds"; empty where there is none.
+        source: the key of `media.Metadata` that fills it; by default the column's name.
+        arrow: the Arrow type, where it is not the usual one of the Python type.
+        stored: whether it is a column of the Lance table; otherwise it is computed when a row is read.
+    """
+
+    meaning: str
+    unit: str = ""
+    source: str = ""
+    arrow: str = ""
+    stored: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentColumns:
+    """The columns of one segment: a picture, a shot of a video, or a whole video."""
+
+    segment_id: Annotated[int, Column("`media_id * 2^20 + n`, where n counts the segments of the file; unique")]
+    kind: Annotated[Kind, Column("`image`: a picture. `shot`: a shot of a video. `clip`: a whole video", arrow="dictionary")]
+    start_seconds: Annotated[float | None, Column("start of the segment in the video; null for a picture", "seconds")] = None
+    end_seconds: Annotated[float | None, Column("end of the segment, exclusive; null for a picture", "seconds")] = None
+    frame_seconds: Annotated[float | None, Column("time of the frame that shows the segment best; null for a picture", "seconds")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileColumns:
+    """The columns of one file, repeated on each of its segments. A column without a value in the file's metadata is null."""
+
+    media_id: Annotated[int, Column("the file; kept when the file moves; fits a JavaScript number")]
+    root_id: Annotated[str, Column("the root that the file lies below (`coca-search roots`)", arrow="dictionary")]
+    path: Annotated[str, Column("path below the root, with `/` between folders")]
+    size_bytes: Annotated[int, Column("size of the file", "bytes")]
+    mtime: Annotated[float, Column("time of the last change of the file", "seconds since 1970")]
+    sha256: Annotated[str, Column("SHA-256 of the bytes of the file, in hexadecimal")]
+    indexed_at: Annotated[datetime, Column("when the row was written", "UTC")]
+    width: Annotated[int, Column("width of the upright picture", "pixels", arrow="int32")]
+    height: Annotated[int, Column("height of the upright picture", "pixels", arrow="int32")]
+    duration_seconds: Annotated[float | None, Column("length of the video; null for a picture", "seconds")] = None
+    taken_at: Annotated[datetime | None, Column("when it was taken, from the metadata of the file", "UTC")] = None
+    latitude: Annotated[float | None, Column("where it was taken", "degrees north")] = None
+    longitude: Annotated[float | None, Column("where it was taken", "degrees east")] = None
+    camera: Annotated[str | None, Column("maker and model of the camera")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(SegmentColumns, FileColumns):
+    """One segment with the columns of its file, as a reader sees it."""
+
+    uri: Annotated[str, Column("absolute path of the file: where its root lies now, and `path`", stored=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureColumns:
+    """The columns of a file that could not be indexed."""
+
+    root_id: Annotated[str, Column("the root that the file lies below")]
+    path: Annotated[str, Column("path below the root")]
+    size_bytes: Annotated[int, Column("size of the file", "bytes")]
+    mtime: Annotated[float, Column("time of the last change of the file", "seconds since 1970")]
+    stage: Annotated[str, Column("`scan`, `read`, `probe`, `decode` or `embed`")]
+    reason: Annotated[str, Column("why, as a sentence for the user")]
+    attempts: Annotated[int, Column("how many runs tried it", arrow="int32")] = 1
+    last_tried_at: Annotated[datetime | None, Column("when it was tried last", "UTC")] = None
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """A column with its name and the Python type of its values; `required` columns are never null."""
+
+    name: str
+    type: type
+    required: bool
+    column: Column
+
+    @property
+    def arrow_name(self) -> str:
+        return self.column.arrow or _ARROW_TYPES[self.type]
+
+
+@cache
+def columns_of(record: type) -> tuple[ColumnInfo, ...]:
+    """The columns of one of the dataclasses above, in the order of their declaration."""
+    hints = get_type_hints(record, include_extras=True)
+    found = []
+    for field in fields(record):
+        annotation, *extras = get_args(hints[field.name])
+        column = next(extra for extra in extras if isinstance(extra, Column))
+        optional = get_origin(annotation) in {Union, types.UnionType}
+        plain = next(each for each in get_args(annotation) if each is not type(None)) if optional else annotation
+        python_type = str if get_origin(plain) is Literal else plain
+        found.append(ColumnInfo(field.name, python_type, not optional, column))
+    return tuple(found)
+
+
+def stored_columns(record: type) -> tuple[ColumnInfo, ...]:
+    """The columns of the record that are stored in its table."""
+    return tuple(each for each in columns_of(record) if each.column.stored)
+
+
+def columns_from_metadata(metadata: Mapping[str, object]) -> dict[str, Any]:
+    """The values of `FileColumns` that the metadata of a file gives: {column name: value}. Values of another type are left out."""
+    values = {}
+    for each in columns_of(FileColumns):
+        value = metadata.get(each.column.source or each.name)
+        if each.type is float and isinstance(value, int):
+            value = float(value)
+        if isinstance(value, each.type):
+            values[each.name] = value
+    return values
+
+
+def segment_schema(embedding_width: int) -> "pa.Schema":
+    """The Arrow schema of `segments.lance`."""
+    import pyarrow as pa
+
+    vector = pa.field("vector", pa.list_(pa.float32(), embedding_width), nullable=False)
+    return pa.schema([*arrow_fields(stored_columns(Row)), vector])
+
+
+def failure_schema() -> "pa.Schema":
+    """The Arrow schema of `failures.lance`."""
+    import pyarrow as pa
+
+    return pa.schema(arrow_fields(stored_columns(FailureColumns)))
+
+
+def arrow_fields(columns: tuple[ColumnInfo, ...]) -> list["pa.Field"]:
+    import pyarrow as pa
+
+    def arrow_type(name: str) -> "pa.DataType":
+        return pa.timestamp("us", "UTC") if name == "timestamp" else pa.string() if name == "dictionary" else pa.type_for_alias(name)
+
+    return [pa.field(each.name, arrow_type(each.arrow_name), nullable=not each.required) for each in columns]
+
+
+def datetime_of(microseconds: int | None) -> datetime | None:
+    """Microseconds since 1970, UTC, as a datetime. None where Python has no such date: older versions wrote impossible ones."""
+    if microseconds is None:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return None
 
 
 def media_id_of(uri: str, salt: int = 0) -> int:
@@ -29,58 +189,15 @@ def media_id_of(uri: str, salt: int = 0) -> int:
 
 
 def segment_id_of(media_id: int, ordinal: int) -> int:
-    """The id of the segment number `ordinal` of a file: unique because the file's is, and tells the file without a look-up."""
+    """The id of segment number `ordinal` of a file. It contains the id of the file, so no look-up is needed."""
     return media_id << _ORDINAL_BITS | ordinal
 
 
-def media_id_of_segment(segment_id: int) -> int:
+def media_id_of_segment(segment_id: Any) -> Any:
+    """The file of a segment; also of an int64 array of segments."""
     return segment_id >> _ORDINAL_BITS
 
 
-def _required(name: str, kind: pa.DataType) -> pa.Field:
-    return pa.field(name, kind, nullable=False)
-
-
-FILE_FIELDS = (
-    _required("uri", pa.string()),
-    _required("size_bytes", pa.int64()),
-    _required("mtime", pa.float64()),
-    _required("sha256", pa.string()),
-    _required("width", pa.int32()),
-    _required("height", pa.int32()),
-    pa.field("duration_seconds", pa.float64()),
-    pa.field("taken_at", pa.timestamp("us", "UTC")),
-    pa.field("latitude", pa.float64()),
-    pa.field("longitude", pa.float64()),
-    pa.field("camera", pa.string()),
-    _required("indexed_at", pa.timestamp("us", "UTC")),
-)
-
-
-def segment_schema(embedding_width: int) -> pa.Schema:
-    """The Arrow schema of `segments.lance`; times in seconds from the start of the video, `[start, end)`, null for a picture."""
-    return pa.schema(
-        [
-            _required("segment_id", pa.int64()),
-            _required("media_id", pa.int64()),
-            _required("kind", pa.string()),
-            pa.field("start_seconds", pa.float64()),
-            pa.field("end_seconds", pa.float64()),
-            pa.field("frame_seconds", pa.float64()),
-            _required("vector", pa.list_(pa.float32(), embedding_width)),
-            *FILE_FIELDS,
-        ]
-    )
-
-
-FAILURE_SCHEMA = pa.schema(
-    [
-        _required("uri", pa.string()),
-        _required("size_bytes", pa.int64()),
-        _required("mtime", pa.float64()),
-        _required("stage", pa.string()),
-        _required("reason", pa.string()),
-        _required("attempts", pa.int32()),
-        _required("last_tried_at", pa.timestamp("us", "UTC")),
-    ]
-)
+def segment_ids_of(media_id: int) -> tuple[int, int]:
+    """The range `[start, stop)` of the segment ids that a file can have."""
+    return media_id << _ORDINAL_BITS, (media_id + 1) << _ORDINAL_BITS

@@ -50,7 +50,7 @@ def tiny_tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def tiny_config(tiny_tokenizer: Tokenizer) -> CoCaConfig:
-    from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
+    from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
 
     return CoCaConfig(
         image=ImageConfig(32, 8, "patch", width=32, layers=2, heads=2, mlp_width=64, resize="squash"),
@@ -67,8 +67,8 @@ def tiny_checkpoint(tiny_config: CoCaConfig, tiny_tokenizer: Tokenizer, tmp_path
     """The folder of a checkpoint in float32, with random weights of a fixed seed. Copy it before changing it."""
     import torch
 
-    from coca_model.checkpoint import save_checkpoint
-    from coca_model.coca import CoCa
+    from coca_model.architecture.coca import CoCa
+    from coca_model.checkpoints.read_write import save_checkpoint
 
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny-coca"
     with torch.random.fork_rng():

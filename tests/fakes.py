@@ -1,5 +1,6 @@
 """A deterministic encoder without a network, and media made here: for tests of the store, the indexer and the service."""
 
+import datetime
 import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,7 +11,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from coca_model import open_picture
+from media import open_picture
+from search import Hit
+from search.engine import allowed_ids
 
 WIDTH = 48
 COLOURS = {
@@ -95,7 +98,21 @@ def turn_film(path: Path, degrees_clockwise: int) -> None:
     path.write_bytes(bytes(data))
 
 
-def rows_of(collection, columns=("uri", "kind", "start_seconds", "end_seconds", "segment_id", "media_id", "sha256")):
-    """The rows of a collection, without what depends on the hour, in the order of their ids."""
-    table = collection.snapshot.table.read(list(dict.fromkeys(["segment_id", *columns, "vector"]))).sort_by("segment_id")
-    return table.to_pylist()
+COMPARED = ("uri", "kind", "start_seconds", "end_seconds", "segment_id", "media_id", "sha256")
+
+
+def rows_of(collection, columns=COMPARED, where=None):
+    """Rows of a collection with their vectors, in the order of their ids: by default without what depends on the hour."""
+    snapshot = collection.snapshot
+    ids = snapshot.segment_ids if where is None else np.sort(allowed_ids(snapshot, where))
+    vectors = dict(zip(snapshot.index.ids().tolist(), snapshot.index.vectors().tolist(), strict=True))
+    names = dict.fromkeys(["segment_id", *columns])
+    return [{name: row[name] for name in names} | {"vector": vectors[row["segment_id"]]} for row in snapshot.rows(ids)]
+
+
+def a_hit(**values):
+    """A picture among the hits of a search, with the given values in place of others."""
+    columns = {"uri": "/a.jpg", "root_id": "1", "path": "a.jpg", "size_bytes": 1, "mtime": 0.0, "sha256": "0" * 64, "kind": "image"}
+    when = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    numbers = {"media_id": 7, "segment_id": 7 << 20, "width": 100, "height": 100, "similarity": 0.5, "indexed_at": when}
+    return Hit(**{**columns, **numbers, **values})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("coca_model", "evaluation", "indexer", "search", "training", "ui")
+PACKAGES = ("coca_model", "evaluation", "indexer", "media", "search", "training", "ui")
 
 
 def files_in_readme():
@@ -22,7 +22,7 @@ def files_in_readme():
 
 
 def test_the_readme_tree_has_every_file_with_a_comment():
-    folders = (*PACKAGES, "data", "benchmarks", "docs")
+    folders = (*PACKAGES, "media/video", "data", "benchmarks", "docs")
     real = {str(file.relative_to(ROOT)) for folder in folders for file in (ROOT / folder).glob("*.*") if file.is_file()}
     real = {file for file in real if "__init__.py" not in file and not file.endswith(".png")}
     real |= {"coca_search.py", "Makefile", "constraints.txt"}

@@ -42,7 +42,7 @@ class Ranks:
         return torch.cat(parts)
 
     def own(self, rows: Tensor) -> Tensor:
-        """This rank's part of gathered rows."""
+        """The part of this rank in gathered rows."""
         return rows.chunk(self.count)[self.number]
 
     def total(self, value: Tensor) -> Tensor:

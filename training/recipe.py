@@ -173,7 +173,7 @@ def _first(error: ValidationError) -> str:
     name = ".".join(map(str, first["loc"]))
     if first["type"] == "unexpected_keyword_argument":
         return f"{name}: there is no such setting"
-    message = ": ".join(filter(None, (name, first["msg"].removeprefix("Value error, "))))
+    message = ": ".join(filter(None, (name, first["msg"].removeprefix("Value error, ").rstrip("."))))
     return message + ("" if first["type"] == "value_error" else f", given {first['input']!r:.60}")
 
 

@@ -41,7 +41,7 @@ def ui(
             service = running.enter_context(_running(["-m", "coca_search", "serve", "--port", str(service_port), *chosen]))
             _await(service, client, collection)
         print(f"coca-search is at http://127.0.0.1:{port}, over {client.health()['collection']}", file=sys.stderr, flush=True)
-        page = running.enter_context(_running(["-m", "streamlit", "run", *page_arguments(client.url, port, browser=browser)]))
+        page = running.enter_context(_running(page_arguments(client.url, port, browser=browser)))
         raise typer.Exit(page.wait())
 
 
@@ -57,11 +57,8 @@ def _check_free(port: int) -> None:
 
 
 def page_arguments(service_url: str, port: int, *, browser: bool) -> list[str]:
-    """What `streamlit run` is told: only for this machine, no question on the terminal, no news sent home."""
-    server = ["--server.address=127.0.0.1", f"--server.port={port}", f"--server.headless={str(not browser).lower()}"]
-    quiet = ["--server.showEmailPrompt=false", "--server.fileWatcherType=none", "--browser.gatherUsageStats=false"]
-    look = ["--client.toolbarMode=minimal", "--theme.light.primaryColor=#5b5bd6", "--theme.dark.primaryColor=#8b8bf5"]
-    return [str(Path(__file__).with_name("page.py")), *server, *quiet, *look, "--", service_url]
+    """What Python is told to serve the page."""
+    return ["-m", "ui.server", service_url, str(port), *(["--browser"] if browser else [])]
 
 
 def _serves(client: Client, collection: Path | None) -> bool:

@@ -13,14 +13,15 @@ from typing import Any
 
 import streamlit as st
 
-from search.client import DEFAULT_URL, Client, RemoteHit
+from media.formats import format_of
+from search.client import DEFAULT_URL, Client
 from search.errors import NoServiceError, QueryError, ServiceError
+from search.hits import RemoteHit
+from search.schema import Kind
 
 EXAMPLES = ("a cat looking at the camera", "a rocket taking off", "a cup of coffee", "people laughing", "snowy mountains", "a page of text")
-_KINDS = {"Everything": ("image", "shot"), "Pictures": ("image",), "Videos": ("shot",)}
+_KINDS: dict[str, tuple[Kind, ...]] = {"Everything": ("image", "shot"), "Pictures": ("image",), "Videos": ("shot",)}
 _HITS = 24  # on the page, and as many again with each "Show more"
-_BROWSERS_PLAY = frozenset({".mp4", ".m4v", ".mov", ".webm", ".ogv", ".mkv", ".3gp"})
-_BROWSERS_LACK = frozenset({".tif", ".tiff"})
 
 
 def main() -> None:
@@ -99,16 +100,16 @@ def card(hit: RemoteHit, place: int) -> str:
     """One hit as HTML; every word that comes from a file is escaped. `place` tells the cards of a page apart."""
     name = html.escape(PurePath(hit.uri.replace("\\", "/")).name)
     thumbnail, media = html.escape(hit.thumbnail_url), html.escape(hit.media_url)
-    suffix = PurePath(hit.uri).suffix.lower()
+    known = format_of(hit.uri)
     small = f'<img src="{thumbnail}" alt="{name}" loading="lazy">'
     if hit.start_seconds is None:
-        large = thumbnail if suffix in _BROWSERS_LACK else media
+        large = media if known is None or known.browsers_show else thumbnail
         view = (
             f'<button class="enlarge" popovertarget="large-{place}" aria-label="Enlarge {name}">{small}</button>'
             f'<div class="large" id="large-{place}" popover><img src="{large}" alt="{name}" loading="lazy">'
             f'<a href="{media}" target="_blank">{html.escape(hit.uri)}</a></div>'
         )
-    elif suffix in _BROWSERS_PLAY:
+    elif known is not None and known.browsers_show:
         start = math.ceil(hit.start_seconds * 1000) / 1000  # rounded down, the last frame of the shot before would show
         view = (
             f'<video src="{media}#t={start:.3f}" poster="{thumbnail}" preload="none" playsinline></video>'

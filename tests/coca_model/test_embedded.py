@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from coca_model import load
-from coca_model.find_checkpoint import find_checkpoint
+from coca_model.checkpoints.find import find_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ from safetensors.torch import load_file, save_file
 
 from coca_model import PictureError, load
 from coca_model import encoder as encoder_module
-from coca_model.cached_decoder import CachedDecoder, GuidedDecoder
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
+from coca_model.checkpoints.find import CLIP_MERGES, shipped
+from coca_model.decoding.cached_decoder import CachedDecoder, GuidedDecoder
+from coca_model.decoding.generate import generate
+from coca_model.decoding.likelihood import log_likelihood
+from coca_model.decoding.options import CaptionOptions
 from coca_model.encoder import Encoder, ImageTokens
-from coca_model.find_checkpoint import CLIP_MERGES, shipped
-from coca_model.generate import CaptionOptions, generate
-from coca_model.likelihood import log_likelihood
 from coca_model.machine import fast_dtype
 from coca_model.tokenizer import clip_tokenizer
 
@@ -300,7 +301,7 @@ def test_a_caption_ends_where_the_context_of_the_decoder_does(encoder, method):
 
 @pytest.mark.parametrize("texts", ["", "a dog"])
 def test_a_string_is_no_list_of_texts(tiny_encoder, texts):
-    message = f"^{re.escape(f'Texts are a string ({texts!r}). Pass a list of strings.')}$"
+    message = f"^{re.escape(f'This is a single text ({texts!r}). Pass a list of texts.')}$"
     for images in (None, noise(1)):
         with pytest.raises(ValueError, match=message):
             tiny_encoder.score(images, texts)
@@ -369,5 +370,5 @@ def test_a_cpu_computes_in_bfloat16_only_where_that_is_fast(monkeypatch, capabil
     "one", [np.zeros((32, 32, 3), np.uint8), Image.new("RGB", (8, 8)), "a.png", b"bytes"], ids=["array", "Pillow", "name", "bytes"]
 )
 def test_one_picture_instead_of_a_list_is_refused(tiny_encoder, one):
-    with pytest.raises(ValueError, match=r"(?s)Images are one .* Pass a list of them\."):
+    with pytest.raises(ValueError, match=r"(?s)This is a single image .* Pass a list of images\."):
         tiny_encoder.encode_images(one)

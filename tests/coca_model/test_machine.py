@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from coca_model import machine
-from coca_model.config import ImageConfig
+from coca_model.architecture.config import ImageConfig
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 PATCHES, STEM = ImageConfig(), ImageConfig(224, 32, "efficientnet_lite1")

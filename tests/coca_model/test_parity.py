@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from benchmarks.open_clip_side import random_weights
-from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.open_clip import convert_weights
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
+from coca_model.checkpoints.open_clip import convert_weights
 
 CLOSE = {"rtol": 0, "atol": 1e-4}
 CONFIG = CoCaConfig(

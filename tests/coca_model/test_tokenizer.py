@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from coca_model.checkpoints.find import CLIP_MERGES, shipped
 from coca_model.errors import CheckpointError
-from coca_model.find_checkpoint import CLIP_MERGES, shipped
 from coca_model.tokenizer import clean_text, clip_tokenizer, load_tokenizer, train_tokenizer
 
 SENTENCES = ["a dog jumping into a lake", "two dogs on the beach", "a cat sleeps on a sofa"]

@@ -157,7 +157,7 @@ def test_a_collection_is_asked_its_owners_queries(karpathy, evaluate_here):
         (["retrieval", "coco", "dataset.json", "--media", "nowhere"], "nowhere: no such folder"),
         (
             ["retrieval", "flickr8k", "dataset.json", "--media", "images", "--split", "val"],
-            "no such split ('val'). Splits there: test, train",
+            "no such split ('val'). Splits in this file: test, train",
         ),
         (["retrieval", "flickr8k", "dataset.json"], "dataset.json: images[1]: the picture '1.jpg' is not in"),
         (["retrieval", "flickr8k", "malformed.json"], "malformed.json: malformed JSON at line 1, column 12"),
@@ -191,8 +191,8 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(karpathy, evaluate_h
     ("arguments", "message"),
     [
         (["classify", "classes", "--probe", "linear"], "--probe needs a training set"),
-        (["classify", "classes", "--train", "classes", "--templates", "templates.txt"], "--templates are of zero-shot classification"),
-        (["retrieval", "coco", "dataset.json", "--videos", "list.txt"], "--videos is of msvd, not of coco"),
+        (["classify", "classes", "--train", "classes", "--templates", "templates.txt"], "--templates is only for zero-shot classification"),
+        (["retrieval", "coco", "dataset.json", "--videos", "list.txt"], "--videos is only for msvd, not for coco"),
         (["caption", "own", "dataset.json", "--beams", "100000"], "should be less than or equal to 64"),
     ],
 )

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation import FeatureSource, evaluate_moments, evaluate_retrieval, evaluate_zero_shot
-from evaluation.labelled_sets import LabelFiles, read_labelled
-from evaluation.moment_manifests import read_moments
-from evaluation.picture_captions import read_captions
-from evaluation.result_cache import ResultCache
-from evaluation.video_captions import read_video_captions
-from evaluation.zero_shot import ZeroShotOptions
+from evaluation.datasets.labelled_media import LabelFiles, read_labelled
+from evaluation.datasets.moments import read_moments
+from evaluation.datasets.picture_captions import read_captions
+from evaluation.datasets.video_captions import read_video_captions
+from evaluation.features.cache import ResultCache
+from evaluation.tasks.zero_shot import ZeroShotOptions
 from tests.fakes import FakeEncoder, write_film, write_picture
 
 RIGHT = ("red", "green", "blue", "yellow", "black", "white")

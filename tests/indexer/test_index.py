@@ -4,14 +4,13 @@ import os
 import shutil
 
 import numpy as np
-import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
 from coca_model import CheckpointError, open_picture
 from indexer import IndexOptions, SourceError, index
-from search import open_collection
-from search.thumbnails import thumbnail_path
+from search import open_collection, search
+from search.collection.thumbnails import thumbnail_of
 from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 
 OPTIONS = IndexOptions(workers=2, batch=5)
@@ -42,15 +41,15 @@ def opened(tmp_path):
 
 
 def uris(collection, where=None):
-    return sorted({os.path.basename(uri) for uri in collection.snapshot.table.read(["uri"], where)["uri"].to_pylist()})
+    return sorted({os.path.basename(row["uri"]) for row in rows_of(collection, where=where)})
 
 
-def test_each_picture_gets_its_own_vector_and_facts_when_one_fails_to_load(tmp_path, library, run):
+def test_each_picture_gets_its_own_vector_and_metadata_when_one_fails_to_load(tmp_path, library, run):
     report = run()
     assert (report.num_new, report.num_rows, [os.path.basename(f.uri) for f in report.failures]) == (13, 15, ["broken.jpg"])
     collection = opened(tmp_path)
     for number, colour in enumerate(["red", "green", "blue", "yellow", "black"] * 2 + ["white"]):
-        (row,) = collection.snapshot.table.read(["vector", "width"], f"uri LIKE '%/{number:02}-{colour}.png'").to_pylist()
+        (row,) = rows_of(collection, ["width"], f"uri LIKE '%/{number:02}-{colour}.png'")
         wanted = FakeEncoder().encode_texts([colour])[0]
         assert row["width"] == 96 + number
         assert abs(sum(a * b for a, b in zip(row["vector"], wanted, strict=True)) - 1) < 1e-5
@@ -59,7 +58,7 @@ def test_each_picture_gets_its_own_vector_and_facts_when_one_fails_to_load(tmp_p
 def test_a_film_has_a_row_for_each_shot_and_one_for_the_whole(tmp_path, run):
     run()
     columns = ["kind", "start_seconds", "end_seconds", "frame_seconds", "media_id"]
-    rows = opened(tmp_path).snapshot.table.read(columns, "uri LIKE '%film.mp4'").sort_by("start_seconds").to_pylist()
+    rows = sorted(rows_of(opened(tmp_path), columns, "uri LIKE '%film.mp4'"), key=lambda row: row["start_seconds"])
     shots = [row for row in rows if row["kind"] == "shot"]
     assert [row["kind"] for row in rows].count("clip") == 1
     assert [(row["start_seconds"], row["end_seconds"]) for row in shots] == [
@@ -73,8 +72,8 @@ def test_a_film_has_a_row_for_each_shot_and_one_for_the_whole(tmp_path, run):
 def test_every_row_has_its_thumbnail(tmp_path, run):
     run()
     collection = opened(tmp_path)
-    for row in collection.snapshot.table.read(["media_id", "frame_seconds"]).to_pylist():
-        with Image.open(thumbnail_path(collection.path, row["media_id"], row["frame_seconds"])) as picture:
+    for row in collection.snapshot.rows(collection.snapshot.segment_ids):
+        with Image.open(thumbnail_of(collection.path, row)) as picture:
             assert picture.format == "WEBP"
 
 
@@ -97,11 +96,11 @@ def test_only_a_new_file_is_added(tmp_path, library, run):
 def test_a_changed_file_gets_a_new_vector_under_its_old_id(tmp_path, library, run):
     run()
     where = "uri LIKE '%00-red.png'"
-    before = opened(tmp_path).snapshot.table.read(["media_id"], where).to_pylist()
+    (before,) = rows_of(opened(tmp_path), ["media_id"], where)
     write_picture(library / "00-red.png", "blue", size=(50, 50))
     assert run().num_changed == 1
-    assert opened(tmp_path).snapshot.table.read(["media_id"], where).to_pylist() == before
-    (row,) = opened(tmp_path).snapshot.table.read(["vector", "width"], where).to_pylist()
+    (row,) = rows_of(opened(tmp_path), ["media_id", "width"], where)
+    assert row["media_id"] == before["media_id"]
     assert row["width"] == 50
     np.testing.assert_allclose(row["vector"], FakeEncoder().encode_texts(["blue"])[0], atol=1e-6)
 
@@ -110,8 +109,7 @@ def test_a_film_that_got_shorter_keeps_no_old_shots(tmp_path, library, run):
     run()
     write_film(library / "film.mp4", [("red", 5.0)])
     run()
-    kinds = opened(tmp_path).snapshot.table.read(["kind"], "uri LIKE '%film.mp4'")["kind"].to_pylist()
-    assert sorted(kinds) == ["clip", "shot"]
+    assert sorted(row["kind"] for row in rows_of(opened(tmp_path), ["kind"], "uri LIKE '%film.mp4'")) == ["clip", "shot"]
 
 
 def test_a_moved_file_keeps_id_and_vector_and_is_not_embedded_again(tmp_path, library, run):
@@ -195,7 +193,7 @@ def test_a_file_that_became_broken_keeps_its_good_rows(tmp_path, library, run):
     assert run().num_failed_before == 2
 
 
-def test_facts_of_a_photograph_become_columns(tmp_path, library, run):
+def test_metadata_of_a_photograph_become_columns(tmp_path, library, run):
     exif = Image.Exif()
     exif[0x010F], exif[0x0110], exif[0x0112] = "Maker", "Model 1", 6
     exif.get_ifd(0x8769)[0x9003] = "2021:07:03 10:11:12"
@@ -205,10 +203,32 @@ def test_facts_of_a_photograph_become_columns(tmp_path, library, run):
     write_picture(library / "photo.jpg", "green", size=(80, 40), exif=exif)
     run()
     columns = ["width", "height", "taken_at", "latitude", "longitude", "camera"]
-    (row,) = opened(tmp_path).snapshot.table.read(columns, "uri LIKE '%photo.jpg'").to_pylist()
+    (row,) = rows_of(opened(tmp_path), columns, "uri LIKE '%photo.jpg'")
     assert (row["width"], row["height"], row["camera"]) == (40, 80, "Maker Model 1")
     assert row["taken_at"].isoformat() == "2021-07-03T08:11:12+00:00"
     assert (row["latitude"], row["longitude"]) == (pytest.approx(-33.5), pytest.approx(151.26))
+
+
+@pytest.mark.parametrize(
+    ("date", "offset", "year"),
+    [
+        ("0001:01:01 00:00:00", "+01:00", None),
+        ("9999:12:31 23:59:59", "-05:00", None),
+        ("1800:01:01 00:00:00", None, None),
+        ("2107:01:01 00:00:00", None, None),
+        ("0000:00:00 00:00:00", "+00:00", None),
+        ("2020:05:06 07:08:09", "   :  ", 2020),
+        ("2020:05:06 07:08:09", "+2", 2020),
+        ("1900:05:06 07:08:09", "+02:00", 1900),
+    ],
+)
+def test_an_impossible_date_is_dropped_and_a_bad_offset_does_not_lose_a_good_one(tmp_path, date, offset, year):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({36867: date} | ({36881: offset} if offset else {}))
+    write_picture(tmp_path / "library" / "a.jpg", "red", exif=exif)
+    index(tmp_path / "library", collection=tmp_path / "collection", encoder=FakeEncoder())
+    (hit,) = search("red", collection=opened(tmp_path))
+    assert (hit.taken_at and hit.taken_at.year) == year
 
 
 def test_names_with_quotes_and_other_scripts_are_indexed_and_moved(tmp_path, library, run):
@@ -229,9 +249,9 @@ def test_progress_counts_every_file_once(tmp_path, library):
 
 def test_segment_ids_are_unique_and_tell_their_file(tmp_path, run):
     run()
-    table = opened(tmp_path).snapshot.table.read(["segment_id", "media_id"])
-    assert len(pc.unique(table["segment_id"])) == table.num_rows
-    assert [segment >> 20 for segment in table["segment_id"].to_pylist()] == table["media_id"].to_pylist()
+    rows = rows_of(opened(tmp_path))
+    assert len({row["segment_id"] for row in rows}) == len(rows)
+    assert [row["segment_id"] >> 20 for row in rows] == [row["media_id"] for row in rows]
 
 
 def test_a_model_given_by_a_relative_path_is_found_again_from_elsewhere(tmp_path, monkeypatch, tiny_checkpoint):
@@ -272,7 +292,7 @@ def test_a_model_that_was_renamed_is_taken_up_again_from_its_new_place(tmp_path,
     write_picture(tmp_path / "library" / "red.png", "red")
     index([tmp_path / "library"], collection=tmp_path / "collection", model=str(old), options=OPTIONS)
     old.rename(new)
-    with pytest.raises(CheckpointError, match=r"the model of this collection is not found\. Index once more with --model"):
+    with pytest.raises(CheckpointError, match=r"the model of this collection is not found\. Index once more, with --model"):
         _ = open_collection(tmp_path / "collection").encoder
     report = index([tmp_path / "library"], collection=tmp_path / "collection", model=str(new), options=OPTIONS)
     assert report.num_unchanged == 1

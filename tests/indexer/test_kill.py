@@ -13,7 +13,7 @@ from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 
 RUN = """
 import sys, time
-import indexer.write
+import search.collection.writer
 from indexer import IndexOptions, index
 from tests.fakes import FakeEncoder
 
@@ -22,7 +22,8 @@ class Slow(FakeEncoder):
         time.sleep(0.02)
         return super().encode_pixels(pixels)
 
-indexer.write._ROWS_PER_COMMIT = 4
+search.collection.writer._ROWS_PER_COMMIT = 4
+search.collection.writer._LEAST_SECONDS_BETWEEN_SNAPSHOTS = 0.1
 print("started", flush=True)
 index(sys.argv[1], collection=sys.argv[2], encoder=Slow(), options=IndexOptions(batch=3, workers=2))
 """

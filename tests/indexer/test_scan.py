@@ -71,7 +71,9 @@ def test_a_name_that_is_not_utf8_is_a_problem_and_not_a_crash(tmp_path):
         file.write(b"x")
     found = scan([tmp_path])
     assert names(found) == ["good.jpg"]
-    assert [(problem.stage, problem.uri.endswith(r"bad\xff.jpg")) for problem in found.problems] == [("scan", True)]
+    assert [(problem.reason, problem.file.uri.endswith(r"bad\xff.jpg")) for problem in found.problems] == [
+        ("The name of the file is not valid UTF-8. Rename it.", True)
+    ]
 
 
 def test_a_scan_covers_its_roots_but_not_their_namesakes(tmp_path):

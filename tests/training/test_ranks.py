@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.batches.batch import Texts
+from training.prepare.corpus import Texts
 from training.ranks import ALONE, Ranks
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +18,10 @@ SCRIPT = textwrap.dedent(
     import sys, torch
     from contextlib import nullcontext
     from pathlib import Path
-    from coca_model.checkpoint import read_checkpoint
-    from coca_model.find_checkpoint import find_checkpoint
-    from training.batches.batch import Batch, Texts
+    from coca_model.checkpoints.read_write import read_checkpoint
+    from coca_model.checkpoints.find import find_checkpoint
+    from training.batches.batch import Batch
+    from training.prepare.corpus import Texts
     from training.steps.gradients import StepGradients
     from training.ranks import join_ranks, leave_ranks
     from training.steps.student import Student

@@ -53,7 +53,7 @@ def page_url(service, tmp_path_factory):
     """Streamlit as `coca-search ui` starts it."""
     port = free_port()
     log = tmp_path_factory.mktemp("streamlit") / "log"
-    command = [sys.executable, "-m", "streamlit", "run", *page_arguments(service, port, browser=False)]
+    command = [sys.executable, *page_arguments(service, port, browser=False)]
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
         try:
             url = f"http://127.0.0.1:{port}"

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 import ui.page
 from indexer import index
 from search import open_collection
-from search.client import RemoteHit
+from search.hits import RemoteHit
 from search.service import make_app
 from tests.fakes import FakeEncoder, write_picture
 from tests.serving import free_port, serving

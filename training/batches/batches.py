@@ -56,7 +56,7 @@ class Batches:
         self._pool.shutdown()
 
     def batch(self, step: int) -> Batch:
-        """This rank's part of a step."""
+        """The part of this rank in a step."""
         random = np.random.default_rng((self.recipe.seed, self.number, step))
         batch = self._of_pictures(step, random) if self.phase.batch else Batch()
         if self.phase.sentences:
@@ -123,5 +123,5 @@ class Batches:
         return allowed & (np.cumsum(allowed) <= most)
 
     def _own(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """This rank's part of the rows of a whole step."""
+        """The part of this rank in the rows of a whole step."""
         return np.array_split(rows, self.ranks.count)[self.ranks.number]

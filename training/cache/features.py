@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coca_model.image_tower import ImageTower
+from coca_model.architecture.image_tower import ImageTower
 from coca_model.machine import batch_size
 from training.cache.files import Note, hash_of_weights, write_json
 from training.cache.prefetch import prefetch

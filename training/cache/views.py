@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from coca_model import PictureError, open_picture
-from coca_model.config import ImageConfig
+from coca_model.architecture.config import ImageConfig
 from coca_model.preprocess import OVERSAMPLING, to_square
 from training.examples.example import Example
 

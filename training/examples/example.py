@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evaluation.datasets import is_unicode
+from evaluation.datasets.files import is_unicode
 
 Kind = Literal["caption", "label", "unlabelled"]
 _SPLITS = {"train": "train", "restval": "train", "val": "val", "validation": "val", "valid": "val", "dev": "val", "test": "test"}

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from evaluation.datasets.files import read_text
 from evaluation.errors import DatasetError
-from evaluation.records import read_text
-from indexer.scan import IMAGE_SUFFIXES
+from media.formats import suffixes
 from training.errors import TrainingError
 from training.examples.example import Example, Examples, Skipped, printable, read_span, split_or_reason, usable_texts
 
@@ -72,7 +72,7 @@ def _walk(folder: Path, name: str, *, links: bool) -> _Files:
         for file in sorted(inside for inside in names if not inside.startswith(".")):
             path = Path(os.path.relpath(os.path.join(parent, file), folder)).as_posix()  # noqa: PTH118 faster than Path
             stem, suffix = os.path.splitext(path)  # noqa: PTH122 Path finds no suffix in ".jpg"
-            if suffix.lower() in IMAGE_SUFFIXES:
+            if suffix.lower() in suffixes("image"):
                 _add(path, files.pictures, path, files, name)
             elif suffix.lower() == ".txt":
                 _add(path, files.texts, stem, files, name)
@@ -133,7 +133,7 @@ def _of_csv(table: Path, files: _Files, name: str) -> tuple[dict[str, _Captioned
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
     """For each row the line where it begins, and its fields or the reason to skip it.
 
-    Not `evaluation.records.read_csv`, which refuses a file with a bad row. Training continues without the row.
+    Not `evaluation.datasets.files.read_csv`, which refuses a file with a bad row. Training continues without the row.
     """
     try:
         # Not str.splitlines, which also splits at U+2028, U+0085 and form feeds inside a text.
@@ -170,8 +170,8 @@ def _path(path: str, files: _Files) -> tuple[str, str]:
         return "", "no path"
     plain = Path(os.path.relpath(files.folder / path, files.folder)).as_posix()
     plain = files.pictures.get(_key(plain), plain)
-    if Path(plain).suffix.lower() not in IMAGE_SUFFIXES:
-        return plain, f"not a picture ({path!r}). Known: {' '.join(sorted(IMAGE_SUFFIXES))}"
+    if Path(plain).suffix.lower() not in suffixes("image"):
+        return plain, f"not a picture ({path!r}). Known: {' '.join(sorted(suffixes('image')))}"
     return plain, "" if _is_file(files.folder / plain) else f"no such picture ({path!r}), or an empty file"
 
 

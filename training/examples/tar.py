@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from indexer.scan import IMAGE_SUFFIXES
+from media.formats import suffixes
 from training.errors import TrainingError
 from training.examples.example import Example, Examples, Skipped, printable, read_span, split_in_name, split_or_reason, usable_texts
 
@@ -35,7 +35,7 @@ class _Sample:
     problems: list[str] = field(default_factory=list)
 
     def picture(self) -> tarfile.TarInfo | None:
-        return next((member for suffix, member in self.members.items() if f".{suffix}" in IMAGE_SUFFIXES and member.size), None)
+        return next((member for suffix, member in self.members.items() if f".{suffix}" in suffixes("image") and member.size), None)
 
 
 def read_shard(file: Path, *, name: str, source: str) -> Examples:
@@ -98,8 +98,9 @@ def _scan(stream: BinaryIO, file: Path) -> tuple[dict[str, _Sample], str]:
         advice = UNPACK if packed else "Pass a plain, uncompressed tar file"
         raise TrainingError(f"{file}: not a tar file ({f'compressed with {packed}' if packed else error}). {advice}.") from error
     stream.seek(min(end, size_bytes))
-    whole = stream.read(_BLOCK) == bytes(_BLOCK)
-    return samples, "" if whole else f"cut short or damaged at byte {min(end, size_bytes)} of {size_bytes}: only the samples before it are used"
+    if stream.read(_BLOCK) == bytes(_BLOCK):
+        return samples, ""
+    return samples, f"cut short or damaged at byte {min(end, size_bytes)} of {size_bytes}: only the samples before it are used"
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -135,8 +136,8 @@ def _texts_of(document: object) -> list[object]:
 
 
 def _why_unusable(sample: _Sample, picture: tarfile.TarInfo | None) -> str:
-    suffixes = ", ".join(f".{suffix}" for suffix in sample.members)
+    members = ", ".join(f".{suffix}" for suffix in sample.members)
     if picture is None:
-        return f"no picture (members: {suffixes}). Expected one of {' '.join(sorted(IMAGE_SUFFIXES))}"
+        return f"no picture (members: {members}). Expected one of {' '.join(sorted(suffixes('image')))}"
     problems = f": {'; '.join(sample.problems)}" if sample.problems else ""
-    return f"no text (members: {suffixes}){problems}. Expected .txt, or .json with one of {', '.join(_TEXT_KEYS)}"
+    return f"no text (members: {members}){problems}. Expected .txt, or .json with one of {', '.join(_TEXT_KEYS)}"

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coca_model.transformer import Block
+from coca_model.architecture.transformer import Block
 
 ROWS_AT_A_TIME = 8192  # of the distances between features and centroids, so that they fit in memory
 
@@ -185,5 +185,5 @@ class TextGuidedDecoder(nn.Module):
         x = torch.where(masked[..., None], self.mask_token, image_tokens) + self.position  # (B, P, D)
         text = self.read_text(text_tokens)  # (B, T, D)
         for block in cast("list[Block]", self.blocks):
-            x = block(x, block.read_image(text), image_mask=valid[:, None, None])
+            x = block(x, block.image_keys_values(text), image_mask=valid[:, None, None])
         return self.predict(self.norm(x))  # (B, P, C)

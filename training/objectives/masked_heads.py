@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
 from training.batches.batch import Batch
 from training.errors import TrainingError
 from training.objectives.masked import (

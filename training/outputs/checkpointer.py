@@ -1,4 +1,4 @@
-"""What a training leaves behind: its log and curves, the best weights as a checkpoint, and snapshots to go on from."""
+"""Writes the outputs of a run: its log and curves, the best weights as a checkpoint, and snapshots to resume from."""
 
 import json
 import math
@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from coca_model.checkpoint import save_checkpoint
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
+from coca_model.checkpoints.read_write import save_checkpoint
 from coca_model.tokenizer import Tokenizer
 from training.errors import TrainingError
 from training.examples.example import Skipped
 from training.outputs.curves import draw_curves
-from training.outputs.run_log import PLACE, Diary
+from training.outputs.run_log import LINE_KEYS, RunLog
 from training.outputs.snapshot import Snapshot, save_snapshot
 from training.outputs.validation import LOG_LOSS, held_out_pictures
 from training.prepare.materials import Materials
@@ -25,15 +25,15 @@ from training.ranks import Ranks
 from training.recipe import Phase, Recipe, as_table
 from training.steps.phase_loop import PhaseLoop, precision
 
-_SHOWN = 10  # steps between two lines of losses; the first and the last have one too
+_SHOW_EVERY = 10  # steps between two lines of losses; the first and the last step have one too
 
 
-class Keeper:
-    """Writes into `output` what the first rank sees; the other ranks keep nothing.
+class Checkpointer:
+    """Writes into `output` on the leading rank. The other ranks write nothing.
 
     Attributes:
-        held_out: how many pictures are; candidates: among how many they are looked for.
-        unread: what could not be read so far, by name.
+        held_out, candidates: the number of held-out pictures, and of the pictures that they are searched among.
+        unreadable: the pictures that could not be read so far, by name.
     """
 
     def __init__(
@@ -41,20 +41,20 @@ class Keeper:
     ) -> None:
         self._recipe, self._materials, self._output, self._fingerprint, self._ranks = recipe, materials, output, fingerprint, ranks
         self._folder = output / "training"
-        self._diary = Diary(self._folder / "log.jsonl")
-        self._validation, unread = held_out_pictures(materials, ranks.device)
-        self.unread = {one.name: one for one in unread}
+        self._log = RunLog(self._folder / "log.jsonl")
+        self._validation, unreadable = held_out_pictures(materials, ranks.device)
+        self.unreadable = {one.name: one for one in unreadable}
         self.held_out, self.candidates = (0, 0) if self._validation is None else (self._validation.count, self._validation.candidates)
-        self._every, self._saved = snapshot_seconds, time.monotonic()
+        self._snapshot_seconds, self._saved = snapshot_seconds, time.monotonic()
 
-    def begin(self, phase: int, step: int, unread: Sequence[tuple[str, str]] = ()) -> None:
-        """Begin, or go on from a step of a phase that an earlier run reached, by when it had met what is `unread`."""
-        self.unread |= {name: Skipped(name, reason) for name, reason in unread}
+    def begin(self, phase: int, step: int, unreadable: Sequence[tuple[str, str]] = ()) -> None:
+        """Start the outputs, or resume them from a step of a phase, with the pictures that were `unreadable` until then."""
+        self.unreadable |= {name: Skipped(name, reason) for name, reason in unreadable}
         if self._ranks.leads:
             (self._folder / "recipe.json").write_text(json.dumps(as_table(self._recipe), indent=2) + "\n", encoding="utf-8")
-            self._diary.begin([one.name for one in self._recipe.phases], phase, step)
+            self._log.begin([one.name for one in self._recipe.phases], phase, step)
 
-    def keep(
+    def after_step(
         self,
         loop: PhaseLoop,
         number: int,
@@ -62,69 +62,69 @@ class Keeper:
         costs: Mapping[str, float],
         models: Mapping[str, nn.Module],
         *,
-        now: Callable[[], bool],
+        stopping: Callable[[], bool],
     ) -> None:
-        """After a step: a line of the log, a validation and a snapshot, each when its time has come, or the last where `now()`.
+        """Write a log line, validate, and save a snapshot, each if it is due. All are due at the last step of a phase.
 
-        Weights that are kept are in a snapshot next: a training that went on from before them could come to others, and its log
-        would not know whose weights the checkpoint has.
+        Takes a snapshot whenever weights are saved or the run is `stopping`. Otherwise a resumed run might save other weights
+        than its log names.
         """
         if not self._ranks.leads:
             return
-        phase, last, kept = loop.phase, done == loop.phase.steps, False
-        self.unread |= loop.unread
-        if done % _SHOWN == 0 or done == 1 or last:
-            self._diary.write("step", phase.name, done, {name: round(value, 4) for name, value in costs.items()})
+        phase, last, saved = loop.phase, done == loop.phase.steps, False
+        self.unreadable |= loop.unreadable
+        if done % _SHOW_EVERY == 0 or done == 1 or last:
+            self._log.write("step", phase.name, done, {name: round(value, 4) for name, value in costs.items()})
         if last or (phase.batch and done % (self._recipe.validate_every or max(1, phase.steps // 5)) == 0):
-            kept = self.validate(cast("AveragedModel", models["average"]), phase, done)
-        if last or kept or now() or time.monotonic() - self._saved > self._every:
-            at = (number + 1, 0) if last else (number, done)
+            saved = self.validate(cast("AveragedModel", models["average"]), phase, done)
+        if last or saved or stopping() or time.monotonic() - self._saved > self._snapshot_seconds:
+            next_step = (number + 1, 0) if last else (number, done)
             states = {name: module.state_dict() for name, module in models.items()} | loop.states()
-            unread = [(one.name, one.reason) for one in self.unread.values()]
-            save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *at, states, unread))
+            unreadable = [(one.name, one.reason) for one in self.unreadable.values()]
+            save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *next_step, states, unreadable))
             self._saved = time.monotonic()
 
     def validate(self, average: AveragedModel, phase: Phase, step: int) -> bool:
-        """Measure the averaged weights, and keep them if they are the best so far; what has no measure is kept as it comes.
+        """Measure the averaged weights, and save them if they are the best so far. Without held-out pictures, always save them.
 
         Returns:
-            Whether they were kept.
+            Whether they were saved.
         """
         if not self._ranks.leads:
             return False
-        model, device, found = cast("CoCa", average.module), self._ranks.device, dict[str, float]()
+        model, device, measured = cast("CoCa", average.module), self._ranks.device, dict[str, float]()
         if self._validation is not None:
-            found = dict(self._validation(model, self._materials.corpus, precision=precision(device), device=device))
-            self._diary.write("validation", phase.name, step, found)
-        before = self._diary.kept()
-        better = not found or before is None or _badness(found) < _badness(before)
+            measured = dict(self._validation(model, self._materials.corpus, precision=precision(device), device=device))
+            self._log.write("validation", phase.name, step, measured)
+        before = self._log.kept()
+        better = not measured or before is None or _log_loss(measured) < _log_loss(before)
         try:
             if better:
                 _save(self._output, model, self._materials.tokenizer)
-                self._diary.write("kept", phase.name, step)
-        finally:  # the curves show a training that diverged, too
-            draw_curves(self._diary.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
+                self._log.write("kept", phase.name, step)
+        finally:  # a diverged run has curves too
+            draw_curves(self._log.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
         return better
 
     def result(self) -> dict[str, Any]:
-        """What came of it, as the fields of `Trained` that are written down."""
-        validated = [line for line in self._diary.lines if line["kind"] == "validation"]
-        kept = self._diary.kept() or {"step": 0}
-        best = kept if kept["step"] else min((line for line in validated if line["step"]), key=_badness, default=kept)
+        """The fields of `Trained` that are written to result.json."""
+        validated = [line for line in self._log.lines if line["kind"] == "validation"]
+        kept = self._log.kept() or {"step": 0}
+        best = kept if kept["step"] else min((line for line in validated if line["step"]), key=_log_loss, default=kept)
         before = next((line for line in validated if line["step"] == 0), {})
-        measured, start = ({name: value for name, value in line.items() if name not in PLACE} for line in (best, before))
+        measured, start = ({name: value for name, value in line.items() if name not in LINE_KEYS} for line in (best, before))
         counts = {"held_out": self.held_out, "candidates": self.candidates}
         return {"measured": measured, "before": start, "step": best["step"], "kept": bool(kept["step"]), **counts}
 
 
-def _badness(measured: Mapping[str, Any]) -> float:
-    """The log loss of both ways; infinite of what was not measured, or diverged."""
+def _log_loss(measured: Mapping[str, Any]) -> float:
+    """The sum of the log losses of both directions; infinite if not measured, or diverged."""
     losses = [value for name, value in measured.items() if name.endswith(LOG_LOSS)]
     return sum(losses) if losses and all(map(math.isfinite, losses)) else math.inf
 
 
 def _save(folder: Path, model: CoCa, tokenizer: Tokenizer) -> None:
-    """Write the checkpoint. Raises TrainingError where it cannot be, or where a weight is larger than float16 holds."""
+    """Write the checkpoint. Raises TrainingError if the disk is full, or a weight is too large for float16."""
     for name, value in model.state_dict().items():
         if not bool((value.abs() < torch.finfo(torch.float16).max).all()):
             raise TrainingError(f"{name} is not finite, or too large for a checkpoint. The training diverged; lower the learning rate.")

@@ -1,4 +1,4 @@
-"""The curves of a training as a picture."""
+"""Draws the curves of a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,17 +7,18 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from training.outputs.run_log import PLACE
+from training.outputs.run_log import LINE_KEYS
 
-_NO_CURVES = {*PLACE, "seconds", "seconds_left", "pictures_a_second", "gradient_norm", "learning_rate"}
+_NO_CURVES = {*LINE_KEYS, "seconds", "seconds_left", "pictures_a_second", "gradient_norm", "learning_rate"}
 _SMALL: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "fontsize": 8}
 
 
 def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, int]], path: Path) -> None:
-    """Losses above and recall of held-out pictures below, over the steps of all phases, as a PNG, with the step whose weights are kept.
+    """Draw a PNG: the losses above, the recall of held-out pictures below, and a line at the step whose weights are the checkpoint.
 
     Args:
-        lines: as `Diary` has them. phases: names and lengths in steps.
+        lines: of the `RunLog`.
+        phases: names, and lengths in steps.
     """
     starts, total = {}, 0
     for name, steps in phases:
@@ -41,9 +42,9 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, 
             if axes is losses and len(starts) > 1:
                 axes.annotate(name, (start, 1), xytext=(4, -10), parse_math=False, **_SMALL)
     if kept := [line for line in lines if line["kind"] == "kept"]:
-        place = starts[kept[-1]["phase"]] + kept[-1]["step"]
-        recall.axvline(place, color="0.4", linewidth=1, linestyle="--")
-        recall.annotate("kept", (place, 0), xytext=(4, 4), **_SMALL)
+        kept_step = starts[kept[-1]["phase"]] + kept[-1]["step"]
+        recall.axvline(kept_step, color="0.4", linewidth=1, linestyle="--")
+        recall.annotate("kept", (kept_step, 0), xytext=(4, 4), **_SMALL)
     losses.set_ylabel("losses (lower is better;\nwith dots: of held-out pictures)")
     recall.set_ylabel("found on held-out pictures, %\n(higher is better)")
     recall.set_xlabel("step")

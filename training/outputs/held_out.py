@@ -1,6 +1,6 @@
-"""Writes the pictures that a recipe keeps from training and validation alike, in the shape that `coca-search eval` reads.
+"""Writes the pictures that a recipe holds out for later measurements, in the form that `coca-search eval` reads.
 
-Labelled ones as a folder for each class (`eval classify`), captioned ones with a queries.csv beside them (`eval retrieval own`).
+Labelled pictures go into a folder for each class (`eval classify`), captioned ones beside a queries.csv (`eval retrieval own`).
 """
 
 import csv
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from PIL import UnidentifiedImageError
 
-from coca_model.preprocess import identify
+from media.picture import identify
 from training.examples.example import Example, Skipped
 
 
 def write_held_out(examples: Sequence[Example], folder: Path) -> list[Skipped]:
-    """Write the examples of the split "test" below `folder`, a folder for each source; what lay there is replaced.
+    """Write the examples of the split "test" below `folder`, in a folder for each source. Replaces earlier files there.
 
     Returns:
         The pictures that cannot be read.
@@ -47,5 +47,5 @@ def write_held_out(examples: Sequence[Example], folder: Path) -> list[Skipped]:
 
 
 def _file_name(text: str) -> str:
-    """The text as the name of a folder: no separators, not hidden, not too long."""
+    """The text as a folder name: without separators, not hidden, not too long."""
     return "".join(" " if letter in '/\\:*?"<>|\0' else letter for letter in text).strip(" .").encode()[:200].decode(errors="ignore") or "_"

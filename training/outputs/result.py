@@ -1,30 +1,31 @@
-"""What came of a training: given to the caller, and written down, so that one that is finished is known when it is started again."""
+"""The result of a run, for the caller and for `result.json`, by which a later run knows that this one is finished."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.cache.files import refuse_other, write_json
+from training.cache.files import write_json
 from training.errors import TrainingError
 from training.examples.example import Skipped
 from training.outputs.run_log import read_skipped
+from training.outputs.snapshot import check_fingerprint
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training.
+    """The result of a run.
 
     Attributes:
         output: the folder of the checkpoint.
-        measured: on the held-out pictures, as `Validation` has it, of the best weights of the training; empty where none was held out.
-        before: of the start; empty from scratch.
-        step: of its phase, after which the best weights of the training were met.
-        kept: whether they are the checkpoint; otherwise it is the start, which was no worse.
-        held_out: how many pictures those are.
-        candidates: among how many they were looked for; of the training where they are few.
-        steps: how many steps this call took, none where the training was finished before.
-        skipped: what was left out, in the order of names; `OUTPUT/training/skipped.csv` has the same.
+        measured: recall and log loss of the best weights on the held-out pictures, see `Validation`; empty if none were held out.
+        before: the same for the start; empty from scratch.
+        step: the step of its phase after which the best weights were found.
+        kept: whether those weights are the checkpoint. Otherwise it is the start, which was no worse.
+        held_out: the number of held-out pictures.
+        candidates: the number of pictures they were searched among, with training pictures if few are held out.
+        steps: how many steps this call took; 0 if the run was finished before.
+        skipped: what was not used, in the order of names, as in `OUTPUT/training/skipped.csv`.
     """
 
     output: Path
@@ -42,16 +43,15 @@ _WRITTEN = ("measured", "before", "step", "kept", "held_out", "candidates")
 
 
 def write_result(trained: Trained, fingerprint: str) -> None:
-    """Write `OUTPUT/training/result.json`, whole or not at all."""
-    values = {name: getattr(trained, name) for name in _WRITTEN}
-    write_json(_path(trained.output), {"fingerprint": fingerprint, **values})
+    """Write `OUTPUT/training/result.json` atomically."""
+    write_json(_path(trained.output), {"fingerprint": fingerprint, **{name: getattr(trained, name) for name in _WRITTEN}})
 
 
 def read_result(output: Path, fingerprint: str) -> Trained | None:
-    """What a finished training into `output` came to, or None where none was finished.
+    """The result of a finished run into `output`, or None if there is none.
 
     Raises:
-        TrainingError: it is of another recipe, or damaged.
+        TrainingError: it is damaged, or belongs to another run.
     """
     path = _path(output)
     if not path.exists():
@@ -60,9 +60,9 @@ def read_result(output: Path, fingerprint: str) -> Trained | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         skipped = read_skipped(path.with_name("skipped.csv"))
         trained = Trained(output, **{name: found[name] for name in _WRITTEN}, steps=0, skipped=skipped)
-        refuse_other(path, found["fingerprint"], fingerprint)
+        check_fingerprint(path, found["fingerprint"], fingerprint)
     except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path}: damaged ({error}). Remove it to begin again.") from error
+        raise TrainingError(f"{path}: damaged ({error}). Remove it to start again.") from error
     return trained
 
 

@@ -1,4 +1,4 @@
-"""What a training writes down: a JSON line for each step that is shown and each validation, and the rows that were left out."""
+"""The run log, with a JSON line for each shown step and each validation, and the list of what was skipped."""
 
 import csv
 import json
@@ -9,14 +9,14 @@ from typing import Any
 
 from training.examples.example import Skipped
 
-PLACE = ("kind", "phase", "step")  # what a line is about; all else in it was measured
+LINE_KEYS = ("kind", "phase", "step")  # everything else in a line was measured
 
 
-class Diary:
-    """Writes `log.jsonl` line by line; a run that goes on continues it behind the step that it goes on from.
+class RunLog:
+    """Writes `log.jsonl` line by line. A resumed run continues it after its first step.
 
-    Every line has `phase` and `step`, counted from 1. One of kind "step" has the losses, one of kind "validation" the recall; one of
-    kind "kept" says that the weights of this step became the checkpoint, until the next such line.
+    Every line has `phase` and `step`, counted from 1. A line of kind "step" has the losses, and one of kind "validation" the
+    recall. One of kind "kept" says that the weights of this step became the checkpoint, until the next such line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,18 +24,19 @@ class Diary:
         self.lines: list[dict[str, Any]] = []
 
     def begin(self, phases: Sequence[str], phase: int, step: int) -> None:
-        """Keep the lines of steps that were done before `step` of phase number `phase`, as it goes on from there; none at the beginning."""
-        until = {name: (number < phase, number == phase) for number, name in enumerate(phases)}
+        """Start the log. To resume from `step` of phase number `phase`, keep the earlier lines up to there."""
+        number_of = {name: number for number, name in enumerate(phases)}
         if (phase, step) > (0, 0) and self.path.exists():
-            kept = [(*until.get(line["phase"], (False, False)), line) for line in _lines(self.path)]
-            self.lines = [line for over, current, line in kept if over or (current and line["step"] <= step)]
+            self.lines = [line for line in _lines(self.path) if (number_of.get(line["phase"], phase + 1), line["step"]) <= (phase, step)]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("".join(f"{json.dumps(line)}\n" for line in self.lines), encoding="utf-8")
 
     def kept(self) -> dict[str, Any] | None:
-        """The last line of kind "kept", with what the validation of its step measured, if there was one; None before any."""
+        """The last line of kind "kept", with the measures of the validation of that step if there was one; None if none was kept."""
         last = next((line for line in reversed(self.lines) if line["kind"] == "kept"), None)
-        same = [line for line in self.lines if last and line["kind"] == "validation" and all(line[of] == last[of] for of in PLACE[1:])]
+        same = [
+            line for line in self.lines if last and line["kind"] == "validation" and all(line[key] == last[key] for key in LINE_KEYS[1:])
+        ]
         return {**same[-1], **last} if last and same else last
 
     def write(self, kind: str, phase: str, step: int, values: Mapping[str, float] | None = None) -> None:
@@ -47,16 +48,16 @@ class Diary:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log; half a line that a kill left, and what is damaged otherwise, is none."""
+    """The lines of a log, without damaged ones, such as the half line that a killed run leaves."""
     for text in path.read_bytes().decode(errors="replace").splitlines():
         with suppress(ValueError):
             line = json.loads(text)
-            if isinstance(line, dict) and line.keys() >= {*PLACE}:
+            if isinstance(line, dict) and line.keys() >= {*LINE_KEYS}:
                 yield line
 
 
 def write_skipped(path: Path, skipped: Iterable[Skipped]) -> list[Skipped]:
-    """Write which rows were left out and why, as CSV, each once in the order of names. Returns them so."""
+    """Write names and reasons as CSV, without repetitions, in the order of names. Returns what was written."""
     rows = sorted({(one.name, one.reason) for one in skipped})
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("name", "reason"), *rows])
@@ -64,7 +65,7 @@ def write_skipped(path: Path, skipped: Iterable[Skipped]) -> list[Skipped]:
 
 
 def read_skipped(path: Path) -> list[Skipped]:
-    """What `write_skipped` wrote there; nothing where there is no such file."""
+    """Read the file of `write_skipped`; empty if there is none."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:

@@ -1,6 +1,6 @@
-"""What a training leaves on the disk so that it can go on: everything that the next step depends on but the data.
+"""Snapshots: everything that the next step depends on, except the data, so that a stopped run can resume.
 
-The order of the data is a function of the seed and the step (see `order`), so the number of the step stands for it.
+The order of the data is a function of the seed and the step (see `batches/order.py`), so the number of the step is enough.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from training.cache.files import refuse_other, write_whole
+from training.cache.files import save
 from training.errors import TrainingError
 
 
@@ -19,33 +19,39 @@ class Snapshot:
     """The state before step `step` of phase `phase`.
 
     Attributes:
-        states: state dicts by what they are of: model, average, optimizer, schedule.
-        unread: name and reason of each picture that could not be read so far.
+        states: the state dicts of model, average, optimizer, schedule and others, by name.
+        unreadable: name and reason of each picture that could not be read so far.
     """
 
     fingerprint: str
     phase: int
     step: int
     states: Mapping[str, Any]
-    unread: Sequence[tuple[str, str]] = ()
+    unreadable: Sequence[tuple[str, str]] = ()
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write a snapshot; whoever is killed meanwhile finds the one before."""
-    write_whole(path, {**vars(snapshot), "states": dict(snapshot.states)})
+    """Write a snapshot atomically."""
+    save(path, {**vars(snapshot), "states": dict(snapshot.states)})
 
 
 def read_snapshot(path: Path, fingerprint: str) -> Snapshot | None:
-    """The snapshot of an earlier run, or None where there is none.
+    """The snapshot of an earlier run, or None if there is none.
 
     Raises:
-        TrainingError: it is of another recipe, or damaged.
+        TrainingError: it is damaged, or belongs to another run.
     """
     if not path.exists():
         return None
     try:
         snapshot = Snapshot(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # a damaged archive raises nearly anything
-        raise TrainingError(f"{path}: damaged ({error}). Remove it to begin again.") from error
-    refuse_other(path, snapshot.fingerprint, fingerprint)
+        raise TrainingError(f"{path}: damaged ({error}). Remove it to start again.") from error
+    check_fingerprint(path, snapshot.fingerprint, fingerprint)
     return snapshot
+
+
+def check_fingerprint(path: Path, found: str, fingerprint: str) -> None:
+    """Raises TrainingError if the file at `path` belongs to a run with other pictures, texts or start."""
+    if found != fingerprint:
+        raise TrainingError(f"{path}: made with other pictures, texts or start. Pass another output folder, or --overwrite to start again.")

@@ -1,7 +1,7 @@
-"""How well held-out pictures and their texts find each other, by exact ranking, both ways, as `coca-search eval retrieval` ranks.
+"""Validation: how well held-out pictures and their texts find each other, ranked as in `coca-search eval retrieval`.
 
-Few held-out pictures all find each other before and after. So they are looked for among pictures of the training too, as in a
-search, until there are `_CANDIDATES`; and which weights are best is decided by the log loss, which moves where ranks do not.
+Among few pictures, each is found easily. So training pictures are added until there are `_CANDIDATES`. The best weights are those
+with the lowest log loss, which still changes when ranks do not.
 """
 
 from collections import defaultdict
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
 from coca_model.machine import batch_size
-from evaluation.ranking import KS, ranks_of_right, recall_curve, similarities
+from evaluation.measures.ranking import KS, ranks_of_right, recall_curve, similarities
 from training.cache.views import PLAIN, view_or_reason
 from training.examples.example import Skipped
 from training.prepare.corpus import Corpus
@@ -25,16 +25,17 @@ from training.steps.gradients import Precision
 LOG_LOSS = "log loss"
 _TEXTS = 256
 _CANDIDATES = 200
-_SCALES = torch.logspace(0, 2, 25)  # of cosines, up to the most that a training may learn
+_SCALES = torch.logspace(0, 2, 25)  # 1 / temperature, up to the limit of training
 
 
 class Validation:
-    """Pictures, as the frozen units left them or as pixels, with the numbers of their texts.
+    """Measures a model on pictures with the given texts.
 
     Args:
-        pictures: batches of uint8 (B, H, W, 3), or of what `frozen_units` units made of them.
-        owner: for each text the picture that it describes.
-        count: how many of the pictures are held out, the first; the others are only in the way. A text is right for all that have it.
+        pictures: batches of uint8 (B, H, W, 3), or of the output of the first `frozen_units` units.
+        texts: the numbers of the texts in the corpus.
+        owner: for each text the index of its picture.
+        count: the first so many pictures are held out; the others are only distractors. A text is correct for each picture that has it.
     """
 
     def __init__(self, pictures: Sequence[Tensor], texts: Sequence[int], owner: Sequence[int], *, count: int, frozen_units: int) -> None:
@@ -50,7 +51,7 @@ class Validation:
 
     @torch.inference_mode()
     def __call__(self, model: CoCa, corpus: Corpus, *, precision: Precision, device: torch.device) -> Mapping[str, float]:
-        """Recall@1, 5 and 10 in percent and the log loss in nats, of the held-out pictures, by names such as "text to picture R@1"."""
+        """Recall@1, 5 and 10 in percent and the log loss in nats of the held-out pictures, by names such as "text to picture R@1"."""
         images, texts = [], []
         with precision():
             for part in self.pictures:
@@ -76,11 +77,11 @@ class Validation:
 
 
 def log_loss(queries: NDArray[np.float32], gallery: NDArray[np.float32], right: Sequence[Sequence[int]]) -> float:
-    """Mean of -log of the share that the right ones get of a softmax over the gallery, in nats, at the temperature that suits best.
+    """The mean over queries of -log of the softmax probability of the correct rows, in nats, at the best of `_SCALES`.
 
     Args:
-        queries, gallery: float32 (Q, E) and (G, E), each row of length 1.
-        right: for each query the indices of what is right for it.
+        queries, gallery: float32 (Q, E) and (G, E), each row of L2 norm 1.
+        right: for each query the indices of the correct rows of the gallery.
     """
     total = torch.zeros(len(_SCALES))
     for first in range(0, len(queries), _TEXTS):
@@ -94,21 +95,21 @@ def log_loss(queries: NDArray[np.float32], gallery: NDArray[np.float32], right: 
 
 
 def held_out_pictures(materials: Materials, device: torch.device) -> tuple[Validation | None, list[Skipped]]:
-    """The held-out pictures with texts, as validation looks at them; None where fewer than two can be read. And those that cannot.
+    """The validation on the held-out pictures with texts, or None if fewer than two can be read; and the unreadable ones.
 
-    Where they are few, pictures of the training stand beside them, evenly drawn in the order of the examples.
+    If they are few, training pictures are added, evenly spaced in the order of the examples.
     """
-    config, kept = materials.model.config.image, materials.kept
+    config, features = materials.model.config.image, materials.features
     of_example = materials.corpus.of_example
     with_texts = [number for number, example in enumerate(materials.examples) if of_example[number]]
     held_out = [number for number in with_texts if materials.examples[number].split == "val"]
     trained = [number for number in with_texts if materials.examples[number].split == "train"]
     beside = np.linspace(0, len(trained) - 1, min(len(trained), max(0, _CANDIDATES - len(held_out)))).astype(np.int64)
-    numbers = held_out + [trained[place] for place in beside]
+    numbers = held_out + [trained[index] for index in beside]
     skipped: dict[int, Skipped] = {}
-    if kept is not None:
-        numbers = [number for number in numbers if number not in kept.unreadable]
-        whole = kept.read(kept.first[numbers])
+    if features is not None:
+        numbers = [number for number in numbers if number not in features.unreadable]
+        whole = features.read(features.first[numbers])
     else:
         seen = {number: view_or_reason(materials.examples[number], PLAIN, config, seed=()) for number in numbers}
         skipped = {number: Skipped(materials.examples[number].name, one) for number, one in seen.items() if isinstance(one, str)}
@@ -119,6 +120,6 @@ def held_out_pictures(materials: Materials, device: torch.device) -> tuple[Valid
     if count < 2:
         return None, list(skipped.values())
     texts = [text for number in numbers for text in of_example[number]]
-    owner = [place for place, number in enumerate(numbers) for _ in of_example[number]]
+    owner = [index for index, number in enumerate(numbers) for _ in of_example[number]]
     parts = whole.split(batch_size(device, config))
     return Validation(parts, texts, owner, count=count, frozen_units=materials.frozen_units), list(skipped.values())

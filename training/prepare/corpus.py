@@ -46,7 +46,7 @@ class Texts:
 
     def to(self, device: torch.device) -> "Texts":
         """A copy on another device."""
-        return Texts(**{name: None if part is None else part.to(device) for name, part in vars(self).items()})
+        return Texts(**{name: part.to(device) for name, part in vars(self).items() if part is not None})
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from coca_model import load
-from coca_model.checkpoint import read_checkpoint
-from coca_model.coca import CoCa
-from coca_model.convolutional_stem import ConvolutionalStem
-from coca_model.find_checkpoint import find_checkpoint
-from coca_model.image_tower import ImageTower
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.convolutional_stem import ConvolutionalStem
+from coca_model.architecture.image_tower import ImageTower
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
 from coca_model.machine import fast_dtype
 from coca_model.tokenizer import Tokenizer
 from training.cache.features import FeatureCache, cache_features

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from coca_model.coca import CoCa
-from coca_model.config import CoCaConfig
-from coca_model.published_configs import COCA_2B, COCA_BASE, COCA_LARGE, embedded_config
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig
+from coca_model.architecture.published_configs import COCA_2B, COCA_BASE, COCA_LARGE, embedded_config
 from coca_model.tokenizer import Tokenizer
 from training.errors import TrainingError
 from training.recipe import Recipe

@@ -55,9 +55,8 @@ class StepGradients:
                 done.append({"sums": {name: total.detach() for name, total in one["sums"].items()}})
                 pairs = [(one["whole"][name], gradient) for name, gradient in gradients[number].items()]
                 # DistributedDataParallel then divides by the number of ranks.
-                pairs += [
-                    (total, self.weights[name] * self.ranks.count / counts[name].clamp(min=1).float()) for name, total in one["sums"].items()
-                ]
+                for name, total in one["sums"].items():
+                    pairs.append((total, self.weights[name] * self.ranks.count / counts[name].clamp(min=1).float()))
                 pairs = [(value, gradient) for value, gradient in pairs if value.requires_grad]
                 torch.autograd.backward([value for value, _ in pairs], [gradient.to(value.dtype) for value, gradient in pairs])
         sums = self._totals(done, "sums")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from coca_model.coca import CoCa
+from coca_model.architecture.coca import CoCa
 from training.errors import TrainingError
 from training.recipe import Phase
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coca_model.coca import CoCa
-from coca_model.likelihood import next_token_losses
+from coca_model.architecture.coca import CoCa
+from coca_model.decoding.likelihood import next_token_losses
 from training.batches.batch import Batch
 from training.objectives.masked_heads import MaskedObjectives
 from training.prepare.corpus import Texts

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from coca_model.config import ImageConfig
-from coca_model.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
-from coca_model.image_tower import ImageTower
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
+from coca_model.architecture.image_tower import ImageTower
 from coca_model.machine import batch_size
 from coca_model.tokenizer import clean_text
 from training.cache.features import FeatureCache
@@ -81,9 +81,7 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(clean_text(line) for line in lines)
 
 
-def class_probabilities(
-    classifier: Classifier, tower: ImageTower, features: FeatureCache, units: int, folder: Path, note: Note
-) -> Tensor:
+def class_probabilities(classifier: Classifier, tower: ImageTower, features: FeatureCache, units: int, folder: Path, note: Note) -> Tensor:
     """float16 (N, K): the classifier's probabilities for the plain view of each example, cached in `folder`.
 
     The rest of the classifier's stem runs on the cached features of the tower's first `units` units.

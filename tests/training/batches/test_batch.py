@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from training.batches.batch import Batch, Texts
+from training.batches.batch import Batch
+from training.prepare.corpus import Texts
 
 
 def texts(lengths, *, first=100, meaning=True):

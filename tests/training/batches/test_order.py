@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from training.batches.order import PictureOrder, sentences_of_one_length
+from training.batches.order import PictureOrder, sentences_of_similar_length
 from training.errors import TrainingError
 
 # Sources by the hundred of their pictures' numbers, so that a picture tells where it is from.
@@ -95,24 +95,24 @@ LENGTHS = np.random.default_rng(3).integers(2, 33, 5000)
 
 def test_sentences_of_a_step_have_about_one_length_and_over_many_steps_all_lengths():
     random = np.random.default_rng(0)
-    drawn = [LENGTHS[sentences_of_one_length(LENGTHS, 64, random)] for _ in range(200)]
+    drawn = [LENGTHS[sentences_of_similar_length(LENGTHS, 64, random)] for _ in range(200)]
     assert max(np.ptp(lengths) for lengths in drawn) <= 8  # an eighth of a draw of all lengths, 2 to 32
     assert {int(length) for lengths in drawn for length in lengths} == set(range(2, 33))
 
 
 def test_sentences_are_in_the_order_of_their_length():
-    chosen = sentences_of_one_length(LENGTHS, 64, np.random.default_rng(0))
+    chosen = sentences_of_similar_length(LENGTHS, 64, np.random.default_rng(0))
     assert chosen.shape == (64,)
     assert (np.diff(LENGTHS[chosen]) >= 0).all()
 
 
 def test_sentences_are_a_function_of_the_random_numbers():
-    one, same, other = (sentences_of_one_length(LENGTHS, 64, np.random.default_rng(seed)).tolist() for seed in (0, 0, 1))
+    one, same, other = (sentences_of_similar_length(LENGTHS, 64, np.random.default_rng(seed)).tolist() for seed in (0, 0, 1))
     assert one == same != other
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (1, 5), (3, 7), (5000, 1)])
 def test_so_many_sentences_are_drawn_as_asked_however_few_there_are(count, size):
-    chosen = sentences_of_one_length(LENGTHS[:count], size, np.random.default_rng(0))
+    chosen = sentences_of_similar_length(LENGTHS[:count], size, np.random.default_rng(0))
     assert chosen.shape == (size,)
     assert set(chosen.tolist()) <= set(range(count))

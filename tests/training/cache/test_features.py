@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from coca_model.config import ImageConfig
-from coca_model.image_tower import ImageTower
-from training.cache import features as kept_maps
-from training.cache import views
-from training.cache.features import keep_maps
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.image_tower import ImageTower
+from training.cache import features, views
+from training.cache.features import cache_features
 from training.cache.views import view
 from training.errors import TrainingError
 
@@ -23,8 +22,8 @@ SEED = 7
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     """Three views at a time, and a mark after at most every five."""
-    monkeypatch.setattr(kept_maps, "batch_size", lambda *_: 3)
-    monkeypatch.setattr(kept_maps, "_PART", 5)
+    monkeypatch.setattr(features, "batch_size", lambda *_: 3)
+    monkeypatch.setattr(features, "_MARK_EVERY", 5)
 
 
 @pytest.fixture(params=[(PATCH, 1), (PATCH, 2), (LITE, 21), (LITE, 23)], ids=lambda param: f"{param[0].stem} {param[1]}")
@@ -50,7 +49,7 @@ def folder(tmp_path):
 
 
 def keep(examples, tower, folder, units=1, **options):
-    return keep_maps(examples, VIEWS[: len(examples)], tower, units, folder=folder, seed=SEED, **options)
+    return cache_features(examples, VIEWS[: len(examples)], tower, units, folder=folder, seed=SEED, **options)
 
 
 def with_read(examples, number, read):
@@ -115,7 +114,7 @@ def test_what_was_written_behind_the_mark_is_written_again(examples, tower, fold
     expected = keep(examples, tower, folder / "other")[0].maps.tobytes()
     marks = []
     with monkeypatch.context() as patched:
-        patched.setattr(kept_maps, "_write_mark", lambda *mark: marks.append(mark[1]))
+        patched.setattr(features, "_write_mark", lambda *mark: marks.append(mark[1]))
         keep(examples, tower, folder)
     assert marks == [6, 12, 15, 20]
     (maps,) = folder.glob("*.bf16")
@@ -165,12 +164,12 @@ def other_weights(tower):
 )
 def test_what_the_maps_depend_on_is_in_the_names_of_their_files(examples, tower, folder, change):
     asked = {"examples": examples, "views": VIEWS, "tower": tower, "units": 1, "seed": SEED}
-    keys = {keep_maps(**asked, folder=folder)[0].key for asked in (asked, change(asked), asked)}
+    keys = {cache_features(**asked, folder=folder)[0].key for asked in (asked, change(asked), asked)}
     assert len(keys) == 2
     assert {file.name for file in folder.iterdir()} == {f"maps-{key}.{ending}" for key in keys for ending in ("bf16", "json")}
 
 
-def test_kept_maps_cannot_be_written_to(examples, tower, folder):
+def test_features_cannot_be_written_to(examples, tower, folder):
     kept, _ = keep(examples, tower, folder)
     with pytest.raises(ValueError, match=re.escape("read-only")):
         kept.maps[0] = 0
@@ -203,7 +202,7 @@ def test_a_disk_without_room_is_an_error_before_anything_is_computed(examples, t
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kept_maps.os, "posix_fallocate", full)
-    with pytest.raises(TrainingError, match=r"no room for the kept views \(0\.0 GB; No space left on device\)"):
+    monkeypatch.setattr(features.os, "posix_fallocate", full)
+    with pytest.raises(TrainingError, match=r"no room for the feature cache \(0\.0 GB; No space left on device\)"):
         keep(examples, tower, folder)
     assert not [*folder.glob("*.bf16")]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from coca_model import PictureError, open_picture
-from coca_model.config import ImageConfig
+from coca_model.architecture.config import ImageConfig
 from coca_model.preprocess import to_square
 from training.cache.views import PLAIN, view
 

@@ -11,8 +11,9 @@ import pytest
 
 from tests.fakes import write_picture
 from training.errors import TrainingError
-from training.examples.example import Example, hold_out, merge, read_span, split_in_name, split_or_reason, usable_texts
+from training.examples.example import Example, read_span, split_in_name, split_or_reason, usable_texts
 from training.examples.read import read_examples
+from training.examples.select import hold_out, merge
 
 
 def refuses(message):
@@ -83,7 +84,7 @@ def test_examples_of_files_of_one_name_get_names_of_their_own_and_the_first_keep
 
 def test_examples_whose_names_cannot_be_told_apart_are_refused(tmp_path):
     paths = [write_shard(tmp_path / folder / "x.tar", "1.png") for folder in ("b", "a", "c/a")]
-    with refuses("two pictures with the same name (a/x.tar 1.png). Rename one"):
+    with refuses("two pictures have the same name (a/x.tar 1.png). Rename one"):
         read_examples([*paths[:2], tmp_path / "c/a"])
 
 
@@ -119,10 +120,10 @@ def test_pictures_below_a_folder_of_shards_are_examples_of_their_own(tmp_path):
     ("name", "message"),
     [
         ("gone.tar", "gone.tar: no such file or folder. Allowed: a .parquet file, a .tar shard"),
-        ("words.zip", "words.zip: neither Parquet, nor a shard, nor a folder (ending '.zip'). Allowed:"),
-        ("shard.tar.gz", "shard.tar.gz: a packed archive (.gz). Pictures in it cannot be read one by one: unpack it to .tar"),
-        ("shard.TGZ", "shard.TGZ: a packed archive (.TGZ)"),
-        ("empty", "empty: nothing to train on there (0 pictures). Allowed:"),
+        ("words.zip", "words.zip: not Parquet, a shard or a folder (suffix '.zip'). Allowed:"),
+        ("shard.tar.gz", "shard.tar.gz: a compressed archive (.gz). Pictures in it cannot be read one by one: unpack it to .tar"),
+        ("shard.TGZ", "shard.TGZ: a compressed archive (.TGZ)"),
+        ("empty", "empty: nothing to train on (0 pictures). Allowed:"),
     ],
 )
 def test_a_path_without_examples_is_refused_with_what_is_allowed(tmp_path, name, message):
@@ -278,5 +279,5 @@ def test_a_picture_has_one_kind_of_text():
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5])
 def test_a_share_of_examples_out_of_range_is_refused(share):
-    with pytest.raises(ValueError, match=re.escape(f"hold out: {share}. Allowed: 0")):
+    with pytest.raises(ValueError, match=re.escape(f"hold out is out of range ({share}). Allowed: 0")):
         hold_out([example("a.jpg")], share=share)

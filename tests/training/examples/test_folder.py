@@ -60,7 +60,7 @@ def test_a_csv_alone_counts_for_the_examples_where_it_is_there(holiday):
     (holiday / "sub/sea.txt").write_text("the sea")
     found = read_csv(holiday, "path,caption\nlake.jpg,a lake\n")
     assert texts(found) == {"holiday/lake.jpg": ("a lake",)}
-    assert found.skipped == (Skipped("holiday/sub/sea.PNG", "no caption: captions.csv does not name it"),)
+    assert found.skipped == (Skipped("holiday/sub/sea.PNG", "no caption: captions.csv does not list it"),)
 
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
@@ -92,8 +92,8 @@ def test_an_example_is_never_in_two_splits(holiday):
         ("sub,a lake", "not a picture ('sub'). Known: .bmp"),
         (",a lake", "no path"),
         ("lake.jpg, ", "no caption for 'lake.jpg'"),
-        ("lake.jpg", "1 fields, where the first line has 2. Quote fields that hold a comma"),
-        ("lake.jpg,a lake, and a boat", "3 fields, where the first line has 2. Quote"),
+        ("lake.jpg", "1 fields, but the first line has 2. Quote fields that contain a comma"),
+        ("lake.jpg,a lake, and a boat", "3 fields, but the first line has 2. Quote"),
         ('lake.jpg,"a" lake', "malformed CSV ("),
         (f"{'x' * 300}.jpg,a lake", "no such picture ("),
     ],
@@ -111,7 +111,7 @@ def test_an_open_quote_in_a_csv_leaves_the_examples_before_it(holiday):
     found = read_csv(holiday, 'path,caption\nlake.jpg,a lake\nlake.jpg,"water\nsub/sea.PNG,the sea\n')
     assert texts(found) == {"holiday/lake.jpg": ("a lake",)}
     assert found.skipped[0] == Skipped(
-        "holiday/captions.csv line 3", "malformed CSV (unexpected end of data); what stands up to line 4 is lost"
+        "holiday/captions.csv line 3", "malformed CSV (unexpected end of data); everything up to line 4 is skipped"
     )
 
 
@@ -125,10 +125,13 @@ def test_a_path_out_of_the_folder_gives_an_example_where_it_exists(holiday):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"path;caption\nlake.jpg;a lake\n", "line 1: no column path, or two of them (found: path;caption). Needed: path and caption"),
-        (b"path,title\n", "line 1: no column caption, or two of them (found: path, title). Needed:"),
-        (b"path,caption,path\n", "line 1: no column path, or two of them (found: path, caption, path)."),
-        (b"", "line 1: no column path, or two of them (found: nothing)."),
+        (
+            b"path;caption\nlake.jpg;a lake\n",
+            "line 1: the column path is missing or repeated (found: path;caption). Needed in the first line, separated by commas: path",
+        ),
+        (b"path,title\n", "line 1: the column caption is missing or repeated (found: path, title). Needed in the first line"),
+        (b"path,caption,path\n", "line 1: the column path is missing or repeated (found: path, caption, path)."),
+        (b"", "line 1: the column path is missing or repeated (found: nothing)."),
         (b"path,caption\nlake.jpg,\xe4\n", "not UTF-8 text (line 2). Save the file as UTF-8."),
     ],
 )

@@ -120,9 +120,9 @@ def test_without_a_column_the_split_of_examples_is_told_by_the_file(tmp_path, na
     [
         ({"picture": [b"x"], "texts": [["a"]]}, "no column image (found: picture, texts). Needed: image (bytes, or a struct with bytes)"),
         ({"image": [b"x"], "title": ["a"]}, "no column texts (found: image, title). Needed:"),
-        ({"image": ["a.jpg"], "text": ["a"]}, "the column image is of the type string. Allowed: bytes"),
-        ({"image": [{"path": "a.jpg"}], "text": ["a"]}, "the column image is of the type struct<path: string>. Allowed:"),
-        ({"image": [b"x"], "text": [3]}, "the column text is of the type int64. Allowed: texts, or lists of texts"),
+        ({"image": ["a.jpg"], "text": ["a"]}, "the column image has the type string. Allowed: bytes"),
+        ({"image": [{"path": "a.jpg"}], "text": ["a"]}, "the column image has the type struct<path: string>. Allowed:"),
+        ({"image": [b"x"], "text": [3]}, "the column text has the type int64. Allowed: texts, or lists of texts"),
     ],
 )
 def test_columns_that_give_no_examples_are_refused(tmp_path, columns, message):
@@ -143,5 +143,5 @@ def test_two_columns_of_one_name_are_refused(tmp_path, twice):
     names = ["image", "caption", "split", twice]
     path = tmp_path / "twice.parquet"
     pq.write_table(pa.Table.from_arrays([pa.array([b"x"]) if name == "image" else pa.array(["val"]) for name in names], names), path)
-    with pytest.raises(TrainingError, match=f"two columns are called {twice}"):
+    with pytest.raises(TrainingError, match=f"two columns have the name {twice}"):
         read_parquet(path, name="twice.parquet", source="twice")

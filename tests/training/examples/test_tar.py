@@ -112,7 +112,7 @@ def test_a_sample_without_a_picture_is_skipped_as_an_example(tmp_path, members):
 def test_a_member_that_is_there_twice_is_skipped_and_the_example_keeps_the_first(tmp_path):
     found = read(write(tmp_path / "a.tar", ("0.jpg", b"first"), ("0.txt", "a"), ("0.jpg", b"second")))
     assert [example.read() for example in found.examples] == [b"first"]
-    assert found.skipped == (Skipped("a.tar 0.jpg", "twice in the shard. The first counts"),)
+    assert found.skipped == (Skipped("a.tar 0.jpg", "repeated in the shard. The first counts"),)
 
 
 def test_a_name_that_is_not_utf8_is_written_out_for_its_example(tmp_path):
@@ -177,16 +177,16 @@ def test_a_shard_with_a_damaged_header_gives_the_examples_before_it(tmp_path):
     file.write_bytes(data)
     found = read(file)
     assert [example.name for example in found.examples] == ["a.tar 0.jpg"]
-    assert found.skipped == (Skipped("a.tar", f"cut short or damaged at byte 2560 of {len(data)}: only what is before it is used"),)
+    assert found.skipped == (Skipped("a.tar", f"cut short or damaged at byte 2560 of {len(data)}: only the samples before it are used"),)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"not a tar at all" * 100, "not a tar file (invalid header). A plain, uncompressed tar file is needed."),
+        (b"not a tar at all" * 100, "not a tar file (invalid header). Pass a plain, uncompressed tar file."),
         (
             gzip.compress(bytes(range(256)) * 400, 0),
-            "not a tar file (packed with gzip). Pictures in it cannot be read one by one: unpack it",
+            "not a tar file (compressed with gzip). Pictures in it cannot be read one by one: unpack it",
         ),
     ],
 )

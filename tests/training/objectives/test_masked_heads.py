@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from coca_model.coca import CoCa
-from training.batches.batch import Batch, Texts
+from coca_model.architecture.coca import CoCa
+from training.batches.batch import Batch
 from training.errors import TrainingError
-from training.objectives.masked_heads import NAMES, HiddenParts
+from training.objectives.masked_heads import MASKED, MaskedObjectives
+from training.prepare.corpus import Texts
 from training.steps.student import Student
 
 TEXTS = Texts(
@@ -27,11 +28,11 @@ def model(tiny_config):
 
 def student(model, names, units=1):
     maps = model.image_tower.begin(PIXELS, units).detach()
-    hidden = HiddenParts(names, model, maps, frozen_units=units, special_ids=(0, 1, 2), seed=0)
-    return Student(model, frozen_units=units, fresh=False, decodes=frozenset(), hidden=hidden), Batch(maps, TEXTS, noise=NOISE)
+    hidden = MaskedObjectives(names, model, maps, frozen_units=units, special_ids=(0, 1, 2), seed=0)
+    return Student(model, frozen_units=units, fresh=False, decodes=frozenset(), masked=hidden), Batch(maps, TEXTS, noise=NOISE)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MASKED)
 def test_each_cost_teaches_the_towers_it_is_about(model, name):
     learner, batch = student(model, (name,))
     seen = learner(batch)
@@ -40,10 +41,10 @@ def test_each_cost_teaches_the_towers_it_is_about(model, name):
     touched = {key.split(".")[0] for key, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"image_tower", "unimodal"} <= touched
     assert "multimodal" not in touched
-    assert all(p.grad is not None for p in learner.hidden.parameters())
+    assert all(p.grad is not None for p in learner.masked.parameters())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MASKED)
 def test_a_few_steps_along_its_gradient_make_it_cheaper(model, name):
     learner, batch = student(model, (name,))
     optimizer = torch.optim.Adam(learner.parameters(), lr=3e-3)
@@ -58,15 +59,15 @@ def test_a_few_steps_along_its_gradient_make_it_cheaper(model, name):
 
 
 def test_hidden_parts_are_counted_and_the_same_at_both_looks_at_a_batch(model):
-    learner, batch = student(model, NAMES)
+    learner, batch = student(model, MASKED)
     first, second = learner(batch), learner(batch)
-    assert [int(first["counts"][name]) for name in NAMES] == [3, 3 * 7, 3 * 8]  # a third of 3, 1 and 2 words; 40 % and half of 16 patches
-    for name in NAMES:
+    assert [int(first["counts"][name]) for name in MASKED] == [3, 3 * 7, 3 * 8]  # a third of 3, 1 and 2 words; 40 % and half of 16 patches
+    for name in MASKED:
         assert_close(first["sums"][name], second["sums"][name])
 
 
 def test_what_is_not_about_hidden_parts_stays_as_it_was(model):
-    learner, batch = student(model, NAMES)
+    learner, batch = student(model, MASKED)
     plain = Student(model, frozen_units=1, fresh=False, decodes=frozenset())
     for name in ("image", "text"):
         assert_close(learner(batch)["whole"][name], plain(batch)["whole"][name])

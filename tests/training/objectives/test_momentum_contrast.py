@@ -1,21 +1,18 @@
-import copy
 import math
 
 import pytest
 import torch
-from torch import nn
 from torch.autograd import gradcheck
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from tests.written_out import dot, softmax, unit
 from training.objectives.momentum_contrast import (
-    EmbeddingQueue,
     kl_alignment_loss,
     momentum_contrast_loss,
     retrieval_logits,
-    update_momentum,
 )
+from training.steps.momentum import EmbeddingQueue
 
 SCALE = torch.tensor(7.0, dtype=torch.float64)
 
@@ -89,7 +86,7 @@ def test_a_push_before_backward_does_not_disturb_it():
 
 
 def test_a_queue_without_room_is_refused():
-    with pytest.raises(ValueError, match=r"no room \(0\)"):
+    with pytest.raises(ValueError, match=r"needs room \(0\)"):
         EmbeddingQueue(0, 2)
 
 
@@ -132,29 +129,3 @@ def test_kl_alignment_teaches_both_tasks_and_is_zero_where_they_agree():
 def test_tasks_over_queues_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match=r"\(3, 5\), \(3, 4\)"):
         kl_alignment_loss(torch.zeros(3, 5), torch.zeros(3, 4))
-
-
-@pytest.mark.parametrize("momentum", [0.0, 0.9, 1.0])
-def test_the_momentum_module_follows_in_place(momentum):
-    module, slow = nn.Linear(3, 2), nn.Linear(3, 2)
-    before, kept = copy.deepcopy(slow), slow.weight
-    update_momentum(slow, module, momentum)
-    for new, old, fast in zip(slow.parameters(), before.parameters(), module.parameters(), strict=True):
-        for a, b, c in zip(new.flatten().tolist(), old.flatten().tolist(), fast.flatten().tolist(), strict=True):
-            assert a == pytest.approx(momentum * b + (1 - momentum) * c, abs=1e-6)
-    assert slow.weight is kept
-    assert slow.weight.grad_fn is None
-
-
-def test_what_a_momentum_module_counts_by_itself_is_left_alone():
-    module, slow = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
-    module.running_mean.fill_(5)
-    update_momentum(slow, module, 0.5)
-    assert slow.running_mean.tolist() == [0, 0]
-
-
-def test_modules_that_do_not_fit_and_momenta_out_of_range_are_refused():
-    with pytest.raises(ValueError, match=r"different parameters \(2, 1\)"):
-        update_momentum(nn.Linear(3, 2), nn.Linear(3, 2, bias=False), 0.9)
-    with pytest.raises(ValueError, match=r"momentum is out of range \(1.5\)"):
-        update_momentum(nn.Linear(3, 2), nn.Linear(3, 2), 1.5)

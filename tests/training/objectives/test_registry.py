@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -7,7 +9,7 @@ from training.errors import TrainingError
 from training.objectives import contrastive as contrast
 from training.objectives import distillation as distil
 from training.objectives import momentum_contrast as momentum
-from training.objectives.registry import OF_WHOLE, Whole, check_objectives
+from training.objectives.registry import OF_WHOLE, WholeBatch, check_objectives
 from training.recipe import Phase, Recipe
 
 
@@ -18,8 +20,8 @@ def unit(count, width=6):
 @pytest.fixture
 def whole():
     torch.manual_seed(0)
-    return Whole(
-        torch.tensor(9.0, dtype=torch.float64),
+    return WholeBatch(
+        scale=torch.tensor(9.0, dtype=torch.float64),
         image=unit(4),
         text=unit(4),
         picture=torch.tensor([0, 1, 0, 2]),
@@ -37,7 +39,8 @@ def whole():
     )
 
 
-def expected(name, w):
+def expected(name, batch):
+    w = SimpleNamespace(**batch)
     soft = contrast.soft_targets(w.meaning, 0.05)
     asked = ((w.image, w.text_key, w.text_queue), (w.text, w.image_key, w.image_queue))
     return {
@@ -47,7 +50,7 @@ def expected(name, w):
         "decoupled_contrastive": lambda: contrast.decoupled_contrastive_loss(w.image, w.text, w.scale),
         "weighted_decoupled_contrastive": lambda: contrast.decoupled_contrastive_loss(w.image, w.text, w.scale, 0.5),
         "continuously_weighted_contrastive": lambda: contrast.continuously_weighted_contrastive_loss(
-            w.image, w.text, w.scale, contrast.likeness_of(w.meaning)
+            w.image, w.text, w.scale, contrast.similarity_of(w.meaning)
         ),
         "momentum_contrast": lambda: sum(momentum.momentum_contrast_loss(*one, w.scale) for one in asked) / 2,
         "kl_alignment": lambda: momentum.kl_alignment_loss(*(momentum.retrieval_logits(*one, w.scale) for one in asked)),
@@ -78,7 +81,7 @@ def test_each_name_stands_for_its_loss_over_the_parts_it_is_about(name, whole):
     ],
 )
 def test_without_its_teacher_an_objective_says_what_to_name(name, whole):
-    bare = Whole(whole.scale, image=whole.image, text=whole.text, picture=whole.picture)
+    bare = WholeBatch({part: whole[part] for part in ("scale", "image", "text", "picture")})
     with pytest.raises(TrainingError, match=r"Name an? .*teacher"):
         OF_WHOLE[name](bare)
 

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from training.examples.example import Skipped
-from training.outputs.run_log import Diary, write_skipped
+from training.outputs.run_log import RunLog, write_skipped
 
 PHASES = ["words", "pictures"]
 STEPS = [("words", 5), ("words", 10), ("pictures", 5), ("pictures", 10), ("pictures", 15)]
@@ -16,7 +16,7 @@ def path(tmp_path):
 
 
 def write_steps(path, steps=STEPS):
-    diary = Diary(path)
+    diary = RunLog(path)
     diary.begin(PHASES, 0, 0)
     for phase, step in steps:
         diary.write("step", phase, step, {"contrastive": step / 10})
@@ -26,7 +26,7 @@ def write_steps(path, steps=STEPS):
 
 
 def begun(path, phase, step):
-    diary = Diary(path)
+    diary = RunLog(path)
     diary.begin(PHASES, phase, step)
     assert read(path) == diary.lines
     return diary

@@ -10,7 +10,7 @@ SNAPSHOT = Snapshot("abc", 1, 7, {"model": {"weight": torch.arange(3.0)}}, [("a.
 def test_a_snapshot_comes_back_as_it_was_saved(tmp_path):
     save_snapshot(tmp_path / "a" / "snapshot.pt", SNAPSHOT)
     found = read_snapshot(tmp_path / "a" / "snapshot.pt", "abc")
-    assert (found.phase, found.step, found.unread) == (1, 7, [("a.png", "gone")])
+    assert (found.phase, found.step, found.unreadable) == (1, 7, [("a.png", "gone")])
     assert torch.equal(found.states["model"]["weight"], torch.arange(3.0))
 
 
@@ -20,7 +20,7 @@ def test_where_there_is_none_there_is_none(tmp_path):
 
 def test_one_of_another_recipe_is_refused(tmp_path):
     save_snapshot(tmp_path / "snapshot.pt", SNAPSHOT)
-    with pytest.raises(TrainingError, match=r"of other pictures, texts or start.*--overwrite"):
+    with pytest.raises(TrainingError, match=r"with other pictures, texts or start.*--overwrite"):
         read_snapshot(tmp_path / "snapshot.pt", "abd")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.ranking import measures, ranks_of_right
+from evaluation.measures.ranking import measures, ranks_of_right
 from training.examples.read import read_examples
 from training.outputs import validation as validate
 from training.prepare.materials import prepare
@@ -39,7 +39,7 @@ def test_recall_is_what_the_evaluation_measures_of_the_encoder(materials, colour
     named = {split: [one.name.split("/")[1] for one in materials.examples if one.split == split] for split in ("val", "train")}
     beside = {0: [], 13: [named["train"][place] for place in (0, 3, 7, 11, 15)], 200: named["train"]}[candidates]
     assert (validation.count, validation.candidates, skipped) == (8, 8 + len(beside), [])
-    slack = 100.0 / 8 if materials.kept is not None else 0.06  # kept maps are bfloat16, which may turn a tie
+    slack = 100.0 / 8 if materials.features is not None else 0.06  # cached features are bfloat16, which may turn a tie
     for way, expected in by_hand(tiny_encoder, colours, named["val"] + beside, 8).items():
         assert {f"{way} R@{k}" for k in (1, 5, 10)} <= found.keys()
         for k in (1, 5, 10):

@@ -82,10 +82,10 @@ def test_the_decoder_may_write_what_people_wrote_and_not_what_is_only_imitated(t
     monkeypatch.setattr(corpus_module, "imagenet_classes", lambda: ("sea horse", "tench"))
     corpus, _ = read(tmp_path, tokenizer, class_teacher="some_package")
     texts = [tokenizer.decode(ids) for ids in corpus.token_ids]
-    spoken = {text for text, may in zip(texts, corpus.spoken, strict=True) if may}
-    assert spoken == {"a cat sleeps", "a dog runs", "two dogs"}
+    written = {text for text, may in zip(texts, corpus.written, strict=True) if may}
+    assert written == {"a cat sleeps", "a dog runs", "two dogs"}
     imitated = {shape.format("tench") for shape in ("{}", "a {}", "a photo of a {}", "a picture of the {}")}
-    assert imitated <= {texts[number] for number in corpus.sentences} - spoken
+    assert imitated <= {texts[number] for number in corpus.sentences} - written
 
 
 def test_words_of_the_sentence_teacher_are_imitated(tmp_path, tokenizer, monkeypatch):
@@ -97,7 +97,7 @@ def test_words_of_the_sentence_teacher_are_imitated(tmp_path, tokenizer, monkeyp
     corpus, _ = read(tmp_path, tokenizer, teacher=Words())
     texts = [tokenizer.decode(corpus.token_ids[number]) for number in corpus.sentences]
     assert {"tree", "a photo of a tree"} <= set(texts)
-    assert not corpus.spoken[[texts.index("tree"), texts.index("a photo of a tree")]].any()
+    assert not corpus.written[[texts.index("tree"), texts.index("a photo of a tree")]].any()
 
 
 def test_a_tokenizer_is_learnt_from_the_texts_that_are_trained_on_and_no_other(tmp_path, monkeypatch):

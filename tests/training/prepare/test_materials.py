@@ -8,19 +8,20 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from coca_model.checkpoint import read_checkpoint
-from coca_model.config import ImageConfig
-from coca_model.convolutional_stem import ConvolutionalStem
-from coca_model.find_checkpoint import find_checkpoint
-from coca_model.image_tower import ImageTower
-from coca_model.published_configs import embedded_config
-from training.cache import features as kept_maps
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.convolutional_stem import ConvolutionalStem
+from coca_model.architecture.image_tower import ImageTower
+from coca_model.architecture.published_configs import embedded_config
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
+from training.batches.order import picture_order
+from training.cache import features as feature_cache
 from training.errors import TrainingError
 from training.prepare import corpus, materials
 from training.prepare.materials import prepare
 from training.prepare.new_model import model_from_scratch, shape_from_scratch
 from training.recipe import Phase, Recipe, Source
-from training.teachers.classifier import Classifier, kept_probabilities
+from training.teachers.classifier import Classifier, class_probabilities
 
 CPU = torch.device("cpu")
 LITE = ImageConfig(64, 32, "efficientnet_lite1", width=12, layers=1, heads=2, mlp_width=16)
@@ -46,7 +47,7 @@ def prepared(examples, tiny_checkpoint, tmp_path):
 
 
 def drawn(found, recipe, steps=40):
-    order = found.order(recipe)
+    order = picture_order(found, recipe)
     return {picture for step in range(steps) for picture in order.batch(step, 4).tolist()}
 
 
@@ -59,13 +60,13 @@ def test_pictures_with_texts_that_are_trained_on_and_can_be_read_are_drawn(prepa
 @pytest.mark.parametrize("settings", [{"frozen_units": 0}, {"frozen_units": 1, "other_sources": Source(views=0)}])
 def test_without_frozen_units_or_views_nothing_is_kept_and_every_step_looks_afresh(prepared, settings):
     found, recipe = prepared(**settings)
-    assert found.kept is None
+    assert found.features is None
     assert drawn(found, recipe) == {0, 3, 4, 5, 6, 7}
 
 
 def test_each_picture_has_as_many_views_as_its_source_says_and_a_held_out_one_the_plain_one(prepared):
     found, _ = prepared(frozen_units=1, sources={"others": Source(views=2)}, other_sources=Source(views=3))
-    assert np.diff(found.kept.first).tolist() == [3, 1, 3, 3, 2, 2, 2, 2]
+    assert np.diff(found.features.first).tolist() == [3, 1, 3, 3, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize(("share", "expected"), [(None, 3 / 5), (2.0, 1 / 2)])
@@ -73,15 +74,15 @@ def test_a_source_is_drawn_by_its_share_or_else_by_its_number_of_pictures(prepar
     """Two pictures of the one source can be drawn, and three of the other."""
     others = {"sources": {"others": Source(share=share)}, "other_sources": Source(share=share)}
     found, recipe = prepared(frozen_units=1, **others)
-    order = found.order(recipe)
+    order = picture_order(found, recipe)
     pictures = [picture for step in range(25) for picture in order.batch(step, 4).tolist()]
     assert np.mean(np.array(pictures) >= 4) == pytest.approx(expected, abs=0.02)
 
 
 def test_shares_for_some_sources_and_numbers_for_others_are_refused(prepared):
     found, recipe = prepared(frozen_units=1, sources={"others": Source(share=0.5)})
-    with pytest.raises(TrainingError, match=r"Some sources have a share and 'pictures' has none"):
-        found.order(recipe)
+    with pytest.raises(TrainingError, match=r"Some sources have a share, but 'pictures' has none"):
+        picture_order(found, recipe)
 
 
 @pytest.mark.parametrize(("wanted", "units"), [(None, 0), (0, 0), (2, 2), (-1, 2), (-3, 0), (3, 3)])
@@ -91,7 +92,7 @@ def test_frozen_units_are_counted_from_the_front_or_from_the_end(prepared, wante
 
 @pytest.mark.parametrize("wanted", [4, -4])
 def test_more_frozen_units_than_there_are_are_refused(prepared, wanted):
-    with pytest.raises(TrainingError, match=re.escape(f"frozen_units is not in the image tower ({wanted}). It has 3 units.")):
+    with pytest.raises(TrainingError, match=re.escape(f"frozen_units is out of range ({wanted}). The image tower has 3 units.")):
         prepared(frozen_units=wanted)
 
 
@@ -107,7 +108,7 @@ def test_the_model_of_a_checkpoint_has_its_weights_and_all_of_it_may_learn(prepa
 def test_a_class_teacher_without_kept_views_or_a_sentence_teacher_is_refused(prepared, monkeypatch):
     monkeypatch.setattr(corpus, "imagenet_classes", lambda: ("cat",))
     monkeypatch.setattr(materials, "read_classifier", lambda *_: Classifier({}, nn.Linear(1280, 3), ("a", "b", "c")))
-    with pytest.raises(TrainingError, match="needs kept views of no more than the stem, and a sentence_teacher"):
+    with pytest.raises(TrainingError, match="needs cached views behind no more than the stem, and a sentence_teacher"):
         prepared(class_teacher="some_package")
 
 
@@ -153,13 +154,13 @@ def classifier():
 @pytest.fixture
 def probabilities(make_examples, classifier, tmp_path, monkeypatch):
     """Of five pictures with two views each, where so many units of the tower are frozen; its stem is the classifier's."""
-    monkeypatch.setattr(kept_maps, "batch_size", lambda *_: 3)
+    monkeypatch.setattr(feature_cache, "batch_size", lambda *_: 3)
     tower = ImageTower(LITE).requires_grad_(False).eval()
     tower.stem.load_state_dict(dict(classifier.stem))
 
     def probabilities(units):
-        kept, _ = kept_maps.keep_maps(make_examples(5), [2] * 5, tower, units, folder=tmp_path, seed=0)
-        return kept_probabilities(classifier, tower, kept, units, tmp_path, lambda *_: None), kept
+        kept, _ = feature_cache.cache_features(make_examples(5), [2] * 5, tower, units, folder=tmp_path, seed=0)
+        return class_probabilities(classifier, tower, kept, units, tmp_path, lambda *_: None), kept
 
     return probabilities
 

@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.coca import CoCa
-from training.batches.batch import Batch, Texts
+from coca_model.architecture.coca import CoCa
+from training.batches.batch import Batch
+from training.prepare.corpus import Texts
 from training.ranks import ALONE
 from training.steps import student as student_module
 from training.steps.gradients import StepGradients

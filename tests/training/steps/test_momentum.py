@@ -6,9 +6,10 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.coca import CoCa
-from training.batches.batch import Batch, Texts
+from coca_model.architecture.coca import CoCa
+from training.batches.batch import Batch
 from training.objectives.momentum_contrast import momentum_contrast_loss
+from training.prepare.corpus import Texts
 from training.ranks import ALONE
 from training.steps.gradients import StepGradients
 from training.steps.momentum import Momentum
@@ -49,13 +50,25 @@ def test_the_second_step_is_told_from_the_keys_of_the_first(student, micro_batch
     assert len(momentum.texts) == 6
 
 
-def test_it_follows_the_student_and_never_learns(student):
-    momentum = Momentum(student, momentum=0.75)
-    before = copy.deepcopy(student.model.log_scale.detach())
-    student.model.log_scale.data += 1
+@pytest.mark.parametrize("share", [0.0, 0.75, 1.0])
+def test_it_follows_the_student_in_place_as_written_out_and_never_learns(student, share):
+    momentum = Momentum(student, momentum=share)
+    before, slow = copy.deepcopy(student.model), momentum.student.model.log_scale
+    for parameter in student.model.parameters():
+        parameter.data += torch.randn_like(parameter)
     momentum.follow(student)
-    assert_close(momentum.student.model.log_scale, before + 0.25)
+    for new, old, fast in zip(momentum.student.model.parameters(), before.parameters(), student.model.parameters(), strict=True):
+        assert_close(new, (share * old + (1 - share) * fast).detach())
+    assert momentum.student.model.log_scale is slow
     assert not any(parameter.requires_grad for parameter in momentum.parameters())
+
+
+def test_buffers_of_the_student_are_not_followed(student):
+    student.model.register_buffer("count", torch.zeros(1))
+    momentum = Momentum(student, momentum=0.5)
+    student.model.count += 5
+    momentum.follow(student)
+    assert momentum.student.model.count.tolist() == [0]
 
 
 def test_keys_have_length_one_and_queues_carry_no_gradient(student):

@@ -3,9 +3,10 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.checkpoint import read_checkpoint
-from coca_model.find_checkpoint import find_checkpoint
-from training.batches.batch import Batch, Texts
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
+from training.batches.batch import Batch
+from training.prepare.corpus import Texts
 from training.steps.student import Student
 
 PIXELS = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -12,13 +12,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.config import ImageConfig
-from coca_model.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
-from training.cache.files import key_of, write_whole
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
+from training.cache.files import save
 from training.errors import TrainingError
-from training.teachers import sentences as teachers
+from training.examples.hashes import key_of
 from training.teachers.classifier import imagenet_classes, read_classifier
-from training.teachers.sentences import MiniLM, kept_pictures, kept_sentences, sentence_teacher
+from training.teachers.images import image_vectors
+from training.teachers.sentences import MiniLM, sentence_teacher, sentence_vectors
 
 PACKAGE = "tiny_classifier"
 IMAGE = ImageConfig(64, 32, "efficientnet_lite1", 12, 1, 2, 16)
@@ -119,7 +120,7 @@ def test_a_classifier_without_a_layer_of_the_stem_is_refused_by_its_name(install
     weights = published_weights()
     del weights["_blocks.3._bn1.running_var"]
     file = install(weights)
-    with pytest.raises(TrainingError, match=f"^{re.escape(str(file))}.*'efficientnet_lite1' is of.*_blocks.3._bn1.running_var"):
+    with pytest.raises(TrainingError, match=f"^{re.escape(str(file))}.*'efficientnet_lite1' .*_blocks.3._bn1.running_var"):
         read_classifier(PACKAGE, IMAGE)
 
 
@@ -127,7 +128,7 @@ def test_a_classifier_of_another_stem_is_refused(install):
     weights = published_weights()
     weights["_conv_head.weight"] = weights["_conv_head.weight"][:, :-1]
     file = install(weights)
-    with pytest.raises(TrainingError, match=f"^{re.escape(str(file))}: not the classifier that the stem 'efficientnet_lite1' is of"):
+    with pytest.raises(TrainingError, match=f"^{re.escape(str(file))}: not the classifier with the stem 'efficientnet_lite1'"):
         read_classifier(PACKAGE, IMAGE)
 
 
@@ -141,8 +142,9 @@ def test_a_model_of_patches_has_no_classifier(install):
 def test_the_published_classifier_is_the_embedded_stem_and_knows_a_flower():
     from sklearn.datasets import load_sample_images
 
-    from coca_model.preprocess import open_picture, to_square
-    from coca_model.published_configs import embedded_config
+    from coca_model.architecture.published_configs import embedded_config
+    from coca_model.preprocess import to_square
+    from media.picture import open_picture
 
     image = embedded_config(3).image
     found = read_classifier(PUBLISHED, image)
@@ -186,7 +188,7 @@ class Counting:
 def test_vectors_of_the_same_texts_are_computed_once(tmp_path):
     teacher, texts = Counting(), ["a dog", "cats"]
     for _ in range(3):
-        vectors = kept_sentences(teacher, "counting", texts, tmp_path / "work")
+        vectors = sentence_vectors(teacher, "counting", texts, tmp_path / "work")
         assert vectors.dtype == torch.float16
         assert vectors.tolist() == [[5, 1.5], [4, 1.5]]
     assert teacher.asked == 1
@@ -195,11 +197,11 @@ def test_vectors_of_the_same_texts_are_computed_once(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half", b"junk"])
 def test_damaged_vectors_are_computed_again(tmp_path, content):
     teacher = Counting()
-    expected = kept_sentences(teacher, "counting", ["a dog"], tmp_path)
+    expected = sentence_vectors(teacher, "counting", ["a dog"], tmp_path)
     (kept,) = tmp_path.iterdir()
     kept.write_bytes(content)
     for _ in range(2):
-        assert torch.equal(kept_sentences(teacher, "counting", ["a dog"], tmp_path), expected)
+        assert torch.equal(sentence_vectors(teacher, "counting", ["a dog"], tmp_path), expected)
     assert teacher.asked == 2
 
 
@@ -208,8 +210,8 @@ def test_damaged_vectors_are_computed_again(tmp_path, content):
 )
 def test_vectors_of_other_texts_or_another_teacher_are_not_taken_for_them(tmp_path, name, texts):
     teacher = Counting()
-    kept_sentences(teacher, "counting", ["a dog"], tmp_path)
-    assert kept_sentences(teacher, name, texts, tmp_path)[:, 0].tolist() == [len(text) for text in texts]
+    sentence_vectors(teacher, "counting", ["a dog"], tmp_path)
+    assert sentence_vectors(teacher, name, texts, tmp_path)[:, 0].tolist() == [len(text) for text in texts]
     assert teacher.asked == 2
 
 
@@ -266,22 +268,22 @@ def test_a_key_stands_for_a_value_and_no_other():
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "new" / "value.pt"
-    write_whole(path, torch.ones(3))
+    save(path, torch.ones(3))
 
     def killed(value, file):
         Path(file).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(teachers.torch, "save", killed)
+    monkeypatch.setattr(torch, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(path, torch.zeros(3))
+        save(path, torch.zeros(3))
     assert torch.load(path).tolist() == [1, 1, 1]
 
 
 def test_the_image_teacher_sees_each_picture_once_and_as_it_sees_pictures(make_examples, tiny_encoder, tmp_path, monkeypatch):
     examples = make_examples(5)
-    found = kept_pictures(tiny_encoder, examples, tmp_path)
+    found = image_vectors(tiny_encoder, examples, tmp_path)
     expected = tiny_encoder.encode_images([example.read() for example in examples])
     assert_close(found.float().numpy(), expected, rtol=0, atol=1e-3)
     monkeypatch.setattr(type(tiny_encoder), "encode_pixels", None)
-    assert torch.equal(kept_pictures(tiny_encoder, examples, tmp_path), found)
+    assert torch.equal(image_vectors(tiny_encoder, examples, tmp_path), found)

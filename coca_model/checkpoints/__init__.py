@@ -1,0 +1,1 @@
+"""Checkpoints: where they lie, how they are read and written, and open_clip's names for weights."""

@@ -1,0 +1,168 @@
+"""Convert open_clip's CoCa checkpoints: the names of their weights, and their config if there is one.
+
+Only options of the published `coca_ViT-*` models are accepted. The error names any other option.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coca_model.architecture.config import CoCaConfig, ResizeKind
+from coca_model.architecture.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
+
+PUBLISHED = {"coca_ViT-B-32": COCA_VIT_B_32, "coca_ViT-L-14": COCA_VIT_L_14}
+
+# Patterns of open_clip's names -> our names, applied in this order. `_split_attention` then converts the attention matrices.
+_NAMES = (
+    (r"^logit_scale$", "log_scale"),
+    (r"^visual\.conv1\.", "image_tower.stem."),
+    (r"^visual\.class_embedding$", "image_tower.class_token"),
+    (r"^visual\.positional_embedding$", "image_tower.position"),
+    (r"^visual\.ln_pre\.", "image_tower.norm."),
+    (r"^visual\.transformer\.resblocks\.", "image_tower.blocks."),
+    (r"^visual\.attn_pool\.query$", "poolers.caption.queries"),
+    (r"^visual\.attn_pool\.ln_q\.", "poolers.caption.query_norm."),
+    (r"^visual\.attn_pool\.ln_k\.", "poolers.caption.context_norm."),
+    (r"^visual\.attn_pool\.attn\.", "poolers.caption.attention."),
+    (r"^visual\.ln_post\.", "poolers.caption.norm."),
+    (r"^visual\.proj$", "poolers.project.weight"),
+    (r"^text\.token_embedding\.", "unimodal.token_embedding."),
+    (r"^text\.positional_embedding$", "unimodal.position"),
+    (r"^text\.cls_emb$", "unimodal.cls"),
+    (r"^text\.transformer\.resblocks\.", "unimodal.blocks."),
+    (r"^text\.ln_final\.", "unimodal.cls_norm."),
+    (r"^text\.text_projection$", "unimodal.project.weight"),
+    (r"^text_decoder\.resblocks\.(\d+)\.ln_2\.", r"multimodal.blocks.\1.inner_mlp.0."),
+    (r"^text_decoder\.resblocks\.(\d+)\.mlp\.c_fc\.", r"multimodal.blocks.\1.inner_mlp.1."),
+    (r"^text_decoder\.resblocks\.(\d+)\.mlp\.c_proj\.", r"multimodal.blocks.\1.inner_mlp.3."),
+    (r"^text_decoder\.resblocks\.", "multimodal.blocks."),
+    (r"^text_decoder\.cross_attn\.(\d+)\.ln_1\.", r"multimodal.blocks.\1.cross_norm."),
+    (r"^text_decoder\.cross_attn\.(\d+)\.ln_1_kv\.", r"multimodal.blocks.\1.image_norm."),
+    (r"^text_decoder\.cross_attn\.(\d+)\.attn\.", r"multimodal.blocks.\1.cross_attention."),
+    (r"^text_decoder\.cross_attn\.", "multimodal.blocks."),
+    (r"^text_decoder\.ln_final\.", "multimodal.norm."),
+    (r"^text_decoder\.text_projection$", "multimodal.output.weight"),
+    (r"\.ln_1\.", ".attention_norm."),
+    (r"\.attn\.", ".attention."),
+    (r"\.out_proj\.", ".output."),
+    (r"\.ln_2\.", ".mlp_norm."),
+    (r"\.mlp\.c_fc\.", ".mlp.0."),
+    (r"\.mlp\.c_proj\.", ".mlp.2."),
+)
+# Options that the weights do not show, with their values in the published models. None and {} mean the same to open_clip.
+_FIXED = (
+    ("model_cfg", "quick_gelu", False),
+    ("vision_cfg", "pool_type", "tok"),
+    ("vision_cfg", "attentional_pool", True),
+    ("text_cfg", "no_causal_mask", False),
+    ("text_cfg", "correct_cls_mask", False),
+    *((section, key, None) for section in ("vision_cfg", "text_cfg", "multimodal_cfg") for key in ("act_kwargs", "norm_kwargs")),
+)
+_RESIZE: dict[str, ResizeKind] = {"shortest": "crop", "squash": "squash"}
+_TRANSPOSED = {"poolers.project.weight", "unimodal.project.weight", "multimodal.output.weight"}
+
+
+def unwrap(loaded: Any) -> dict[str, Tensor]:
+    """The weights in the result of `torch.load`: a plain dictionary, or open_clip's training state with the prefix `module.`.
+
+    Attention masks, which older versions of open_clip saved too, are dropped: they are computed, not learned.
+
+    Raises:
+        ValueError: the file contains no named weights.
+    """
+    weights = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(weights, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in weights.items()):
+        raise ValueError(f"contains {type(weights).__name__}, not named weights")
+    prefix = "module." if all(name.startswith("module.") for name in weights) else ""
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}
+
+
+def is_open_clip(weights: Mapping[str, Tensor]) -> bool:
+    """Whether the names are those of an open_clip CoCa."""
+    return "visual.attn_pool.query" in weights and "text.cls_emb" in weights
+
+
+def published_config(weights: Mapping[str, Tensor]) -> CoCaConfig:
+    """The published model with the patch size and widths of these weights. Raises ValueError if there is none."""
+    patches, cls = _shaped(weights, "visual.conv1.weight", 4), weights["text.cls_emb"]
+    for config in PUBLISHED.values():
+        image, text = config.image, config.text
+        if patches.shape == (image.width, 3, image.patch_size, image.patch_size) and cls.shape == (text.width,):
+            return config
+    raise ValueError(f"an open_clip CoCa of unknown size. Known: {', '.join(PUBLISHED)}.")
+
+
+def convert_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename weights from open_clip's names to ours. Unknown names stay, and the loader refuses them.
+
+    Raises:
+        ValueError: a part of an attention is missing or has a wrong number of dimensions, or two names mean the same weight.
+    """
+    ours: dict[str, Tensor] = {}
+    for name in weights:
+        new = name
+        for pattern, replacement in _NAMES:
+            new = re.sub(pattern, replacement, new)
+        if new in ours:
+            raise ValueError(f"{new} is given twice, once as {name}. Each weight may be given once.")
+        ours[new] = _shaped(weights, name, 2).T if new in _TRANSPOSED else weights[name]
+    for name in [name for name in ours if name.endswith("attention.in_proj_bias")]:
+        _split_attention(ours, name.removesuffix("in_proj_bias"))
+    return ours
+
+
+def _split_attention(weights: dict[str, Tensor], prefix: str) -> None:
+    """Split torch's MultiheadAttention, which has query, key and value in one matrix, or in three if their widths differ."""
+    bias = _shaped(weights, f"{prefix}in_proj_bias", 1)
+    width = len(bias) // 3
+    if f"{prefix}in_proj_weight" in weights:
+        together = _shaped(weights, f"{prefix}in_proj_weight", 2)
+        query, key_value = together[:width], together[width:]
+    else:
+        query, key, value = (_shaped(weights, f"{prefix}{part}_proj_weight", 2) for part in "qkv")
+        if key.shape != value.shape:
+            raise ValueError(f"{prefix}k_proj_weight is of shape {tuple(key.shape)}. Allowed: that of v_proj_weight, {tuple(value.shape)}.")
+        key_value = torch.cat([key, value])
+    for part in ("in_proj_bias", "in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
+        weights.pop(f"{prefix}{part}", None)
+    weights[f"{prefix}query.weight"], weights[f"{prefix}key_value.weight"] = query, key_value
+    weights[f"{prefix}query.bias"], weights[f"{prefix}key_value.bias"] = bias[:width], bias[width:]
+
+
+def _shaped(weights: Mapping[str, Tensor], name: str, dimensions: int) -> Tensor:
+    if name not in weights:
+        raise ValueError(f"{name} is absent. It is required.")
+    if weights[name].ndim != dimensions:
+        raise ValueError(f"{name} is of shape {tuple(weights[name].shape)}. Allowed: {dimensions} dimensions.")
+    return weights[name]
+
+
+def follow_config(config: CoCaConfig, raw: Mapping[str, Any]) -> CoCaConfig:
+    """Take mean, standard deviation and resize mode from `open_clip_config.json`, which the weights cannot tell.
+
+    Raises:
+        ValueError: the heads, sizes, resize mode or interpolation differ from those of the published models.
+    """
+    sections = {"preprocess_cfg": {}, **raw, **raw["model_cfg"]}
+    pixels = sections["preprocess_cfg"]
+    for section, key, default, wanted in (
+        *((section, key, value, value) for section, key, value in _FIXED),
+        ("vision_cfg", "head_width", 64, 64),
+        ("vision_cfg", "attn_pooler_heads", 8, config.pooler.heads),
+        ("vision_cfg", "image_size", 224, config.image.image_size),
+        ("text_cfg", "heads", 8, config.text.heads),
+        ("multimodal_cfg", "heads", 8, config.text.heads),
+        ("preprocess_cfg", "interpolation", "bicubic", "bicubic"),
+    ):
+        found = sections[section].get(key, default)
+        if found != wanted and not (found in (None, {}) and default == wanted):
+            raise ValueError(f"{section}.{key} is not that of the published models ({found!r}). Allowed: {wanted!r}.")
+    resize = pixels.get("resize_mode", "shortest")
+    if resize not in _RESIZE:
+        raise ValueError(f"preprocess_cfg.resize_mode is unknown ({resize!r}). Allowed: {', '.join(_RESIZE)}.")
+    mean, std = tuple(pixels.get("mean", config.image.mean)), tuple(pixels.get("std", config.image.std))
+    return replace(config, image=replace(config.image, mean=mean, std=std, resize=_RESIZE[resize]))

@@ -1,0 +1,142 @@
+"""Read and write checkpoints: weights, config and tokenizer.
+
+Reading never unpickles code and never resizes or guesses a weight. A weight that is missing, unknown, of another shape or not finite
+is an error with its name.
+"""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig, read_config
+from coca_model.checkpoints import open_clip
+from coca_model.checkpoints.find import CLIP_MERGES, CONFIG, TOKENIZER, WEIGHTS, CheckpointFiles, shipped
+from coca_model.errors import CheckpointError
+from coca_model.tokenizer import Tokenizer, clip_tokenizer, load_tokenizer
+
+_TIED, _TIED_TO = "multimodal.output.weight", "unimodal.token_embedding.weight"
+
+
+def read_checkpoint(files: CheckpointFiles) -> tuple[CoCa, Tokenizer, str]:
+    """Read a checkpoint. Returns the float32 model, its tokenizer and the sha256 of its weights' file (hex).
+
+    Raises:
+        CheckpointError: names or shapes do not fit the config, a weight is not finite, or a file is damaged.
+    """
+    weights = _read_weights(files.weights)
+    if open_clip.is_open_clip(weights):
+        config, weights = _from_open_clip(files, weights)
+        tokenizer = clip_tokenizer(shipped(CLIP_MERGES), config.text.context_length)
+    elif files.config is None or files.tokenizer is None:
+        raise CheckpointError(
+            f"{files.weights}: not weights of open_clip's CoCa ({', '.join(list(weights)[:3])} ...). "
+            f"Pass a file of one of {', '.join(open_clip.PUBLISHED)}, or the folder of a coca-search checkpoint."
+        )
+    else:
+        config = read_config(files.config)
+        tokenizer = load_tokenizer(files.tokenizer, config.text.context_length)
+    if tokenizer.vocabulary_size > config.text.vocabulary_size:
+        raise CheckpointError(
+            f"{files.tokenizer}: has {tokenizer.vocabulary_size} tokens. The config allows {config.text.vocabulary_size}."
+        )
+    return _model(files, config, weights), tokenizer, sha256_of(files.weights)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        safe = path.suffix == ".safetensors"
+        return open_clip.unwrap(load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: not a plain file of weights. A file that runs code when it is read is refused. Use .safetensors."
+        ) from error
+    except Exception as error:  # a damaged pickle raises almost anything: KeyError, IndexError, struct.error, AssertionError ...
+        reason = next(iter(str(error).splitlines()), repr(error))
+        raise CheckpointError(f"{path}: damaged ({reason}). Copy, download or train the checkpoint again.") from error
+
+
+def _from_open_clip(files: CheckpointFiles, weights: Mapping[str, Tensor]) -> tuple[CoCaConfig, dict[str, Tensor]]:
+    try:
+        config, converted = open_clip.published_config(weights), open_clip.convert_weights(weights)
+    except ValueError as error:
+        raise CheckpointError(f"{files.weights}: {error}") from error
+    try:
+        return open_clip.follow_config(config, json.loads(files.config.read_text())) if files.config else config, converted
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{files.config}: not the config of a published CoCa ({error!r}).") from error
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Skips random initialisation: even on the meta device it imports torch's compiler, which takes a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is Tensor.normal_ or getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def _model(files: CheckpointFiles, config: CoCaConfig, weights: dict[str, Tensor]) -> CoCa:
+    """Build the model without initial weights, then assign those of the file."""
+    try:
+        with torch.device("meta"), _Uninitialised():
+            model = CoCa(config)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{files.config}: no CoCa has this config ({error}). Expected the JSON that CoCaConfig.to_json writes."
+        ) from error
+    tied, expected = config.text.tied_output, model.state_dict()
+    if tied:
+        weights.pop(_TIED, None)
+        del expected[_TIED]
+    _check_weights(files.weights, weights, expected)
+    if tied:
+        weights[_TIED] = weights[_TIED_TO]
+    model.load_state_dict({name: tensor.float().contiguous() for name, tensor in weights.items()}, assign=True)
+    if tied:
+        model.multimodal.output.weight = model.unimodal.token_embedding.weight
+    return model.requires_grad_(False).eval()
+
+
+def _check_weights(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    for name in sorted(found.keys() | expected.keys()):
+        if name not in found or name not in expected or found[name].shape != expected[name].shape:
+            has = "absent" if name not in found else f"of shape {tuple(found[name].shape)}"
+            wants = "none" if name not in expected else f"shape {tuple(expected[name].shape)}"
+            raise CheckpointError(f"{path}: {name} is {has}. The config asks for {wants}.")
+    for name, tensor in found.items():
+        if not _is_finite(tensor):
+            raise CheckpointError(f"{path}: {name} holds NaN or infinity. The checkpoint is damaged or its training diverged.")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Usually one fast pass: a finite sum has only finite terms. A sum that is not finite may only have overflowed."""
+    return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
+
+
+def save_checkpoint(folder: Path, model: CoCa, tokenizer: Tokenizer, *, dtype: torch.dtype = torch.float16) -> None:
+    """Write a checkpoint folder. A weight that is tied to another is written once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
+    if model.config.text.tied_output:
+        del state[_TIED]
+    partial = folder / f"{WEIGHTS}.partial"
+    partial.write_bytes(save(state, metadata={"format": "pt"}))  # not save_file, whose files only their owner may read
+    partial.replace(folder / WEIGHTS)
+    (folder / CONFIG).write_text(model.config.to_json())
+    tokenizer.save(folder / TOKENIZER)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, 64 hexadecimal digits. Raises OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""What the text decoders are used for: captions and likelihoods."""

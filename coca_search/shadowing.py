@@ -1,0 +1,33 @@
+"""Refuses to start if a file of the user hides a package of coca-search.
+
+Names such as `search` and `media` are common. Python looks in the folder of the user's script first, and would import that file instead.
+"""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGES = ("coca_model", "evaluation", "indexer", "media", "search", "training", "ui")
+
+
+def refuse_shadowed_packages() -> None:
+    """Raises ImportError with one sentence that names the file."""
+    home = Path(__file__).resolve().parent.parent
+    for name in PACKAGES:
+        file = _file_of(name)
+        if file is not None and file != home / name / "__init__.py":
+            raise ImportError(
+                f"{file} hides the package {name!r} of coca-search. Rename it, or run Python from another folder.",
+                name=name,
+                path=str(file),
+            )
+
+
+def _file_of(name: str) -> Path | None:
+    """The file that `import` would take, or has taken, for a package."""
+    if name in sys.modules:
+        file = getattr(sys.modules[name], "__file__", None)
+    else:
+        spec = find_spec(name)
+        file = spec.origin if spec is not None else None
+    return Path(file).resolve() if file else None

@@ -1,0 +1,1 @@
+"""Readers of published test sets and of a user's files."""

@@ -1,0 +1,166 @@
+"""What the readers of data sets return: media with texts, labels or moments."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from evaluation.datasets.files import check_text, is_unicode
+from evaluation.errors import DatasetError
+from media.formats import Kind
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Medium:
+    """One picture or video.
+
+    Attributes:
+        name: its name in the data set, unique there.
+        record: the file and record that name it, for messages.
+        data: its bytes if the data set's file holds them (Parquet). Otherwise they are read from `path`.
+        seconds: the moment of a video to show to people. None is the middle.
+    """
+
+    name: str
+    path: Path
+    kind: Kind
+    record: str
+    data: bytes | None = field(default=None, repr=False)
+    seconds: float | None = None
+
+    def read(self) -> bytes:
+        """The bytes of the file. Raises OSError."""
+        return self.data if self.data is not None else self.path.read_bytes()
+
+
+@dataclass(frozen=True)
+class CaptionedMedia:
+    """Media and the texts that describe them.
+
+    Attributes:
+        title: data set and split, for people.
+        owners: `owners[t]` are the indices of the media that text t describes, at least one. A medium without a text is a
+            distractor.
+        missing: the records that were left out, each with the reason, for people.
+    """
+
+    title: str
+    media: tuple[Medium, ...]
+    texts: tuple[str, ...]
+    owners: tuple[tuple[int, ...], ...]
+    missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.media or not self.texts:
+            raise DatasetError(f"{self.title}: holds {len(self.media)} media and {len(self.texts)} texts. At least one of each is needed.")
+        if len(self.owners) != len(self.texts):
+            raise ValueError(f"{len(self.texts)} texts have {len(self.owners)} owners. Each text needs an owner.")
+        if not all(owner and min(owner) >= 0 and max(owner) < len(self.media) for owner in self.owners):
+            raise ValueError(f"{self.title}: a text describes no medium of the set.")
+
+    @property
+    def texts_of(self) -> list[list[int]]:
+        """The indices of each medium's texts, in order."""
+        texts: list[list[int]] = [[] for _ in self.media]
+        for text, owners in enumerate(self.owners):
+            for owner in owners:
+                texts[owner].append(text)
+        return texts
+
+    def without(self, gone: Mapping[int, str]) -> "CaptionedMedia":
+        """A copy without the media `gone` (index to reason), and without the texts that describe nothing else.
+
+        Reasons that are not empty are added to `missing`.
+        """
+        kept = [index for index in range(len(self.media)) if index not in gone]
+        new_index = {old: new for new, old in enumerate(kept)}
+        owners = [tuple(new_index[owner] for owner in owners if owner in new_index) for owners in self.owners]
+        return CaptionedMedia(
+            self.title,
+            tuple(self.media[index] for index in kept),
+            tuple(text for text, owner in zip(self.texts, owners, strict=True) if owner),
+            tuple(filter(None, owners)),
+            (*self.missing, *filter(None, gone.values())),
+        )
+
+
+@dataclass(frozen=True)
+class LabelledMedia:
+    """Media with their classes. An answer is one of C classes.
+
+    Attributes:
+        classes: the names of each class, the first for people. Prompts are made of all of them.
+        right: `right[n]` are the classes, 0..C-1, that are right for medium n: one, or several (ObjectNet's overlap with ImageNet).
+        missing: the records and classes that were left out, each with the reason, for people.
+    """
+
+    title: str
+    media: tuple[Medium, ...]
+    classes: tuple[tuple[str, ...], ...]
+    right: tuple[tuple[int, ...], ...]
+    missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (name for names in self.classes for name in names):
+            if not is_unicode(name):
+                raise DatasetError(f"{self.title}: the class name {name!r} is not valid Unicode. Rename it.")
+        if not self.media or len(self.classes) < 2:
+            raise DatasetError(f"{self.title}: holds {len(self.media)} media and {len(self.classes)} classes. At least 1 and 2 are needed.")
+        if len(self.right) != len(self.media):
+            raise ValueError(f"{len(self.media)} media have {len(self.right)} answers. Each medium needs an answer.")
+        if not all(right and min(right) >= 0 and max(right) < len(self.classes) for right in self.right):
+            raise ValueError(f"{self.title}: a medium has no class of the set.")
+
+    def without(self, gone: Mapping[int, str]) -> "LabelledMedia":
+        """A copy without the media `gone` (index to reason). The classes stay. The reasons are added to `missing`."""
+        kept = [index for index in range(len(self.media)) if index not in gone]
+        media, right = tuple(self.media[index] for index in kept), tuple(self.right[index] for index in kept)
+        return LabelledMedia(self.title, media, self.classes, right, (*self.missing, *gone.values()))
+
+
+@dataclass(frozen=True)
+class MomentQuery:
+    """A sentence and where in a video it happens: `spans` are [start, stop) in seconds, one for each annotator."""
+
+    medium: int
+    text: str
+    spans: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class MomentSet:
+    """Videos and the moments that sentences describe. `segment_seconds` is the grid of the answers (DiDeMo: 5), or None."""
+
+    title: str
+    media: tuple[Medium, ...]
+    queries: tuple[MomentQuery, ...]
+    segment_seconds: float | None = None
+    missing: tuple[str, ...] = ()
+
+
+def present(media: Mapping[Key, Medium | None]) -> tuple[tuple[Medium, ...], dict[Key, int]]:
+    """The media that were found (not None), and the index of each by its key."""
+    found = {key: medium for key, medium in media.items() if medium is not None}
+    return tuple(found.values()), {key: index for index, key in enumerate(found)}
+
+
+def join_captions(
+    title: str, media: Mapping[Key, Medium | None], captions: Iterable[tuple[Key, str, str]], missing: Iterable[str] = ()
+) -> CaptionedMedia:
+    """Joins media by key (None: left out) with captions (key, text, record).
+
+    An empty text is left out and counted. Its medium stays. Raises DatasetError.
+    """
+    found, index_of = present(media)
+    texts, owners, left_out = list[str](), list[tuple[int, ...]](), list(missing)
+    for key, text, record in captions:
+        if key not in index_of:
+            continue
+        if not text.strip():
+            left_out.append(f"{record}: an empty text")
+            continue
+        texts.append(check_text(text, record))
+        owners.append((index_of[key],))
+    return CaptionedMedia(title, found, tuple(texts), tuple(owners), tuple(left_out))

@@ -1,0 +1,93 @@
+"""The folder of pictures and videos that annotations refer to by name."""
+
+import os
+from pathlib import Path
+
+from evaluation.datasets.dataset import Medium
+from evaluation.errors import DatasetError
+from indexer.errors import SourceError
+from indexer.scan import scan
+from media import formats
+from media.formats import Kind, suffixes
+
+
+class MediaFolder:
+    """Finds media below a folder, by name, with or without a suffix. `missing` names the records that were left out."""
+
+    def __init__(self, folder: Path, *, allow_missing: bool = False) -> None:
+        if not folder.is_dir():
+            raise DatasetError(f"{folder}: no such folder. Pass the folder of the pictures or videos with --media.")
+        self.folder, self.missing = folder, list[str]()
+        self._allow_missing = allow_missing
+        self._by_stem: dict[Kind, dict[str, list[Path]]] = {}
+
+    @classmethod
+    def of(cls, annotations: Path, folder: Path | None, *, allow_missing: bool = False) -> "MediaFolder":
+        """`folder`, or the folder of the annotations. Raises DatasetError."""
+        if not annotations.exists():  # otherwise a mistyped path would be blamed on the folder
+            raise DatasetError(f"{annotations}: no such file. Pass the annotations of the data set.")
+        return cls(annotations.parent if folder is None else folder, allow_missing=allow_missing)
+
+    def find(self, name: str, kind: Kind, record: str, *, inside: str = "", exact: bool = False) -> Medium | None:
+        """The medium called `name`, in the subfolder `inside` or in this folder; None if it is missing and that is allowed.
+
+        Unless `exact`, a name without a folder is searched for in all subfolders. A video may have another suffix there, because
+        published videos are often encoded again. Raises DatasetError that names the record.
+        """
+        for candidate in (self.folder / inside / name, self.folder / name):
+            if os.path.isfile(candidate):  # noqa: PTH113 Path.is_file raises if a name is too long
+                return Medium(name, candidate, kind, record)
+        found = [] if exact or Path(name).name != name else self._below(name, kind)
+        if len(found) > 1:
+            some = ", ".join(str(path.relative_to(self.folder)) for path in found[:3])
+            raise DatasetError(f"{record}: {name!r} may be any of {len(found)} files ({some}). Keep one of them below {self.folder}.")
+        if found:
+            return Medium(name, found[0], kind, record)
+        if not self._allow_missing:
+            raise DatasetError(
+                f"{record}: the {'picture' if kind == 'image' else 'video'} {name!r} is not in {self.folder}. "
+                "Pass its folder with --media, or --allow-missing to leave such records out."
+            )
+        self.missing.append(f"{record}: {name!r} is missing.")
+        return None
+
+    def all_media(self) -> tuple[tuple[Medium, ...], list[str]]:
+        """What the indexer finds below the folder, by relative path, and what had to be left out. Raises DatasetError."""
+        try:
+            found = scan([self.folder])
+        except SourceError as error:
+            raise DatasetError(str(error)) from error
+        root = found.paths[0]
+        media = tuple(Medium(os.path.relpath(uri, root), Path(uri), kind_of(uri, uri), uri) for uri in found.files)
+        left_out = [f"{problem.file.uri}: {problem.reason}" for problem in found.problems]
+        return media, left_out + [f"{unreadable}: the folder cannot be listed" for unreadable in found.unreadable]
+
+    def _below(self, name: str, kind: Kind) -> list[Path]:
+        suffix = Path(name).suffix.lower()
+        stem = Path(name).stem if suffix in suffixes() else name
+        found = self._stems(kind).get(stem, [])
+        same_name = [path for path in found if path.name == name]
+        return same_name if same_name or suffix in suffixes("image") else found
+
+    def _stems(self, kind: Kind) -> dict[str, list[Path]]:
+        if kind not in self._by_stem:
+            stems = self._by_stem[kind] = dict[str, list[Path]]()
+            for file in sorted(self.folder.rglob("*")):
+                if formats.kind_of(file) == kind and not is_hidden(file.relative_to(self.folder)):
+                    stems.setdefault(file.stem, []).append(file)
+        return self._by_stem[kind]
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether the name of the file or of one of its folders begins with a dot. The indexer skips such files."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def kind_of(path: str, record: str, *, videos_only: bool = False) -> Kind:
+    """Picture or video, by suffix. Raises DatasetError if the path is neither, or no video although only videos are allowed."""
+    kind = formats.kind_of(path)
+    if kind is None or (videos_only and kind != "video"):
+        wrong = "not a video" if videos_only else "neither a picture nor a video"
+        known = suffixes("video" if videos_only else None)
+        raise DatasetError(f"{record}: {wrong} ({path!r:.80}). Known suffixes: {' '.join(sorted(known))}.")
+    return kind

@@ -1,0 +1,1 @@
+"""Vectors, captions and tokens of media, computed once."""

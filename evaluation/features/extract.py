@@ -1,0 +1,164 @@
+"""Computes features of media and texts with the encoder. Each batch goes to the cache.
+
+A medium that cannot be read is an error that names its record, or is left out and counted if the caller allows it.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coca_model import Encoder
+from evaluation.datasets.dataset import CaptionedMedia, LabelledMedia, Medium
+from evaluation.errors import UnreadableMediaError
+from evaluation.features.cache import Arrays, ResultCache, space_of
+from evaluation.features.decode import Decoded, decode
+from indexer.segments import mean_vector
+
+DataSet = TypeVar("DataSet", CaptionedMedia, LabelledMedia)
+OnProgress = Callable[[str, int, int], None]  # stage, done, total
+_THREADS = 4
+_TEXTS = 1024  # texts in a commit
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What is computed of a medium and cached.
+
+    Attributes:
+        name: part of the cache's key. Another computation needs another name.
+        of_frames: the encoder and pixels uint8 (n, H, W, 3) of frames -> an array (n, ...).
+        keep: the array of one medium's frames, and the medium -> the arrays to cache.
+        seconds_between: the distance between the sampled frames of a video. Infinity gives the paper's protocol, 16 uniform frames.
+    """
+
+    name: str
+    of_frames: Callable[[Encoder, NDArray[np.uint8]], NDArray[np.generic]]
+    keep: Callable[[NDArray[np.generic], Decoded], Arrays]
+    seconds_between: float = math.inf
+
+
+# One vector a medium: of a picture, or the mean of 16 frames of a video (Yu et al. 2022, section 4.2, video retrieval).
+MEAN_VECTOR = Feature(
+    "vector", lambda encoder, pixels: encoder.encode_pixels(pixels), lambda vectors, _: {"vector": mean_vector(vectors.astype(np.float32))}
+)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of N media, in the cache. `failed` are the media without one: index and reason."""
+
+    cache: ResultCache
+    space: str
+    keys: tuple[bytes, ...]
+    failed: dict[int, str]
+
+    def load(self, indices: Iterable[int]) -> list[Arrays]:
+        """The arrays of some media, in their order."""
+        keys = [self.keys[index] for index in indices]
+        found = self.cache.get(self.space, keys)
+        return [found[key] for key in keys]
+
+    def vectors(self, indices: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """`MEAN_VECTOR` of some media, or of all: float32 (N, E), each row of L2 norm 1."""
+        rows = self.load(range(len(self.keys)) if indices is None else indices)
+        return np.stack([row["vector"] for row in rows]).astype(np.float32)
+
+
+class FeatureSource:
+    """Computes features of media and texts with one encoder, or takes them from the cache."""
+
+    def __init__(self, encoder: Encoder, cache: ResultCache, *, allow_missing: bool = False, on_progress: OnProgress | None = None) -> None:
+        self.encoder, self.cache, self.on_progress = encoder, cache, on_progress or (lambda *_: None)
+        self._allow_missing = allow_missing
+        self._digest_of: dict[tuple[Path, str], bytes] = {}  # each file is hashed once
+
+    def of_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 (N, E), each row of L2 norm 1."""
+        space = space_of(self.encoder, "text")
+        text_of = {hashlib.sha256(text.encode()).digest(): text for text in texts}
+        known = self.cache.known(space, list(text_of))
+        new = [(key, text) for key, text in text_of.items() if key not in known]
+        for start in range(0, len(new), _TEXTS):
+            batch = new[start : start + _TEXTS]
+            vectors = self.encoder.encode_texts([text for _, text in batch])
+            self.cache.put(space, {key: {"vector": vector} for (key, _), vector in zip(batch, vectors, strict=True)})
+            self.on_progress("texts", start + len(batch), len(new))
+        found = {text_of[key]: arrays["vector"] for key, arrays in self.cache.get(space, list(text_of)).items()}
+        return np.stack([found[text] for text in texts]).astype(np.float32)
+
+    def of_media(self, media: Sequence[Medium], feature: Feature) -> Features:
+        """Features of the media. Those that the cache lacks are computed.
+
+        Raises:
+            UnreadableMediaError: a medium cannot be read, and that is not allowed. The message names its record.
+        """
+        space, keys = space_of(self.encoder, feature.name), self._digests(media)
+        known = self.cache.known(space, keys)
+        failed = self._compute({key: medium for key, medium in zip(keys, media, strict=True) if key not in known}, feature, space)
+        reasons = {
+            index: f"{medium.record}: {medium.name!r} cannot be read: {failed[key].rstrip('.')}."
+            for index, (medium, key) in enumerate(zip(media, keys, strict=True))
+            if key in failed
+        }
+        if reasons and not self._allow_missing:
+            raise UnreadableMediaError(f"{next(iter(reasons.values()))} Pass --allow-missing to leave such records out.")
+        return Features(self.cache, space, tuple(keys), reasons)
+
+    def _compute(self, media: dict[bytes, Medium], feature: Feature, space: str) -> dict[bytes, str]:
+        """Compute and cache a feature. Returns the media that cannot be read, with the reason: only the first, unless that is allowed."""
+        failed, batch = dict[bytes, str](), dict[bytes, Decoded]()
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = decode(list(media.values()), self.encoder, pool, seconds_between=feature.seconds_between)
+            for done, (key, decoded) in enumerate(zip(media, found, strict=True), 1):
+                if isinstance(decoded, Decoded):
+                    batch[key] = decoded
+                else:
+                    failed[key] = decoded
+                    if not self._allow_missing:
+                        break
+                if sum(len(each.pixels) for each in batch.values()) >= self.encoder.batch_size:
+                    self._store(batch, feature, space)
+                    batch = {}
+                self.on_progress("media", done, len(media))
+        self._store(batch, feature, space)
+        return failed
+
+    def _store(self, batch: dict[bytes, Decoded], feature: Feature, space: str) -> None:
+        if batch:
+            values = feature.of_frames(self.encoder, np.concatenate([decoded.pixels for decoded in batch.values()]))
+            ends = np.cumsum([len(decoded.pixels) for decoded in batch.values()])
+            parts = zip(batch.items(), np.split(values, ends[:-1]), strict=True)
+            self.cache.put(space, {key: feature.keep(part, decoded) for (key, decoded), part in parts})
+
+    def _digests(self, media: Sequence[Medium]) -> list[bytes]:
+        new = [medium for medium in media if (medium.path, medium.name) not in self._digest_of]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for done, (medium, digest) in enumerate(zip(new, pool.map(_digest, new), strict=True), 1):
+                self._digest_of[medium.path, medium.name] = digest
+                self.on_progress("hashes", done, len(new))
+        return [self._digest_of[medium.path, medium.name] for medium in media]
+
+
+def readable(dataset: DataSet, source: FeatureSource, feature: Feature) -> tuple[DataSet, Features]:
+    """The media that can be read, and their features. Raises UnreadableMediaError if one cannot be read and that is not allowed."""
+    features = source.of_media(dataset.media, feature)
+    keys = tuple(key for index, key in enumerate(features.keys) if index not in features.failed)
+    return dataset.without(features.failed), Features(features.cache, features.space, keys, {})
+
+
+def _digest(medium: Medium) -> bytes:
+    """SHA-256 of the file. If it cannot be read, of its path: decoding will report it."""
+    try:
+        if medium.data is not None:
+            return hashlib.sha256(medium.data).digest()
+        with medium.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return hashlib.sha256(f"unreadable {medium.path}".encode()).digest()

@@ -1,0 +1,1 @@
+"""Figures from ranks, scores and captions."""

@@ -1,0 +1,70 @@
+"""From the cosine of a hit to the probability that it is right, and how far such probabilities can be trusted.
+
+Platt 1999, "Probabilistic outputs for support vector machines": a logistic curve over the score, with softened targets, so that a
+few examples do not make it certain. Reported are always probabilities for queries that the curve was not fitted on.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+
+_FOLDS = 5
+_SAME = 1e-9  # scores that differ by less are equal but for rounding
+
+
+@dataclass(frozen=True)
+class Platt:
+    """p(right) = 1 / (1 + exp(-(slope * score + offset)))."""
+
+    slope: float
+    offset: float
+
+    def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities of scores, float64 (N,)."""
+        return 1 / (1 + np.exp(-np.clip(self.slope * scores + self.offset, -50, 50)))
+
+
+def fit_platt(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Platt:
+    """The curve of greatest likelihood for scores (N,) and whether each was right (N,)."""
+    good, bad = int(right.sum()), int((~right).sum())
+    target = np.where(right, (good + 1) / (good + 2), 1 / (bad + 2))
+    middle, spread = float(scores.mean()), float(scores.std())
+    spread = spread if spread > _SAME else 1.0
+    # A target between 0 and 1 is each score twice: as right with the target as weight, and as wrong with the rest.
+    twice = np.tile((scores - middle) / spread, 2)[:, None]
+    model = LogisticRegression(C=np.inf, tol=1e-9, max_iter=1000)
+    model.fit(twice, np.repeat([True, False], len(scores)), sample_weight=np.concatenate([target, 1 - target]))
+    slope = float(model.coef_[0, 0]) / spread
+    return Platt(slope, float(model.intercept_[0]) - slope * middle)
+
+
+def cross_fitted(scores: NDArray[np.float64], right: NDArray[np.bool_], queries: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Probabilities (N,) from curves fitted on other queries. `queries` int64 (N,) is the query of each score."""
+    probabilities = np.empty(len(scores))
+    for fitted, held_out in GroupKFold(_FOLDS, shuffle=True, random_state=0).split(scores, groups=queries):
+        probabilities[held_out] = fit_platt(scores[fitted], right[fitted])(scores[held_out])
+    return probabilities
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Groups of about equal size by probability: the mean probability and the share that was right in each, and two summaries."""
+
+    predicted: tuple[float, ...]
+    observed: tuple[float, ...]
+    expected_calibration_error: float
+    brier: float
+
+
+def reliability(probabilities: NDArray[np.float64], right: NDArray[np.bool_], *, bins: int = 10) -> Reliability:
+    """Guo et al. 2017 (arXiv 1706.04599, equation 3) with groups of equal size, and Brier's mean squared error, all in 0..1."""
+    _, tied = np.unique(probabilities, return_inverse=True)
+    share_right = (np.bincount(tied, right) / np.bincount(tied))[tied]  # equal probabilities share their mean, in any order
+    order = probabilities.argsort(kind="stable")
+    groups = [group for group in np.array_split(order, min(bins, len(order))) if len(group)]
+    predicted, observed = (tuple(float(values[group].mean()) for group in groups) for values in (probabilities, share_right))
+    error = sum(len(group) * abs(a - b) for group, a, b in zip(groups, predicted, observed, strict=True)) / len(order)
+    return Reliability(predicted, observed, error, float(np.mean((probabilities - right) ** 2)))

@@ -1,0 +1,1 @@
+"""One file for each `coca-search eval` command, and what only they need."""

@@ -1,0 +1,97 @@
+"""`eval caption`: compares the decoder's captions of pictures with what people wrote."""
+
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coca_model import CaptionOptions, Encoder
+from evaluation.datasets.dataset import CaptionedMedia
+from evaluation.errors import DatasetError
+from evaluation.features.cache import Arrays
+from evaluation.features.decode import Decoded
+from evaluation.features.extract import MEAN_VECTOR, Feature, FeatureSource, readable
+from evaluation.measures.caption_metrics import METRICS, score_captions
+from evaluation.measures.ranking import measures, ranks_of_right
+from evaluation.reports.parts import Example, Row, Table
+from evaluation.reports.provenance import digest, model_name, provenance
+from evaluation.reports.published import published
+from evaluation.reports.report import Report
+
+SELF_RETRIEVAL = "self-retrieval R@1"
+_EXAMPLES = 16
+
+
+@dataclass(frozen=True)
+class CaptionEvaluation:
+    """How captions are made. `protocol` names the published figures to compare with ("coco")."""
+
+    protocol: str = "own"
+    options: CaptionOptions = field(default_factory=CaptionOptions)
+
+
+def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: CaptionEvaluation | None = None) -> Report:
+    """Caption every picture, and compare the captions with the pictures' texts.
+
+    Self-retrieval: whether a caption, used as a query, finds its picture first among the whole set (as in Liu et al. 2018, "Show,
+    Tell and Discriminate"). A caption can be fluent and similar to the references, and still fit many pictures.
+
+    Raises:
+        DatasetError: the set holds videos.
+        UnreadableMediaError: a picture cannot be read, and the source does not allow that.
+    """
+    settings = settings or CaptionEvaluation()
+    options = source.encoder.caption_options(settings.options)
+    if videos := [medium.record for medium in dataset.media if medium.kind == "video"]:
+        raise DatasetError(f"{videos[0]}: a video. Only pictures can be captioned.")
+    dataset = dataset.without({index: "" for index, texts in enumerate(dataset.texts_of) if not texts})
+    dataset, features = readable(dataset, source, _caption_feature(options))
+    captions = [row["caption"].tobytes().decode() for row in features.load(range(len(dataset.media)))]
+    references = [[dataset.texts[text] for text in texts] for texts in dataset.texts_of]
+    source.on_progress("metrics", 0, 1)
+    scores = score_captions(references, captions)
+    source.on_progress("metrics", 1, 1)
+    vectors = source.of_media(dataset.media, MEAN_VECTOR).vectors()
+    ranks = ranks_of_right(source.of_texts(captions), vectors, [[index] for index in range(len(captions))])
+    figures = scores.measures | {SELF_RETRIEVAL: measures(ranks)["R@1"]}
+    rows, measured_on = published("captions", settings.protocol, len(dataset.media))
+    reasons: dict[str, list[str]] = {}
+    for name, reason in scores.lacking.items():
+        reasons.setdefault(reason, []).append(name)
+    notes = [*(f"{', '.join(names)}: not computed, {reason}." for reason, names in reasons.items()), measured_on]
+    columns = tuple(name for name in (*METRICS, SELF_RETRIEVAL) if name in figures)
+    ours = Row(model_name(source.encoder), figures)
+    table = Table("captions", columns, (ours, *rows), " ".join(filter(None, notes)), bars=columns)
+    metadata = provenance(source.encoder) | {
+        "data set": dataset.title,
+        "pictures": len(dataset.media),
+        "references": len(dataset.texts),
+        "different captions": len(set(captions)),
+        "words in a caption": round(float(np.mean([len(caption.split()) for caption in captions])), 1),
+        "data sha256": digest([*features.keys, *dataset.texts]),
+        "left out": len(dataset.missing),
+        "captions by": str(options),
+        "metrics by": "pycocoevalcap, the reference implementation, in percent; BLEU-4 and METEOR are of the whole set: no interval",
+    }
+    records = tuple({"medium": medium.name, "caption": caption} for medium, caption in zip(dataset.media, captions, strict=True))
+    examples = _examples(dataset, captions, references)
+    return Report("caption", f"Captions on {dataset.title}", (table,), metadata, (), examples, dataset.missing, records)
+
+
+def _caption_feature(options: CaptionOptions) -> Feature:
+    def captions(encoder: Encoder, pixels: NDArray[np.uint8]) -> NDArray[np.generic]:
+        return np.array(encoder.caption(list(pixels), options), dtype=object)
+
+    def keep(caption: NDArray[np.generic], _: Decoded) -> Arrays:
+        return {"caption": np.frombuffer(str(caption[0]).encode(), np.uint8)}
+
+    return Feature(f"caption {options}", captions, keep)
+
+
+def _examples(dataset: CaptionedMedia, captions: list[str], references: list[list[str]]) -> tuple[Example, ...]:
+    """Random pictures, the same ones each time."""
+    drawn = random.Random(0).sample(range(len(captions)), min(_EXAMPLES, len(captions)))
+    return tuple(
+        Example(captions[index], None, ((dataset.media[index], f"written by a person: {references[index][0]}"),)) for index in drawn
+    )

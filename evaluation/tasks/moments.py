@@ -1,0 +1,210 @@
+"""`eval moments`: where in a video a sentence happens.
+
+Two methods are measured. *Shots* is what the index holds: the video is cut where the embeddings jump. *Raised segment* needs no
+cuts: it is the stretch of frames whose cosines to the sentence are raised above the rest, by maximum likelihood of one raised
+segment in Gaussian noise (circular binary segmentation, Olshen et al. 2004, Biostatistics 5, section 3).
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.datasets.dataset import MomentQuery, MomentSet
+from evaluation.errors import UnreadableMediaError
+from evaluation.features.cache import Arrays
+from evaluation.features.decode import Decoded
+from evaluation.features.extract import Feature, FeatureSource
+from evaluation.measures.intervals import Measure, mean_interval
+from evaluation.reports.parts import Curve, Example, Line, Row, Table
+from evaluation.reports.provenance import digest, model_name, provenance
+from evaluation.reports.report import Report
+from indexer.segments import find_shots, mean_vector
+from media.video import SECONDS_BETWEEN_FRAMES
+
+Span = tuple[float, float]
+THRESHOLDS = (0.3, 0.5, 0.7)
+COLUMNS = (*(f"R@1, IoU {threshold}" for threshold in THRESHOLDS), "mean IoU")
+DIDEMO = ("Rank@1", "Rank@5", "mIoU")
+_DIDEMO_PARTS, _DIDEMO_SPANS = 6, 21  # parts of five seconds, and the spans that can be made of them
+_EXAMPLES, _RIGHT = 12, 0.5  # an example counts as right from this overlap on
+_CURVE = tuple(i / 20 for i in range(1, 20))
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The sampled frames of one video: vectors float32 (n, E), and edges (n + 1,) in seconds. Frame i stands for edges i to i + 1."""
+
+    vectors: NDArray[np.float32]
+    edges: NDArray[np.float64]
+
+
+def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> Report:
+    """Find the moment of each sentence in its video.
+
+    Raises:
+        UnreadableMediaError: a video cannot be read, and the source does not allow that.
+    """
+    features = source.of_media(dataset.media, _frames_feature(seconds_between))
+    queries = [query for query in dataset.queries if query.medium not in features.failed]
+    if not queries:
+        raise UnreadableMediaError(f"{dataset.title}: none of its videos can be read. {next(iter(features.failed.values()))}")
+    texts = source.of_texts([query.text for query in queries])
+    answers: dict[str, list[list[Span]]] = {name: [] for name in _METHODS}
+    beyond = 0
+    for query, text in zip(queries, texts, strict=True):
+        (arrays,) = features.load([query.medium])
+        beyond += any(start >= arrays["edges"][-1] for start, _ in query.spans)
+        frames = Frames(arrays["vectors"].astype(np.float32), arrays["edges"].astype(np.float64))
+        for name, find in _METHODS.items():
+            answers[name].append(find(frames, text, dataset.segment_seconds))
+    overlaps = {name: _overlaps(found, queries) for name, found in answers.items()}
+    missing = (*dataset.missing, *features.failed.values())
+    metadata = {
+        "data set": dataset.title,
+        "videos": len({query.medium for query in queries}),
+        "sentences": len(queries),
+        "frames": f"{seconds_between:g} s apart, at least 16 a video",
+        "left out": len(missing),
+        "data sha256": digest([*features.keys, *(query.text for query in queries)]),
+    }
+    lines = tuple(Line(name, _CURVE, tuple(100 * float((values >= t).mean()) for t in _CURVE)) for name, values in overlaps.items())
+    found = answers["raised segment"]
+    records = tuple(
+        {
+            "medium": dataset.media[query.medium].name,
+            "text": query.text,
+            "start": round(start, 3),
+            "stop": round(stop, 3),
+            "iou": round(float(iou), 4),
+        }
+        for query, ((start, stop), *_), iou in zip(queries, found, overlaps["raised segment"], strict=True)
+    )
+    return Report(
+        "moments",
+        f"Moments on {dataset.title}",
+        _tables(dataset, queries, answers, overlaps, model=model_name(source.encoder), beyond=beyond),
+        provenance(source.encoder) | metadata,
+        (Curve("R@1 by overlap", "least temporal IoU", "recall, %", lines),),
+        _examples(dataset, queries, found),
+        missing,
+        records,
+    )
+
+
+def _tables(
+    dataset: MomentSet,
+    queries: Sequence[MomentQuery],
+    answers: Mapping[str, Sequence[Sequence[Span]]],
+    overlaps: Mapping[str, NDArray[np.float64]],
+    *,
+    model: str,
+    beyond: int,
+) -> tuple[Table, ...]:
+    clusters = np.array([query.medium for query in queries])
+    rows = tuple(Row(f"{model}, {name}", _measures(values, clusters)) for name, values in overlaps.items())
+    note = "If a sentence has several spans, the best match counts."
+    if beyond:
+        note += f" {beyond} of the sentences have a span that begins after the end of the video."
+    table = Table("moments", COLUMNS, rows, note, bars=COLUMNS)
+    if dataset.segment_seconds is None:
+        return (table,)
+    rows = tuple(Row(f"{model}, {name}", didemo_measures(found, queries, clusters)) for name, found in answers.items())
+    return table, Table("DiDeMo's measures", DIDEMO, rows, "Of four annotators' spans, the best three count.", bars=DIDEMO)
+
+
+def _examples(dataset: MomentSet, queries: Sequence[MomentQuery], found: Sequence[Sequence[Span]]) -> tuple[Example, ...]:
+    """Random sentences, the same ones each time, each with the middle of the segment that was found and of the true ones."""
+    examples = []
+    for index in random.Random(0).sample(range(len(queries)), min(_EXAMPLES, len(queries))):
+        query, answer = queries[index], found[index][0]
+        named = [("found", answer), *dict.fromkeys(("true", span) for span in query.spans)]
+        shown = tuple((replace(dataset.media[query.medium], seconds=(a + b) / 2), f"{what} {a:.1f}–{b:.1f} s") for what, (a, b) in named)
+        examples.append(Example(query.text, _best_overlap(answer, query) >= _RIGHT, shown))
+    return tuple(examples)
+
+
+def temporal_iou(found: Span, truth: Span) -> float:
+    """Seconds in both over seconds in either. Spans are [start, stop). 0 if both are empty."""
+    both = max(0.0, min(found[1], truth[1]) - max(found[0], truth[0]))
+    either = (found[1] - found[0]) + (truth[1] - truth[0]) - both
+    return both / either if either > 0 else 0.0
+
+
+def raised_segments(cosines: NDArray[np.float64], edges: NDArray[np.float64], *, most: int = 1) -> list[Span]:
+    """The best stretches of frames as spans in seconds, best first, at most `most`.
+
+    The score of a stretch of `a` of n frames is sqrt(a (n - a) / n) times (mean inside - mean outside). The whole video scores 0.
+    One length at a time, so that a film of hours needs no more memory than its frames.
+    """
+    n = len(cosines)
+    sums = np.concatenate([[0.0], np.cumsum(cosines - cosines.mean())])  # differences: how far a stretch is above the mean
+    best: list[tuple[float, int, int]] = []
+    for length in range(1, n + 1):
+        spread = np.sqrt(length * (n - length) / n)
+        scores = (sums[length:] - sums[:-length]) / spread if length < n else np.zeros(1)
+        first = np.argsort(-scores, kind="stable")[:most]
+        best += [(-float(scores[start]), int(start), int(start) + length) for start in first]
+    return [(float(edges[start]), float(edges[stop])) for _, start, stop in sorted(best)[:most]]
+
+
+def didemo_measures(found: Sequence[Sequence[Span]], queries: Sequence[MomentQuery], clusters: NDArray[np.int64]) -> Mapping[str, Measure]:
+    """Rank@1, Rank@5 and mIoU over the three best spans, as Hendricks et al. 2017 score DiDeMo (arXiv 1708.01641, section 5)."""
+    ranks, overlaps = [], []
+    for spans, query in zip(found, queries, strict=True):
+        span_ranks = [spans.index(span) + 1 if span in spans else np.inf for span in query.spans]
+        ranks.append(np.sort(span_ranks)[:3].mean())
+        overlaps.append(np.sort([temporal_iou(spans[0], span) for span in query.spans])[-3:].mean())
+    rank = np.array(ranks)
+    named = {"Rank@1": rank <= 1, "Rank@5": rank <= 5, "mIoU": np.array(overlaps)}
+    return {name: mean_interval(values.astype(np.float64), clusters=clusters) for name, values in named.items()}
+
+
+def _shots(frames: Frames, text: NDArray[np.float32], grid: float | None) -> list[Span]:
+    frames = frames if grid is None else _on_grid(frames, grid)
+    shots = find_shots(frames.vectors)
+    cosines = np.array([float(mean_vector(frames.vectors[shot.first : shot.stop]) @ text) for shot in shots])
+    best_first = (shots[index] for index in np.argsort(-cosines, kind="stable"))
+    return [(float(frames.edges[shot.first]), float(frames.edges[shot.stop])) for shot in best_first]
+
+
+def _raised(frames: Frames, text: NDArray[np.float32], grid: float | None) -> list[Span]:
+    frames = frames if grid is None else _on_grid(frames, grid)
+    return raised_segments((frames.vectors @ text).astype(np.float64), frames.edges, most=1 if grid is None else _DIDEMO_SPANS)
+
+
+_METHODS: dict[str, Callable[[Frames, NDArray[np.float32], float | None], list[Span]]] = {"shots": _shots, "raised segment": _raised}
+
+
+def _on_grid(frames: Frames, seconds: float) -> Frames:
+    """The mean vector of each of the first six parts of the grid, which DiDeMo's annotators saw. A short last part counts as whole."""
+    middle = (frames.edges[:-1] + frames.edges[1:]) / 2
+    parts = (middle // seconds).astype(np.int64)
+    present = np.unique(parts[parts < _DIDEMO_PARTS])
+    vectors = np.stack([mean_vector(frames.vectors[parts == part]) for part in present])
+    return Frames(vectors, np.append(present, present[-1] + 1) * seconds)
+
+
+def _best_overlap(span: Span, query: MomentQuery) -> float:
+    return max(temporal_iou(span, truth) for truth in query.spans)
+
+
+def _overlaps(found: Sequence[Sequence[Span]], queries: Sequence[MomentQuery]) -> NDArray[np.float64]:
+    """The IoU of each first answer with the best matching span: float64 (queries,)."""
+    return np.array([_best_overlap(spans[0], query) for spans, query in zip(found, queries, strict=True)])
+
+
+def _measures(overlaps: NDArray[np.float64], clusters: NDArray[np.int64]) -> Mapping[str, Measure]:
+    rates = {f"R@1, IoU {threshold}": (overlaps >= threshold).astype(np.float64) for threshold in THRESHOLDS}
+    return {name: mean_interval(values, clusters=clusters) for name, values in (rates | {"mean IoU": overlaps}).items()}
+
+
+def _frames_feature(seconds_between: float) -> Feature:
+    def keep(vectors: NDArray[np.generic], decoded: Decoded) -> Arrays:
+        between = (decoded.seconds[:-1] + decoded.seconds[1:]) / 2
+        last = max(decoded.duration_seconds, float(decoded.seconds[-1]))
+        return {"vectors": vectors.astype(np.float32), "edges": np.array([0.0, *between, last])}
+
+    return Feature(f"frames {seconds_between:g} s", lambda encoder, pixels: encoder.encode_pixels(pixels), keep, seconds_between)

@@ -1,0 +1,73 @@
+"""Runs `process` on threads of this machine. Another executor takes the same tasks and gives the same results."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
+
+from coca_model import Encoder
+from indexer.batching import BatchingEmbedder, Pixels, Vectors
+from indexer.plan import Task
+from indexer.process import ProcessOptions, process
+from indexer.stopwatch import Stopwatch
+from media import VideoDecoder
+from media.formats import kind_of
+from search.collection import Failure, FileRows
+
+
+def default_workers() -> int:
+    """One decoding thread for each core, at most 8."""
+    return min(8, os.cpu_count() or 1)
+
+
+class LocalExecutor:
+    """Processes files on threads.
+
+    Args:
+        encoder: the model.
+        workers: files that are read and decoded at once.
+        batch: frames that are embedded together.
+        video_limit_seconds: how long a video may go without a frame before it is given up.
+        stopwatch: counts seconds by stage.
+    """
+
+    def __init__(
+        self, encoder: Encoder, *, workers: int, batch: int, video_limit_seconds: float, stopwatch: Stopwatch | None = None
+    ) -> None:
+        self._encoder, self._workers, self._batch = encoder, workers, batch
+        self._video_limit_seconds = video_limit_seconds
+        self._stopwatch = stopwatch or Stopwatch()
+        self._video_slots = threading.Semaphore(workers)  # each video in progress has a process
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[FileRows | Failure]:
+        """The result of each task, in the order in which they are done. Memory is bounded."""
+        embedder = BatchingEmbedder(self._encode, batch=self._batch, workers=self._workers)
+        num_threads = self._batch + self._workers
+        remaining = iter(tasks)
+        pending: set[Future[FileRows | Failure]] = set()
+        pool = ThreadPoolExecutor(num_threads)
+        videos = VideoDecoder(limit_seconds=self._video_limit_seconds)
+        options = ProcessOptions(self._encoder.preprocess, embedder.embed, videos, self._encoder.min_side, self._stopwatch)
+        try:
+            while True:
+                while len(pending) < 2 * num_threads and (task := next(remaining, None)) is not None:
+                    pending.add(pool.submit(self._process, task, options, embedder))
+                if not pending:
+                    return
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            embedder.close()
+            videos.close()
+            pool.shutdown()
+
+    def _process(self, task: Task, options: ProcessOptions, embedder: BatchingEmbedder) -> FileRows | Failure:
+        with self._video_slots if kind_of(task.file.uri) == "video" else nullcontext(), embedder.file():
+            return process(task, options)
+
+    def _encode(self, pixels: Pixels) -> Vectors:
+        with self._stopwatch.measure("embed"):
+            return self._encoder.encode_pixels(pixels)

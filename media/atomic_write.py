@@ -1,0 +1,43 @@
+"""Write a file so that readers see the old content or the new, never a part, also after a crash."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PARTIAL = ".partial"  # a killed process may leave files with this suffix; they can be deleted
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[Path]:
+    """A temporary path in the folder of `path`, for writers that need a name. It replaces `path` when the block ends.
+
+    If the block raises, the temporary file is removed and `path` stays as it was. The file gets the permissions of the umask,
+    even from a writer that makes private files. Threads and processes may write the same `path` at once: the last one wins.
+
+    Args:
+        path: the file to write. Its folder must exist.
+        sync: wait until the disk has the bytes. Without it, a power failure may leave an empty file: only for files that can
+            be made again.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}{PARTIAL}")
+    try:
+        partial.touch(exist_ok=False)
+        permissions = partial.stat().st_mode
+        yield partial
+        partial.chmod(permissions)
+        if sync:
+            with partial.open("r+b") as file:
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes | str, *, sync: bool = True) -> None:
+    """Write bytes, or text as UTF-8. See `atomic_path`."""
+    with atomic_path(path, sync=sync) as partial:
+        partial.write_bytes(data.encode() if isinstance(data, str) else data)

@@ -1,0 +1,62 @@
+"""The one table of media formats. It imports nothing but the standard library, so that the page can use it."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["image", "video"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of pictures or videos.
+
+    Attributes:
+        suffixes: of file names, in lower case and with the dot.
+        media_type: for HTTP. The module `mimetypes` asks the machine, which may lack WebP or take .mts for a 3-D model.
+        browsers_show: whether a browser shows the picture or plays the video.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    media_type: str
+    kind: Kind
+    browsers_show: bool
+
+
+FORMATS = (
+    Format("JPEG", (".jpg", ".jpeg"), "image/jpeg", "image", True),
+    Format("PNG", (".png",), "image/png", "image", True),
+    Format("WebP", (".webp",), "image/webp", "image", True),
+    Format("GIF", (".gif",), "image/gif", "image", True),
+    Format("BMP", (".bmp",), "image/bmp", "image", True),
+    Format("TIFF", (".tif", ".tiff"), "image/tiff", "image", False),
+    Format("MPEG-4", (".mp4", ".m4v"), "video/mp4", "video", True),
+    Format("QuickTime", (".mov",), "video/quicktime", "video", True),
+    Format("Matroska", (".mkv",), "video/x-matroska", "video", True),
+    Format("WebM", (".webm",), "video/webm", "video", True),
+    Format("Ogg", (".ogv",), "video/ogg", "video", True),
+    Format("3GPP", (".3gp",), "video/3gpp", "video", True),
+    Format("AVI", (".avi",), "video/x-msvideo", "video", False),
+    Format("MPEG", (".mpg", ".mpeg"), "video/mpeg", "video", False),
+    Format("MPEG transport stream", (".mts",), "video/mp2t", "video", False),
+    Format("Windows Media", (".wmv",), "video/x-ms-wmv", "video", False),
+    Format("Flash Video", (".flv",), "video/x-flv", "video", False),
+)
+_BY_SUFFIX = {suffix: known for known in FORMATS for suffix in known.suffixes}
+
+
+def format_of(path: str | os.PathLike[str]) -> Format | None:
+    """The format that the suffix of a path or URI names; None if no known format has it."""
+    return _BY_SUFFIX.get(os.path.splitext(path)[1].lower())  # noqa: PTH122 the indexer asks for millions of names
+
+
+def kind_of(path: str | os.PathLike[str]) -> Kind | None:
+    """Whether the suffix of a path names a picture or a video; None for neither."""
+    known = format_of(path)
+    return known.kind if known else None
+
+
+def suffixes(kind: Kind | None = None) -> frozenset[str]:
+    """All suffixes, or those of one kind."""
+    return frozenset(suffix for suffix, known in _BY_SUFFIX.items() if kind in {None, known.kind})

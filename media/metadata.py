@@ -1,0 +1,165 @@
+"""Metadata that a file carries, as one mapping from names to plain values.
+
+Derived keys, the same for pictures and videos: `width` and `height` (pixels, upright), `duration_seconds` (videos only),
+`taken_at` (datetime with a time zone), `latitude` and `longitude` (degrees), `camera`. Raw tags have the names of exiv2
+(https://exiv2.org/metadata.html): `Exif.Image.Model`, `Exif.Photo.LensModel`, `Exif.GPSInfo.GPSAltitude`; those of a video
+container and its stream are `QuickTime.<tag>`. A key that is absent, empty or unreadable is not in the mapping, so use `get`.
+"""
+
+import datetime
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from PIL import ExifTags, Image, TiffImagePlugin
+
+Metadata = Mapping[str, Any]  # the values: str, int, float, datetime, or a tuple of str, int and float
+
+_GROUPS = {
+    "Image": (None, ExifTags.TAGS),
+    "Photo": (ExifTags.IFD.Exif, ExifTags.TAGS),
+    "GPSInfo": (ExifTags.IFD.GPSInfo, ExifTags.GPSTAGS),
+    "Iop": (ExifTags.IFD.Interop, {tag.value: tag.name for tag in ExifTags.Interop}),
+}
+_EXIV2_NAMES = {  # where they differ from Pillow's
+    0x9290: "SubSecTime",
+    0x9291: "SubSecTimeOriginal",
+    0x9292: "SubSecTimeDigitized",
+    0x9400: "Temperature",
+    0xA000: "FlashpixVersion",
+    0xA002: "PixelXDimension",
+    0xA003: "PixelYDimension",
+    0xA20B: "FlashEnergy",
+}
+_POINTERS = frozenset({ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop})  # offsets of other groups, not values
+_SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
+_APPLE = "com.apple.quicktime."
+# What Pillow raises for damaged EXIF; Warning in programs that turn warnings into errors.
+_DAMAGE = (OSError, ValueError, SyntaxError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error, Warning)
+
+
+def picture_metadata(picture: Image.Image, size: tuple[int, int]) -> dict[str, Any]:
+    """The metadata of an opened picture. Damaged EXIF leaves its keys out.
+
+    Args:
+        picture: as Pillow opened it. Its pixels may be decoded.
+        size: width and height of the whole picture as the file has it, not turned.
+    """
+    tags = dict(_exif_tags(picture))
+    width, height = reversed(size) if orientation_of(picture) in _SIDEWAYS else size
+    derived = {
+        "width": width,
+        "height": height,
+        "taken_at": _exif_time(tags.get("Exif.Photo.DateTimeOriginal"), tags.get("Exif.Photo.OffsetTimeOriginal")),
+        "latitude": _degrees(tags, "Latitude", "S", 90.0),
+        "longitude": _degrees(tags, "Longitude", "W", 180.0),
+        "camera": _camera(tags.get("Exif.Image.Make"), tags.get("Exif.Image.Model")),
+    }
+    return {name: value for name, value in derived.items() if value is not None} | tags
+
+
+def video_metadata(tags: Mapping[str, str], *, width: int, height: int, duration_seconds: float) -> dict[str, Any]:
+    """The metadata of a video: upright size in pixels, length in seconds, and the tags of its container and stream."""
+    derived = {
+        "width": width,
+        "height": height,
+        "duration_seconds": duration_seconds,
+        "taken_at": _iso_time(tags.get("creation_time", "")),
+        "camera": _camera(*(tags.get(_APPLE + name) or tags.get(name) for name in ("make", "model"))),
+    }
+    raw = {f"QuickTime.{name}": value for name, value in tags.items() if value}
+    return {name: value for name, value in derived.items() if value is not None} | raw
+
+
+def orientation_of(picture: Image.Image) -> int:
+    """The EXIF (or XMP) orientation, 1 to 8; 1, as the picture lies, if there is none or if the EXIF block is damaged."""
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    except (SyntaxError, ValueError, struct.error, Warning):
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _exif_tags(picture: Image.Image) -> Iterator[tuple[str, Any]]:
+    """Raw tags. A damaged tag, or a damaged group of tags, does not hide the others."""
+    for group, (pointer, names) in _GROUPS.items():
+        tags: Any = {}
+        with suppress(*_DAMAGE):
+            tags = picture.getexif() if pointer is None else picture.getexif().get_ifd(pointer)
+        for tag in list(tags):
+            name = _EXIV2_NAMES.get(tag) or names.get(tag) or f"0x{tag:04x}"
+            with suppress(*_DAMAGE):
+                if tag not in _POINTERS and (value := _plain(tags[tag], name)) not in {None, ""}:
+                    yield f"Exif.{group}.{name}", value
+
+
+def _plain(value: Any, name: str) -> Any:
+    """A value of Pillow as str, int, finite float or a tuple of these; None if it is something else."""
+    if isinstance(value, tuple):
+        parts = tuple(_plain(part, name) for part in value)
+        return None if None in parts else parts
+    if isinstance(value, TiffImagePlugin.IFDRational):
+        value = float(value)  # NaN if its denominator is 0
+    if isinstance(value, bytes | str):
+        return _text(value, name)
+    return value if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)) else None
+
+
+def _text(value: bytes | str, name: str) -> str | None:
+    """EXIF knows only ASCII, but programs write UTF-8; Pillow reads Latin-1. Bytes are text in Windows' titles, comments and versions."""
+    data = value.encode("latin-1") if isinstance(value, str) else value
+    try:
+        text = data.decode("utf-16-le" if name.startswith("XP") else "utf-8")
+    except UnicodeDecodeError:
+        return value.strip("\0 ") if isinstance(value, str) else None
+    text = text.removeprefix("ASCII\0\0\0").strip("\0 ")
+    return text if isinstance(value, str) or all(letter.isprintable() or letter.isspace() for letter in text) else None
+
+
+def _exif_time(value: object, offset: object) -> datetime.datetime | None:
+    """A time without a zone, or with a blank one, counts as UTC: wrong by hours at most, and the same on every machine."""
+    try:
+        taken_at = datetime.datetime.strptime(str(value), "%Y:%m:%d %H:%M:%S")
+    except ValueError:
+        return None
+    try:
+        zone = datetime.datetime.strptime(str(offset), "%z").tzinfo
+    except ValueError:
+        zone = datetime.UTC
+    return _plausible(taken_at.replace(tzinfo=zone))
+
+
+def _iso_time(value: str) -> datetime.datetime | None:
+    try:
+        taken_at = datetime.datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return _plausible(taken_at if taken_at.tzinfo else taken_at.replace(tzinfo=datetime.UTC))
+
+
+def _plausible(taken_at: datetime.datetime) -> datetime.datetime | None:
+    """The time; None before the first photograph (1826) or after 2100, which only a wrong clock gives.
+
+    Years 1 and 9999 with an offset lie outside what Python can hold.
+    """
+    try:
+        utc = taken_at.astimezone(datetime.UTC)
+    except (OverflowError, ValueError):
+        return None
+    return taken_at if 1826 <= utc.year <= 2100 else None
+
+
+def _degrees(tags: Metadata, axis: str, negative: str, limit: float) -> float | None:
+    try:
+        degrees, minutes, seconds = (float(part) for part in tags[f"Exif.GPSInfo.GPS{axis}"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    angle = degrees + minutes / 60 + seconds / 3600
+    angle = -angle if str(tags.get(f"Exif.GPSInfo.GPS{axis}Ref", "")).upper() == negative else angle
+    return angle if abs(angle) <= limit else None  # also drops NaN
+
+
+def _camera(*names: object) -> str | None:
+    return " ".join(str(name) for name in names if name) or None

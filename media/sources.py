@@ -1,0 +1,90 @@
+"""Where media lie: finds files and reads their bytes. Local folders so far; an object store is one more class with the same methods."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of a source: absolute path or address, size in bytes, time of the last change in seconds since 1970."""
+
+    uri: str
+    size_bytes: int
+    mtime: float
+
+
+class Source(Protocol):
+    """A place that holds media."""
+
+    def resolve(self, path: str | os.PathLike[str]) -> str:
+        """The one name of a file or folder, so that a folder under two names is one folder."""
+        ...
+
+    def is_folder(self, uri: str) -> bool:
+        """Whether it is a folder. Raises FileNotFoundError if there is nothing."""
+        ...
+
+    def stat(self, uri: str) -> SourceFile:
+        """Size and time of a file. Raises OSError."""
+        ...
+
+    def walk(self, folder: str, *, wanted: Callable[[str], bool], on_unreadable: Callable[[str], None]) -> Iterator[SourceFile]:
+        """All files below a folder whose name is wanted. Folders that cannot be listed are reported and skipped."""
+        ...
+
+    def read(self, uri: str) -> bytes:
+        """All bytes of a file. Raises OSError."""
+        ...
+
+
+class LocalFiles:
+    """Folders of this machine. Skips hidden files, and folders that hold a collection: its thumbnails are not the user's pictures."""
+
+    def resolve(self, path: str | os.PathLike[str]) -> str:
+        """Absolute, with links followed."""
+        return os.path.realpath(path)
+
+    def is_folder(self, uri: str) -> bool:
+        """Whether it is a folder. Raises FileNotFoundError if there is nothing."""
+        if not os.path.exists(uri):
+            raise FileNotFoundError(uri)
+        return os.path.isdir(uri)
+
+    def stat(self, uri: str) -> SourceFile:
+        """Size and time of a file. Raises OSError."""
+        status = os.stat(uri)
+        return SourceFile(uri, status.st_size, status.st_mtime)
+
+    def walk(self, folder: str, *, wanted: Callable[[str], bool], on_unreadable: Callable[[str], None]) -> Iterator[SourceFile]:
+        """All files below a folder whose name is wanted, in a fixed order. Links to folders are not followed."""
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError:
+            on_unreadable(folder)
+            return
+        if {"collection.json", "segments.lance"} <= {entry.name for entry in entries}:
+            return
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.walk(entry.path, wanted=wanted, on_unreadable=on_unreadable)
+            elif wanted(entry.name):
+                try:
+                    if entry.is_file():
+                        yield self.stat(entry.path)
+                except OSError:  # a link to itself, or a file that is gone since it was listed
+                    continue
+
+    def read(self, uri: str) -> bytes:
+        """All bytes of a file. Raises OSError."""
+        return Path(uri).read_bytes()
+
+
+def source_of(path: str | os.PathLike[str]) -> Source:
+    """The source that a path or address belongs to."""
+    return LocalFiles()

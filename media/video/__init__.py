@@ -1,0 +1,5 @@
+"""Videos: decoding in worker processes, and the times of the frames to look at."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

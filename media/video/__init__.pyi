@@ -1,0 +1,12 @@
+from .decoder import Video, VideoDecoder
+from .messages import VideoFrame
+from .sampling import CLIP_FRAMES, SECONDS_BETWEEN_FRAMES, sample_times
+
+__all__ = [
+    "CLIP_FRAMES",
+    "SECONDS_BETWEEN_FRAMES",
+    "Video",
+    "VideoDecoder",
+    "VideoFrame",
+    "sample_times",
+]

@@ -1,0 +1,157 @@
+"""`collection.json`: which collection this is, what made its vectors, and where its roots lie.
+
+A root is a folder that was indexed. Rows store the id of a root and the path below it, so that a library on another drive or machine
+is found again after `coca-search roots move`.
+"""
+
+import json
+import os
+import secrets
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_data_path
+
+from media.atomic_write import atomic_write
+from search.errors import IncompatibleError, NoCollectionError, QueryError
+
+if TYPE_CHECKING:
+    from coca_model import Encoder
+
+FORMAT_VERSION = 2
+METRIC = "cosine"
+_ELSE = "Restore it from a backup, or index into a new --collection directory."
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The content of `collection.json`.
+
+    Attributes:
+        collection_id: random; a collection that is deleted and made anew has another one.
+        model: what `coca_model.load` takes.
+        model_id: name of the model and hash of its weights.
+        preprocessing_id: how a picture becomes pixels.
+        embedding_width: E, the width of a vector.
+        roots: absolute folder of each root, by its id.
+        migrating_from: the format that the collection had, while a migration is under way.
+    """
+
+    collection_id: str
+    model: str
+    model_id: str
+    preprocessing_id: str
+    embedding_width: int
+    roots: Mapping[str, str] = field(default_factory=dict)
+    metric: str = METRIC
+    format_version: int = FORMAT_VERSION
+    migrating_from: int | None = None
+
+    @staticmethod
+    def of(encoder: "Encoder", model: str) -> "Identity":
+        """The identity of a new collection."""
+        return Identity(new_collection_id(), model, encoder.model_id, encoder.preprocessing_id, encoder.config.embedding_width)
+
+    def check(self, encoder: "Encoder", path: Path) -> None:
+        """Raises IncompatibleError if the vectors of `encoder` cannot be compared with those of this collection."""
+        for what, mine, other in (
+            ("model", self.model_id, encoder.model_id),
+            ("preprocessing", self.preprocessing_id, encoder.preprocessing_id),
+            ("embedding width", self.embedding_width, encoder.config.embedding_width),
+        ):
+            if not _same(mine, other):
+                raise IncompatibleError(
+                    f"{path}: made with another {what} ({mine}; this one is {other}). "
+                    "Use the same model, or index into a new --collection directory."
+                )
+
+    def fits(self, encoder: "Encoder") -> bool:
+        """Whether the vectors of `encoder` can be compared with those of this collection."""
+        return _same(self.model_id, encoder.model_id) and _same(self.preprocessing_id, encoder.preprocessing_id)
+
+    def uri_of(self, root_id: str, path: str) -> str:
+        """The absolute path of a file."""
+        return str(Path(self.roots.get(root_id, f"(unknown root {root_id})"), path))
+
+    def locate(self, uri: str) -> tuple[str, str] | None:
+        """Root id and path below it. The innermost root counts. None if the file lies below no root."""
+        inside = [(root, root_id) for root_id, root in self.roots.items() if is_below(uri, root)]
+        if not inside:
+            return None
+        root, root_id = max(inside, key=lambda each: len(each[0]))
+        return root_id, os.path.relpath(uri, root).replace(os.sep, "/")
+
+    def with_root(self, folder: str) -> "Identity":
+        """The identity with a root for `folder`; unchanged if a root contains it already."""
+        if any(is_below(folder, root) for root in self.roots.values()):
+            return self
+        return replace(self, roots={**self.roots, secrets.token_hex(4): folder})
+
+    def move_root(self, root_id: str, folder: str) -> "Identity":
+        """The identity with another folder for a root. Raises QueryError for an unknown root."""
+        if root_id not in self.roots:
+            raise QueryError(f"Unknown root ({root_id}). Known: {', '.join(self.roots) or 'none'}. List them with: coca-search roots")
+        return replace(self, roots={**self.roots, root_id: folder})
+
+
+def new_collection_id() -> str:
+    return secrets.token_hex(16)
+
+
+def is_below(uri: str, root: str) -> bool:
+    """Whether an absolute path is the root or lies below it."""
+    return uri == root or uri.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def default_path() -> Path:
+    """The directory of the collection if none is given: in the user's data directory."""
+    return user_data_path("coca-search") / "collection"
+
+
+def read_identity(path: Path) -> Identity:
+    """Read `collection.json` of the current format.
+
+    Raises:
+        NoCollectionError: there is none.
+        IncompatibleError: a newer or an older format, or a damaged file.
+    """
+    raw = read_raw_identity(path)
+    if raw["format_version"] != FORMAT_VERSION:
+        raise IncompatibleError(f"{path}: format {raw['format_version']} has to be migrated first. Open it with `open_collection`.")
+    try:
+        return Identity(**raw)
+    except TypeError as error:
+        raise IncompatibleError(f"{path / 'collection.json'}: unexpected content ({error}). {_ELSE}") from error
+
+
+def read_raw_identity(path: Path) -> dict[str, Any]:
+    """The content of `collection.json` of this or an older format. Raises NoCollectionError, IncompatibleError."""
+    file = path / "collection.json"
+    try:
+        raw = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise NoCollectionError(
+            f"{path}: no collection here. Make one with: coca-search index FOLDER --collection {shlex.quote(str(path))}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise IncompatibleError(f"{file}: cannot be read ({error}). {_ELSE}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("format_version"), int):
+        raise IncompatibleError(f"{file}: not the identity of a collection. {_ELSE}")
+    if raw["format_version"] > FORMAT_VERSION:
+        raise IncompatibleError(
+            f"{path}: format {raw['format_version']} is newer than this program's ({FORMAT_VERSION}). Upgrade coca-search."
+        )
+    return raw
+
+
+def write_identity(path: Path, identity: Identity) -> None:
+    content = {name: value for name, value in asdict(identity).items() if value is not None}
+    atomic_write(path / "collection.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _same(mine: object, other: object) -> bool:
+    """Weights are compared by the hash behind the `@`: their file may have been renamed."""
+    return str(mine).rsplit("@")[-1] == str(other).rsplit("@")[-1]

@@ -1,0 +1,93 @@
+"""Lance: the only file that imports lancedb. Every function that writes makes exactly one commit."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from search.errors import QueryError
+
+SEGMENTS, FAILURES = "segments", "failures"
+_IDS_PER_FILTER = 2000
+_KEEP_OLD_VERSIONS = timedelta(days=1)  # readers of an older snapshot have this long to move on
+
+
+class LanceTable:
+    """One Lance table in the folder of a collection."""
+
+    def __init__(self, folder: Path, name: str, schema: pa.Schema | None = None) -> None:
+        """Open the table. With a `schema`, create it if it is missing, and add the columns that it lacks."""
+        import lancedb  # takes 1.5 s to import, and a search without a filter opens no table
+
+        self._database, self._name = lancedb.connect(str(folder)), name
+        if schema is None:
+            self._table = self._database.open_table(name)
+            return
+        self._table = self._database.create_table(name, schema=schema, exist_ok=True)
+        if lacking := [field for field in schema if field.name not in self._table.schema.names]:
+            self._table.add_columns([field.with_nullable(True) for field in lacking])
+
+    @property
+    def version(self) -> int:
+        return int(self._table.version)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._table.schema
+
+    def pin(self, version: int) -> None:
+        """Read the given version from now on."""
+        self._table.checkout(version)
+
+    def count(self, where: str | None = None) -> int:
+        return int(self._table.count_rows(where))
+
+    def read(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
+        """The given columns of all rows, or of the rows that the SQL filter `where` keeps. Raises QueryError for a bad filter."""
+        query = self._table.search().select(list(columns))
+        try:
+            return (query.where(where) if where else query).to_arrow()
+        except (ValueError, RuntimeError) as error:
+            if where is None:
+                raise
+            raise QueryError(str(error).splitlines()[0]) from error
+
+    def batches(self, columns: Sequence[str], rows: int = 65536) -> Iterator[pa.RecordBatch]:
+        """The given columns of all rows, in bounded memory."""
+        yield from self._table.search().select(list(columns)).to_batches(rows)
+
+    def read_by_id(self, column: str, ids: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """The rows whose `column` is one of `ids`, in no particular order."""
+        chunks = (ids[start : start + _IDS_PER_FILTER] for start in range(0, len(ids), _IDS_PER_FILTER))
+        parts = [self.read(columns, in_list(column, chunk)) for chunk in chunks]
+        return pa.concat_tables(parts) if parts else self.schema.empty_table().select(list(columns))
+
+    def replace(self, rows: pa.Table, *, key: str | list[str], stale: str | None = None) -> None:
+        """Insert `rows`, or update those with the same `key`. Rows that match the filter `stale` and are not in `rows` are deleted."""
+        merge = self._table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
+        if stale is not None:
+            merge = merge.when_not_matched_by_source_delete(stale)
+        merge.execute(rows)
+
+    def rewrite(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
+        """Replace all rows and the schema in one commit."""
+        reader = pa.RecordBatchReader.from_batches(schema, batches)
+        self._table = self._database.create_table(self._name, data=reader, schema=schema, mode="overwrite")
+
+    def delete(self, where: str) -> None:
+        self._table.delete(where)
+
+    def compact(self) -> None:
+        """Merge small fragments, and drop versions that no reader should hold any more."""
+        self._table.optimize(cleanup_older_than=_KEEP_OLD_VERSIONS)
+
+
+def in_list(column: str, values: Iterable[int | str]) -> str:
+    """The SQL filter `column IN (values)`, quoted."""
+    return f"{column} IN ({', '.join(quoted(value) for value in values)})"
+
+
+def quoted(value: int | str) -> str:
+    """A value as an SQL literal."""
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(int(value))

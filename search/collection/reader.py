@@ -1,0 +1,132 @@
+"""A collection on disk, for reading: one consistent snapshot at a time, many readers.
+
+A reader keeps its snapshot until `refresh`, which also notices a collection that was removed, made anew, or now has another model.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+
+from coca_model import CheckpointError, Encoder, load
+from search.collection.identity import Identity, default_path, read_identity
+from search.collection.lance_tables import FAILURES, LanceTable
+from search.collection.migrations import migrate_for_reading
+from search.collection.snapshot import Snapshot, check_tables, open_snapshot
+from search.errors import IncompatibleError
+from search.schema import FailureColumns, stored_columns
+
+
+class Collection:
+    """A collection opened for reading. Make one with `open_collection`. Several threads may use it at once."""
+
+    def __init__(self, path: Path, encoder: Encoder | None) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._encoder = encoder
+        self._seen: object = None
+        self._snapshot = self._open(may_write=True)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The version that this reader holds. One answer should use one snapshot throughout."""
+        return self._snapshot
+
+    @property
+    def identity(self) -> Identity:
+        return self._snapshot.identity
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model of this collection, see `encoder_for`."""
+        return self.encoder_for(self._snapshot)
+
+    def encoder_for(self, snapshot: Snapshot) -> Encoder:
+        """The model that made the vectors of a snapshot; loaded at first use.
+
+        Raises:
+            CheckpointError: the model is not found where it was. IncompatibleError: another model lies there now.
+        """
+        with self._lock:
+            if self._encoder is None or not snapshot.identity.fits(self._encoder):
+                self._encoder = self._load(snapshot.identity)
+            return self._encoder
+
+    def refresh(self) -> bool:
+        """Move to the newest version. Returns whether there was a newer one.
+
+        Raises:
+            NoCollectionError: the collection was removed. IncompatibleError: it cannot be read any more.
+        """
+        with self._lock:
+            if self._fingerprint() == self._seen:
+                return False
+            before, self._snapshot = self._snapshot, self._open(may_write=False)
+            return (before.identity, before.current) != (self._snapshot.identity, self._snapshot.current)
+
+    def failures(self) -> pa.Table:
+        """One row for each file that could not be indexed, with the columns of `FailureColumns` and `uri`."""
+        rows = LanceTable(self.path, FAILURES).read([each.name for each in stored_columns(FailureColumns)])
+        files = zip(rows["root_id"].to_pylist(), rows["path"].to_pylist(), strict=True)
+        uris = [self.identity.uri_of(*file) for file in files]
+        return rows.append_column("uri", pa.array(uris, pa.string()))
+
+    def counts(self) -> dict[str, int]:
+        """The number of rows of each kind, and of files that failed."""
+        return self._snapshot.statistics.counts | {"failed": self._snapshot.current.num_failed}
+
+    def _open(self, *, may_write: bool) -> Snapshot:
+        while True:
+            seen = self._fingerprint()
+            identity = read_identity(self.path)
+            try:
+                snapshot = open_snapshot(self.path, identity, may_write=may_write)
+            except IncompatibleError:
+                if read_identity(self.path) == identity:
+                    raise
+                continue  # it was deleted or remade meanwhile
+            if read_identity(self.path) == identity:
+                self._seen = seen
+                return snapshot
+
+    def _fingerprint(self) -> object:
+        """Changes whenever `collection.json` or `current` is replaced: both are small files that are only ever replaced whole."""
+        return _stat(self.path / "collection.json"), _stat(self.path / "current")
+
+    def _load(self, identity: Identity) -> Encoder:
+        try:
+            encoder = load(identity.model)
+        except CheckpointError as error:
+            moved = f"Index once more, with --model and the place where it lies now. {error}"
+            raise CheckpointError(f"{self.path}: the model of this collection is not found. {moved}") from error
+        identity.check(encoder, self.path)
+        return encoder
+
+
+def open_collection(path: str | os.PathLike[str] | None = None, *, encoder: Encoder | None = None) -> Collection:
+    """Open a collection for reading. A collection of an older format is migrated first.
+
+    Args:
+        path: the directory; the default one of this user if absent.
+        encoder: the model to embed queries with, if it is loaded already; else the collection's model is loaded at first use.
+
+    Raises:
+        NoCollectionError: there is none.
+        IncompatibleError: a newer format, another model or preprocessing, or missing tables.
+    """
+    folder = Path(path) if path is not None else default_path()
+    migrate_for_reading(folder)
+    identity = read_identity(folder)
+    check_tables(folder)
+    if encoder is not None:
+        identity.check(encoder, folder)
+    return Collection(folder, encoder)
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,0 +1,77 @@
+"""FAISS: the only file of the search engine that imports faiss. An index is a cache of the vectors in Lance.
+
+The index answers with segment ids, never with positions, so a vector cannot be taken for that of another row.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+class VectorIndex:
+    """Exact nearest neighbours by cosine over the segments of one version of a collection."""
+
+    def __init__(self, index: faiss.Index) -> None:
+        self._index = index
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def embedding_width(self) -> int:
+        return int(self._index.d)
+
+    def nearest(
+        self, vector: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The `k` segments most similar to `vector`, best first; fewer if there are fewer.
+
+        Args:
+            vector: float32 (E,), L2 norm 1.
+            allowed: int64 (S,), the only segment ids that may be returned; a filter is applied before the search.
+
+        Returns:
+            segment ids int64 (n,) and cosines float32 (n,), n <= k.
+        """
+        k = min(k, len(self) if allowed is None else len(allowed))
+        if k < 1:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        parameters = None
+        if allowed is not None:
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.ascontiguousarray(allowed)))  # type: ignore[call-arg]
+        similarity, ids = self._index.search(vector[None].astype(np.float32), k, params=parameters)
+        found = ids[0] >= 0
+        return ids[0][found], similarity[0][found]
+
+    def ids(self) -> NDArray[np.int64]:
+        """All segment ids in the index, int64 (n,)."""
+        return np.asarray(faiss.vector_to_array(self._index.id_map), dtype=np.int64)  # type: ignore[attr-defined]
+
+    def vectors(self) -> NDArray[np.float32]:
+        """All vectors in the order of `ids`, float32 (n, E), without a copy."""
+        flat: Any = faiss.downcast_index(self._index.index)  # type: ignore[attr-defined]
+        if not len(self):
+            return np.zeros((0, self.embedding_width), np.float32)
+        return np.asarray(faiss.rev_swig_ptr(flat.get_xb(), len(self) * self.embedding_width).reshape(len(self), -1))
+
+    def write(self, path: Path) -> None:
+        faiss.write_index(self._index, str(path))
+
+
+def build_index(batches: Iterable[pa.RecordBatch], embedding_width: int) -> VectorIndex:
+    """Build the index from batches with the columns `segment_id` and `vector`. Needs little memory beside the index."""
+    index = faiss.IndexIDMap(faiss.IndexFlatIP(embedding_width))
+    for batch in batches:
+        vectors = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(-1, embedding_width)
+        index.add_with_ids(np.ascontiguousarray(vectors, np.float32), batch.column("segment_id").to_numpy())
+    return VectorIndex(index)
+
+
+def read_index(path: Path) -> VectorIndex:
+    """Raises RuntimeError if the file is missing or damaged."""
+    return VectorIndex(faiss.read_index(str(path)))

@@ -1,0 +1,184 @@
+"""Checks a collection: Lance, the snapshot and the thumbnails must agree. Rebuilds what is derived, without embedding again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media import MediaError
+from media.hashing import sha256_of_file
+from media.picture import open_picture
+from media.thumbnails import make_thumbnail
+from media.video.frame_at import frame_at
+from search.collection.identity import Identity, read_identity, read_raw_identity
+from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
+from search.collection.migrations import migrate
+from search.collection.snapshot import ROWS, VECTORS, Snapshot, check_tables, discard, open_current, publish, read_current
+from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of, write_thumbnail
+from search.collection.writer import WriterLock
+from search.schema import media_id_of_segment
+
+_ROW_COLUMNS = ["segment_id", "media_id", "root_id", "path", "sha256", "frame_seconds", "vector"]
+_UNIT_TOLERANCE = 1e-3
+
+
+@dataclass
+class Findings:
+    """What `verify` found. `problems` are sentences; `repaired` says what was done about some of them."""
+
+    num_rows: int = 0
+    num_files: int = 0
+    problems: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+
+
+def verify(path: Path, *, repair: bool = False) -> Findings:
+    """Compare rows, snapshot and thumbnails with Lance, which is the truth.
+
+    Args:
+        path: the directory of the collection.
+        repair: rebuild the snapshot and missing thumbnails, and remove orphaned thumbnails. Embeds nothing.
+
+    Returns:
+        Findings; without problems the collection is sound. With `repair`, `problems` holds only those that remain.
+
+    Raises:
+        NoCollectionError, IncompatibleError: it cannot be opened. LockedError: another process is writing to it.
+    """
+    read_raw_identity(path)
+    with WriterLock(path):
+        migrate(path)
+        identity = read_identity(path)
+        check_tables(path)
+        segments, failures = LanceTable(path, SEGMENTS), LanceTable(path, FAILURES)
+        findings = Findings()
+        rows = list(_check_rows(segments, identity, findings))
+        num_failed = failures.count()
+        if wrong := list(_snapshot_problems(path, identity, segments, num_failed)):
+            if repair:
+                discard(path)
+                publish(path, identity, segments, num_failed)
+                wrong = list(_snapshot_problems(path, identity, segments, num_failed))
+                findings.repaired.append("The snapshot was rebuilt from Lance.")
+            findings.problems += wrong
+        _check_thumbnails(path, identity, rows, findings, repair=repair)
+    return findings
+
+
+def _check_rows(segments: LanceTable, identity: Identity, findings: Findings) -> Iterator[dict[str, Any]]:
+    """Check ids and vectors. Yields each row without its vector."""
+    ids: list[NDArray[np.int64]] = []
+    media: set[int] = set()
+    for batch in segments.batches(_ROW_COLUMNS):
+        segment_ids = batch.column("segment_id").to_numpy()
+        ids.append(segment_ids)
+        vectors = _vectors(batch, identity.embedding_width)
+        norms = np.linalg.norm(vectors, axis=1)
+        for segment_id in segment_ids[~(np.abs(norms - 1) < _UNIT_TOLERANCE)].tolist():
+            findings.problems.append(
+                f"Segment {segment_id}: its vector is not of length 1. Delete its file from the index and index again."
+            )
+        for row in batch.drop_columns(["vector"]).to_pylist():
+            media.add(row["media_id"])
+            if media_id_of_segment(row["segment_id"]) != row["media_id"]:
+                findings.problems.append(f"Segment {row['segment_id']}: it belongs to another file than its media id says.")
+            yield row
+    every = np.concatenate([np.zeros(0, np.int64), *ids])
+    findings.num_rows, findings.num_files = len(every), len(media)
+    if len(np.unique(every)) != len(every):
+        findings.problems.append(f"{len(every) - len(np.unique(every))} segment ids occur twice.")
+
+
+def _snapshot_problems(path: Path, identity: Identity, segments: LanceTable, num_failed: int) -> Iterator[str]:
+    """What is wrong with the current snapshot, in sentences."""
+    current = read_current(path)
+    if current is None:
+        yield "There is no current snapshot."
+        return
+    if current.collection_id != identity.collection_id:
+        yield "The current snapshot belongs to another collection."
+    if current.version != segments.version:
+        yield f"The current snapshot is of version {current.version}, and the table of version {segments.version}."
+    if current.num_failed != num_failed:
+        yield f"The current snapshot counts {current.num_failed} failed files, and the table {num_failed}."
+    try:
+        snapshot = open_current(path, identity, current)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        yield f"The current snapshot cannot be opened ({error})."
+        return
+    folder = path / "snapshots" / str(current.version)
+    for name in (ROWS, VECTORS):
+        if sha256_of_file(folder / name) != snapshot.statistics.sha256.get(name):
+            yield f"{name} of the current snapshot is damaged: its checksum differs."
+    if current.version == segments.version:
+        yield from _differences(snapshot, segments)
+
+
+def _differences(snapshot: Snapshot, segments: LanceTable) -> Iterator[str]:
+    """Where the rows and the index of a snapshot differ from the table."""
+    order = np.argsort(snapshot.index.ids())
+    if not np.array_equal(snapshot.index.ids()[order], snapshot.segment_ids):
+        yield "The index and the rows of the snapshot hold different segments."
+        return
+    if len(snapshot) != segments.count():
+        yield f"The snapshot holds {len(snapshot)} rows, and the table {segments.count()}."
+        return
+    vectors = snapshot.index.vectors()
+    for batch in segments.batches(["segment_id", "vector"]):
+        ids = batch.column("segment_id").to_numpy()
+        positions = np.minimum(snapshot.positions(ids), len(snapshot) - 1)
+        if not np.array_equal(snapshot.segment_ids[positions], ids):
+            yield "The snapshot lacks segments of the table."
+            return
+        if not np.array_equal(vectors[order[positions]], _vectors(batch, vectors.shape[1])):
+            yield "The index holds other vectors than the table."
+            return
+
+
+def _check_thumbnails(path: Path, identity: Identity, rows: list[dict[str, Any]], findings: Findings, *, repair: bool) -> None:
+    wanted = {thumbnail_of(path, row): row for row in rows}
+    broken = {file: row for file, row in wanted.items() if not _is_whole_webp(file)}
+    made = sum(repair and _make_thumbnail(file, row, identity) for file, row in broken.items())
+    orphans = list(orphaned_thumbnails(path, wanted))
+    if repair:
+        for orphan in orphans:
+            orphan.unlink(missing_ok=True)
+    if made:
+        findings.repaired.append(f"{made} thumbnails were made anew.")
+    if len(broken) > made:
+        findings.problems.append(f"{len(broken) - made} thumbnails are missing or damaged.")
+    if orphans and repair:
+        findings.repaired.append(f"{len(orphans)} thumbnails that no row refers to were removed.")
+    elif orphans:
+        findings.problems.append(f"{len(orphans)} thumbnails belong to no row.")
+
+
+def _is_whole_webp(file: Path) -> bool:
+    """Whether the file is a WebP of the length that its header says."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(12)
+        return head[:4] == b"RIFF" and head[8:] == b"WEBP" and int.from_bytes(head[4:8], "little") + 8 == file.stat().st_size
+    except OSError:
+        return False
+
+
+def _make_thumbnail(file: Path, row: dict[str, Any], identity: Identity) -> bool:
+    """Make a thumbnail from its file. Returns whether that was possible: the file must be the one that was indexed."""
+    uri = Path(identity.uri_of(row["root_id"], row["path"]))
+    try:
+        if sha256_of_file(uri) != row["sha256"]:
+            return False
+        picture = open_picture(uri) if row["frame_seconds"] is None else frame_at(uri, row["frame_seconds"])
+        write_thumbnail(file, make_thumbnail(picture))
+    except (OSError, MediaError):
+        return False
+    return True
+
+
+def _vectors(batch: Any, width: int) -> NDArray[np.float32]:
+    vectors: NDArray[np.float32] = batch.column("vector").flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return vectors

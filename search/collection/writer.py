@@ -1,0 +1,226 @@
+"""A collection on disk, for writing: one writer at a time, one commit for each change.
+
+The writer owns everything that a file leaves: its rows, its thumbnails and its failure. A process killed at any moment leaves the last
+commit readable. Thumbnails are written before the commit that refers to them, and removed after readers have left the version that did.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from media.atomic_write import atomic_write
+from search.collection.identity import Identity, read_identity, write_identity
+from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, in_list, quoted
+from search.collection.migrations import migrate
+from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, segment_rows
+from search.collection.snapshot import WRITER_LOCK, publish
+from search.collection.thumbnails import remove_thumbnails, thumbnail_path, write_thumbnail
+from search.errors import IncompatibleError, LockedError
+from search.schema import failure_schema, segment_schema
+
+if TYPE_CHECKING:
+    from coca_model import Encoder
+
+_ROWS_PER_COMMIT = 1024
+_SECONDS_PER_COMMIT = 15.0
+_PUBLISH_SHARE = 0.05  # of the time may be spent on snapshots during a long run
+_LEAST_SECONDS_BETWEEN_SNAPSHOTS = 60.0
+
+
+class WriterLock:
+    """The lock of the one writer of a collection, with a note of who holds it. Use it in a `with`; raises LockedError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._lock = path, FileLock(path / WRITER_LOCK)
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise LockedError(f"{self.path}: {self._owner()} is writing to it. Wait for it to finish.") from None
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        atomic_write(self.path / "writer.json", json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _owner(self) -> str:
+        try:
+            owner = json.loads((self.path / "writer.json").read_text())
+            return f"process {owner['pid']} on {owner['host']}, since {owner['since']},"
+        except (OSError, ValueError, KeyError):
+            return "another process"
+
+
+class CollectionWriter:
+    """The one writer of a collection: `with CollectionWriter(path, encoder, model=...) as writer`.
+
+    `add` and `add_failure` buffer, and commit now and then; `finish` commits the rest and publishes a snapshot.
+
+    Raises on entering:
+        LockedError: another process is writing; the message names it.
+        IncompatibleError: the collection holds vectors of another model, or has a newer format.
+    """
+
+    def __init__(self, path: Path, encoder: "Encoder", *, model: str) -> None:
+        self.path, self._encoder, self._model = path, encoder, model
+        self._lock = WriterLock(path)
+        self._files: list[FileRows] = []
+        self._failures: list[Failure] = []
+        self._outdated: dict[int, str | None] = {}  # media id -> the version whose thumbnails stay
+        self._last_commit = self._last_publish = time.monotonic()
+        self._publish_seconds = 0.0
+        self.num_rows = 0
+
+    def __enter__(self) -> "CollectionWriter":
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock.__enter__()
+        try:
+            self._open()
+        except BaseException:
+            self._lock.__exit__()
+            raise
+        return self
+
+    def _open(self) -> None:
+        is_new = not (self.path / "collection.json").exists()
+        if not is_new:
+            migrate(self.path)
+            self.identity = read_identity(self.path)
+            self.identity.check(self._encoder, self.path)
+        width = self._encoder.config.embedding_width
+        self._segments = LanceTable(self.path, SEGMENTS, segment_schema(width))
+        self._failed = LanceTable(self.path, FAILURES, failure_schema())
+        if is_new:  # a reader that sees the identity must find the rest
+            if self._segments.count():
+                raise IncompatibleError(f"{self.path}: has rows but no collection.json. Restore it, or index into a new directory.")
+            self.identity = Identity.of(self._encoder, self._model)
+            publish(self.path, self.identity, self._segments, 0)
+        elif self.identity.model == self._model:
+            return
+        self._save(replace(self.identity, model=self._model))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.__exit__()
+
+    def add_roots(self, folders: Iterable[str]) -> None:
+        """Make every folder a root, unless a root contains it already."""
+        identity = self.identity
+        for folder in folders:
+            identity = identity.with_root(folder)
+        if identity != self.identity:
+            self._save(identity)
+
+    def known_files(self) -> dict[str, KnownFile]:
+        """Every indexed file by its uri."""
+        known: dict[str, KnownFile] = {}
+        for batch in self._segments.batches(["media_id", "root_id", "path", "size_bytes", "mtime", "sha256"]):
+            for row in batch.to_pylist():
+                uri = self.identity.uri_of(row["root_id"], row["path"])
+                known.setdefault(uri, KnownFile(uri=uri, **row))
+        return known
+
+    def known_failures(self) -> dict[str, Failure]:
+        """Every failed file by its uri."""
+        rows = self._failed.read(["root_id", "path", "size_bytes", "mtime", "stage", "reason", "attempts"]).to_pylist()
+        failures = (Failure(uri=self.identity.uri_of(row["root_id"], row["path"]), **row) for row in rows)
+        return {failure.uri: failure for failure in failures}
+
+    def add(self, rows: FileRows) -> None:
+        """Replace everything that the collection has of a file."""
+        for seconds, webp in rows.thumbnails.items():
+            write_thumbnail(thumbnail_path(self.path, rows.file.media_id, rows.file.sha256, seconds), webp)
+        self._files.append(rows)
+        self._commit_if_due()
+
+    def add_failure(self, failure: Failure) -> None:
+        """Remember a file that could not be indexed. Its older rows stay."""
+        self._failures.append(failure)
+        self._commit_if_due()
+
+    def relocate(self, files: Iterable[KnownFile]) -> None:
+        """Give known files the root, path and mtime that they have now: they were moved or touched. One commit."""
+        now = {file.media_id: file for file in files}
+        if not now:
+            return
+        rows = self._segments.read_by_id("media_id", list(now), self._segments.schema.names)
+        media = rows["media_id"].to_pylist()
+        for name in ("root_id", "path", "mtime"):
+            position = rows.schema.get_field_index(name)
+            values = pa.array([getattr(now[media_id], name) for media_id in media], rows.schema.field(name).type)
+            rows = rows.set_column(position, rows.schema.field(name), values)
+        self._segments.replace(rows, key="segment_id")
+
+    def remove(self, media_ids: Iterable[int]) -> None:
+        """Remove everything that files left. One commit."""
+        if ids := list(media_ids):
+            self._segments.delete(in_list("media_id", ids))
+            self._outdated.update(dict.fromkeys(ids))
+
+    def forget_failures(self, failures: Sequence[Failure]) -> None:
+        """Forget failures of files that are indexed now, or gone. One commit for each root."""
+        for root_id in {failure.root_id for failure in failures}:
+            paths = in_list("path", [failure.path for failure in failures if failure.root_id == root_id])
+            self._failed.delete(f"root_id = {quoted(root_id)} AND {paths}")
+
+    def commit(self) -> None:
+        """Write what was added. Rows come first, so that a crash between the commits only repeats a failing file."""
+        before = self.known_failures() if self._files or self._failures else {}
+        if self._files:
+            rows = segment_rows(self._files, self._segments.schema)
+            ids = in_list("media_id", [each.file.media_id for each in self._files])
+            self._segments.replace(rows, key="segment_id", stale=ids)
+            self._outdated.update((each.file.media_id, each.file.sha256) for each in self._files)
+            self.num_rows += rows.num_rows
+            uris = {self.identity.uri_of(each.file.root_id, each.file.path) for each in self._files}
+            self.forget_failures([failure for uri, failure in before.items() if uri in uris])
+        if self._failures:
+            now = datetime.now(UTC)
+            counted = [_again(failure, before.get(failure.uri), now) for failure in self._failures]
+            self._failed.replace(failure_rows(counted, self._failed.schema), key=["root_id", "path"])
+        self._files, self._failures = [], []
+        self._last_commit = time.monotonic()
+
+    def finish(self) -> None:
+        """Commit the rest, compact the tables, and publish a snapshot."""
+        self.commit()
+        self._segments.compact()
+        self._failed.compact()
+        self.publish()
+
+    def publish(self) -> None:
+        """Make what was committed visible to readers, then remove the thumbnails that no reader needs any more."""
+        since = time.monotonic()
+        publish(self.path, self.identity, self._segments, self._failed.count())
+        for media_id, sha256 in self._outdated.items():
+            remove_thumbnails(self.path, media_id, keep_sha256=sha256)
+        self._outdated = {}
+        self._last_publish = time.monotonic()
+        self._publish_seconds = self._last_publish - since
+
+    def _commit_if_due(self) -> None:
+        rows = sum(len(each.segments) for each in self._files)
+        if rows < _ROWS_PER_COMMIT and time.monotonic() - self._last_commit < _SECONDS_PER_COMMIT:
+            return
+        self.commit()
+        if time.monotonic() - self._last_publish > max(_LEAST_SECONDS_BETWEEN_SNAPSHOTS, self._publish_seconds / _PUBLISH_SHARE):
+            self.publish()
+
+    def _save(self, identity: Identity) -> None:
+        write_identity(self.path, identity)
+        self.identity = identity
+
+
+def _again(failure: Failure, before: Failure | None, now: datetime) -> Failure:
+    attempts = before.attempts + 1 if before else 1
+    return replace(failure, attempts=attempts, last_tried_at=now)

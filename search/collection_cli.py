@@ -1,0 +1,137 @@
+"""`coca-search status`, `list`, `roots` and `verify`: what a collection holds, and whether it is sound."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.options import CollectionOption, JsonOption, WhereOption
+
+_NAMES = {"image": "pictures", "shot": "moments of videos", "clip": "videos", "failed": "failed files"}
+
+
+def status(collection: CollectionOption = None, as_json: JsonOption = False) -> None:
+    """Show what is in the collection, and what could not be indexed."""
+    from search.collection.reader import open_collection
+
+    opened = open_collection(collection)
+    shown = {
+        "collection": str(opened.path),
+        "version": opened.snapshot.version,
+        "model": opened.identity.model_id,
+        "device": _device(),
+        **opened.counts(),
+    }
+    failures = opened.failures().to_pylist()
+    if as_json:
+        print(json.dumps({**shown, "roots": dict(opened.identity.roots), "failures": failures}, default=str, ensure_ascii=False))
+        return
+    for name, value in shown.items():
+        print(f"{_NAMES.get(name, name):18} {value}")
+    for failure in failures:
+        print(f"  {failure['uri']}: {failure['stage']}: {failure['reason']} (tried {failure['attempts']}x)", file=sys.stderr)
+
+
+def list_segments(
+    collection: CollectionOption = None,
+    where: WhereOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line, with every column.")] = False,
+) -> None:
+    """List what is indexed: one line for each picture, moment of a video, and video."""
+    from search.collection.reader import open_collection
+    from search.collection.thumbnails import thumbnail_of
+    from search.engine import allowed_ids
+    from search.hits import to_wire
+
+    opened = open_collection(collection)
+    snapshot = opened.snapshot
+    ids = snapshot.segment_ids if where is None else allowed_ids(snapshot, where)
+    for start in range(0, len(ids), _LINES_AT_ONCE):
+        for row in snapshot.rows(ids[start : start + _LINES_AT_ONCE]):
+            if as_json:
+                print(json.dumps({**to_wire(row), "thumbnail": str(thumbnail_of(opened.path, row))}, ensure_ascii=False))
+            else:
+                moment = "" if row["start_seconds"] is None else f"  {clock(row['start_seconds'])}-{clock(row['end_seconds'])}"
+                print(f"{row['kind']:5}  {row['uri']}{moment}")
+
+
+def list_roots(context: typer.Context, collection: CollectionOption = None, as_json: JsonOption = False) -> None:
+    """List the folders that were indexed, with their ids."""
+    from search.collection.identity import default_path
+    from search.collection.reader import open_collection
+
+    context.obj = collection
+    if context.invoked_subcommand is not None:
+        return
+    roots = open_collection(collection or default_path()).identity.roots
+    for root_id, folder in roots.items():
+        is_there = Path(folder).is_dir()
+        if as_json:
+            print(json.dumps({"id": root_id, "path": folder, "exists": is_there}, ensure_ascii=False))
+        else:
+            print(f"{root_id}  {folder}{'' if is_there else '  (not there)'}")
+
+
+def move_root(
+    context: typer.Context,
+    root_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the root, from `coca-search roots`.")],
+    new_path: Annotated[Path, typer.Argument(help="The folder where its files lie now.")],
+    collection: CollectionOption = None,
+) -> None:
+    """Tell where a root lies now, after its folder was moved or copied. Nothing is embedded again."""
+    from search.collection.identity import default_path
+    from search.collection.roots import move_root
+
+    num_found, num_files = move_root(collection or context.obj or default_path(), root_id, new_path)
+    print(f"Root {root_id} lies at {new_path.resolve()} now. {num_found} of {num_files} files were found there.")
+
+
+def verify(
+    collection: CollectionOption = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Rebuild what is derived; nothing is embedded again.")] = False,
+) -> None:
+    """Check that the tables, the snapshot and the thumbnails agree. Exit code 1 if a problem remains."""
+    from search.collection.identity import default_path
+    from search.collection.verify import verify as check
+
+    findings = check(collection or default_path(), repair=repair)
+    for sentence in findings.repaired:
+        print(sentence)
+    for sentence in findings.problems:
+        print(f"problem: {sentence}", file=sys.stderr)
+    print(f"{findings.num_rows} rows of {findings.num_files} files checked, {len(findings.problems)} problems.")
+    if findings.problems:
+        if not repair:
+            print("Repair what can be rebuilt with: coca-search verify --repair", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def clock(seconds: float) -> str:
+    """1:02:03.4, or 2:03.4 below an hour."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
+
+
+def _device() -> str:
+    import torch
+
+    from coca_model.machine import fast_dtype
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return f"{device}, {str(fast_dtype(torch.device(device))).removeprefix('torch.')}"
+
+
+_LINES_AT_ONCE = 10_000
+
+
+def add_commands(app: typer.Typer) -> None:
+    app.command()(status)
+    app.command("list")(list_segments)
+    app.command()(verify)
+    roots = typer.Typer(invoke_without_command=True, callback=list_roots)
+    roots.command("move")(move_root)
+    app.add_typer(roots, name="roots")

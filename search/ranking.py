@@ -1,0 +1,81 @@
+"""From a query vector to ranked segments, in five short steps over candidates.
+
+    retrieve -> fuse -> rerank -> collapse -> calibrate
+
+Each step takes candidates and returns candidates, best first. No step reads rows; only the final hits do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.collection.snapshot import Snapshot
+from search.request import DEFAULT_KINDS, SearchRequest
+from search.schema import media_id_of_segment
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Segments, best first: segment ids int64 (n,) and cosines float32 (n,)."""
+
+    segment_ids: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.segment_ids)
+
+    def __getitem__(self, chosen: "slice | NDArray[np.bool_] | NDArray[np.int64]") -> "Candidates":
+        return Candidates(self.segment_ids[chosen], self.similarity[chosen])
+
+
+def rank(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest, allowed: NDArray[np.int64] | None) -> Candidates:
+    """The best `request.k` candidates. Retrieves more until enough files are found: one video may fill the front with its moments."""
+    if allowed is not None:
+        allowed = allowed[snapshot.of_kinds(allowed, frozenset(request.kinds))]
+    available = len(snapshot.index) if allowed is None else len(allowed)
+    wanted = min(2 * request.k, available)
+    while True:
+        found = fuse([retrieve(snapshot, vector, request, wanted, allowed)])
+        found = calibrate(collapse(rerank(found, request), request))
+        if len(found) >= request.k or wanted >= available:
+            return found[: request.k]
+        wanted = min(wanted * 4, available)
+
+
+def searches_nearly_all(request: SearchRequest) -> bool:
+    """Whether no list of allowed segments is needed: whole videos are few, and `retrieve` drops them afterwards."""
+    return request.where is None and set(request.kinds).issuperset(DEFAULT_KINDS)
+
+
+def retrieve(
+    snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest, wanted: int, allowed: NDArray[np.int64] | None = None
+) -> Candidates:
+    """The `wanted` segments nearest to the vector, less those of other kinds."""
+    found = Candidates(*snapshot.index.nearest(vector, wanted, allowed))
+    return found[snapshot.of_kinds(found.segment_ids, frozenset(request.kinds))]
+
+
+def fuse(lists: Sequence[Candidates]) -> Candidates:
+    """Several rankings as one. There is one ranking so far, so it passes through."""
+    (only,) = lists
+    return only
+
+
+def rerank(candidates: Candidates, request: SearchRequest) -> Candidates:
+    """The order of the front by the multimodal decoder. Passes through so far; `search.decoder_rerank` is measured by `eval collection`."""
+    return candidates
+
+
+def collapse(candidates: Candidates, request: SearchRequest) -> Candidates:
+    """Only the best segment of each file, if the request groups by file."""
+    if not request.group_by_file:
+        return candidates
+    _, first = np.unique(media_id_of_segment(candidates.segment_ids), return_index=True)
+    return candidates[np.sort(first)]
+
+
+def calibrate(candidates: Candidates) -> Candidates:
+    """How sure each candidate is. Passes through so far: hits carry the cosine only."""
+    return candidates

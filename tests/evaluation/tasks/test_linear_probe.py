@@ -1,0 +1,99 @@
+"""The linear probe beside the same objective written out with torch, on points and on handwritten digits."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch.nn import functional as F
+
+from evaluation.tasks.linear_probe import STRENGTHS, fit, fit_best, hold_out
+
+
+def blobs(num_classes):
+    """240 points of overlapping classes."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, num_classes, 240)
+    return (random.normal(size=(num_classes, 8))[labels] + random.normal(size=(240, 8))).astype(np.float32), labels
+
+
+def written_out(vectors, labels, num_classes, l2):
+    """The least objective, and log-probabilities by vectors."""
+    x, y = torch.from_numpy(vectors).double(), torch.from_numpy(labels)
+    weights, bias = torch.zeros(x.shape[1], num_classes).double(), torch.zeros(num_classes).double()
+    optimiser = torch.optim.LBFGS([weights.requires_grad_(), bias.requires_grad_()], max_iter=1000, line_search_fn="strong_wolfe")
+
+    def objective():
+        optimiser.zero_grad()
+        loss = F.cross_entropy(x @ weights + bias, y) + l2 / 2 * weights.square().sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(objective)
+    return objective().item(), lambda some: (torch.from_numpy(some).double() @ weights + bias).log_softmax(1).detach().numpy()
+
+
+def reached(probe, vectors, labels):
+    """The objective that a probe reaches."""
+    weights = probe.model.coef_
+    weights = np.concatenate([weights, -weights]) / 2 if len(weights) == 1 else weights  # one vector for two classes
+    likelihood = np.take_along_axis(probe.scores(vectors), labels[:, None], axis=1)
+    return -float(likelihood.mean(dtype=np.float64)) + probe.l2 / 2 * np.square(weights).sum()
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+@pytest.mark.parametrize("l2", [1e-1, 1e-3])
+def test_the_loss_and_the_probabilities_are_those_of_the_objective_written_out(num_classes, l2):
+    vectors, labels = blobs(num_classes)
+    probe = fit(vectors, labels, num_classes, l2=l2)
+    loss, log_probabilities = written_out(vectors, labels, num_classes, l2)
+    assert reached(probe, vectors, labels) == pytest.approx(loss, rel=1e-6)
+    np.testing.assert_allclose(np.exp(probe.scores(vectors)), np.exp(log_probabilities(vectors)), atol=1e-3)
+
+
+def test_on_handwritten_digits_it_is_as_good_as_the_objective_written_out():
+    digits = load_digits()
+    vectors, labels = (digits.data / 16).astype(np.float32), digits.target
+    probe = fit_best(vectors[:1000], labels[:1000], 10)
+    _, log_probabilities = written_out(vectors[:1000], labels[:1000], 10, probe.l2)
+    ours, theirs = (
+        (scores.argmax(1) == labels[1000:]).mean() for scores in (probe.scores(vectors[1000:]), log_probabilities(vectors[1000:]))
+    )
+    assert probe.l2 in STRENGTHS
+    assert ours >= theirs - 0.002
+    assert ours > 0.9
+
+
+def test_the_fit_does_not_depend_on_the_start():
+    vectors, labels = blobs(4)
+    fresh = fit(vectors, labels, 4, l2=1e-2).scores(vectors)
+    again = fit(vectors, labels, 4, l2=1e-2, start=fit(vectors, labels, 4, l2=1.0)).scores(vectors)
+    np.testing.assert_allclose(again, fresh, atol=1e-3, rtol=1e-3)
+
+
+def test_the_strength_is_the_one_that_does_best_on_the_held_out_tenth():
+    vectors, labels = blobs(4)
+    held, kept = hold_out(labels, seed=0)
+    found = []
+    for l2 in (1e1, 1e-1, 1e-2, 1e-5):
+        scores = written_out(vectors[kept], labels[kept], 4, l2)[1](vectors[held])
+        found.append(((scores.argmax(1) == labels[held]).mean(), np.take_along_axis(scores, labels[held, None], axis=1).mean(), l2))
+    best = fit_best(vectors, labels, 4, strengths=(1e-5, 1e-2, 1e-1, 1e1))
+    assert best.l2 == max(found)[-1]
+    assert reached(best, vectors, labels) == pytest.approx(written_out(vectors, labels, 4, best.l2)[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("labels", [[1, 1, 1, 1], [1, 3, 1, 3]])
+def test_a_class_without_training_media_is_never_the_answer(labels):
+    vectors = np.array([[1, 0], [0, 1], [2, 0], [0, 2]], np.float32)
+    scores = fit_best(vectors, np.array(labels), 5).scores(vectors)
+    assert scores.shape == (4, 5)
+    assert scores.argmax(1).tolist() == labels
+    assert np.isneginf(np.delete(scores, np.unique(labels), axis=1)).all()
+
+
+def test_a_tenth_is_held_out_of_each_class():
+    labels = np.repeat([2, 0, 1], (50, 20, 30))
+    held, kept = hold_out(labels, seed=3)
+    assert np.bincount(labels[held]).tolist() == [2, 3, 5]
+    assert sorted([*held, *kept]) == list(range(100))
+    assert not np.array_equal(held, hold_out(labels, seed=4)[0])

@@ -1,0 +1,91 @@
+"""Roots: where files lie, apart from what they are called below it."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from indexer import index
+from search import QueryError, open_collection, search
+from search.collection.identity import Identity
+from search.collection.roots import move_root
+from tests.fakes import FakeEncoder, write_film, write_picture
+
+IDENTITY = Identity("c", "default", "m@1", "p", 4, {"a": "/home/anna/Pictures", "b": "/home/anna", "c": "/media/disk"})
+
+
+@pytest.fixture
+def library(tmp_path):
+    write_picture(tmp_path / "library" / "red.png", "red")
+    write_picture(tmp_path / "library" / "été" / "blue.png", "blue")
+    write_film(tmp_path / "library" / "film.mp4", [("green", 2.0)])
+    index(tmp_path / "library", collection=tmp_path / "c", encoder=FakeEncoder())
+    return tmp_path / "library"
+
+
+def opened(tmp_path):
+    return open_collection(tmp_path / "c", encoder=FakeEncoder())
+
+
+def test_the_innermost_root_holds_a_file():
+    assert IDENTITY.locate("/home/anna/Pictures/2020/x.jpg") == ("a", "2020/x.jpg")
+    assert IDENTITY.locate("/home/anna/Pictures2/x.jpg") == ("b", "Pictures2/x.jpg")
+    assert IDENTITY.locate("/tmp/x.jpg") is None
+    assert IDENTITY.uri_of("a", "2020/x.jpg") == "/home/anna/Pictures/2020/x.jpg"
+
+
+def test_a_folder_below_a_root_is_no_new_root():
+    assert IDENTITY.with_root("/media/disk/2020") == IDENTITY
+    assert list(IDENTITY.with_root("/media").roots.values())[-1] == "/media"
+
+
+def test_a_moved_library_is_found_again_and_nothing_is_embedded(tmp_path, library):
+    before = {hit.path: hit.similarity for hit in search("red", collection=opened(tmp_path))}
+    shutil.move(library, tmp_path / "drive" / "library")
+    (root_id,) = opened(tmp_path).identity.roots
+    assert move_root(tmp_path / "c", root_id, tmp_path / "drive" / "library") == (3, 3)
+    hits = search("red", collection=opened(tmp_path))
+    assert {hit.path: hit.similarity for hit in hits} == before
+    assert all(hit.uri.startswith(str(tmp_path / "drive" / "library")) for hit in hits)
+    report = index(tmp_path / "drive" / "library", collection=tmp_path / "c", encoder=FakeEncoder())
+    assert (report.num_unchanged, report.num_new, report.num_gone, report.num_moved) == (3, 0, 0, 0)
+
+
+def test_an_open_reader_follows_a_moved_root(tmp_path, library):
+    collection = opened(tmp_path)
+    shutil.move(library, tmp_path / "drive")
+    move_root(tmp_path / "c", next(iter(collection.identity.roots)), tmp_path / "drive")
+    assert collection.refresh()
+    assert search("red", collection=collection, where=f"uri LIKE '{tmp_path}/drive/%'", k=1)[0].uri == str(tmp_path / "drive" / "red.png")
+
+
+@pytest.mark.parametrize(
+    ("root_id", "folder", "said"),
+    [
+        ("nonsense", "library", "Unknown root"),
+        ("", "nowhere", "no such folder"),
+        ("", "empty", r"none of the 3 files .* Nothing was changed"),
+    ],
+)
+def test_a_wrong_root_or_folder_is_refused(tmp_path, library, root_id, folder, said):
+    (tmp_path / "empty").mkdir()
+    before = opened(tmp_path).identity
+    with pytest.raises(QueryError, match=said):
+        move_root(tmp_path / "c", root_id or next(iter(before.roots)), tmp_path / folder)
+    assert opened(tmp_path).identity == before
+
+
+def test_indexing_a_folder_above_a_root_keeps_ids_and_rows(tmp_path, library):
+    before = {hit.uri: hit.media_id for hit in search("red", collection=opened(tmp_path))}
+    write_picture(tmp_path / "other" / "white.png", "white")
+    shutil.move(tmp_path / "c", tmp_path.parent / f"{tmp_path.name}-c")
+    collection = tmp_path.parent / f"{tmp_path.name}-c"
+    report = index(tmp_path, collection=collection, encoder=FakeEncoder())
+    assert (report.num_unchanged, report.num_new) == (3, 1)
+    hits = search("red", collection=open_collection(collection, encoder=FakeEncoder()))
+    assert before.items() <= {hit.uri: hit.media_id for hit in hits}.items()
+    shutil.rmtree(collection)
+
+
+def test_an_identity_keeps_its_roots_when_one_moves():
+    assert IDENTITY.move_root("c", "/mnt/x") == replace(IDENTITY, roots={**IDENTITY.roots, "c": "/mnt/x"})
