@@ -27,6 +27,7 @@ OTHER_FILES = {
     "docs/flickr8k-val": "The reports of the shipped model on Flickr8k val",
     "docs/objectives.md": "What each training objective did to recall on the same budget",
     "docs/training.md": "`coca-search train`: files, recipes, objectives, several GPUs",
+    "training/teachers/imagenet_classes.txt": "The names of ImageNet classes",
     "evaluation/reports/page.html": "The template of a report",
     "ui/page.css": "How the page looks",
     "ui/page.js": "Plays a video in place",
