@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from coca_model import CoCaConfig, Encoder
     from coca_model.tokenizer import Tokenizer
     from training.examples.example import Example
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers use all cores already; more threads would only wait for each other
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 # --- coca_model: a tiny real CoCa ------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ Reading never unpickles code and never resizes or guesses a weight. A weight tha
 is an error with its name.
 """
 
-import hashlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -22,6 +21,8 @@ from coca_model.checkpoints import open_clip
 from coca_model.checkpoints.find import CLIP_MERGES, CONFIG, TOKENIZER, WEIGHTS, CheckpointFiles, shipped
 from coca_model.errors import CheckpointError
 from coca_model.tokenizer import Tokenizer, clip_tokenizer, load_tokenizer
+from media.atomic_write import atomic_write
+from media.hashing import sha256_of_file
 
 _TIED, _TIED_TO = "multimodal.output.weight", "unimodal.token_embedding.weight"
 
@@ -48,7 +49,7 @@ def read_checkpoint(files: CheckpointFiles) -> tuple[CoCa, Tokenizer, str]:
         raise CheckpointError(
             f"{files.tokenizer}: has {tokenizer.vocabulary_size} tokens. The config allows {config.text.vocabulary_size}."
         )
-    return _model(files, config, weights), tokenizer, sha256_of(files.weights)
+    return _model(files, config, weights), tokenizer, sha256_of_file(files.weights)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -129,14 +130,6 @@ def save_checkpoint(folder: Path, model: CoCa, tokenizer: Tokenizer, *, dtype: t
     state = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
     if model.config.text.tied_output:
         del state[_TIED]
-    partial = folder / f"{WEIGHTS}.partial"
-    partial.write_bytes(save(state, metadata={"format": "pt"}))  # not save_file, whose files only their owner may read
-    partial.replace(folder / WEIGHTS)
+    atomic_write(folder / WEIGHTS, save(state, metadata={"format": "pt"}))
     (folder / CONFIG).write_text(model.config.to_json())
     tokenizer.save(folder / TOKENIZER)
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, 64 hexadecimal digits. Raises OSError if it cannot be read."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

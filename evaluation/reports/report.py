@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from evaluation.errors import EvaluationError
 from evaluation.reports.page import render
 from evaluation.reports.parts import Curve, Example, Row, Table, cells
+from media.atomic_write import atomic_write
 
 _COUNTS = ("pictures", "videos", "files", "media", "texts", "references", "classes", "sentences", "segments", "queries")
 _FIGURES = "Rates are in percent. Brackets hold 95 % intervals, if there are enough queries."
@@ -125,13 +125,8 @@ class Report:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, content in contents.items():
-                partial = folder / f"{name}.partial"
-                partial.write_bytes(content)
-                partial.replace(folder / name)
+                atomic_write(folder / name, content)
         except OSError as error:
-            for name in contents:
-                with suppress(OSError):
-                    (folder / f"{name}.partial").unlink(missing_ok=True)
             raise EvaluationError(
                 f"{folder}: the report cannot be written ({error.strerror or error}). Name another folder with --out."
             ) from error

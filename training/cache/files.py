@@ -11,6 +11,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from media.atomic_write import atomic_path, atomic_write
 from training.errors import TrainingError
 
 Note = Callable[[int, int], None]  # progress: how much is done, and the total
@@ -56,18 +57,14 @@ def cached_tensor(path: Path, compute: Callable[[], Tensor]) -> Tensor:
 
 def save(path: Path, value: object) -> None:
     """`torch.save`, atomically. Creates the folder. Raises TrainingError if the file cannot be written."""
-    partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(value, partial)
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            torch.save(value, partial)
     except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError if the disk is full
-        partial.unlink(missing_ok=True)
         raise TrainingError(f"{path}: cannot be written ({error}). Choose a folder with room.") from error
 
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    atomic_write(path, json.dumps(value, indent=2) + "\n")

@@ -71,7 +71,7 @@ def _walk(folder: Path, name: str, *, links: bool) -> _Files:
         files.skipped += [Skipped(f"{name}/{printable(path.relative_to(folder).as_posix())}", _LINKED) for path in linked]
         for file in sorted(inside for inside in names if not inside.startswith(".")):
             path = Path(os.path.relpath(os.path.join(parent, file), folder)).as_posix()  # noqa: PTH118 faster than Path
-            stem, suffix = os.path.splitext(path)  # noqa: PTH122 Path finds no suffix in ".jpg"
+            stem, suffix = os.path.splitext(path)  # noqa: PTH122 Path finds no suffix in a name that begins with a dot
             if suffix.lower() in suffixes("image"):
                 _add(path, files.pictures, path, files, name)
             elif suffix.lower() == ".txt":

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from coca_model import load
 from coca_model.architecture.coca import CoCa
 from coca_model.checkpoints.find import find_checkpoint
-from coca_model.checkpoints.read_write import read_checkpoint, save_checkpoint, sha256_of
+from coca_model.checkpoints.read_write import read_checkpoint, save_checkpoint
 from coca_model.errors import CheckpointError
 from coca_model.tokenizer import train_tokenizer
+from media.hashing import sha256_of_file
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_a_checkpoint_gives_back_every_tensor_and_the_same_embeddings(tiny_encod
     torch.testing.assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
     pixels = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     assert torch.equal(loaded.encode_image(pixels)[0], model.encode_image(pixels)[0])
-    assert sha256 == sha256_of(tmp_path / "model.safetensors")
+    assert sha256 == sha256_of_file(tmp_path / "model.safetensors")
     assert ("multimodal.output.weight" in load_file(tmp_path / "model.safetensors")) is not tied
 
 

@@ -53,12 +53,14 @@ def test_the_loss_and_the_probabilities_are_those_of_the_objective_written_out(n
 def test_on_handwritten_digits_it_is_as_good_as_the_objective_written_out():
     digits = load_digits()
     vectors, labels = (digits.data / 16).astype(np.float32), digits.target
-    probe = fit_best(vectors[:1000], labels[:1000], 10)
+    strengths = (1e-2, 1e-3, 1e-4)  # weaker ones take a minute to converge
+    probe = fit_best(vectors[:1000], labels[:1000], 10, strengths=strengths)
     _, log_probabilities = written_out(vectors[:1000], labels[:1000], 10, probe.l2)
     ours, theirs = (
         (scores.argmax(1) == labels[1000:]).mean() for scores in (probe.scores(vectors[1000:]), log_probabilities(vectors[1000:]))
     )
-    assert probe.l2 in STRENGTHS
+    assert set(strengths) < set(STRENGTHS)
+    assert probe.l2 in strengths
     assert ours >= theirs - 0.002
     assert ours > 0.9
 
