@@ -4,7 +4,7 @@ BIN := .venv/bin
 OPEN_CLIP := .venv/open_clip:.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo ui test check parity bench kill-test clean
+.PHONY: demo ui test check parity bench docs kill-test clean
 
 demo: .venv/demo.stamp          ## index the sample pictures and film, and search them
 	$(BIN)/python data/demo.py build/demo
@@ -13,7 +13,7 @@ ui: demo                        ## the search page over the demo's collection
 	$(BIN)/coca-search ui --collection build/demo/collection
 
 test: check                     ## everything CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --durations 10
 
 check: .venv/dev.stamp          ## style, types, import directions
 	$(BIN)/ruff check .
@@ -26,6 +26,9 @@ parity: .venv/open_clip.stamp   ## the same weights in open_clip and here: embed
 
 bench: .venv/open_clip.stamp    ## every benchmark, both sides in one run, into docs/benchmarks.md
 	PYTHONPATH=$(OPEN_CLIP) $(BIN)/python -m benchmarks.run
+
+docs: .venv/dev.stamp           ## the tree of docs/architecture.md and the columns of docs/collection.md, from the code
+	$(BIN)/python docs/make_docs.py
 
 kill-test: .venv/dev.stamp      ## SIGKILL the indexer 20 times at random moments
 	$(BIN)/python -m pytest -m slow tests/indexer/test_kill.py

@@ -79,7 +79,7 @@ class FileColumns:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(SegmentColumns, FileColumns):
+class Row(FileColumns, SegmentColumns):
     """One segment with the columns of its file, as a reader sees it."""
 
     uri: Annotated[str, Column("absolute path of the file: where its root lies now, and `path`", stored=False)]
@@ -143,6 +143,16 @@ def columns_from_metadata(metadata: Mapping[str, object]) -> dict[str, Any]:
         if isinstance(value, each.type):
             values[each.name] = value
     return values
+
+
+def columns_as_markdown(record: type) -> str:
+    """The table of the record's columns in docs/collection.md."""
+    lines = ["| Column | Type | Unit | Meaning |", "|---|---|---|---|"]
+    for each in columns_of(record):
+        name = {"dictionary": "string", "timestamp": "timestamp[us, UTC]"}.get(each.arrow_name, each.arrow_name)
+        where = "" if each.column.stored else " (computed, not stored)"
+        lines.append(f"| `{each.name}` | {name} | {each.column.unit} | {each.column.meaning}{where} |")
+    return "\n".join(lines) + "\n"
 
 
 def segment_schema(embedding_width: int) -> "pa.Schema":

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from coca_model import CoCaConfig, Encoder
     from coca_model.tokenizer import Tokenizer
-    from training.examples import Example
+    from training.examples.example import Example
 
 # --- coca_model: a tiny real CoCa ------------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ def make_examples(tmp_path: Path) -> Callable[..., list[Example]]:
     import numpy as np
     from PIL import Image
 
-    from training.examples import Example
+    from training.examples.example import Example
 
     def make(count: int, *, source: str = "pictures", **fields: object) -> list[Example]:
         examples = []

@@ -3,14 +3,17 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import typer
 
-import coca_search as coca_search_module
+from coca_search import cli as coca_search_cli
+from search.schema import Row, columns_of
 from tests.fakes import write_film, write_picture
 
 
@@ -50,11 +53,50 @@ def test_json_is_one_document_a_line(collection):
 def test_a_search_without_hits_says_so_beside_its_empty_output(collection):
     result = coca_search("search", "red", "-c", collection, "--where", "width > 100000")
     assert (result.returncode, result.stdout) == (0, "")
-    assert "nothing in it fulfils --where" in result.stderr
+    assert "nothing in it matches --where" in result.stderr
 
 
 def test_the_collection_can_come_from_the_environment(collection):
     assert coca_search("search", "red", "-f", env={"COCA_SEARCH_COLLECTION": str(collection)}).returncode == 0
+
+
+def test_list_prints_every_column_of_each_segment_and_its_thumbnail(collection):
+    result = coca_search("list", "-c", collection, "--json", "--where", "kind = 'shot'")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert rows
+    for row in rows:
+        assert set(row) == {each.name for each in columns_of(Row)} | {"thumbnail"}
+        assert (row["kind"], Path(row["thumbnail"]).is_file()) == ("shot", True)
+    everything = coca_search("list", "-c", collection)
+    assert len(everything.stdout.splitlines()) > len(rows)
+
+
+def test_commands_without_a_filter_do_not_import_lancedb(collection):
+    script = "import sys; from coca_search.cli import main\ntry: main()\nexcept SystemExit: pass\nprint('lancedb' in sys.modules)"
+    for command in (["list", "-c", str(collection)], ["roots", "-c", str(collection)], ["search", "red", "-c", str(collection)]):
+        done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, timeout=120, check=True)
+        assert done.stdout.splitlines()[-1] == "False", command
+
+
+def test_roots_are_listed_and_moved(tmp_path, collection):
+    library = collection.parent / "library"
+    copy, moved = shutil.copytree(collection, tmp_path / "c"), shutil.copytree(library, tmp_path / "moved")
+    (root,) = [json.loads(line) for line in coca_search("roots", "-c", copy, "--json").stdout.splitlines()]
+    assert (root["path"], root["exists"]) == (str(library), True)
+    done = coca_search("roots", "move", root["id"], moved, "-c", copy)
+    assert (done.returncode, str(moved) in done.stdout) == (0, True), done.stderr
+    assert coca_search("search", "red", "-c", copy, "-f").stdout.startswith(str(moved))
+    assert coca_search("roots", "move", "nonsense", moved, "-c", copy).returncode == 2
+
+
+def test_verify_tells_by_its_exit_code_and_repairs(tmp_path, collection):
+    copy = shutil.copytree(collection, tmp_path / "c")
+    assert coca_search("verify", "-c", copy).returncode == 0
+    shutil.rmtree(copy / "snapshots")
+    found = coca_search("verify", "-c", copy)
+    assert (found.returncode, "verify --repair" in found.stderr) == (1, True)
+    assert "The snapshot was rebuilt" in coca_search("verify", "--repair", "-c", copy).stdout
+    assert coca_search("verify", "-c", copy).returncode == 0
 
 
 def test_status_counts_and_names_failures(collection):
@@ -103,7 +145,7 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(collection, tmp_path
 
 
 def test_help_starts_without_torch():
-    script = "import sys, coca_search; sys.exit('torch' in sys.modules or 'lancedb' in sys.modules)"
+    script = "import sys, coca_search.cli; sys.exit('torch' in sys.modules or 'lancedb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
@@ -115,8 +157,8 @@ def test_a_query_beyond_the_context_is_answered_with_one_line_of_warning(collect
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, expected):
-    script = "import os, sys, coca_search; sys.argv = ['', '--help']"
-    script += "\ntry: coca_search.main()\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+    script = "import os, sys, coca_search.cli; sys.argv = ['', '--help']"
+    script += "\ntry: coca_search.cli.main()\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines()[-1] == expected
@@ -133,10 +175,10 @@ def test_a_full_disk_is_one_line_and_exit_code_2(monkeypatch, capsys):
     def write():
         raise OSError(28, "No space left on device", "curves.png")
 
-    monkeypatch.setattr(coca_search_module, "app", app)
+    monkeypatch.setattr(coca_search_cli, "app", app)
     monkeypatch.setattr(sys, "argv", ["coca-search"])
     with pytest.raises(SystemExit) as done:
-        coca_search_module.main()
+        coca_search_cli.main()
     assert (done.value.code, capsys.readouterr().err) == (2, "coca-search: curves.png: No space left on device.\n")
 
 
@@ -154,10 +196,10 @@ def test_ctrl_c_is_one_line_and_exit_code_130(monkeypatch, capsys):
     def busy():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(coca_search_module, "app", app)
+    monkeypatch.setattr(coca_search_cli, "app", app)
     monkeypatch.setattr(sys, "argv", ["coca-search"])
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     with pytest.raises(SystemExit) as done:
-        coca_search_module.main()
+        coca_search_cli.main()
     assert done.value.code == 130
-    assert capsys.readouterr().err == "coca-search: stopped; what was written so far is kept, and the next run goes on from there.\n"
+    assert capsys.readouterr().err == "coca-search: stopped. What was written so far is kept. The next run continues from there.\n"

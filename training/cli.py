@@ -9,48 +9,52 @@ import typer
 from training.errors import TrainingError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-_FEW = 100  # held-out pictures; of so many, recall is known to about 10 points
+_FEW = 100  # held-out pictures; from fewer, recall is only known to about 10 points
+_UNCAPTIONED = "no caption: "  # often most pictures of a folder; an unreadable file is more important
 
 
 def train(
     data: Annotated[
         list[Path], typer.Argument(help="Pictures with texts: .parquet, WebDataset .tar, or a folder with captions.csv or .txt files.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the checkpoint that is made.")],
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file that says what is trained and how; see docs/training.md.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the new checkpoint.")],
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file with all settings of the training; see docs/training.md.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help='What it begins with: a checkpoint or a name of the hub, or "scratch".', show_default="the model that ships"),
+        typer.Option(help='The start: a checkpoint, a model name on the hub, or "scratch".', show_default="the embedded model"),
     ] = None,
     epochs: Annotated[
-        float | None, typer.Option(help="How often each picture is seen, where the recipe counts no steps.", show_default="20")
+        float | None, typer.Option(help="How often each picture is seen, unless the recipe sets steps.", show_default="20")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Pictures that are compared with each other in a step.", show_default="64")] = None,
     micro_batch: Annotated[
-        int | None, typer.Option(help="Pictures that go through the model at once, where memory is short.", show_default="all of the batch")
+        int | None,
+        typer.Option(help="Pictures that go through the model at once. Lower it if memory is short.", show_default="the whole batch"),
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The highest; it rises first, then falls to 0.", show_default="3e-5")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The highest learning rate. The rate rises to it, then falls to 0.", show_default="3e-5")
+    ] = None,
     held_out: Annotated[
         float | None,
-        typer.Option(help="Share of the pictures kept for validation, where the data has no split of its own.", show_default="0.1"),
+        typer.Option(help="Share of the pictures for validation, if the data has no validation split.", show_default="0.1"),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Another seed, another order and, from scratch, other weights.", show_default="0")
+        int | None, typer.Option(help="Seed of the order of the data and, from scratch, of the initial weights.", show_default="0")
     ] = None,
     work: Annotated[
-        Path | None, typer.Option(help="Where views are kept that other trainings may use too; by default inside OUTPUT.")
+        Path | None, typer.Option(help="Folder for the feature cache, which several runs can share. By default inside OUTPUT.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="A torch device; CUDA where there is one, else the CPU.")] = None,
-    snapshot_seconds: Annotated[float, typer.Option(help="How much may be lost when it is killed.")] = 120.0,
-    overwrite: Annotated[bool, typer.Option(help="Begin again, whatever OUTPUT holds.")] = False,
+    device: Annotated[str | None, typer.Option(help="A torch device. By default CUDA if available, otherwise the CPU.")] = None,
+    snapshot_seconds: Annotated[float, typer.Option(help="Seconds between snapshots. A killed run loses at most this much work.")] = 120.0,
+    overwrite: Annotated[bool, typer.Option(help="Start again, whatever OUTPUT contains.")] = False,
 ) -> None:
-    """Train a model on pictures with texts: by default, the one that ships, made better on yours.
+    """Train a model on pictures with texts. By default, fine-tunes the embedded model on your pictures.
 
-    A run that was stopped goes on when it is started again. For several GPUs: torchrun --nproc-per-node N -m coca_search train ...
+    A stopped run resumes when you start it again. For several GPUs: torchrun --nproc-per-node N -m coca_search train ...
     """
     from evaluation.console import progress_bars
+    from training.examples.read import read_examples
     from training.ranks import join_ranks, leave_ranks
-    from training.read_examples import read_examples
     from training.recipe import Recipe, changed, read_recipe
     from training.run import train as run
 
@@ -84,10 +88,10 @@ def train(
 
 
 def _check_output(output: Path, data: list[Path]) -> None:
-    """A checkpoint among the pictures would be read with them the next time. Raises TrainingError."""
+    """Raises TrainingError if the output is inside the data, because the next run would read its pictures, such as curves.png."""
     for folder in data:
         if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
-            raise TrainingError(f"{output}: lies in {folder}, among the pictures. Choose an --output beside it.")
+            raise TrainingError(f"{output}: this folder is inside {folder}, among the pictures. Choose an --output outside of it.")
 
 
 def _sentences(data: list[Path], name: str) -> list[str]:
@@ -96,17 +100,17 @@ def _sentences(data: list[Path], name: str) -> list[str]:
     for folder in data:
         if (folder / name).is_file():
             return (folder / name).read_text(encoding="utf-8").splitlines()
-    raise TrainingError(f"{name}: in none of {', '.join(map(str, data))}, where the recipe has its sentences.")
+    raise TrainingError(f"{name}: the recipe's file of sentences is missing from {', '.join(map(str, data))}. Put it into one of them.")
 
 
 def _report(trained: Any, recipe: Any) -> None:
-    """What was reached beside what the start reached, what is kept and why, and where the files are."""
-    from training.validate import LOG_LOSS
+    """Print the measures before and after, which weights are the checkpoint, what was skipped, and where the files are."""
+    from training.outputs.validation import LOG_LOSS
 
     if not trained.steps:
-        print("The training was finished before; --overwrite begins it again.")
+        print("The training was already finished. Pass --overwrite to start again.")
     if trained.measured:
-        among = f", looked for among {trained.candidates}" if trained.candidates > trained.held_out else ""
+        among = f", searched among {trained.candidates}" if trained.candidates > trained.held_out else ""
         title, step = f"{trained.held_out} held-out pictures{among}:", f"step {trained.step}"
         print(f"{title:<48}" + (f"{'before':>9}" if trained.before else "") + f"{step:>11}")
     for name, value in trained.measured.items():
@@ -114,21 +118,17 @@ def _report(trained: Any, recipe: Any) -> None:
         before = f"{shown.format(trained.before[name]):>9}" if trained.before else ""
         print(f"  {name:<46}{before}{shown.format(value):>11}")
     if trained.before:
-        print(f"Step {trained.step} is kept: it" if trained.kept else "The model is left as it was: no step", "has a lower log loss.")
+        better = f"The checkpoint has the weights of step {trained.step}, which have a lower log loss."
+        print(better if trained.kept else "The checkpoint is the unchanged start, because no step has a lower log loss.")
     if 0 < trained.held_out < _FEW:
-        print("So few pictures say little: some points up or down are chance.")
+        print("With so few held-out pictures, a difference of some points may be chance.")
     if not trained.measured:
-        few = "There are too few pictures to hold some out" if recipe.held_out else "No picture was held out"
-        print(f"{few}: nothing says whether it is better than what it began with.")
+        why = "There are too few pictures to hold some out" if recipe.held_out else "No pictures were held out"
+        print(f"{why}, so it is not known whether the model is better than its start.")
     if trained.skipped:
-        first, listed = min(trained.skipped, key=_is_uncaptioned), trained.output / "training" / "skipped.csv"
-        print(f"{len(trained.skipped)} left out, the first: {first.name}: {first.reason}. All of them: {listed}")
+        first, file = min(trained.skipped, key=lambda one: one.reason.startswith(_UNCAPTIONED)), trained.output / "training" / "skipped.csv"
+        print(f"{len(trained.skipped)} skipped, the first: {first.name}: {first.reason}. All of them: {file}")
     print(f"Checkpoint: {trained.output}   curves: {trained.output / 'training' / 'curves.png'}")
-
-
-def _is_uncaptioned(one: Any) -> bool:
-    """Of many pictures only some have captions; what is broken is news."""
-    return bool(one.reason.startswith("no caption: "))
 
 
 def add_commands(app: typer.Typer) -> None:

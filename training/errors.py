@@ -1,6 +1,6 @@
-"""What can go wrong in `training`.
+"""The errors of `training`.
 
-TrainingError   training data, or a setting of a run, that cannot be used: the message names the file or the value
+TrainingError   training data or a setting that cannot be used; the message names the file or the value
 """
 
 

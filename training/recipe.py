@@ -1,7 +1,6 @@
-"""A recipe: what is trained, on what, by which objectives, for how long. As frozen dataclasses, and read from TOML.
+"""A recipe says what is trained, with which data and objectives, and for how long. Frozen dataclasses, read from TOML.
 
-Without a file it is the recipe for fine-tuning a checkpoint on one's own pictures. Where a recipe says nothing of a source,
-its pictures are drawn as often as they are many. Values are checked by pydantic, wherever a recipe is made.
+The default recipe fine-tunes a checkpoint on your pictures. pydantic checks every value whenever a recipe is made.
 """
 
 import dataclasses
@@ -22,19 +21,19 @@ Count = Annotated[int, Field(ge=0)]
 AtLeast1 = Annotated[int, Field(ge=1)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Rate = Annotated[float, Field(gt=0, le=1e20, allow_inf_nan=False)]  # beyond, AdamW leaves what float32 holds
+Rate = Annotated[float, Field(gt=0, le=1e20, allow_inf_nan=False)]  # above, AdamW overflows float32
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True, config=_CHECKED)
 class Source:
-    """How pictures of one source are used.
+    """How the pictures of one source are used.
 
     Attributes:
-        share: of the pictures of a batch, relative to other sources; 0 leaves the source out. None: by its number of pictures.
-        views: kept views of each picture, the plain one and augmented ones; 0 for a fresh one at each step.
+        share: of the pictures in a batch, relative to other sources; 0 leaves the source out. None: its number of pictures.
+        views: cached views of each picture, the plain one and augmented ones; 0 for a new random view at each step.
         captions: whether the decoder learns to write its texts.
-        held_out: share of its pictures that is neither trained on nor validated with, for measurements afterwards.
+        held_out: share of its pictures that is used neither for training nor for validation, but for later measurements.
     """
 
     share: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -45,19 +44,19 @@ class Source:
 
 @dataclass(frozen=True, config=_CHECKED)
 class Phase:
-    """Steps of one kind.
+    """Training steps with the same settings.
 
     Attributes:
-        objectives: weight of each objective, by its name in `objectives`.
-        steps: how many; 0 for as many as show every picture `epochs` times.
-        batch: pictures in a step, over all ranks; the contrastive losses compare all of them.
-        micro_batch: pictures that go through the model at once; 0 for all of the batch.
+        objectives: the weight of each objective, by its name in `objectives/registry.py`.
+        steps: number of steps; 0 for as many as show every picture `epochs` times.
+        batch: pictures in a step, over all ranks. The contrastive losses compare all of them.
+        micro_batch: pictures that go through the model at once; 0 for the whole batch.
         sentences: texts without pictures in a step.
-        decoded: on how many of its pictures, and of its sentences, the decoder learns; 0 for all.
-        train: beginnings of the names of the parameters that learn; empty for all that are not frozen.
-        slower: beginnings of names of parameters, and the factor on their learning rate.
-        patches: share of the image tokens that a step sees, the same of every picture in it.
-        average: the most of the old weights that the average of weights keeps at a step.
+        decoded: the number of pictures, and of sentences, on which the decoder learns; 0 for all.
+        train: prefixes of the names of the parameters to train; empty for all that are not frozen.
+        slower: factors on the learning rate, by prefix of the parameter names.
+        patches: share of the image tokens that a step uses, the same for every picture in it.
+        average: largest share of the old weights in the moving average of the weights, at each step.
     """
 
     name: str = "training"
@@ -83,26 +82,26 @@ class Phase:
         if self.batch + self.sentences < 1:
             raise ValueError("batch and sentences are both 0. A step needs pictures or sentences.")
         if not (self.steps or self.batch):
-            raise ValueError("steps is 0, and epochs are of pictures, of which it has none. Say how many steps.")
+            raise ValueError("steps and batch are both 0, and epochs count pictures. Set steps.")
 
 
 @dataclass(frozen=True, config=_CHECKED)
 class Recipe:
-    """A whole training.
+    """A whole training run.
 
     Attributes:
-        start: a checkpoint, as `coca_model.load` takes it; "scratch" for the shape of the embedded model, whose stem a class_teacher
-            gives; "scratch:base", "scratch:large" or "scratch:2b" for the paper's shapes.
-        vocabulary_size: for "scratch": tokens of the tokenizer that is learnt from the texts.
-        frozen_units: how many of the image tower's first units stay as they are, what they make of each view being kept; negative
-            numbers count from its end, None is "the stem of a convolutional model, nothing of another".
-        sentence_teacher: a sentence encoder ("minilm", or a checkpoint) whose vectors objectives may use; empty for none.
-        class_teacher: a classifier whose probabilities objectives may use, and from "scratch" the stem begins as; empty for none.
-        image_teacher: a checkpoint whose vectors of the pictures objectives may use; empty for none.
+        start: a checkpoint, as `coca_model.load` takes it; "scratch" for the shape of the embedded model, with the class
+            teacher's convolutions as its stem; "scratch:base", "scratch:large" or "scratch:2b" for the shapes of the paper.
+        vocabulary_size: of the tokenizer that a model from "scratch" learns from the texts.
+        frozen_units: how many of the image tower's first units stay frozen. A negative number counts from the end. None: the
+            stem of a convolutional model, nothing of another. The features behind them are cached for each view.
+        sentence_teacher: a sentence encoder ("minilm", or a checkpoint) for objectives that use its vectors; "" for none.
+        class_teacher: a classifier for objectives that use its probabilities, and the initial stem of "scratch"; "" for none.
+        image_teacher: a checkpoint for objectives that use its image vectors; "" for none.
         label: the sentence around a label.
-        sentences: a text file beside the pictures with a sentence without a picture on each line; empty for none.
-        held_out: share of the pictures that validation gets where the data has no split "val".
-        validate_every: steps between two validations; 0 for a fifth of the phase's.
+        sentences: a text file beside the pictures with one sentence without a picture on each line; "" for none.
+        held_out: share of the pictures for validation, if the data has no split "val".
+        validate_every: steps between validations; 0 for a fifth of the phase.
     """
 
     start: str = "default"
@@ -123,17 +122,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.label.count("{}") != 1 or self.label.count("{") + self.label.count("}") != 2:
-            raise ValueError(f"label has no single {{}} for the label to stand in ({self.label!r:.60})")
+            raise ValueError(f"label must contain {{}} once, for the label ({self.label!r:.60})")
         names = [phase.name for phase in self.phases]
         if len({*names}) < len(names):
-            raise ValueError(f"two phases have one name ({', '.join(names)}). Give each a name of its own.")
+            raise ValueError(f"two phases have the same name ({', '.join(names)}). Give each a different one.")
 
     def source(self, name: str) -> Source:
-        """How the pictures of `name` are used."""
+        """How the pictures of a source are used."""
         return self.sources.get(name, self.other_sources)
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits; a training goes on only under the recipe it was begun with."""
+        """16 hexadecimal digits. A run resumes only with the recipe it was started with."""
         return hashlib.sha256(json.dumps(as_table(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -141,24 +140,75 @@ _RECIPE = TypeAdapter(Recipe)
 
 
 def as_table(recipe: Recipe) -> dict[str, Any]:
-    """The recipe in plain values, as JSON and TOML have them."""
+    """The recipe as plain values for JSON and TOML."""
     table: dict[str, Any] = _RECIPE.dump_python(recipe, mode="json")
     return table
 
 
-_OF_PICTURES = (".batch", ".steps")  # how settings end that, in a recipe as it is carried out, hang on how many pictures there are
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from TOML. Raises TrainingError if the file is not a recipe."""
+    try:
+        return _RECIPE.validate_json(json.dumps(tomllib.loads(path.read_text(encoding="utf-8")), default=str))
+    except OSError as error:
+        raise TrainingError(f"{path}: the recipe cannot be read ({error.strerror}). Pass a TOML file.") from error
+    except ValidationError as error:
+        raise TrainingError(f"{path}: not a recipe ({_first(error)}). See docs/training.md for all settings.") from error
+    except ValueError as error:
+        raise TrainingError(f"{path}: not a recipe, because it is not TOML ({error}).") from error
 
 
-def difference(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What else a recipe is than the one `there`, both as tables, by the first setting in which they differ; empty where in none.
+def changed(recipe: Recipe, settings: Mapping[str, Any], of_phases: Mapping[str, Any]) -> Recipe:
+    """Change settings of the recipe, and of all its phases with pictures. None leaves a setting as it is. Raises TrainingError."""
+    settings, of_phases = ({name: value for name, value in given.items() if value is not None} for given in (settings, of_phases))
+    try:
+        phases = tuple(dataclasses.replace(phase, **of_phases) if phase.batch else phase for phase in recipe.phases)
+        return dataclasses.replace(recipe, **settings, phases=phases)
+    except ValidationError as error:
+        raise TrainingError(f"A setting is not allowed: {_first(error)}.") from error
 
-    Batches and steps come last: they differ, too, where there are more or fewer pictures.
+
+def _first(error: ValidationError) -> str:
+    """The first problem: the setting, what is allowed, and the value."""
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{name}: there is no such setting"
+    message = ": ".join(filter(None, (name, first["msg"].removeprefix("Value error, ").rstrip("."))))
+    return message + ("" if first["type"] == "value_error" else f", given {first['input']!r:.60}")
+
+
+def fit(recipe: Recipe, pictures: int, ranks: int) -> Recipe:
+    """Limit batches to the number of pictures to train on, and convert epochs to steps.
+
+    Raises:
+        TrainingError: there are too few pictures, or the ranks cannot have equal parts of a batch.
     """
-    before, after = _settings(there), _settings(now)
+    if pictures < ranks and any(phase.batch for phase in recipe.phases):
+        raise TrainingError(f"Too few pictures to train on ({pictures}, for {ranks} ranks). Add pictures with texts in the split train.")
+    phases = []
+    for phase in recipe.phases:
+        batch = min(phase.batch, pictures // ranks * ranks)
+        for name, size in (("batch", batch), ("sentences", phase.sentences)):
+            if size % ranks:
+                raise TrainingError(f"phase.{name} cannot be divided by {ranks} ranks ({size}). Choose a multiple of {ranks}.")
+        steps = phase.steps or max(1, round(phase.epochs * pictures / max(1, batch)))
+        phases.append(dataclasses.replace(phase, batch=batch, steps=steps))
+    return dataclasses.replace(recipe, phases=tuple(phases))
+
+
+_BY_FIT = (".batch", ".steps")  # settings that `fit` adapts to the number of pictures
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """How two recipes, as tables, differ: the first setting with its values; "" if they are equal.
+
+    Batches and steps are named only if nothing else differs, because they also change with the number of pictures.
+    """
+    before, after = _settings(old), _settings(new)
     differing = [name for name in (*after, *before) if before.get(name) != after.get(name)]
-    first = min(differing, key=lambda name: name.endswith(_OF_PICTURES), default="")
-    what = "other pictures, or another recipe" if first.endswith(_OF_PICTURES) else "another recipe"
-    return first and f"{what} ({first}: {before.get(first)!r} there, {after.get(first)!r} now)"
+    first = min(differing, key=lambda name: name.endswith(_BY_FIT), default="")
+    what = "other pictures or another recipe" if first.endswith(_BY_FIT) else "another recipe"
+    return first and f"{what} ({first}: {before.get(first)!r} before, {after.get(first)!r} now)"
 
 
 def _settings(value: object, name: str = "") -> dict[str, object]:
@@ -166,40 +216,4 @@ def _settings(value: object, name: str = "") -> dict[str, object]:
     if not isinstance(value, Mapping | list):
         return {name: value}
     inside = value.items() if isinstance(value, Mapping) else enumerate(value)
-    return {path: one for key, its in inside for path, one in _settings(its, f"{name}.{key}" if name else str(key)).items()}
-
-
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from TOML. Raises TrainingError where the file is none, or says something that no recipe says."""
-    try:
-        return _RECIPE.validate_json(json.dumps(tomllib.loads(path.read_text(encoding="utf-8")), default=str))
-    except OSError as error:
-        raise TrainingError(f"{path}: the recipe cannot be read ({error.strerror}). Pass a TOML file.") from error
-    except ValidationError as error:
-        raise TrainingError(f"{path}: not a recipe ({_told(error)}). docs/training.md says what there is.") from error
-    except ValueError as error:
-        raise TrainingError(f"{path}: not a recipe, as it is not TOML ({error}).") from error
-
-
-def changed(recipe: Recipe, settings: Mapping[str, Any], of_phases: Mapping[str, Any]) -> Recipe:
-    """The recipe with other settings, and with others in all its phases with pictures; None changes nothing. Raises TrainingError."""
-    try:
-        given = _given(of_phases)
-        phases = tuple(dataclasses.replace(phase, **given) if phase.batch else phase for phase in recipe.phases)
-        return dataclasses.replace(recipe, **_given(settings), phases=phases)
-    except ValidationError as error:
-        raise TrainingError(f"The recipe cannot be so: {_told(error)}.") from error
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _told(error: ValidationError) -> str:
-    """The first of what is wrong: where, what is allowed, and what was given."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    said = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "unexpected_keyword_argument":
-        return f"{where}: there is no such setting"
-    return ": ".join(filter(None, (where, said))) + ("" if first["type"] == "value_error" else f", given {first['input']!r:.60}")
+    return {path: one for key, part in inside for path, one in _settings(part, f"{name}.{key}" if name else str(key)).items()}

@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps instead of inside one, so that what was learnt so far can be kept."""
+"""Makes Ctrl-C stop a run between two steps, so that its progress can be saved."""
 
 import signal
 import threading
@@ -9,9 +9,9 @@ from types import FrameType
 
 @contextmanager
 def stops_between_steps() -> Iterator[Callable[[], bool]]:
-    """Within it the first Ctrl-C only makes what it gives return True; the second stops at once, as ever.
+    """Yields a function that tells whether Ctrl-C was pressed. The second Ctrl-C stops at once, as usual.
 
-    Outside the main thread, where signals cannot be caught, nothing changes.
+    Outside the main thread, where signals cannot be handled, nothing changes.
     """
     asked = False
     if threading.current_thread() is not threading.main_thread():

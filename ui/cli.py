@@ -95,7 +95,7 @@ def _running(arguments: Sequence[str]) -> Iterator[Process]:
     process = None
     try:
         with _signals_wait():
-            process = subprocess.Popen([sys.executable, *arguments], process_group=0)
+            process = subprocess.Popen([sys.executable, "-P", *arguments], process_group=0)
         yield process
     finally:
         if process is not None:

@@ -2,7 +2,7 @@ import dataclasses
 
 from benchmarks import objectives
 from training import Phase, Recipe, read_recipe
-from training.objectives import OF_ROWS, OF_WHOLE, check_objectives
+from training.objectives.registry import OF_ROWS, OF_WHOLE, check_objectives
 
 RUN = dict.fromkeys(objectives.KEYS, 10.0) | {"seconds a step": 2.0}
 

@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 
-import coca_search
+from coca_search import cli as coca_search_cli
 from evaluation import console
 from tests.fakes import COLOURS, write_film, write_picture
 
@@ -32,7 +32,7 @@ def evaluate_here(karpathy, monkeypatch, capsys):
         monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
         monkeypatch.setattr(sys, "argv", ["coca-search", *map(str, arguments)])
         with pytest.raises(SystemExit) as done:
-            coca_search.main()
+            coca_search_cli.main()
         written = capsys.readouterr()
         return done.value.code or 0, written.out, written.err
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.batch import Texts
+from training.prepare.corpus import Texts
 from training.ranks import ALONE, Ranks
 
 ROOT = Path(__file__).parents[2]
@@ -20,10 +20,11 @@ SCRIPT = textwrap.dedent(
     from pathlib import Path
     from coca_model.checkpoints.read_write import read_checkpoint
     from coca_model.checkpoints.find import find_checkpoint
-    from training.batch import Batch, Texts
-    from training.gradients import StepGradients
+    from training.batches.batch import Batch
+    from training.prepare.corpus import Texts
+    from training.steps.gradients import StepGradients
     from training.ranks import join_ranks, leave_ranks
-    from training.student import Student
+    from training.steps.student import Student
 
     torch.set_num_threads(1)
     ranks = join_ranks("cpu")

@@ -86,8 +86,8 @@ def test_a_source_that_is_not_named_is_one_of_the_others(write):
         ("[other_sources]\nheld_out = 1.0", "other_sources.held_out: Input should be less than 1, given 1.0"),
         ("[[phases]]\nbatch = -8", "phases.0.batch: Input should be greater than or equal to 0, given -8"),
         ("[[phases]]\nbatch = '8'", "phases.0.batch: Input should be a valid integer, given '8'"),
-        ("[[phases]]\nbatch = 0", "phases.0: batch and sentences are both 0. A step needs pictures or sentences."),
-        ("[[phases]]\nbatch = 0\nsentences = 4", "phases.0: steps is 0, and epochs are of pictures, of which it has none."),
+        ("[[phases]]\nbatch = 0", "phases.0: batch and sentences are both 0. A step needs pictures or sentences"),
+        ("[[phases]]\nbatch = 0\nsentences = 4", "phases.0: steps and batch are both 0, and epochs count pictures. Set steps"),
         ("[[phases]]\nepochs = 0", "phases.0.epochs: Input should be greater than 0, given 0"),
         ("[[phases]]\nepochs = inf", "phases.0.epochs: Input should be a finite number, given inf"),
         ("[[phases]]\nlearning_rate = nan", "phases.0.learning_rate: Input should be a finite number, given nan"),
@@ -101,11 +101,11 @@ def test_a_source_that_is_not_named_is_one_of_the_others(write):
         ("[[phases]]\nobjectives = {language = -1}", "phases.0.objectives.language: Input should be greater than 0, given -1"),
         ("[[phases]]\nobjectives = ['language']", "phases.0.objectives: Input should be an object"),
         ("[[phases]]\ntrain = [1]", "phases.0.train.0: Input should be a valid string, given 1"),
-        ("[[phases]]\n[[phases]]", "two phases have one name (training, training)."),
+        ("[[phases]]\n[[phases]]", "two phases have the same name (training, training)."),
         ("phases = []", "phases: Tuple should have at least 1 item"),
         ("validate_every = -1", "validate_every: Input should be greater than or equal to 0, given -1"),
-        ("label = 'a photo'", "label has no single {} for the label to stand in ('a photo')"),
-        ("label = '{} {x}'", "label has no single {} for the label to stand in ('{} {x}')"),
+        ("label = 'a photo'", "label must contain {} once, for the label ('a photo')"),
+        ("label = '{} {x}'", "label must contain {} once, for the label ('{} {x}')"),
         ("max_tokens = 1", "max_tokens: Input should be greater than or equal to 2, given 1"),
     ],
 )
@@ -118,7 +118,7 @@ def test_what_no_recipe_has_is_named_with_what_is_allowed(write, text, message):
 @pytest.mark.parametrize("text", ["seed = ", b"\xff\xfe"])
 def test_a_file_that_is_no_toml_is_named(write, text):
     path = write(text)
-    with pytest.raises(TrainingError, match=f"^{re.escape(str(path))}: not a recipe, as it is not TOML"):
+    with pytest.raises(TrainingError, match=f"^{re.escape(str(path))}: not a recipe, because it is not TOML"):
         read_recipe(path)
 
 
@@ -207,8 +207,8 @@ def test_what_is_none_changes_nothing():
 @pytest.mark.parametrize(
     ("settings", "of_phases", "message"),
     [
-        ({"held_out": 2.0}, {}, "The recipe cannot be so: held_out: Input should be less than 1, given 2.0."),
-        ({}, {"batch": -1}, "The recipe cannot be so: batch: Input should be greater than or equal to 0, given -1."),
+        ({"held_out": 2.0}, {}, "A setting is not allowed: held_out: Input should be less than 1, given 2.0."),
+        ({}, {"batch": -1}, "A setting is not allowed: batch: Input should be greater than or equal to 0, given -1."),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_as_in_a_file(settings, of_phases, message):
@@ -220,11 +220,11 @@ def test_a_setting_that_cannot_be_is_refused_as_in_a_file(settings, of_phases, m
     ("text", "told"),
     [
         ("", ""),
-        ("seed = 3", "another recipe (seed: 0 there, 3 now)"),
-        ("[[phases]]\nsteps = 7", "other pictures, or another recipe (phases.0.steps: 0 there, 7 now)"),
-        ("[[phases]]\nsteps = 7\nlearning_rate = 0.1", "another recipe (phases.0.learning_rate: 3e-05 there, 0.1 now)"),
-        ("[sources.coco]\nviews = 2", "another recipe (sources.coco.views: None there, 2 now)"),
-        ("[[phases]]\n[[phases]]\nname = 'more'", "another recipe (phases.1.name: None there, 'more' now)"),
+        ("seed = 3", "another recipe (seed: 0 before, 3 now)"),
+        ("[[phases]]\nsteps = 7", "other pictures or another recipe (phases.0.steps: 0 before, 7 now)"),
+        ("[[phases]]\nsteps = 7\nlearning_rate = 0.1", "another recipe (phases.0.learning_rate: 3e-05 before, 0.1 now)"),
+        ("[sources.coco]\nviews = 2", "another recipe (sources.coco.views: None before, 2 now)"),
+        ("[[phases]]\n[[phases]]\nname = 'more'", "another recipe (phases.1.name: None before, 'more' now)"),
     ],
 )
 def test_the_first_setting_that_differs_is_named_and_steps_only_where_no_other_does(write, text, told):

@@ -9,9 +9,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from coca_model import load
-from training import keeper, run, scratch
+from training import run
 from training.errors import TrainingError
-from training.read_examples import read_examples
+from training.examples import select
+from training.examples.read import read_examples
+from training.outputs import checkpointer
+from training.prepare import new_model as scratch
 from training.recipe import Phase, Recipe, Source
 
 STEPS = 6
@@ -46,7 +49,7 @@ class StopAt:
 
 @pytest.fixture(autouse=True)
 def every_step_is_shown(monkeypatch):
-    monkeypatch.setattr(keeper, "_SHOWN", 1)
+    monkeypatch.setattr(checkpointer, "_SHOW_EVERY", 1)
 
 
 def test_a_tiny_model_learns_colours_it_can_then_find(colours, tiny_checkpoint, tmp_path):
@@ -117,7 +120,7 @@ def test_a_damaged_result_is_named(colours, tiny_checkpoint, tmp_path, content):
 def test_the_output_of_another_recipe_is_refused_until_it_may_be_overwritten(colours, tiny_checkpoint, tmp_path):
     train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     other = recipe(tiny_checkpoint, seed=1)
-    with pytest.raises(TrainingError, match=r"training: of another recipe \(seed: 0 there, 1 now\).*--overwrite"):
+    with pytest.raises(TrainingError, match=r"training: made with another recipe \(seed: 0 before, 1 now\).*--overwrite"):
         train(colours, tmp_path / "out", other)
     train(colours, tmp_path / "out", other, overwrite=True)
     assert len([line for line in lines(tmp_path / "out") if line["kind"] == "step"]) == STEPS
@@ -152,8 +155,8 @@ def test_what_a_stopped_run_could_not_read_is_named_at_the_end(colours, tiny_che
     broken, whole = colours / "red1.png", (colours / "red1.png").read_bytes()
     chosen, examples = recipe(tiny_checkpoint, phases=(Phase(steps=8, batch=16),)), read_examples([colours])
 
-    hashed = run.hashes_of_pictures(examples.examples)
-    monkeypatch.setattr(run, "hashes_of_pictures", lambda _: hashed)
+    hashed = select.hash_pictures(examples.examples)
+    monkeypatch.setattr(select, "hash_pictures", lambda _: hashed)
     broken.write_bytes(b"no picture")
     with pytest.raises(KeyboardInterrupt):
         run.train(examples, [], chosen, tmp_path / "out", snapshot_seconds=0, note=StopAt("training steps", 3))
@@ -165,7 +168,7 @@ def test_what_a_stopped_run_could_not_read_is_named_at_the_end(colours, tiny_che
 def test_a_phase_whose_objectives_reach_nothing_that_learns_is_an_error(colours, tiny_checkpoint, tmp_path, part, objective, captions):
     phase = Phase("idle", steps=5, batch=8, train=(part,), objectives={objective: 1.0})
     chosen = recipe(tiny_checkpoint, phases=(phase,), other_sources=Source(captions=captions))
-    with pytest.raises(TrainingError, match="'idle' learns nothing: no objective of it reaches a part that it trains"):
+    with pytest.raises(TrainingError, match="'idle' learns nothing: none of its objectives reaches a part that it trains"):
         train(colours, tmp_path / "out", chosen)
 
 
@@ -186,16 +189,16 @@ def test_curves_log_and_checkpoint_lie_where_they_are_said_to(colours, tiny_chec
 
 def test_held_out_sources_are_neither_trained_on_nor_validated_with(colours, tiny_checkpoint, tmp_path):
     chosen = recipe(tiny_checkpoint)
-    source = dataclasses.replace(chosen.other_sources, held_out=0.5)
-    split = [example.split for example in run._split(read_examples([colours]).examples, dataclasses.replace(chosen, other_sources=source))]
+    chosen = dataclasses.replace(chosen, other_sources=dataclasses.replace(chosen.other_sources, held_out=0.5))
+    split = [example.split for example in select.split_examples(read_examples([colours]).examples, chosen)]
     assert 0 < split.count("test") < len(split)
-    assert split == [one.split for one in run._split(read_examples([colours]).examples, dataclasses.replace(chosen, other_sources=source))]
+    assert split == [one.split for one in select.split_examples(read_examples([colours]).examples, chosen)]
 
 
 def test_a_changed_picture_is_another_training(colours, tiny_checkpoint, tmp_path):
     train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     Image.new("RGB", (32, 32), "grey").save(colours / "red1.png")
-    with pytest.raises(TrainingError, match="of other pictures, texts or start"):
+    with pytest.raises(TrainingError, match="made with other pictures, texts or start"):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint))
 
 
@@ -205,19 +208,22 @@ def test_more_pictures_are_told_as_such_and_not_as_another_recipe(colours, tiny_
     Image.new("RGB", (32, 32), "grey").save(colours / "grey.png")
     with (colours / "captions.csv").open("a") as file:
         file.write("grey.png,a grey car,train\n")
-    with pytest.raises(TrainingError, match=r"of other pictures, or another recipe \(phases\.0\.batch: \d+ there, \d+ now\)"):
+    with pytest.raises(TrainingError, match=r"made with other pictures or another recipe \(phases\.0\.batch: \d+ before, \d+ now\)"):
         train(colours, tmp_path / "out", chosen)
 
 
 def test_the_checkpoint_that_a_training_starts_from_is_never_overwritten(colours, tiny_checkpoint, tmp_path):
     start = tmp_path / "start"
     shutil.copytree(tiny_checkpoint, start)
-    with pytest.raises(TrainingError, match=r"start: is what the training starts from, and would be overwritten"):
+    with pytest.raises(TrainingError, match=r"start: the run starts from this checkpoint and would overwrite it"):
         train(colours, start, recipe(start))
 
 
 def test_scratch_without_a_stem_to_begin_with_is_refused(colours, tmp_path):
-    with pytest.raises(TrainingError, match=r'A model from "scratch" has a stem.*Name a class_teacher, or start from scratch:base'):
+    with pytest.raises(
+        TrainingError,
+        match=r'A model from "scratch" needs a classifier for its stem.*no class_teacher. Name one, or start from scratch:base',
+    ):
         train(colours, tmp_path / "out", recipe("scratch"))
 
 

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from coca_model.errors import CheckpointError
 from tests.training.test_run import StopAt, lines, recipe, train
-from training import validate
+from training.cache.files import lock
 from training.errors import TrainingError
-from training.kept_files import hold
+from training.outputs import validation as validate
 from training.recipe import Phase
 
 RUINOUS = Phase("ruinous", steps=4, batch=8, learning_rate=5.0, average=0.0, clip=1e9)
@@ -55,14 +55,14 @@ WAYS = ("text to picture", "picture to text")
 
 
 def test_two_trainings_do_not_write_into_one_output(colours, tiny_checkpoint, tmp_path):
-    with hold(tmp_path / "out" / "training" / "lock"), pytest.raises(TrainingError, match="another training writes there"):
+    with lock(tmp_path / "out" / "training" / "lock"), pytest.raises(TrainingError, match="another training run writes there"):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     assert train(colours, tmp_path / "out", recipe(tiny_checkpoint)).steps == 6
 
 
 def test_the_start_is_not_overwritten_however_it_is_named(colours, tiny_checkpoint, tmp_path):
     shutil.copytree(tiny_checkpoint, tmp_path / "out")
-    with pytest.raises(TrainingError, match="is what the training starts from"):
+    with pytest.raises(TrainingError, match="the run starts from this checkpoint"):
         train(colours, tmp_path / "out", recipe(tmp_path / "out" / ".." / "out"), overwrite=True)
 
 

@@ -12,8 +12,9 @@ from indexer import index
 from search import open_collection
 from search.hits import RemoteHit
 from search.service import make_app
-from tests.fakes import FakeEncoder, write_picture
+from tests.fakes import FakeEncoder, a_hit, write_picture
 from tests.serving import free_port, serving
+from ui.card import card, clock
 
 NUM_PICTURES = 30
 
@@ -95,7 +96,7 @@ def test_an_empty_collection_says_how_to_fill_it(open_page, tmp_path):
 
 def test_no_hits_are_told(open_page, service):
     page = open_page(service, q="red", show="Videos")
-    assert page.info[0].value == "No videos here to search in."
+    assert page.info[0].value == "Nothing here to search in. Choose another kind, or index some files."
 
 
 def test_a_query_the_service_refuses_is_explained(open_page, service):
@@ -140,9 +141,24 @@ class Tags(HTMLParser):
         self.texts.append(data)
 
 
-def hit(name, start=None, end=None):
+def hit(name, start=None, end=None, file="unchanged"):
     kind = "image" if start is None else "shot"
-    return RemoteHit(f"/library/{name}", kind, 0.314, start, end, start, "http://h/media/1", "http://h/thumbnail/1?seconds=1&x=2")
+    shown = {"start_seconds": start, "end_seconds": end, "frame_seconds": start, "kind": kind, "file": file}
+    addresses = {"media_url": "http://h/media/1", "thumbnail_url": "http://h/thumbnail/1?seconds=1&x=2"}
+    return RemoteHit(**vars(a_hit(uri=f"/library/{name}", similarity=0.314)) | shown | addresses)
+
+
+@pytest.mark.parametrize("moment", [(), (1.0, 2.0)])
+def test_a_file_that_is_gone_is_shown_by_its_thumbnail_and_cannot_be_opened(moment):
+    shown = Tags(card(hit("a.mp4" if moment else "a.jpg", *moment, file="missing"), 0))
+    assert {"video", "a", "button"}.isdisjoint(shown.tags)
+    assert ("src", "http://h/thumbnail/1?seconds=1&x=2") in shown.attributes
+    assert "file is gone" in shown.texts
+
+
+def test_a_file_that_changed_says_so():
+    assert "changed since indexing" in Tags(card(hit("a.jpg", file="changed"), 0)).texts
+    assert "changed since indexing" not in Tags(card(hit("a.jpg"), 0)).texts
 
 
 @pytest.mark.parametrize(
@@ -150,8 +166,8 @@ def hit(name, start=None, end=None):
 )
 @pytest.mark.parametrize("moment", [(), (1.0, 2.0)])
 def test_a_name_is_shown_and_never_becomes_html(name, moment):
-    plain = Tags(ui.page.card(hit("a.jpg", *moment), 0))
-    hostile = Tags(ui.page.card(hit(name, *moment), 0))
+    plain = Tags(card(hit("a.jpg", *moment), 0))
+    hostile = Tags(card(hit(name, *moment), 0))
     assert (hostile.tags, hostile.open) == (plain.tags, [])
     assert [attribute for attribute, _ in hostile.attributes] == [attribute for attribute, _ in plain.attributes]
     assert name in hostile.texts
@@ -159,23 +175,23 @@ def test_a_name_is_shown_and_never_becomes_html(name, moment):
 
 
 def test_a_video_starts_no_earlier_than_its_moment():
-    assert "http://h/media/1#t=1.334" in ui.page.card(hit("a.MP4", 4 / 3, 2.0), 0)
+    assert "http://h/media/1#t=1.334" in card(hit("a.MP4", 4 / 3, 2.0), 0)
 
 
 @pytest.mark.parametrize(
     ("name", "start", "tag"), [("a.jpg", None, "button"), ("a.mkv", 1.0, "video"), ("a.avi", 1.0, "a"), ("a.wmv", 1.0, "a")]
 )
 def test_a_file_that_browsers_cannot_play_is_a_link(name, start, tag):
-    assert Tags(ui.page.card(hit(name, start, start), 0)).tags[2] == tag
+    assert Tags(card(hit(name, start, start), 0)).tags[2] == tag
 
 
 def test_a_picture_that_browsers_cannot_show_is_enlarged_from_its_thumbnail():
-    sources = [value for attribute, value in Tags(ui.page.card(hit("a.tiff"), 0)).attributes if attribute == "src"]
+    sources = [value for attribute, value in Tags(card(hit("a.tiff"), 0)).attributes if attribute == "src"]
     assert sources == ["http://h/thumbnail/1?seconds=1&x=2"] * 2
 
 
 def test_moments_read_as_a_clock():
-    assert [ui.page.clock(seconds) for seconds in (0, 59, 60, 3599, 3600, 36_061)] == [
+    assert [clock(seconds) for seconds in (0, 59, 60, 3599, 3600, 36_061)] == [
         "0:00",
         "0:59",
         "1:00",
@@ -183,8 +199,8 @@ def test_moments_read_as_a_clock():
         "1:00:00",
         "10:01:01",
     ]
-    assert "0:12 – 0:16" in ui.page.card(hit("a.mp4", 12.9, 15.2), 0)
-    assert '"moment">0:12 – 0:13<' in ui.page.card(hit("a.mp4", 12.0, 12.5), 0)
+    assert "0:12 – 0:16" in card(hit("a.mp4", 12.9, 15.2), 0)
+    assert '"moment">0:12 – 0:13<' in card(hit("a.mp4", 12.0, 12.5), 0)
 
 
 def test_style_and_script_lie_beside_the_page():

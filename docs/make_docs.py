@@ -1,0 +1,92 @@
+"""Writes the parts of docs/ that follow from the code: the tree of docs/architecture.md and the tables of docs/collection.md.
+
+    python docs/make_docs.py     (or: make docs)
+
+The comment of a Python file in the tree is the first sentence of its docstring. A test checks that both pages are up to date.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+FOLDERS = ("media", "coca_model", "search", "indexer", "evaluation", "training", "ui", "coca_search", "benchmarks", "data", "docs")
+OTHER_FILES = {
+    "benchmarks/open_clip.txt": "The versions that the comparison with open_clip needs",
+    "data/clip-tokenizer": "CLIP's merges, for open_clip's checkpoints",
+    "data/coca-embedded": "The checkpoint that ships: weights, config, tokenizer, recipe, model card",
+    "docs/LOG.md": "What was decided, what was measured, what failed",
+    "docs/architecture.md": "This page",
+    "docs/benchmarks.md": "What `make bench` measured",
+    "docs/collection.md": "The format on disk, and the columns",
+    "docs/evaluation.md": "`coca-search eval`: commands, files, measures",
+    "docs/flickr8k-val": "The reports of the shipped model on Flickr8k val",
+    "docs/objectives.md": "What each training objective did to recall on the same budget",
+    "docs/training.md": "`coca-search train`: files, recipes, objectives, several GPUs",
+    "training/teachers/imagenet_classes.txt": "The names of ImageNet classes",
+    "evaluation/reports/page.html": "The template of a report",
+    "ui/page.css": "How the page looks",
+    "ui/page.js": "Plays a video in place",
+}
+_TABLE = re.compile(r"(<!-- (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def tree() -> str:
+    """Every file of the packages with one comment, folder by folder."""
+    listed = subprocess.run(["git", "ls-files", *FOLDERS], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    comments = {name: OTHER_FILES.get(name) or _first_sentence(ROOT / name) for name in _shown(listed)}
+    width = max(len(Path(name).name) for name in comments) + 6
+    lines, folder = [], Path()
+    for name, comment in sorted(comments.items(), key=lambda each: (FOLDERS.index(each[0].split("/")[0]), _order(each[0]))):
+        path = Path(name)
+        if path.parent != folder:
+            folder = path.parent
+            lines.append(f"{folder}/".ljust(width) + _first_sentence(ROOT / folder / "__init__.py"))
+        lines.append(f"    {path.name}".ljust(width) + comment)
+    return "```\n" + "\n".join(line.rstrip() for line in lines) + "\n```\n"
+
+
+def with_tables(text: str, tables: dict[str, str]) -> str:
+    """A page with what lies between each pair of markers made anew."""
+    return _TABLE.sub(lambda match: match[1] + tables[match["name"]] + match[3], text)
+
+
+def pages() -> dict[Path, str]:
+    """The text that each page should have."""
+    from search.schema import FailureColumns, Row, columns_as_markdown
+
+    tables = {"tree": tree(), "columns of segments": columns_as_markdown(Row), "columns of failures": columns_as_markdown(FailureColumns)}
+    files = [ROOT / "docs" / name for name in ("architecture.md", "collection.md")]
+    return {file: with_tables(file.read_text(), tables) for file in files}
+
+
+def _shown(listed: list[str]) -> set[str]:
+    """Files and, where a folder has a comment of its own, the folder in their place."""
+    shown = set()
+    for name in listed:
+        folder = next((other for other in OTHER_FILES if name.startswith(other + "/")), None)
+        if folder:
+            shown.add(folder)
+        elif name.endswith((".py", ".md", ".css", ".js", ".html", ".txt")) and not name.endswith("__init__.py") and (ROOT / name).exists():
+            shown.add(name)
+    return shown
+
+
+def _order(name: str) -> tuple[str, str]:
+    return str(Path(name).parent), Path(name).name
+
+
+def _first_sentence(file: Path) -> str:
+    if file.suffix != ".py" or not file.exists():
+        return ""
+    docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
+    return re.split(r"(?<!al)(?<=[^.])\.(?:\s|$)", " ".join(docstring.split("\n\n")[0].split()), maxsplit=1)[0].rstrip(".:")
+
+
+if __name__ == "__main__":
+    for file, text in pages().items():
+        file.write_text(text)

@@ -1,0 +1,87 @@
+"""The columns are declared once, and everything else follows from there."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search.schema import FailureColumns, FileColumns, Row, columns_as_markdown, columns_from_metadata, columns_of, datetime_of
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs" / "collection.md"
+
+# Indexes a picture with a lens, and prints what search(), HTTP and the docs make of the column that was added.
+PROBE = """
+import json, sys
+from pathlib import Path
+import httpx
+from PIL import Image
+from indexer import index
+from search import open_collection, search
+from search.schema import Row, columns_as_markdown
+from search.service import make_app
+from tests.fakes import FakeEncoder, write_picture
+from tests.serving import serving
+
+folder = Path(sys.argv[1])
+exif = Image.Exif()
+exif.get_ifd(0x8769)[0xA434] = "EF 50mm"
+write_picture(folder / "library" / "a.jpg", "red", exif=exif)
+write_picture(folder / "library" / "b.png", "blue")
+index(folder / "library", collection=folder / "c", encoder=FakeEncoder())
+collection = open_collection(folder / "c", encoder=FakeEncoder())
+with serving(make_app(collection)) as url, httpx.Client(trust_env=False) as client:
+    hits = client.post(url + "/search", json={"text": "red", "where": "lens = 'EF 50mm'"}).json()["hits"]
+print(json.dumps({
+    "python": [hit.lens for hit in search("red", collection=collection)],
+    "table": search("red", collection=collection).to_arrow()["lens"].to_pylist(),
+    "http": [hit["lens"] for hit in hits],
+    "docs": "`lens`" in columns_as_markdown(Row),
+}))
+"""
+COLUMN = '    lens: Annotated[str | None, Column("the lens", source="Exif.Photo.LensModel")] = None\n'
+
+
+@pytest.fixture
+def with_a_lens(tmp_path):
+    """A copy of the program with one more line in search/schema.py."""
+    copy = tmp_path / "program"
+    for package in ("coca_model", "indexer", "media", "search", "tests"):
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__", "*.zip"))
+    schema = copy / "search" / "schema.py"
+    before, after = schema.read_text().split("    camera: ", 1)
+    schema.write_text(f"{before}{COLUMN}    camera: {after}")
+    return copy
+
+
+def test_one_line_is_enough_for_a_column_to_be_stored_returned_filtered_and_documented(tmp_path, with_a_lens):
+    command = [sys.executable, "-c", PROBE, str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(with_a_lens)}
+    done = subprocess.run(command, cwd=with_a_lens, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == {"python": ["EF 50mm", None], "table": ["EF 50mm", None], "http": ["EF 50mm"], "docs": True}
+
+
+def test_the_docs_show_every_column():
+    text = DOCS.read_text()
+    for record in (Row, FailureColumns):
+        assert columns_as_markdown(record) in text, "run: make docs"
+
+
+def test_metadata_of_another_type_is_left_out():
+    found = columns_from_metadata({"width": 5, "latitude": 1, "camera": 7, "taken_at": "2020", "unknown": 1})
+    assert found == {"width": 5, "latitude": 1.0}
+
+
+def test_a_new_column_of_a_file_must_be_optional_so_that_older_rows_stay_readable():
+    required = {each.name for each in columns_of(FileColumns) if each.required}
+    assert required == {"media_id", "root_id", "path", "size_bytes", "mtime", "sha256", "indexed_at", "width", "height"}
+
+
+@pytest.mark.parametrize("micros", [-62_135_600_400_000_000, 253_402_318_799_000_000, 2**62, -(2**62), None])
+def test_a_date_that_python_cannot_hold_is_none(micros):
+    assert datetime_of(micros) is None

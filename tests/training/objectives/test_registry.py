@@ -1,0 +1,115 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from training.errors import TrainingError
+from training.objectives import contrastive as contrast
+from training.objectives import distillation as distil
+from training.objectives import momentum_contrast as momentum
+from training.objectives.registry import OF_WHOLE, WholeBatch, check_objectives
+from training.recipe import Phase, Recipe
+
+
+def unit(count, width=6):
+    return F.normalize(torch.randn(count, width, dtype=torch.float64), dim=-1)
+
+
+@pytest.fixture
+def whole():
+    torch.manual_seed(0)
+    return WholeBatch(
+        scale=torch.tensor(9.0, dtype=torch.float64),
+        image=unit(4),
+        text=unit(4),
+        picture=torch.tensor([0, 1, 0, 2]),
+        meaning=unit(4),
+        sentence=unit(3),
+        sentence_meaning=unit(3),
+        probabilities=torch.softmax(torch.randn(4, 5, dtype=torch.float64), dim=-1),
+        class_vectors=unit(5),
+        teacher_image=unit(4),
+        teacher_scale=torch.tensor(30.0),
+        image_key=unit(4),
+        text_key=unit(4),
+        image_queue=unit(7),
+        text_queue=unit(7),
+    )
+
+
+def expected(name, batch):
+    w = SimpleNamespace(**batch)
+    soft = contrast.soft_targets(w.meaning, 0.05)
+    asked = ((w.image, w.text_key, w.text_queue), (w.text, w.image_key, w.image_queue))
+    return {
+        "contrastive": lambda: contrast.contrastive_loss(w.image, w.text, w.scale, contrast.same_picture_targets(w.picture)),
+        "soft_contrastive": lambda: contrast.contrastive_loss(w.image, w.text, w.scale, soft),
+        "contrastive_to_teacher": lambda: contrast.contrastive_loss(w.image, w.meaning, w.scale, soft),
+        "decoupled_contrastive": lambda: contrast.decoupled_contrastive_loss(w.image, w.text, w.scale),
+        "weighted_decoupled_contrastive": lambda: contrast.decoupled_contrastive_loss(w.image, w.text, w.scale, 0.5),
+        "continuously_weighted_contrastive": lambda: contrast.continuously_weighted_contrastive_loss(
+            w.image, w.text, w.scale, contrast.similarity_of(w.meaning)
+        ),
+        "momentum_contrast": lambda: sum(momentum.momentum_contrast_loss(*one, w.scale) for one in asked) / 2,
+        "kl_alignment": lambda: momentum.kl_alignment_loss(*(momentum.retrieval_logits(*one, w.scale) for one in asked)),
+        "sentence_distillation": lambda: distil.imitation_loss(torch.cat([w.text, w.sentence]), torch.cat([w.meaning, w.sentence_meaning])),
+        "image_distillation": lambda: distil.imitation_loss(w.image, w.teacher_image),
+        "relational_distillation": lambda: distil.relational_distillation_loss(
+            w.image, w.text, w.teacher_image, w.meaning, scale=w.scale, teacher_scale=torch.tensor(30.0)
+        ),
+        "class_distillation": lambda: distil.class_distillation_loss(w.image, w.class_vectors, w.probabilities, torch.tensor(20.0)),
+    }[name]()
+
+
+@pytest.mark.parametrize("name", OF_WHOLE)
+def test_each_name_stands_for_its_loss_over_the_parts_it_is_about(name, whole):
+    assert_close(OF_WHOLE[name](whole), expected(name, whole))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "soft_contrastive",
+        "contrastive_to_teacher",
+        "continuously_weighted_contrastive",
+        "sentence_distillation",
+        "class_distillation",
+        "image_distillation",
+        "relational_distillation",
+    ],
+)
+def test_without_its_teacher_an_objective_says_what_to_name(name, whole):
+    bare = WholeBatch({part: whole[part] for part in ("scale", "image", "text", "picture")})
+    with pytest.raises(TrainingError, match=r"Name an? .*teacher"):
+        OF_WHOLE[name](bare)
+
+
+def recipe(objectives, *, batch=4, sentences=0, **teachers):
+    return Recipe(phases=(Phase(steps=1, batch=batch, sentences=sentences, objectives=objectives),), **teachers)
+
+
+def test_an_unknown_objective_is_named_with_those_there_are():
+    with pytest.raises(TrainingError, match=r"no objective 'contrast'\. Allowed: .*captioning.*contrastive"):
+        check_objectives(recipe({"captioning": 1.0, "contrast": 1.0}))
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("language", "sentences"),
+        ("soft_contrastive", "sentence_teacher"),
+        ("class_distillation", "class_teacher"),
+        ("image_distillation", "image_teacher"),
+    ],
+)
+def test_what_an_objective_lacks_is_said_before_anything_is_computed(name, lacking):
+    with pytest.raises(TrainingError, match=rf"Phase 'training' gives {name} no .*{lacking}"):
+        check_objectives(recipe({name: 1.0}))
+    check_objectives(recipe({name: 1.0}, sentences=3, sentence_teacher="minilm", class_teacher="a", image_teacher="b"))
+
+
+def test_pictures_are_lacking_where_a_phase_has_none():
+    with pytest.raises(TrainingError, match=r"gives masked_words no 'text'\. Give its phase a batch of pictures"):
+        check_objectives(recipe({"masked_words": 1.0}, batch=0, sentences=3))

@@ -1,0 +1,156 @@
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from coca_model.tokenizer import train_tokenizer
+from tests.fakes import FakeEncoder
+from training.examples.example import Example
+from training.prepare import corpus as corpus_module
+from training.prepare.corpus import Corpus, read_corpus, texts_of
+from training.recipe import Recipe
+
+EXAMPLES = (
+    Example("1", "s", "train", "caption", ("A Dog runs .", "two  dogs"), bytes),
+    Example("2", "s", "train", "label", ("Sea Horse",), bytes),
+    Example("3", "s", "val", "caption", ("a boat sinks", "a dog runs"), bytes),
+    Example("4", "s", "test", "caption", ("a kite flies",), bytes),
+    Example("5", "s", "train", "caption", ("two dogs",), bytes),
+    Example("6", "s", "train", "unlabelled", (), bytes),
+)
+SENTENCES = ("A cat sleeps.", "", "  ", "two dogs", "a cat sleeps")
+
+
+def read(tmp_path, tokenizer=None, *, teacher=None, examples=EXAMPLES, **settings):
+    recipe = Recipe(vocabulary_size=300, sentence_teacher="fake" if teacher else "", **settings)
+    return read_corpus(examples, SENTENCES, recipe, tokenizer=tokenizer, context_length=32, teacher=teacher, folder=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer([text for example in EXAMPLES for text in example.texts], vocabulary_size=300, context_length=32)
+
+
+@pytest.fixture
+def found(tmp_path, tokenizer):
+    return read(tmp_path, tokenizer, teacher=FakeEncoder())
+
+
+@pytest.fixture
+def corpus(found):
+    return found[0]
+
+
+@pytest.fixture
+def texts(found):
+    """What the tokens of each number say."""
+    corpus, tokenizer = found
+    return [tokenizer.decode(ids) for ids in corpus.token_ids]
+
+
+def test_every_text_is_there_once_and_cleaned(texts):
+    assert sorted(texts) == ["a boat sinks", "a cat sleeps", "a dog runs", "a kite flies", "a photo of a sea horse", "two dogs"]
+
+
+def test_each_example_has_the_numbers_of_its_texts_a_label_inside_its_sentence(corpus, texts):
+    assert [[texts[number] for number in numbers] for numbers in corpus.of_example] == [
+        ["a dog runs", "two dogs"],
+        ["a photo of a sea horse"],
+        ["a boat sinks", "a dog runs"],
+        ["a kite flies"],
+        ["two dogs"],
+        [],
+    ]
+
+
+def test_held_out_texts_are_no_sentences_unless_they_were_also_written_of_a_training_picture(corpus, texts):
+    assert {texts[number] for number in corpus.sentences} == {"a cat sleeps", "a dog runs", "a photo of a sea horse", "two dogs"}
+    assert {texts[number] for number in set(range(len(texts))) - set(corpus.sentences.tolist())} == {"a boat sinks", "a kite flies"}
+
+
+def test_held_out_texts_have_tokens_and_vectors(corpus, texts):
+    for text in ("a boat sinks", "a kite flies"):
+        number = texts.index(text)
+        assert corpus.lengths[number] > 2
+        assert_close(corpus.teacher[number].float(), torch.from_numpy(FakeEncoder().encode_texts([text])[0]), rtol=0, atol=1e-3)
+
+
+def test_the_decoder_may_write_what_people_wrote_and_not_what_is_only_imitated(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(corpus_module, "imagenet_classes", lambda: ("sea horse", "tench"))
+    corpus, _ = read(tmp_path, tokenizer, class_teacher="some_package")
+    texts = [tokenizer.decode(ids) for ids in corpus.token_ids]
+    written = {text for text, may in zip(texts, corpus.written, strict=True) if may}
+    assert written == {"a cat sleeps", "a dog runs", "two dogs"}
+    imitated = {shape.format("tench") for shape in ("{}", "a {}", "a photo of a {}", "a picture of the {}")}
+    assert imitated <= {texts[number] for number in corpus.sentences} - written
+
+
+def test_words_of_the_sentence_teacher_are_imitated(tmp_path, tokenizer, monkeypatch):
+    class Words(FakeEncoder):
+        def words(self) -> Sequence[str]:
+            return ["tree"]
+
+    monkeypatch.setattr(corpus_module, "MiniLM", Words)
+    corpus, _ = read(tmp_path, tokenizer, teacher=Words())
+    texts = [tokenizer.decode(corpus.token_ids[number]) for number in corpus.sentences]
+    assert {"tree", "a photo of a tree"} <= set(texts)
+    assert not corpus.written[[texts.index("tree"), texts.index("a photo of a tree")]].any()
+
+
+def test_a_tokenizer_is_learnt_from_the_texts_that_are_trained_on_and_no_other(tmp_path, monkeypatch):
+    learnt = []
+    train = corpus_module.train_tokenizer
+    monkeypatch.setattr(corpus_module, "train_tokenizer", lambda texts, **how: learnt.extend(texts) or train(texts, **how))
+    corpus, tokenizer = read(tmp_path)
+    assert tokenizer.vocabulary_size <= 300
+    assert (tokenizer.context_length, corpus.pad) == (32, tokenizer.special.pad)
+    assert set(learnt) == {"a cat sleeps", "two dogs", "a dog runs", "a photo of a sea horse"}
+    assert learnt.count("two dogs") == 3  # as often as it was written
+
+
+@pytest.mark.parametrize("label", ["{}", "this is {}, I think"])
+def test_a_label_stands_in_the_sentence_that_the_recipe_says_and_a_caption_for_itself(label):
+    captions = Example("7", "s", "train", "caption", ("a {brace}",), bytes)
+    assert texts_of([EXAMPLES[1], captions], Recipe(label=label)) == [(label.format("sea horse").lower(),), ("a {brace}",)]
+
+
+# --- batches of texts -----------------------------------------------------------------------------------------------------
+
+SMALL = Corpus(((1, 5, 2), (1, 5, 6, 7, 8, 2), (1, 2)), (), np.arange(3), np.ones(3, bool), None, pad=9)
+
+
+def of(numbers, *, most_tokens=32, corpus=SMALL):
+    return corpus.batch(np.array(numbers), most_tokens=most_tokens, decoded=np.array([True] + [False] * (len(numbers) - 1)))
+
+
+def test_a_batch_is_padded_to_its_longest_text():
+    texts = of([0, 1, 0])
+    assert texts.token_ids.tolist() == [[1, 5, 2, 9, 9, 9], [1, 5, 6, 7, 8, 2], [1, 5, 2, 9, 9, 9]]
+    assert texts.valid.sum(1).tolist() == [3, 6, 3]
+    assert torch.equal(texts.valid, texts.token_ids != 9)
+    assert (texts.decoded.tolist(), texts.meaning) == ([True, False, False], None)
+
+
+@pytest.mark.parametrize(
+    ("most", "ids"), [(4, [[1, 5, 6, 2], [1, 2, 9, 9]]), (2, [[1, 2], [1, 2]]), (6, [[1, 5, 6, 7, 8, 2], [1, 2, 9, 9, 9, 9]])]
+)
+def test_texts_are_cut_to_the_most_tokens_and_keep_their_end(most, ids):
+    texts = of([1, 2], most_tokens=most)
+    assert texts.token_ids.tolist() == ids
+    assert torch.equal(texts.valid, texts.token_ids != 9)
+
+
+def test_a_token_of_padding_within_a_text_is_hidden_as_the_encoder_hides_it():
+    """CLIP's padding is also its "!" inside a word, and the published models were trained so."""
+    corpus = dataclasses.replace(SMALL, token_ids=((1, 9, 2), (1, 2)))
+    assert of([0, 1], corpus=corpus).valid.tolist() == [[True, False, True], [True, True, False]]
+
+
+def test_vectors_are_those_of_the_texts_with_the_norm_that_half_precision_took_from_them():
+    teacher = torch.tensor([[3.0, 4.0], [0.6001, 0.8], [0.0, -2.0]]).half()
+    meaning = of([2, 0], corpus=dataclasses.replace(SMALL, teacher=teacher)).meaning
+    assert meaning.dtype == torch.float32
+    assert_close(meaning, torch.tensor([[0.0, -1.0], [0.6, 0.8]]))

@@ -1,0 +1,184 @@
+import dataclasses
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from coca_model.architecture.config import ImageConfig
+from coca_model.architecture.convolutional_stem import ConvolutionalStem
+from coca_model.architecture.image_tower import ImageTower
+from coca_model.architecture.published_configs import embedded_config
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
+from training.batches.order import picture_order
+from training.cache import features as feature_cache
+from training.errors import TrainingError
+from training.prepare import corpus, materials
+from training.prepare.materials import prepare
+from training.prepare.new_model import model_from_scratch, shape_from_scratch
+from training.recipe import Phase, Recipe, Source
+from training.teachers.classifier import Classifier, class_probabilities
+
+CPU = torch.device("cpu")
+LITE = ImageConfig(64, 32, "efficientnet_lite1", width=12, layers=1, heads=2, mlp_width=16)
+
+
+@pytest.fixture
+def examples(make_examples):
+    """Of two sources, the first with a held-out picture; one picture without a text, and one that cannot be read."""
+    examples = [*make_examples(4), *make_examples(4, source="others")]
+    examples[1] = dataclasses.replace(examples[1], split="val")
+    examples[2] = dataclasses.replace(examples[2], texts=(), kind="unlabelled")
+    examples[5] = dataclasses.replace(examples[5], read=lambda: b"Dear Sir or Madam")
+    return examples
+
+
+@pytest.fixture
+def prepared(examples, tiny_checkpoint, tmp_path):
+    def prepared(**settings):
+        recipe = Recipe(start=str(tiny_checkpoint), **settings)
+        return prepare(examples, ["a dog"], recipe, folder=tmp_path / "work", device=CPU, note=lambda *_: None), recipe
+
+    return prepared
+
+
+def drawn(found, recipe, steps=40):
+    order = picture_order(found, recipe)
+    return {picture for step in range(steps) for picture in order.batch(step, 4).tolist()}
+
+
+def test_pictures_with_texts_that_are_trained_on_and_can_be_read_are_drawn(prepared):
+    found, recipe = prepared(frozen_units=1)
+    assert drawn(found, recipe) == {0, 3, 4, 6, 7}
+    assert [skip.name for skip in found.skipped] == ["others/1.jpg"]
+
+
+@pytest.mark.parametrize("settings", [{"frozen_units": 0}, {"frozen_units": 1, "other_sources": Source(views=0)}])
+def test_without_frozen_units_or_views_nothing_is_kept_and_every_step_looks_afresh(prepared, settings):
+    found, recipe = prepared(**settings)
+    assert found.features is None
+    assert drawn(found, recipe) == {0, 3, 4, 5, 6, 7}
+
+
+def test_each_picture_has_as_many_views_as_its_source_says_and_a_held_out_one_the_plain_one(prepared):
+    found, _ = prepared(frozen_units=1, sources={"others": Source(views=2)}, other_sources=Source(views=3))
+    assert np.diff(found.features.first).tolist() == [3, 1, 3, 3, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(None, 3 / 5), (2.0, 1 / 2)])
+def test_a_source_is_drawn_by_its_share_or_else_by_its_number_of_pictures(prepared, share, expected):
+    """Two pictures of the one source can be drawn, and three of the other."""
+    others = {"sources": {"others": Source(share=share)}, "other_sources": Source(share=share)}
+    found, recipe = prepared(frozen_units=1, **others)
+    order = picture_order(found, recipe)
+    pictures = [picture for step in range(25) for picture in order.batch(step, 4).tolist()]
+    assert np.mean(np.array(pictures) >= 4) == pytest.approx(expected, abs=0.02)
+
+
+def test_shares_for_some_sources_and_numbers_for_others_are_refused(prepared):
+    found, recipe = prepared(frozen_units=1, sources={"others": Source(share=0.5)})
+    with pytest.raises(TrainingError, match=r"Some sources have a share, but 'pictures' has none"):
+        picture_order(found, recipe)
+
+
+@pytest.mark.parametrize(("wanted", "units"), [(None, 0), (0, 0), (2, 2), (-1, 2), (-3, 0), (3, 3)])
+def test_frozen_units_are_counted_from_the_front_or_from_the_end(prepared, wanted, units):
+    assert prepared(frozen_units=wanted)[0].frozen_units == units
+
+
+@pytest.mark.parametrize("wanted", [4, -4])
+def test_more_frozen_units_than_there_are_are_refused(prepared, wanted):
+    with pytest.raises(TrainingError, match=re.escape(f"frozen_units is out of range ({wanted}). The image tower has 3 units.")):
+        prepared(frozen_units=wanted)
+
+
+def test_the_model_of_a_checkpoint_has_its_weights_and_all_of_it_may_learn(prepared, tiny_checkpoint):
+    found, _ = prepared()
+    model, tokenizer, _ = read_checkpoint(find_checkpoint(str(tiny_checkpoint)))
+    assert_close(found.model.state_dict(), model.state_dict(), rtol=0, atol=0)
+    assert found.model.training
+    assert all(parameter.requires_grad for parameter in found.model.parameters())
+    assert found.tokenizer.to_json() == tokenizer.to_json()
+
+
+def test_a_class_teacher_without_kept_views_or_a_sentence_teacher_is_refused(prepared, monkeypatch):
+    monkeypatch.setattr(corpus, "imagenet_classes", lambda: ("cat",))
+    monkeypatch.setattr(materials, "read_classifier", lambda *_: Classifier({}, nn.Linear(1280, 3), ("a", "b", "c")))
+    with pytest.raises(TrainingError, match="needs cached views behind no more than the stem, and a sentence_teacher"):
+        prepared(class_teacher="some_package")
+
+
+# --- from scratch, and the class teacher ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", ["scratch", "scratch:base"])
+@pytest.mark.parametrize("objective", ["language", "captioning"])
+def test_a_model_from_scratch_knows_text_alone_if_it_is_trained_on_it(start, objective):
+    recipe = Recipe(start=start, vocabulary_size=77, class_teacher="one", phases=(Phase(objectives={objective: 1.0}),))
+    text = shape_from_scratch(recipe).text
+    assert (text.text_only, text.vocabulary_size) == (objective == "language", 77)
+
+
+def test_words_begin_as_the_sentence_teachers_in_the_size_of_those_of_a_new_model(tiny_tokenizer):
+    width = embedded_config(3).text.width
+    known = {"dog": torch.linspace(-2, 2, width), "cat": torch.linspace(1, -1, width)}
+
+    def word_vectors(pieces):
+        return torch.stack([known.get(piece, torch.zeros(width)) for piece in pieces])
+
+    words = SimpleNamespace(word_vectors=word_vectors)
+    torch.manual_seed(0)
+    new = model_from_scratch(embedded_config(3), tiny_tokenizer, None, None).unimodal.token_embedding.weight
+    torch.manual_seed(0)
+    begun = model_from_scratch(embedded_config(3), tiny_tokenizer, None, words).unimodal.token_embedding.weight
+    for token in range(len(new)):
+        expected = known.get(tiny_tokenizer.decode([token]))
+        assert_close(begun[token], new[token] if expected is None else expected * new.std())
+    assert (begun != new).any(1).sum() >= 2
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(1)
+    stem = ConvolutionalStem()
+    for layer in stem.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+    return Classifier(stem.requires_grad_(False).state_dict(), nn.Linear(1280, 5).requires_grad_(False), tuple("abcde"))
+
+
+@pytest.fixture
+def probabilities(make_examples, classifier, tmp_path, monkeypatch):
+    """Of five pictures with two views each, where so many units of the tower are frozen; its stem is the classifier's."""
+    monkeypatch.setattr(feature_cache, "batch_size", lambda *_: 3)
+    tower = ImageTower(LITE).requires_grad_(False).eval()
+    tower.stem.load_state_dict(dict(classifier.stem))
+
+    def probabilities(units):
+        kept, _ = feature_cache.cache_features(make_examples(5), [2] * 5, tower, units, folder=tmp_path, seed=0)
+        return class_probabilities(classifier, tower, kept, units, tmp_path, lambda *_: None), kept
+
+    return probabilities
+
+
+def test_the_class_teacher_judges_the_plain_view_of_each_picture(probabilities, classifier):
+    found, kept = probabilities(23)
+    expected = torch.softmax(classifier.linear(kept.read(np.arange(0, 10, 2)).float().mean(1)), dim=-1)
+    assert found.dtype == torch.float16
+    assert_close(found.float(), expected, rtol=0, atol=1e-3)
+    assert (found[0] - found[1]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("units", [1, 12, 21, 22])
+def test_the_class_teacher_says_the_same_wherever_the_stem_is_cut(probabilities, units):
+    assert_close(probabilities(units)[0], probabilities(23)[0], rtol=0, atol=0.02)  # what is kept is rounded to bfloat16
+
+
+def test_the_class_teacher_is_asked_once(probabilities, monkeypatch):
+    expected, _ = probabilities(22)
+    monkeypatch.setattr(materials, "ConvolutionalStem", None)
+    assert torch.equal(probabilities(22)[0], expected)

@@ -1,0 +1,153 @@
+"""One step's gradients: the same for any micro-batch and any number of ranks, and those of the losses written out."""
+
+import copy
+import dataclasses
+import math
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from coca_model.architecture.coca import CoCa
+from training.batches.batch import Batch
+from training.prepare.corpus import Texts
+from training.ranks import ALONE
+from training.steps import student as student_module
+from training.steps.gradients import StepGradients
+from training.steps.student import Student
+
+WEIGHTS = {"contrastive": 1.0, "captioning": 2.0, "sentence_distillation": 0.7, "language": 0.3}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_config):
+    torch.manual_seed(0)
+    return CoCa(tiny_config).double()
+
+
+def texts(count, seed, vocabulary, *, decoded):
+    random = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(3, 9, (count,), generator=random)
+    valid = torch.arange(8) < lengths[:, None]
+    ids = torch.randint(3, vocabulary, (count, 8), generator=random) * valid
+    meaning = F.normalize(torch.randn(count, 16, generator=random), dim=-1)
+    return Texts(ids, valid, torch.tensor([number % decoded == 0 for number in range(count)]), meaning)
+
+
+@pytest.fixture(scope="module")
+def batch(tiny_config):
+    random = torch.Generator().manual_seed(1)
+    pictures = torch.randint(0, 256, (7, 32, 32, 3), dtype=torch.uint8, generator=random)
+    vocabulary = tiny_config.text.vocabulary_size
+    return Batch(
+        pictures,
+        texts(7, 2, vocabulary, decoded=2),
+        torch.tensor([0, 1, 2, 3, 4, 1, 6]),
+        patches=torch.tensor([0, 3, 5, 6, 9]),
+        sentences=texts(5, 3, vocabulary, decoded=1),
+    )
+
+
+def gradients_of(model, batch, *, micro_batch=0, weights=WEIGHTS):
+    model = copy.deepcopy(model)
+    student = Student(model, frozen_units=0, fresh=True, decodes=frozenset(weights))
+    costs = StepGradients(student, weights, ranks=ALONE, precision=nullcontext)(batch, micro_batch)
+    return costs, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def captioning(model, texts, caption_tokens):
+    """Paper equation 3 over the rows that are decoded, one word at a time."""
+    total, words = 0.0, 0
+    for row in texts.decoded.nonzero()[:, 0]:
+        length = int(texts.valid[row].sum())
+        ids = texts.token_ids[row : row + 1, :length]
+        _, tokens = model.encode_text(ids, torch.ones_like(ids, dtype=torch.bool))
+        logits = model.caption_logits(tokens, None if caption_tokens is None else caption_tokens[row : row + 1])[0]
+        for place in range(length - 1):
+            total = total - logits[place].log_softmax(-1)[ids[0, place + 1]]
+            words += 1
+    return total / words
+
+
+def written_out(model, batch):
+    """The sum of the objectives as their papers have them, over the whole batch at once."""
+    tower = model.image_tower
+    tokens = tower.finish(tower.begin(batch.pictures, 1), 1, batch.patches)
+    image, caption_tokens = model.poolers(tokens)
+    image = F.normalize(image, dim=-1)
+    text, sentence = (F.normalize(model.encode_text(one.token_ids, one.valid)[0], dim=-1) for one in (batch.texts, batch.sentences))
+    logits = model.log_scale.exp() * image @ text.T
+    same = (batch.picture[:, None] == batch.picture).double()
+    right = same / same.sum(1, keepdim=True)
+    contrast = -((right * logits.log_softmax(1)).sum(1).mean() + (right.T * logits.T.log_softmax(1)).sum(1).mean()) / 2
+    student, teacher = torch.cat([text, sentence]), torch.cat([batch.texts.meaning, batch.sentences.meaning]).double()
+    similar = student @ teacher.T
+    distil = (1 - similar.diagonal()).mean() - 0.1 * (20 * similar).log_softmax(1).diagonal().mean()
+    parts = {
+        "contrastive": contrast,
+        "captioning": captioning(model, batch.texts, caption_tokens),
+        "sentence_distillation": distil,
+        "language": captioning(model, batch.sentences, None),
+    }
+    return parts, sum(WEIGHTS[name] * value for name, value in parts.items())
+
+
+def test_costs_and_gradients_are_those_of_the_losses_written_out(model, batch):
+    mine = copy.deepcopy(model)
+    parts, total = written_out(mine, batch)
+    total.backward()
+    costs, gradients = gradients_of(model, batch)
+    assert costs == pytest.approx({name: value.item() for name, value in parts.items()}, rel=1e-5)
+    for name, parameter in mine.named_parameters():
+        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        assert_close(gradients.get(name, torch.zeros_like(parameter)), expected, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3, 6, 7, 100])
+def test_any_micro_batch_gives_the_gradient_of_the_whole(model, batch, micro_batch):
+    whole_costs, whole = gradients_of(model, batch)
+    costs, gradients = gradients_of(model, batch, micro_batch=micro_batch)
+    assert costs == pytest.approx(whole_costs, rel=1e-6)
+    assert gradients.keys() == whole.keys()
+    for name, expected in whole.items():
+        assert_close(gradients[name], expected, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_each_caption_is_decoded_once_however_many_micro_batches_there_are(model, batch, monkeypatch):
+    rows, next_token_losses = [], student_module.next_token_losses
+    monkeypatch.setattr(student_module, "next_token_losses", lambda *given: (rows.append(len(given[0])), next_token_losses(*given))[1])
+    gradients_of(model, batch, micro_batch=2)
+    assert sum(rows) == int(batch.texts.decoded.sum() + batch.sentences.decoded.sum())
+
+
+@pytest.mark.parametrize("weights", [{"contrastive": 1.0}, {"captioning": 1.0}, {"language": 1.0}])
+def test_an_objective_alone_leaves_what_it_does_not_use_without_a_gradient(model, batch, weights):
+    _, gradients = gradients_of(model, batch, weights=weights)
+    unused = {"contrastive": "multimodal.blocks", "captioning": "poolers.project", "language": "image_tower"}
+    (name,) = weights
+    assert gradients
+    assert not any(bool(gradient.any()) for key, gradient in gradients.items() if key.startswith(unused[name]))
+
+
+def test_an_objective_without_a_single_term_costs_nothing_rather_than_0(model, batch):
+    nothing = dataclasses.replace(batch.sentences, decoded=torch.zeros(5, dtype=torch.bool))
+    costs, gradients = gradients_of(model, dataclasses.replace(batch, sentences=nothing))
+    assert costs.keys() == WEIGHTS.keys() - {"language"}
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients.values())
+
+
+def test_the_contrastive_loss_of_many_micro_batches_is_not_that_of_each_alone(model, batch):
+    costs, _ = gradients_of(model, batch, micro_batch=1, weights={"contrastive": 1.0})
+    assert costs["contrastive"] > 0.5 * math.log(6)  # alone, a row would have nothing to be told from: 0
+
+
+def test_a_frozen_tower_gets_no_gradient_and_the_rest_the_same(model, batch):
+    frozen = copy.deepcopy(model)
+    frozen.image_tower.requires_grad_(False)
+    _, whole = gradients_of(model, batch)
+    _, gradients = gradients_of(frozen, batch, micro_batch=2)
+    assert not any(name.startswith("image_tower") for name in gradients)
+    for name, gradient in gradients.items():
+        assert_close(gradient, whole[name], rtol=1e-5, atol=1e-7)

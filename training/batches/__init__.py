@@ -1,0 +1,1 @@
+"""Draws the pictures and texts of each step."""

@@ -1,0 +1,65 @@
+"""The tensors of one step on one rank.
+
+Axes: B pictures with a text each, S sentences without a picture.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from training.prepare.corpus import Texts
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The pictures of a step with their texts, and sentences without pictures. Either may be None.
+
+    Attributes:
+        pictures: uint8 (B, H, W, 3), or the output of the tower's frozen units, bfloat16 (B, ...).
+        texts: one text for each picture.
+        picture: int64 (B,), the picture of each row. Rows with the same picture match each other's texts.
+        patches: int64 (P',), the image tokens that this step uses; None for all.
+        sentences: S texts without pictures.
+        noise: float32 (B, N), uniform in 0..1, from which objectives draw the parts of each row to mask; None if none masks.
+        answers: the teachers' predictions for the pictures, float32 (B, ...), by their names in `objectives.registry.WholeBatch`.
+    """
+
+    pictures: Tensor | None = None
+    texts: Texts | None = None
+    picture: Tensor | None = None
+    patches: Tensor | None = None
+    sentences: Texts | None = None
+    noise: Tensor | None = None
+    answers: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """The number of pictures, or of sentences if there are no pictures."""
+        return len(self.texts) if self.texts is not None else len(self.sentences or ())
+
+    def rows(self, part: slice, sentences: slice) -> "Batch":
+        """Some of the pictures and some of the sentences."""
+        return dataclasses.replace(
+            self,
+            pictures=None if self.pictures is None else self.pictures[part],
+            texts=None if self.texts is None else self.texts.rows(part),
+            picture=None if self.picture is None else self.picture[part],
+            sentences=None if self.sentences is None or sentences.start == sentences.stop else self.sentences.rows(sentences),
+            noise=None if self.noise is None else self.noise[part],
+            answers={name: answer[part] for name, answer in self.answers.items()},
+        )
+
+    def split(self, size: int) -> list["Batch"]:
+        """Micro-batches of at most `size` pictures (0: all), with the sentences distributed over them."""
+        count = max(1, -(-len(self) // size)) if size else 1
+        totals = (0 if self.texts is None else len(self.texts), len(self.sentences or ()))
+        cuts = [[total * number // count for number in range(count + 1)] for total in totals]
+        return [self.rows(slice(*cuts[0][i : i + 2]), slice(*cuts[1][i : i + 2])) for i in range(count)]
+
+    def to(self, device: torch.device) -> "Batch":
+        """A copy on another device."""
+        answers = {name: answer.to(device) for name, answer in self.answers.items()}
+        parts = {name: part.to(device) for name, part in vars(self).items() if name != "answers" and part is not None}
+        return Batch(**parts, answers=answers)

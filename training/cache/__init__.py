@@ -1,0 +1,1 @@
+"""Results that are computed once and reused by later runs."""

@@ -1,0 +1,73 @@
+"""Files with computed results: locked while they are written, and either complete or absent."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from training.errors import TrainingError
+
+Note = Callable[[int, int], None]  # progress: how much is done, and the total
+
+
+def hash_of_weights(weights: Iterable[Tensor]) -> str:
+    """The SHA-256 of the float32 values of all weights, in order."""
+    total = hashlib.sha256()
+    for weight in weights:
+        total.update(weight.detach().float().cpu().numpy().tobytes())
+    return total.hexdigest()
+
+
+@contextmanager
+def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock file `path`, which one process at a time can hold. Creates its folder.
+
+    Raises:
+        TrainingError: another process holds the lock and `wait` is False; or the folder cannot be created.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(path, timeout=-1 if wait else 0)
+        held.acquire()
+    except Timeout:
+        raise TrainingError(f"{path.parent}: another training run writes there. Wait for it, or pass another output folder.") from None
+    except OSError as error:
+        raise TrainingError(f"{path.parent}: the folder cannot be created ({error.strerror}). Choose another.") from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def cached_tensor(path: Path, compute: Callable[[], Tensor]) -> Tensor:
+    """The tensor that an earlier run saved at `path`; otherwise computes and saves it."""
+    with suppress(Exception):  # absent, or damaged, which raises nearly anything
+        return cast("Tensor", torch.load(path, weights_only=True))
+    computed = compute()
+    save(path, computed)
+    return computed
+
+
+def save(path: Path, value: object) -> None:
+    """`torch.save`, atomically. Creates the folder. Raises TrainingError if the file cannot be written."""
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(value, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError if the disk is full
+        partial.unlink(missing_ok=True)
+        raise TrainingError(f"{path}: cannot be written ({error}). Choose a folder with room.") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)

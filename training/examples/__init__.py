@@ -1,0 +1,1 @@
+"""Reads files and folders of captioned pictures."""

@@ -1,0 +1,108 @@
+"""Contrastive objectives: move a picture and its text together, and away from the other rows of the batch.
+
+Each is the mean of its two directions, picture to text and text to picture, so that a weight means the same for all of them.
+They differ in what counts as a positive and a negative. The rows may come from one process or from all of them.
+
+Axes: B batch, E embedding. In every loss `image` and `text` are float (B, E) with rows of L2 norm 1, row i of one belongs to row i
+of the other, and `scale` is a scalar, 1 / temperature. Losses are scalars in nats.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, targets: Tensor | None = None) -> Tensor:
+    """The symmetric cross-entropy over the batch: CoCa equation 2, but the mean of its two directions instead of their sum.
+
+    Args:
+        targets: (B, B), for several texts of one picture: rows sum to 1 and no column is all zero. Default: the identity.
+
+    Returns:
+        A scalar; 0 for a batch of one.
+    """
+    logits = scale * image @ text.T  # (B, B)
+    if targets is None:
+        targets = torch.eye(len(image), device=logits.device)
+    return _both_ways(logits, targets, targets.T)
+
+
+def soft_targets(texts: Tensor, temperature: float) -> Tensor:
+    """(B, B) targets for `contrastive_loss`, rows summing to 1: texts with the same meaning share their pictures.
+
+    `texts` (B, E) are vectors of a sentence encoder, each of L2 norm 1.
+    """
+    return torch.softmax(texts @ texts.T / temperature, dim=1)
+
+
+def same_picture_targets(picture: Tensor) -> Tensor:
+    """(B, B) targets for `contrastive_loss` if rows repeat a picture with different captions: each of them is a positive.
+
+    Args:
+        picture: int64 (B,), the picture of each row, numbered in any way.
+
+    Returns:
+        float32 (B, B), rows summing to 1: row i is evenly distributed over the rows with the picture of row i.
+    """
+    same = (picture[:, None] == picture[None, :]).float()  # (B, B)
+    return same / same.sum(1, keepdim=True)
+
+
+def decoupled_contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, sigma: float | None = None) -> Tensor:
+    """Decoupled contrastive learning: the positive is left out of the denominator (Yeh et al. 2022, arXiv 2110.06848).
+
+    In a small batch the positive is much of the denominator of `contrastive_loss`, so a pair that is already close hardly
+    pushes the others apart. The paper (equation 6) has two views of one picture, each with the rows of both views as
+    negatives. Here, with two modalities, the negatives are the rows of the other modality only, as in `contrastive_loss`.
+
+    Args:
+        sigma: None for DCL. A number (0.5 in published implementations) for DCLW, which weights each positive by
+            2 - exp(cosine / sigma) / mean of exp(cosine / sigma) over the batch: more if a pair is still far apart. The
+            weights have no gradient, as in lightly's implementation; we could not check this in the paper.
+
+    Returns:
+        A scalar without a lower bound of 0. A batch of one has no negatives: -scale * cosine.
+
+    Raises:
+        ValueError: `sigma` is not above 0.
+    """
+    if sigma is not None and not sigma > 0:
+        raise ValueError(f"sigma is not above 0 ({sigma}). Allowed: a number above 0, or None for no weights.")
+    logits = scale * image @ text.T  # (B, B)
+    positive = logits.diagonal()  # (B,)
+    if sigma is not None:
+        closeness = (image * text).sum(1).detach() / sigma  # (B,)
+        positive = positive * (2 - len(closeness) * torch.softmax(closeness, dim=0))
+    if len(logits) == 1:
+        return -positive.mean()
+    negative = logits.masked_fill(torch.eye(len(logits), dtype=torch.bool, device=logits.device), -math.inf)
+    return ((negative.logsumexp(1) + negative.logsumexp(0)) / 2 - positive).mean()
+
+
+def continuously_weighted_contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, similarity: Tensor) -> Tensor:
+    """CWCL: every row of the batch is a positive to the degree that it resembles the true one (Srinivasa et al. 2023, arXiv 2309.14580).
+
+    The target of row j for row i is similarity[i, j] / sum of similarity[i]. (cosine + 1) / 2 hardly separates captions:
+    unrelated ones still weigh about half as much as the true one, so use this beside `contrastive_loss`.
+
+    Args:
+        similarity: (B, B), 0..1, the diagonal above 0, from a frozen encoder of one modality, see `similarity_of`.
+
+    Returns:
+        A scalar; 0 for a batch of one.
+    """
+    return _both_ways(scale * image @ text.T, similarity, similarity.T)
+
+
+def similarity_of(vectors: Tensor) -> Tensor:
+    """(B, B), 0..1, for `continuously_weighted_contrastive_loss`: (cosine + 1) / 2 of the rows of `vectors` (B, D). No gradient."""
+    rows = F.normalize(vectors.detach(), dim=-1)
+    return ((rows @ rows.T + 1) / 2).clamp(0, 1)
+
+
+def _both_ways(logits: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
+    """The mean cross-entropy of logits (B, B) and of their transpose, each with its targets, whose rows are scaled to sum to 1."""
+    forward, backward = (target.to(logits.dtype) / target.to(logits.dtype).sum(1, keepdim=True) for target in (forward, backward))
+    return (F.cross_entropy(logits, forward) + F.cross_entropy(logits.T, backward)) / 2

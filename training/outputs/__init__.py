@@ -1,0 +1,1 @@
+"""Writes the log, the checkpoint, snapshots and results."""

@@ -1,0 +1,1 @@
+"""Builds everything that the steps read, before the first step."""

@@ -1,0 +1,128 @@
+"""Prepares everything that the steps read: the model, the texts, the feature cache, and the teachers' predictions."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coca_model import load
+from coca_model.architecture.coca import CoCa
+from coca_model.architecture.convolutional_stem import ConvolutionalStem
+from coca_model.architecture.image_tower import ImageTower
+from coca_model.checkpoints.find import find_checkpoint
+from coca_model.checkpoints.read_write import read_checkpoint
+from coca_model.machine import fast_dtype
+from coca_model.tokenizer import Tokenizer
+from training.cache.features import FeatureCache, cache_features
+from training.cache.files import lock
+from training.errors import TrainingError
+from training.examples.example import Example, Skipped
+from training.prepare.corpus import Corpus, read_corpus
+from training.prepare.new_model import model_from_scratch, shape_from_scratch
+from training.recipe import Recipe
+from training.teachers.classifier import class_probabilities, read_classifier
+from training.teachers.images import image_vectors
+from training.teachers.sentences import sentence_teacher
+
+_VIEW_SEED = 0  # not the recipe's seed, so that runs with other seeds share the feature cache
+Note = Callable[[str, int, int], None]  # progress: what is done, how much of it, and the total
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What the steps of a training run read.
+
+    Attributes:
+        features: of the views that the recipe caches; None if each step uses new views.
+        answers: the teachers' predictions for each example, float16 (N, ...), by their names in `objectives.registry.WholeBatch`.
+        constants: the same for predictions that do not depend on an example.
+        skipped: pictures that cannot be read.
+    """
+
+    model: CoCa
+    tokenizer: Tokenizer
+    corpus: Corpus
+    examples: Sequence[Example]
+    frozen_units: int
+    features: FeatureCache | None
+    answers: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]
+    skipped: Sequence[Skipped]
+
+
+def prepare(
+    examples: Sequence[Example],
+    sentences: Sequence[str],
+    recipe: Recipe,
+    *,
+    folder: Path,
+    device: torch.device,
+    note: Note,
+    pictures: str = "",
+) -> Materials:
+    """Read and compute the materials. Reuses the results that an earlier run left in `folder`.
+
+    Args:
+        pictures: the `pictures_key`; computed where it is needed by default.
+
+    Raises:
+        TrainingError: the recipe asks for something that does not exist.
+        CheckpointError: the recipe's start is not a checkpoint.
+    """
+    torch.manual_seed(recipe.seed)
+    teacher = sentence_teacher(recipe.sentence_teacher) if recipe.sentence_teacher else None
+    shape = shape_from_scratch(recipe)
+    start = None if shape is not None else read_checkpoint(find_checkpoint(recipe.start))
+    shape = shape or start[0].config  # type: ignore[index]
+    corpus, tokenizer = read_corpus(
+        examples,
+        sentences,
+        recipe,
+        tokenizer=None if start is None else start[1],
+        context_length=shape.text.context_length,
+        teacher=teacher,
+        folder=folder,
+    )
+    classifier = read_classifier(recipe.class_teacher, shape.image) if recipe.class_teacher else None
+    model = model_from_scratch(shape, tokenizer, classifier, teacher) if start is None else start[0]
+    tower = model.requires_grad_(True).train().to(device).image_tower
+    units = _frozen_units(tower, recipe.frozen_units)
+    views = [1 if example.split != "train" else recipe.source(example.source).views for example in examples]
+    features, unreadable = None, list[Skipped]()
+    if units and all(views):
+        frozen = copy.deepcopy(tower).to(dtype=fast_dtype(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        with lock(folder / "kept.lock", wait=True):
+            features, unreadable = cache_features(
+                examples, views, frozen, units, folder=folder, seed=_VIEW_SEED, pictures=pictures, note=partial(note, "preparing pictures")
+            )
+    answers, constants = dict[str, Tensor](), dict[str, Tensor]()
+    if classifier is not None:
+        if features is None or teacher is None or units > tower.stem_units:
+            raise TrainingError(
+                "A class_teacher needs cached views behind no more than the stem, and a sentence_teacher. "
+                "Set views of every source above 0, and name a sentence_teacher."
+            )
+        answers["probabilities"] = class_probabilities(classifier, tower, features, units, folder, partial(note, "classes"))
+        vectors = teacher.encode_texts([recipe.label.format(name) for name in classifier.class_names])
+        constants["class_vectors"] = torch.from_numpy(np.asarray(vectors)).to(device)
+    if recipe.image_teacher:
+        encoder = load(recipe.image_teacher, device=str(device))
+        answers["teacher_image"] = image_vectors(encoder, examples, folder, pictures=pictures, note=partial(note, "teacher"))
+        constants["teacher_scale"] = torch.tensor(encoder.logit_scale, device=device)
+    return Materials(model, tokenizer, corpus, examples, units, features, answers, constants, unreadable)
+
+
+def _frozen_units(tower: ImageTower, wanted: int | None) -> int:
+    """How many units stay frozen. The default is a convolutional stem, which is pretrained on a million pictures, or nothing."""
+    units = len(tower.units())
+    if wanted is None:
+        return len(tower.stem.units()) if isinstance(tower.stem, ConvolutionalStem) else 0
+    frozen = wanted if wanted >= 0 else units + wanted
+    if not 0 <= frozen <= units:
+        raise TrainingError(f"frozen_units is out of range ({wanted}). The image tower has {units} units.")
+    return frozen

@@ -1,0 +1,121 @@
+"""The gradients of one step. The contrastive losses see the whole batch, even if only a part fits through the model at once.
+
+The losses over the whole batch need its embeddings, not the towers. So their gradient with respect to the embeddings is computed
+first, on embeddings without a graph. Then each micro-batch runs again and propagates its rows of this gradient through the towers
+(Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup"). A single micro-batch runs only once.
+Several ranks differ only in that rows are gathered from all of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from training.batches.batch import Batch
+from training.objectives.registry import OF_ROWS, OF_WHOLE, WholeBatch
+from training.ranks import Ranks
+from training.steps.momentum import Momentum
+
+_ROWS = ("image", "text", "sentence")
+Precision = Callable[[], AbstractContextManager[object]]
+Seen = dict[str, dict[str, Tensor]]  # what `Student.forward` returns
+
+
+class StepGradients:
+    """Adds the gradient of a weighted sum of objectives to the student's parameters, for any micro-batch and any number of ranks."""
+
+    def __init__(
+        self,
+        student: nn.Module,
+        weights: Mapping[str, float],
+        *,
+        ranks: Ranks,
+        precision: Precision,
+        constants: Mapping[str, Tensor] | None = None,
+        momentum: Momentum | None = None,
+    ) -> None:
+        self.student, self.weights, self.momentum = student, weights, momentum
+        self.ranks, self.precision, self.constants = ranks, precision, constants or {}
+
+    def __call__(self, batch: Batch, micro_batch: int = 0) -> dict[str, float]:
+        """Add the gradient of one step. Returns the cost of each objective that had a term, unweighted, over the batch of all ranks."""
+        parts = batch.split(micro_batch)
+        if len(parts) == 1:
+            seen = [self._forward(parts[0])]
+        else:
+            with torch.no_grad():
+                seen = [self._forward(part, decode=False) for part in parts]
+        counts, done = self._totals(seen, "counts"), []
+        costs, gradients = self._whole(seen, batch, self._keys(parts))
+        for number, part in enumerate(parts):
+            with self._synchronised(last=number == len(parts) - 1):
+                one = seen[0] if len(parts) == 1 else self._forward(part)
+                done.append({"sums": {name: total.detach() for name, total in one["sums"].items()}})
+                pairs = [(one["whole"][name], gradient) for name, gradient in gradients[number].items()]
+                # DistributedDataParallel then divides by the number of ranks.
+                for name, total in one["sums"].items():
+                    pairs.append((total, self.weights[name] * self.ranks.count / counts[name].clamp(min=1).float()))
+                pairs = [(value, gradient) for value, gradient in pairs if value.requires_grad]
+                torch.autograd.backward([value for value, _ in pairs], [gradient.to(value.dtype) for value, gradient in pairs])
+        sums = self._totals(done, "sums")
+        return costs | {name: float(sums[name] / count) for name, count in counts.items() if count > 0}
+
+    def _totals(self, seen: Sequence[Seen], part: str) -> dict[str, Tensor]:
+        """The totals of each objective of rows over micro-batches and ranks."""
+        names = sorted({name for one in seen for name in one[part]})
+        return {name: self.ranks.total(torch.stack([one[part][name] for one in seen if name in one[part]]).sum()) for name in names}
+
+    def _forward(self, batch: Batch, *, decode: bool = True) -> Seen:
+        with self.precision():
+            return cast("Seen", self.student(batch, decode=decode))
+
+    @torch.no_grad()
+    def _keys(self, parts: Sequence[Batch]) -> dict[str, Tensor]:
+        """The momentum model's embeddings of the batch, of all ranks; empty without one."""
+        if self.momentum is None:
+            return {}
+        with self.precision():
+            seen = [self.momentum.student(part)["whole"] for part in parts]
+        return {name: self.ranks.gather(torch.cat([one[name] for one in seen])) for name in ("image", "text")}
+
+    def _whole(self, seen: Sequence[Seen], batch: Batch, keys: Mapping[str, Tensor]) -> tuple[dict[str, float], list[dict[str, Tensor]]]:
+        """The costs over all rows, and for each micro-batch the gradient with respect to its embeddings and the scale."""
+        with_rows = {name: [number for number, one in enumerate(seen) if name in one["whole"]] for name in _ROWS}
+        rows_of = {name: [seen[number]["whole"][name].detach() for number in numbers] for name, numbers in with_rows.items() if numbers}
+        leaves = {name: self.ranks.gather(torch.cat(rows)).requires_grad_() for name, rows in rows_of.items()}
+        leaves["scale"] = seen[0]["whole"]["scale"].detach().requires_grad_()
+        followed = {} if self.momentum is None else self.momentum.parts(keys)
+        whole = WholeBatch(**leaves, **self._answers(batch), **followed, **self.constants)
+        losses = {name: OF_WHOLE[name](whole) for name in self.weights if name not in OF_ROWS}
+        if self.momentum is not None:
+            self.momentum.push(keys)
+        if losses:
+            torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum().backward()
+        gradients: list[dict[str, Tensor]] = [{} for _ in seen]
+        for name, rows in rows_of.items():
+            grad = leaves[name].grad
+            if grad is not None:
+                own = self.ranks.own(grad) * self.ranks.count
+                for number, part in zip(with_rows[name], own.split([len(one) for one in rows]), strict=True):
+                    gradients[number][name] = part
+        if leaves["scale"].grad is not None:
+            gradients[-1]["scale"] = leaves["scale"].grad
+        return {name: float(loss.detach()) for name, loss in losses.items()}, gradients
+
+    def _answers(self, batch: Batch) -> dict[str, Tensor]:
+        """What the objectives read besides the embeddings, of all ranks."""
+        values = {
+            "picture": batch.picture,
+            "meaning": None if batch.texts is None else batch.texts.meaning,
+            "sentence_meaning": None if batch.sentences is None else batch.sentences.meaning,
+            **batch.answers,
+        }
+        return {name: self.ranks.gather(value) for name, value in values.items() if value is not None}
+
+    def _synchronised(self, *, last: bool) -> AbstractContextManager[object]:
+        """Let ranks average their gradients only at the last micro-batch of a step."""
+        if last or not isinstance(self.student, nn.parallel.DistributedDataParallel):
+            return nullcontext()
+        return self.student.no_sync()

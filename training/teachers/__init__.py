@@ -1,0 +1,1 @@
+"""Models that training imitates and the finished model does not need."""

