@@ -4,6 +4,7 @@ The index answers with segment ids, never with positions, so a vector cannot be 
 """
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,29 @@ class VectorIndex:
         k = min(k, len(self) if allowed is None else len(allowed))
         if k < 1:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        parameters = None
-        if allowed is not None:
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.ascontiguousarray(allowed)))  # type: ignore[call-arg]
-        similarity, ids = self._index.search(vector[None].astype(np.float32), k, params=parameters)
-        found = ids[0] >= 0
-        return ids[0][found], similarity[0][found]
+        query = vector[None].astype(np.float32)
+        if allowed is None:
+            similarity, ids = self._index.search(query, k)
+            found = ids[0] >= 0
+            return ids[0][found], similarity[0][found]
+        # FAISS visits only the positions of an IDSelectorArray. A selector of ids would look up every id of the index in a hash table.
+        selector = faiss.IDSelectorArray(self._positions(allowed))
+        flat = faiss.downcast_index(self._index.index)  # type: ignore[attr-defined]
+        similarity, positions = flat.search(query, k, params=faiss.SearchParameters(sel=selector))  # type: ignore[call-arg]
+        found = positions[0] >= 0
+        return self.ids()[positions[0][found]], similarity[0][found]
+
+    def _positions(self, segment_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The positions in the index of those segments that it holds, int64 (n,), rising: vectors are read in the order of memory."""
+        sorted_ids, order = self._order
+        ranks = np.minimum(np.searchsorted(sorted_ids, segment_ids), len(order) - 1)
+        return np.sort(order[ranks[sorted_ids[ranks] == segment_ids]])
+
+    @cached_property
+    def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The segment ids in rising order, and the position of each in the index, int64 (N,)."""
+        order = np.argsort(self.ids())
+        return self.ids()[order], order
 
     def ids(self) -> NDArray[np.int64]:
         """All segment ids in the index, int64 (n,)."""

@@ -1,0 +1,1 @@
+"""What all benchmarks share: the comparison of hits, the timing, the result."""
