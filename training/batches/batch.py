@@ -41,22 +41,17 @@ class Batch:
 
     def rows(self, part: slice, sentences: slice) -> "Batch":
         """Some of the pictures and some of the sentences."""
-        return dataclasses.replace(
-            self,
-            pictures=None if self.pictures is None else self.pictures[part],
-            texts=None if self.texts is None else self.texts.rows(part),
-            picture=None if self.picture is None else self.picture[part],
-            sentences=None if self.sentences is None or sentences.start == sentences.stop else self.sentences.rows(sentences),
-            noise=None if self.noise is None else self.noise[part],
-            answers={name: answer[part] for name, answer in self.answers.items()},
-        )
+        alone = None if self.sentences is None or sentences.start == sentences.stop else self.sentences[sentences]
+        parts = {name: value[part] for name in ("pictures", "texts", "picture", "noise") if (value := getattr(self, name)) is not None}
+        answers = {name: answer[part] for name, answer in self.answers.items()}
+        return dataclasses.replace(self, **parts, sentences=alone, answers=answers)
 
     def split(self, size: int) -> list["Batch"]:
         """Micro-batches of at most `size` pictures (0: all), with the sentences distributed over them."""
         count = max(1, -(-len(self) // size)) if size else 1
         totals = (0 if self.texts is None else len(self.texts), len(self.sentences or ()))
-        cuts = [[total * number // count for number in range(count + 1)] for total in totals]
-        return [self.rows(slice(*cuts[0][i : i + 2]), slice(*cuts[1][i : i + 2])) for i in range(count)]
+        cuts = [[slice(total * i // count, total * (i + 1) // count) for i in range(count)] for total in totals]
+        return [self.rows(part, sentences) for part, sentences in zip(*cuts, strict=True)]
 
     def to(self, device: torch.device) -> "Batch":
         """A copy on another device."""

@@ -37,7 +37,7 @@ class Texts:
     def __len__(self) -> int:
         return len(self.token_ids)
 
-    def rows(self, part: slice) -> "Texts":
+    def __getitem__(self, part: slice) -> "Texts":
         """Some of the texts, cut to the longest of them."""
         valid = self.valid[part]
         length = int(valid.sum(1).max()) if len(valid) else 0

@@ -62,13 +62,13 @@ def prepare(
     *,
     folder: Path,
     device: torch.device,
+    pictures: str,
     note: Note,
-    pictures: str = "",
 ) -> Materials:
     """Read and compute the materials. Reuses the results that an earlier run left in `folder`.
 
     Args:
-        pictures: the `pictures_key`; computed where it is needed by default.
+        pictures: the `pictures_key` of the examples.
 
     Raises:
         TrainingError: the recipe asks for something that does not exist.

@@ -68,24 +68,18 @@ class PhaseLoop:
         """Run the steps from `start`. After each, yields how many are done, and the costs with the rate and the time left."""
         began = time.monotonic()
         micro_batch = -(-self.phase.micro_batch // self.ranks.count)
-        try:
-            for done, batch in enumerate(self._batches.from_step(start), start + 1):
-                costs = self._gradients(batch.to(self.ranks.device), micro_batch)
-                norm = self._optimiser.step()
-                if done == min(start + _UNMOVED, self.phase.steps) and not self._optimiser.moved:
-                    raise TrainingError(f"Phase {self.phase.name!r} learns nothing: none of its objectives reaches a part that it trains.")
-                if self._momentum is not None:
-                    self._momentum.follow(self._student)
-                seconds = time.monotonic() - began
-                rate = (done - start) / seconds
-                clock = {
-                    "seconds": seconds,
-                    "pictures_a_second": rate * self.phase.batch,
-                    "seconds_left": (self.phase.steps - done) / rate,
-                }
-                yield done, costs | {"gradient_norm": norm} | clock
-        finally:
-            self._batches.close()
+        for done, batch in enumerate(self._batches.from_step(start), start + 1):
+            costs = self._gradients(batch.to(self.ranks.device), micro_batch)
+            norm = self._optimiser.step()
+            if done == min(start + _UNMOVED, self.phase.steps) and not self._optimiser.moved:
+                raise TrainingError(f"Phase {self.phase.name!r} learns nothing: none of its objectives reaches a part that it trains.")
+            if self._momentum is not None:
+                self._momentum.follow(self._student)
+            seconds = time.monotonic() - began
+            rate = (done - start) / seconds
+            left = (self.phase.steps - done) / rate
+            clock = {"seconds": seconds, "pictures_a_second": rate * self.phase.batch, "seconds_left": left}
+            yield done, costs | {"gradient_norm": norm} | clock
 
     @property
     def unreadable(self) -> Mapping[str, Skipped]:

@@ -16,7 +16,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(params=[0, 2], ids=["fresh", "kept"])
 def materials(request, colours, tiny_checkpoint, tmp_path):
     recipe = Recipe(start=str(tiny_checkpoint), frozen_units=2, phases=(Phase(steps=1),), other_sources=Source(views=request.param))
-    return prepare(read_examples([colours]).examples, [], recipe, folder=tmp_path / "work", device=CPU, note=lambda *_: None)
+    return prepare(
+        read_examples([colours]).examples, [], recipe, folder=tmp_path / "work", pictures="these", device=CPU, note=lambda *_: None
+    )
 
 
 def by_hand(encoder, folder, names, count):
@@ -79,7 +81,7 @@ def test_fewer_than_two_pictures_are_no_validation(materials):
 def test_pictures_that_cannot_be_read_are_left_out_and_named(colours, tiny_checkpoint, tmp_path):
     (colours / "blue0.png").write_bytes(b"no picture")
     recipe = Recipe(start=str(tiny_checkpoint), phases=(Phase(steps=1),))
-    materials = prepare(read_examples([colours]).examples, [], recipe, folder=tmp_path, device=CPU, note=lambda *_: None)
+    materials = prepare(read_examples([colours]).examples, [], recipe, folder=tmp_path, pictures="these", device=CPU, note=lambda *_: None)
     validation, skipped = validate.held_out_pictures(materials, CPU)
     assert [one.name for one in skipped] == ["colours/blue0.png"]
     assert (validation.count, validation.candidates) == (7, 7 + 16)
