@@ -1,6 +1,6 @@
 """The momentum model, which follows the student slowly, and the queues of its embeddings, which are COTS's negatives.
 
-The momentum model embeds every batch. A queue for each modality keeps its last embeddings (see `objectives/momentum_contrast.py`).
+The momentum model embeds every batch. A queue for each modality keeps its last embeddings (see `objectives/contrastive.py`).
 """
 
 import copy
@@ -26,8 +26,6 @@ class EmbeddingQueue(nn.Module):
 
     def __init__(self, length: int, width: int) -> None:
         super().__init__()
-        if length < 1:
-            raise ValueError(f"A queue needs room ({length}). Allowed: a length of at least 1.")
         self.rows: Tensor
         self.pushed: Tensor
         self.register_buffer("rows", torch.zeros(length, width))

@@ -15,7 +15,7 @@ from coca_model.machine import fast_dtype
 from training.batches.batches import Batches
 from training.errors import TrainingError
 from training.examples.example import Skipped
-from training.objectives.masked_heads import MASKED, MaskedObjectives
+from training.objectives.masked import MASKED, MaskedObjectives
 from training.objectives.registry import OF_MOMENTUM, OF_ROWS
 from training.prepare.materials import Materials
 from training.ranks import Ranks

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from coca_model.architecture.coca import CoCa
 from coca_model.decoding.likelihood import next_token_losses
 from training.batches.batch import Batch
-from training.objectives.masked_heads import MaskedObjectives
+from training.objectives.masked import MaskedObjectives
 from training.prepare.corpus import Texts
 
 
