@@ -38,7 +38,7 @@ class PhaseLoop:
     """
 
     def __init__(self, number: int, recipe: Recipe, materials: Materials, average: AveragedModel, ranks: Ranks) -> None:
-        self.phase, self.ranks = recipe.phases[number], ranks
+        self.number, self.phase, self.ranks = number, recipe.phases[number], ranks
         phase, model = self.phase, materials.model
         masked = _masked_objectives(phase, materials, recipe.seed + number)
         chosen = choose_parameters(model, phase, materials.frozen_units)

@@ -18,8 +18,7 @@ from training.batches.order import picture_order
 from training.cache import features as feature_cache
 from training.errors import TrainingError
 from training.prepare import corpus, materials
-from training.prepare.materials import prepare
-from training.prepare.new_model import model_from_scratch, shape_from_scratch
+from training.prepare.materials import model_from_scratch, prepare, shape_from_scratch
 from training.recipe import Phase, Recipe, Source
 from training.teachers.classifier import Classifier, class_probabilities
 
