@@ -15,25 +15,15 @@ from training.prepare.corpus import Texts
 
 @dataclass(frozen=True)
 class Batch:
-    """The pictures of a step with their texts, and sentences without pictures. Either may be None.
+    """The pictures of a step with their texts, and sentences without pictures. Either may be None."""
 
-    Attributes:
-        pictures: uint8 (B, H, W, 3), or the output of the tower's frozen units, bfloat16 (B, ...).
-        texts: one text for each picture.
-        picture: int64 (B,), the picture of each row. Rows with the same picture match each other's texts.
-        patches: int64 (P',), the image tokens that this step uses; None for all.
-        sentences: S texts without pictures.
-        noise: float32 (B, N), uniform in 0..1, from which objectives draw the parts of each row to mask; None if none masks.
-        answers: the teachers' predictions for the pictures, float32 (B, ...), by their names in `objectives.registry.WholeBatch`.
-    """
-
-    pictures: Tensor | None = None
-    texts: Texts | None = None
-    picture: Tensor | None = None
-    patches: Tensor | None = None
-    sentences: Texts | None = None
-    noise: Tensor | None = None
-    answers: Mapping[str, Tensor] = field(default_factory=dict)
+    pictures: Tensor | None = None  # uint8 (B, H, W, 3), or the output of the tower's frozen units, bfloat16 (B, ...)
+    texts: Texts | None = None  # one text for each picture
+    picture: Tensor | None = None  # int64 (B,), the picture of each row. Rows with the same picture match each other's texts
+    patches: Tensor | None = None  # int64 (P',), the image tokens that this step uses; None for all
+    sentences: Texts | None = None  # S texts without pictures
+    noise: Tensor | None = None  # float32 (B, N), uniform in 0..1, to draw the parts of each row to mask; None if no objective masks
+    answers: Mapping[str, Tensor] = field(default_factory=dict)  # teachers' predictions, float32 (B, ...), by name in `WholeBatch`
 
     def __len__(self) -> int:
         """The number of pictures, or of sentences if there are no pictures."""

@@ -26,14 +26,9 @@ _TRIES = 50
 
 
 class Batches:
-    """The batch of every step of a phase, for one rank.
+    """The batch of every step of a phase, by its number in the recipe, for one rank. Has `noise` if an objective masks parts of rows.
 
-    Args:
-        number: of the phase in the recipe.
-        noise: whether an objective masks parts of the rows.
-
-    Attributes:
-        skipped: the pictures that could not be read, by name.
+    `skipped` has the pictures that could not be read, by name.
     """
 
     def __init__(self, number: int, recipe: Recipe, materials: Materials, ranks: Ranks, *, noise: bool) -> None:

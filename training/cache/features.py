@@ -30,19 +30,12 @@ _MARK_EVERY = 1024  # views between two marks, from which a killed run resumes
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Feature maps of views, and the examples they belong to.
+    """Feature maps of views, and the examples they belong to."""
 
-    Attributes:
-        key: identifies everything that the maps depend on.
-        maps: int16 (V, ...), the bits of bfloat16, mapped from the disk.
-        first: int64 (N + 1,). The views of example n are first[n] to first[n + 1] - 1, the plain view first.
-        unreadable: the indices of examples with an unreadable picture; their maps are zeros.
-    """
-
-    key: str
-    maps: NDArray[np.int16]
-    first: NDArray[np.int64]
-    unreadable: frozenset[int]
+    key: str  # identifies everything that the maps depend on
+    maps: NDArray[np.int16]  # (V, ...), the bits of bfloat16, mapped from the disk
+    first: NDArray[np.int64]  # (N + 1,). The views of example n are first[n] to first[n + 1] - 1, the plain view first
+    unreadable: frozenset[int]  # the indices of examples with an unreadable picture; their maps are zeros
 
     def read(self, views: NDArray[np.int64]) -> Tensor:
         """bfloat16 (B, ...), the maps of the given views."""

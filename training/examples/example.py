@@ -19,22 +19,14 @@ _SPLIT_WORD = re.compile(r"(?<![a-z])(?:(val|validation|valid|dev)|test)(?![a-z]
 
 @dataclass(frozen=True)
 class Example:
-    """One picture with its texts.
+    """One picture with its texts."""
 
-    Attributes:
-        name: for messages, such as "flickr8k.parquet row 17"; unique within the data and the same in every run.
-        source: the data set.
-        split: "train" or "val".
-        texts: as written, without surrounding white space; empty if `kind` is "unlabelled".
-        read: fetches the encoded bytes of the picture. Raises OSError if they are gone.
-    """
-
-    name: str
-    source: str
-    split: str
+    name: str  # for messages, such as "flickr8k.parquet row 17"; unique within the data and the same in every run
+    source: str  # the data set
+    split: str  # "train", or "val" for validation, or after `select_examples` also "test" if neither may use it
     kind: Kind
-    texts: tuple[str, ...]
-    read: Callable[[], bytes]
+    texts: tuple[str, ...]  # as written, without surrounding white space; empty if `kind` is "unlabelled"
+    read: Callable[[], bytes]  # fetches the encoded bytes of the picture. Raises OSError if they are gone
 
 
 @dataclass(frozen=True)

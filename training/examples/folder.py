@@ -24,9 +24,7 @@ def read_folder(folder: Path, *, name: str) -> Examples:
 
     If the folder has a captions.csv, only that counts. Its columns are `path` (relative to the folder), `caption` and
     optionally `split`; a picture may have several rows. Otherwise each line of `lake.txt` or `lake.jpg.txt` is a caption of `lake.jpg`.
-
-    Raises:
-        TrainingError: captions.csv cannot be read or lacks a column.
+    Raises TrainingError if captions.csv cannot be read or lacks a column.
     """
     reader, has_table = _Reader(folder, name), (folder / _CAPTIONS).is_file()
     reader.list_files(links=not has_table)

@@ -28,9 +28,7 @@ def read_parquet(file: Path, *, name: str, source: str) -> Examples:
 
     Columns: `image` (bytes, or a struct with `bytes`) and `texts`, `text` or `caption` (a text or a list of texts). Optional:
     `source`, `split` (default: from the file's name), `kind` (default: "caption") and `id` (names the row).
-
-    Raises:
-        TrainingError: the file is not Parquet or lacks a column.
+    Raises TrainingError if the file is not Parquet or lacks a column.
     """
     pictures, columns = _read(file)
     defaults = {"split": split_in_name(name.rpartition("/")[2])}

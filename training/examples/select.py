@@ -15,17 +15,11 @@ _MOST_VALIDATED = 5000  # enough to know recall to about a point; every validati
 
 @dataclass(frozen=True)
 class Selection:
-    """The examples of a training run.
+    """The examples of a training run."""
 
-    Attributes:
-        examples: each with its split: "train", "val" for validation, or "test" if neither may use it.
-        pictures: the key of their names and bytes.
-        skipped: duplicates that were left out, and what the readers skipped.
-    """
-
-    examples: tuple[Example, ...]
-    pictures: str
-    skipped: tuple[Skipped, ...]
+    examples: tuple[Example, ...]  # each with its split: "train", "val" for validation, or "test" if neither may use it
+    pictures: str  # the key of their names and bytes
+    skipped: tuple[Skipped, ...]  # duplicates that were left out, and what the readers skipped
 
 
 def select_examples(data: Examples, recipe: Recipe, ranks: Ranks) -> Selection:
@@ -38,13 +32,8 @@ def select_examples(data: Examples, recipe: Recipe, ranks: Ranks) -> Selection:
 def merge(examples: Sequence[Example], hashes: Sequence[str]) -> tuple[list[Example], list[str], list[Skipped]]:
     """Merge rows with the same picture into one example with all texts, for data sets with a row for each caption.
 
-    A picture that is held out in one row is trained on in none. All texts of a picture have the kind of its first row.
-
-    Args:
-        hashes: of the bytes of each picture; "" for an unreadable picture, which equals no other.
-
-    Returns:
-        The examples, their hashes, and the rows that were left out.
+    A picture that is held out in one row is trained on in none. All texts of a picture have the kind of its first row. The hash of
+    an unreadable picture is "", which equals no other. Returns the examples, their hashes, and the rows that were left out.
     """
     held_out = {digest for digest, example in zip(hashes, examples, strict=True) if digest and example.split == "val"}
     merged, skipped = dict[str, tuple[Example, str]](), list[Skipped]()

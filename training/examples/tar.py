@@ -29,9 +29,7 @@ def read_shard(file: Path, *, name: str, source: str) -> Examples:
     """Read the samples of one shard in order: a picture each, and captions in .txt (one) or .json (caption, captions, text, texts).
 
     The split comes from the name of the file or its folder. If the shard is cut short, its complete samples are used.
-
-    Raises:
-        TrainingError: the file is not a tar file.
+    Raises TrainingError if the file is not a tar file.
     """
     folder, split = split_in_name(file.absolute().parent.name), split_in_name(file.name)
     examples, skipped = list[Example](), list[Skipped]()

@@ -21,15 +21,9 @@ def imitation_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def class_distillation_loss(image: Tensor, class_vectors: Tensor, probabilities: Tensor, scale: Tensor) -> Tensor:
     """Soft labels (Hinton et al. 2015, arXiv 1503.02531): the cross-entropy of a classifier's probabilities and our zero-shot ones.
 
-    Zero-shot classification as in CLIP (Radford et al. 2021, section 3.1.2): a softmax over the cosines to the class texts.
-
-    Args:
-        image: float (B, E).
-        class_vectors: (K, E), the text embedding of each class name.
-        probabilities: (B, K), rows summing to 1: the classifier's, for the same pictures.
-
-    Returns:
-        A scalar in nats, the mean over the batch. Its minimum is the entropy of `probabilities`, not 0.
+    Zero-shot classification as in CLIP (Radford et al. 2021, section 3.1.2): a softmax over the cosines of the pictures (B, E) to
+    `class_vectors` (K, E), the text embeddings of the class names. The `probabilities` (B, K) are the classifier's. The minimum of
+    the loss, in nats, is their entropy, not 0.
     """
     return F.cross_entropy(scale * image @ class_vectors.T, probabilities.detach().to(image.dtype))
 

@@ -25,7 +25,7 @@ from training.objectives.distillation import class_distillation_loss, imitation_
 from training.objectives.masked import MASKED
 from training.recipe import Recipe
 
-_CLASS_SCALE = 20.0  # 1 / temperature of the cosines to class names
+_CLASS_SCALE = torch.tensor(20.0)  # 1 / temperature of the cosines to class names
 _SAME_MEANING = 0.05  # temperature: captions share their pictures if their cosine is within about this of 1
 
 
@@ -47,11 +47,6 @@ class WholeBatch(dict[str, Tensor]):
 def _sentence_distillation(batch: WholeBatch) -> Tensor:
     pairs = [(name, meaning) for name, meaning in (("text", "meaning"), ("sentence", "sentence_meaning")) if name in batch]
     return imitation_loss(torch.cat([batch[name] for name, _ in pairs]), torch.cat([batch[meaning] for _, meaning in pairs]))
-
-
-def _class_distillation(batch: WholeBatch) -> Tensor:
-    scale = torch.tensor(_CLASS_SCALE, device=batch["class_vectors"].device)
-    return class_distillation_loss(batch["image"], batch["class_vectors"], batch["probabilities"], scale)
 
 
 def _image_distillation(batch: WholeBatch) -> Tensor:
@@ -98,7 +93,7 @@ OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = {
     "momentum_contrast": lambda b: torch.stack([momentum_contrast_loss(*query) for query in _queries(b)]).mean(),
     "kl_alignment": lambda b: kl_alignment_loss(*(retrieval_logits(*query) for query in _queries(b))),
     "sentence_distillation": _sentence_distillation,
-    "class_distillation": _class_distillation,
+    "class_distillation": lambda b: class_distillation_loss(b["image"], b["class_vectors"], b["probabilities"], _CLASS_SCALE),
     "image_distillation": _image_distillation,
     "relational_distillation": _relational_distillation,
 }

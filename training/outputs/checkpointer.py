@@ -74,11 +74,7 @@ class Checkpointer:
             self._saved = time.monotonic()
 
     def validate(self, phase: Phase, step: int) -> bool:
-        """Measure the averaged weights, and save them if they are the best so far. Without held-out pictures, always save them.
-
-        Returns:
-            Whether they were saved.
-        """
+        """Save the averaged weights if they are the best so far, or if no pictures are held out. Returns whether they were saved."""
         if not self._ranks.leads:
             return False
         measured = self._validation(cast("CoCa", self.average.module), precision(self._ranks.device))

@@ -23,45 +23,28 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a run.
+    """The result of a run."""
 
-    Attributes:
-        output: the folder of the checkpoint.
-        measured: recall and log loss of the best weights on the held-out pictures, see `Validation`; empty if none were held out.
-        before: the same for the start; empty from scratch.
-        step: the step of its phase after which the best weights were found.
-        kept: whether those weights are the checkpoint. Otherwise it is the start, which was no worse.
-        held_out: the number of held-out pictures.
-        candidates: the number of pictures they were searched among, with training pictures if few are held out.
-        steps: how many steps this call took; 0 if the run was finished before.
-        skipped: what was not used, in the order of names, as in `OUTPUT/training/skipped.csv`.
-    """
-
-    output: Path
-    measured: Mapping[str, float]
-    before: Mapping[str, float]
-    step: int
-    kept: bool
-    held_out: int
-    candidates: int
-    steps: int
-    skipped: Sequence[Skipped]
+    output: Path  # the folder of the checkpoint
+    measured: Mapping[str, float]  # recall and log loss of the best weights, see `Validation`; empty if no pictures were held out
+    before: Mapping[str, float]  # the same for the start; empty from scratch
+    step: int  # the step of its phase after which the best weights were found
+    kept: bool  # whether those weights are the checkpoint. Otherwise it is the start, which was no worse
+    held_out: int  # the number of held-out pictures
+    candidates: int  # the number of pictures they were searched among, with training pictures if few are held out
+    steps: int  # how many steps this call took; 0 if the run was finished before
+    skipped: Sequence[Skipped]  # what was not used, in the order of names, as in `OUTPUT/training/skipped.csv`
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state before step `step` of phase `phase`.
-
-    Attributes:
-        states: the state dicts of model, average, optimizer, schedule and others, by name.
-        unreadable: name and reason of each picture that could not be read so far.
-    """
+    """The state before step `step` of phase `phase`."""
 
     fingerprint: str
     phase: int
     step: int
-    states: Mapping[str, Any]
-    unreadable: Sequence[tuple[str, str]] = ()
+    states: Mapping[str, Any]  # the state dicts of model, average, optimizer, schedule and others, by name
+    unreadable: Sequence[tuple[str, str]] = ()  # name and reason of each picture that could not be read so far
 
 
 def write_result(trained: Trained, fingerprint: str) -> None:

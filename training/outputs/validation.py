@@ -103,9 +103,7 @@ class Validation:
 def log_loss(queries: NDArray[np.float32], gallery: NDArray[np.float32], right: Sequence[Sequence[int]]) -> float:
     """The mean over queries of -log of the softmax probability of the correct rows, in nats, at the best of `_SCALES`.
 
-    Args:
-        queries, gallery: float32 (Q, E) and (G, E), each row of L2 norm 1.
-        right: for each query the indices of the correct rows of the gallery.
+    `queries` (Q, E) and `gallery` (G, E) have rows of L2 norm 1. `right` has for each query the indices of its correct rows.
     """
     total = torch.zeros(len(_SCALES))
     for first in range(0, len(queries), _TEXTS):

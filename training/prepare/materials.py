@@ -38,24 +38,17 @@ Note = Callable[[str, int, int], None]  # progress: what is done, how much of it
 
 @dataclass(frozen=True)
 class Materials:
-    """What the steps of a training run read.
-
-    Attributes:
-        features: of the views that the recipe caches; None if each step uses new views.
-        answers: the teachers' predictions for each example, float16 (N, ...), by their names in `objectives.registry.WholeBatch`.
-        constants: the same for predictions that do not depend on an example.
-        skipped: pictures that cannot be read.
-    """
+    """What the steps of a training run read."""
 
     model: CoCa
     tokenizer: Tokenizer
     corpus: Corpus
     examples: Sequence[Example]
     frozen_units: int
-    features: FeatureCache | None
-    answers: Mapping[str, Tensor]
-    constants: Mapping[str, Tensor]
-    skipped: Sequence[Skipped]
+    features: FeatureCache | None  # of the views that the recipe caches; None if each step uses new views
+    answers: Mapping[str, Tensor]  # the teachers' predictions for each example, float16 (N, ...), by name in `WholeBatch`
+    constants: Mapping[str, Tensor]  # the same for predictions that do not depend on an example
+    skipped: Sequence[Skipped]  # pictures that cannot be read
 
 
 def prepare(
@@ -70,12 +63,8 @@ def prepare(
 ) -> Materials:
     """Read and compute the materials. Reuses the results that an earlier run left in `folder`.
 
-    Args:
-        pictures: the `pictures_key` of the examples.
-
-    Raises:
-        TrainingError: the recipe asks for something that does not exist.
-        CheckpointError: the recipe's start is not a checkpoint.
+    `pictures` is the `pictures_key` of the examples. Raises TrainingError if the recipe asks for something that does not exist, and
+    CheckpointError if its start is not a checkpoint.
     """
     torch.manual_seed(recipe.seed)
     teacher = sentence_teacher(recipe.sentence_teacher) if recipe.sentence_teacher else None
