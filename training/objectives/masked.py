@@ -15,7 +15,6 @@ import math
 from collections.abc import Sequence
 from typing import cast
 
-import faiss
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -109,6 +108,8 @@ class VisualCodebook(nn.Module):
     @classmethod
     def fit(cls, features: Tensor, k: int, seed: int) -> "VisualCodebook":
         """Cluster all rows of float features (..., C) on the CPU by k-means. Raises ValueError if there are fewer rows than `k`."""
+        import faiss  # only these objectives need it, and other runs start without it
+
         rows = features.reshape(-1, features.shape[-1])  # (rows, C)
         if not 1 <= k <= len(rows):
             raise ValueError(f"The number of codes does not fit the features ({k}). Allowed: 1..{len(rows)}, the number of patches.")
