@@ -1,4 +1,4 @@
-"""`coca-search train` on CUDA: the costs of the CPU, a stop and a resumed run, every objective, and torchrun with NCCL."""
+"""`coca-search train` on CUDA: the costs of the CPU, a stop and a resumed run, every objective, torchrun and NCCL."""
 
 import csv
 import json
@@ -87,7 +87,7 @@ def test_micro_batches_give_the_costs_of_one_batch(tmp_path, colours, tiny_check
     assert costs[1] == pytest.approx(costs[0], rel=0.03)
 
 
-def test_the_command_trains_in_one_process_of_torchrun_with_nccl(tmp_path, colours, tiny_checkpoint, recipe):
+def test_the_command_trains_in_one_process_of_torchrun(tmp_path, colours, tiny_checkpoint, recipe):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1", "-m", "coca_search", "train"]
     arguments = [colours, "-o", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe(views=2)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -138,3 +138,63 @@ def test_teachers_and_language_run_on_the_device(tmp_path, colours, tiny_checkpo
     path.write_text(path.read_text().replace("batch = 8", "batch = 8\nsentences = 4"))
     run(colours, tmp_path / "out", path, tiny_checkpoint)
     assert {*names} <= lines(tmp_path / "out", "step")[0].keys()
+
+
+class Several(int):
+    """A number of ranks that is never 1, so that a single process takes the ways of several. NCCL wants a GPU for each rank."""
+
+    def __eq__(self, other):
+        return False
+
+    def __gt__(self, other):
+        return True
+
+    __hash__ = int.__hash__
+
+
+@pytest.fixture
+def joined(tmp_path):
+    """The only member of an NCCL group."""
+    from training.ranks import Ranks, leave_ranks
+
+    torch.cuda.set_device(0)
+    torch.distributed.init_process_group("nccl", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    yield Ranks(0, Several(1), torch.device("cuda", 0))
+    leave_ranks()
+
+
+def gradients(checkpoint, ranks, micro_batch):
+    """Costs and gradients of one step on the device of `ranks`, in float64."""
+    from contextlib import nullcontext
+
+    from coca_model.checkpoints.find import find_checkpoint
+    from coca_model.checkpoints.read_write import read_checkpoint
+    from training.batches.batch import Batch
+    from training.prepare.corpus import Texts
+    from training.steps.gradients import StepGradients
+    from training.steps.student import Student
+
+    random = torch.Generator().manual_seed(0)
+    valid = torch.arange(9) < torch.arange(2, 10)[:, None]
+    texts = Texts(torch.randint(3, 400, (8, 9), generator=random) * valid, valid, torch.arange(8) % 2 == 0)
+    pictures = torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8, generator=random)
+    batch = Batch(pictures, texts, torch.tensor([0, 1, 2, 3, 0, 5, 6, 7])).to(ranks.device)
+    model = read_checkpoint(find_checkpoint(checkpoint))[0].requires_grad_(True).double().to(ranks.device)
+    student = ranks.wrap(Student(model, frozen_units=0, fresh=True, decodes=frozenset({"captioning"})))
+    step = StepGradients(student, {"contrastive": 1.0, "captioning": 2.0}, ranks=ranks, precision=nullcontext)
+    return step(batch, micro_batch), {name: one.grad for name, one in model.named_parameters() if one.grad is not None}
+
+
+@pytest.mark.filterwarnings("default")  # NCCL says which device a barrier uses
+@pytest.mark.parametrize("micro_batch", [0, 3])
+def test_a_step_through_nccl_has_the_gradient_of_a_process_alone(tiny_checkpoint, joined, micro_batch):
+    from training.ranks import Ranks
+
+    assert joined.first(lambda: ["hash"]) == ["hash"]
+    joined.wait()
+    costs, found = gradients(tiny_checkpoint, joined, micro_batch)
+    wanted_costs, wanted = gradients(tiny_checkpoint, Ranks(device=joined.device), micro_batch)
+    assert costs == pytest.approx(wanted_costs, rel=1e-6)
+    assert found.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-7)
