@@ -92,7 +92,7 @@ def measure(small: bool = False) -> Result:
 def _cases(collection: Collection, memory: InMemory, calls: int) -> Iterator[tuple[str, Sides, Sequence[Any]]]:
     """What is compared, its two sides, and their inputs."""
     snapshot, wide = collection.snapshot, memory.wide()
-    allowed = snapshot.allowed(WIDE)
+    allowed = snapshot.filtered(WIDE)
     vectors = queries(calls, memory.encoder.config.embedding_width)
     yield "ranking", {"FAISS": lambda vector: snapshot.index.nearest(vector, K), "NumPy": memory.ranking}, vectors
     yield (

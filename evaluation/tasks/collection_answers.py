@@ -15,7 +15,7 @@ from evaluation.features.extract import OnProgress
 from search import Collection, Hit, search
 from search.collection.thumbnails import thumbnail_of
 from search.decoder_rerank import rerank
-from search.request import DEFAULT_KINDS
+from search.schema import DEFAULT_KINDS
 
 K = 10
 USUAL, DEPTH = 20, 200  # hits of a usual search, whose latency is measured, and of the search whose ranks count
