@@ -15,7 +15,6 @@ import math
 from collections.abc import Sequence
 from typing import cast
 
-import faiss
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -190,6 +189,8 @@ class VisualCodebook(nn.Module):
     @classmethod
     def fit(cls, features: Tensor, k: int, seed: int) -> "VisualCodebook":
         """Cluster all rows of float features (..., C), at least `k` of them, on the CPU by k-means."""
+        import faiss  # only these objectives need it, and other runs start without it
+
         rows = features.reshape(-1, features.shape[-1])  # (rows, C)
         kmeans = faiss.Kmeans(rows.shape[1], k, seed=seed % 2**31, min_points_per_centroid=1, max_points_per_centroid=len(rows))
         kmeans.train(rows.numpy())
