@@ -1,9 +1,9 @@
-"""Pictures per second of `indexer.index`, against the plain loop that a user would write with the same encoder. `make bench`.
+"""Pictures per second of `indexer.index`, against the plain loop that a user would write with the same encoder.
 
 The loop opens and prepares one file after the other, encodes 32 at a time and keeps the vectors in memory. The indexer decodes in parallel
 with the model. It also hashes each file, reads its metadata, writes a thumbnail, and commits rows and a snapshot to disk.
 The pictures are crops of sample photographs, enlarged to the size of a camera and with the noise of a sensor. So their JPEG files are as
-large and as slow to decode as photos. The files are in the page cache on both sides. The last line printed is one JSON document.
+large and as slow to decode as photos. The files are in the page cache on both sides.
 """
 
 import tempfile
@@ -13,23 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps
 
-from benchmarks.measure.result import Result, print_result, threads
-from benchmarks.measure.timing import rate, ratio, seconds_of
+from benchmarks.measure.result import Result
+from benchmarks.measure.timing import rates, ratio, seconds_of
 from coca_model import Encoder, load
 from data.make_sample_collection import sample_pictures
 from indexer import index
 from search import open_collection
 from search.schema import KINDS
 
-PICTURES, ROUNDS, SIZE = 128, 4, (1600, 1200)
-SMALL_PICTURES, SMALL_ROUNDS, SMALL_SIZE = 6, 1, (160, 120)
 BATCH = 32  # as the indexer
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle", "china", "flower")
 
 
 def measure(small: bool = False) -> Result:
     """Write pictures, check that both sides give the same vectors, then time them in turn."""
-    pictures, rounds, size = (SMALL_PICTURES, SMALL_ROUNDS, SMALL_SIZE) if small else (PICTURES, ROUNDS, SIZE)
+    pictures, rounds, size = (6, 1, (160, 120)) if small else (128, 4, (1600, 1200))
     encoder = load()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "pictures"
@@ -52,14 +50,13 @@ def measure(small: bool = False) -> Result:
     return Result(
         "index",
         f"Pictures per second from JPEG files of {size[0]} x {size[1]} to vectors. The indexer also writes a collection.",
-        {name: {"pictures_per_second": rate(values, pictures)} for name, values in seconds.items()},
+        rates(seconds, "pictures_per_second", pictures),
         {
             "index to plain loop": ratio(seconds, "index", "plain loop"),
             "nothing changed to first run": ratio(seconds, "index, nothing changed", "index"),
         },
         {"least cosine": cosine},
         {"pictures": pictures, "bytes of a picture": size_bytes},
-        threads(),
     )
 
 
@@ -104,7 +101,3 @@ def _least_cosine(collection: Path, expected: dict[str, NDArray[np.float32]]) ->
     cosine = min(float(np.dot(vector, expected[uri])) for uri, vector in indexed.items())
     assert cosine > 0.9999, cosine
     return cosine
-
-
-if __name__ == "__main__":
-    print_result(measure, __doc__)

@@ -1,7 +1,7 @@
-"""Seconds to open a large synthetic collection, with its snapshot or without, and to load the embedded checkpoint. `make bench`.
+"""Seconds to open a large synthetic collection, with its snapshot or without, and to load the embedded checkpoint.
 
 The files are in the page cache. Without a snapshot, opening builds one from Lance, as it does after `snapshots/` was deleted.
-A new process opens the collection and searches by vector; it must not import lancedb. The last line printed is one JSON document.
+A new process opens the collection and searches by vector; it must not import lancedb.
 """
 
 import json
@@ -16,17 +16,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.measure.result import Result, print_result, threads
+from benchmarks.measure.result import Result
 from benchmarks.measure.same_hits import Ranking, check_same
 from benchmarks.measure.timing import ratio, seconds_of
 from benchmarks.open_clip_side import crops
 from benchmarks.synthetic_collection import queries, write_collection
-from coca_model import Encoder, load
+from coca_model import load
 from search import Collection, open_collection, search
 from search.schema import KINDS
 
-ROWS, ROUNDS = 100_000, 7
-SMALL_ROWS, SMALL_ROUNDS = 2_000, 1
 FIRST_SEARCH = """
 import json, sys, time
 since = time.perf_counter()
@@ -40,7 +38,7 @@ print(json.dumps([time.perf_counter() - since, "lancedb" in sys.modules, len(hit
 
 def measure(small: bool = False) -> Result:
     """Make a collection, check that both ways of opening give the same, then time them in turn. Do the same with the checkpoint."""
-    rows, rounds = (SMALL_ROWS, SMALL_ROUNDS) if small else (ROWS, ROUNDS)
+    rows, rounds = (2_000, 1) if small else (100_000, 7)
     encoder, exact = load(), load(dtype=torch.float32)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -51,10 +49,12 @@ def measure(small: bool = False) -> Result:
 
         def without_snapshot() -> Collection:
             shutil.rmtree(folder / "snapshots")
-            return open_collection(folder, encoder=encoder)
+            return with_snapshot()
 
         difference = _largest_difference(with_snapshot(), without_snapshot())
-        cosine = _least_cosine(encoder, exact)
+        pixels = crops(16, exact.config.image.image_size)
+        cosine = float((encoder.encode_pixels(pixels) * exact.encode_pixels(pixels)).sum(1).min())
+        assert cosine > 0.99, cosine
         fast = f"checkpoint, {encoder.dtype}, this machine's".replace("torch.", "")
         sides: dict[str, Callable[[], object]] = {
             "collection, with snapshot": with_snapshot,
@@ -74,14 +74,13 @@ def measure(small: bool = False) -> Result:
         },
         {"largest difference of a cosine": difference, "least cosine of the two dtypes": cosine},
         {"rows": rows},
-        threads(),
     )
 
 
 def _seconds_of_first_search(folder: Path) -> float:
     """Seconds until a new process, with Python running, has imported, opened and searched by vector without lancedb."""
-    done = subprocess.run([sys.executable, "-c", FIRST_SEARCH, str(folder)], stdout=subprocess.PIPE, text=True, check=True)
-    seconds, has_lancedb, num_hits = json.loads(done.stdout)
+    printed = subprocess.check_output([sys.executable, "-c", FIRST_SEARCH, str(folder)])
+    seconds, has_lancedb, num_hits = json.loads(printed)
     assert not has_lancedb, "a search by vector imports lancedb, which takes more than a second"
     assert num_hits == 20, num_hits
     return float(seconds)
@@ -96,14 +95,3 @@ def _largest_difference(one: Collection, other: Collection) -> float:
         return [(hit.segment_id, hit.similarity) for hit in search(vector, collection=collection, k=20)]
 
     return max(check_same(nearest(one, vector), nearest(other, vector)) for vector in queries(20, one.identity.embedding_width))
-
-
-def _least_cosine(encoder: Encoder, exact: Encoder) -> float:
-    pixels = crops(16, exact.config.image.image_size)
-    cosine = float((encoder.encode_pixels(pixels) * exact.encode_pixels(pixels)).sum(1).min())
-    assert cosine > 0.99, cosine
-    return cosine
-
-
-if __name__ == "__main__":
-    print_result(measure, __doc__)

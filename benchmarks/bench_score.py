@@ -1,7 +1,7 @@
-"""log p(text | image) of M pictures and N texts: ours against open_clip's forward, with the same weights. `make bench`.
+"""log p(text | image) of M pictures and N texts: ours against open_clip's forward, with the same weights.
 
 open_clip has no function for it. Its side is what a user would write with it: image tokens once, then the decoders for each picture with
-all texts. The last line printed is one JSON document.
+all texts.
 """
 
 from collections.abc import Callable
@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from benchmarks.measure.result import Result, print_result, threads
-from benchmarks.measure.timing import rate, ratio, seconds_of
-from benchmarks.open_clip_side import crops, open_clip, our_encoder, their_model, their_pixels
+from benchmarks.measure.result import Result
+from benchmarks.measure.timing import rates, ratios, seconds_of
+from benchmarks.open_clip_side import NAME, both_sides, open_clip
 
-NAME, PICTURES, ROUNDS = "coca_ViT-B-32", 16, 5
-SMALL_PICTURES, SMALL_ROUNDS = 2, 1
 TEXTS = [f"{number} {animal} {place}" for number in ("a", "two") for animal in ("dog", "cat") for place in ("on the beach", "at home")]
 
 
@@ -34,39 +32,27 @@ def their_scores(model: Any, pixels: torch.Tensor, token_ids: torch.Tensor) -> n
 
 def measure(small: bool = False) -> Result:
     """Check that the scores agree, then time both sides in turn."""
-    count, rounds = (SMALL_PICTURES, SMALL_ROUNDS) if small else (PICTURES, ROUNDS)
-    theirs = their_model(NAME)
-    ours, ours_exact = our_encoder(NAME, theirs, torch.bfloat16), our_encoder(NAME, theirs, torch.float32)
-    pixels = crops(count, ours.config.image.image_size)
-    batch, pictures = their_pixels(pixels, NAME), list(pixels)
+    count, rounds = (2, 1) if small else (16, 5)
+    theirs, ours, exact, pixels, batch = both_sides(count)
+    pictures, tokens = list(pixels), ours.encode_image_tokens(list(pixels))
     token_ids = open_clip().get_tokenizer(NAME)(TEXTS)
     token_ids = token_ids[:, : int((token_ids != 0).sum(1).max())]
-    kept = ours.encode_image_tokens(pictures)
     sides: dict[str, Callable[[], Any]] = {
         "open_clip": lambda: their_scores(theirs, batch, token_ids),
-        "ours float32": lambda: ours_exact.score(pictures, TEXTS),
+        "ours float32": lambda: exact.score(pictures, TEXTS),
         "ours bfloat16": lambda: ours.score(pictures, TEXTS),
-        "ours bfloat16, image tokens kept": lambda: ours.score(kept, TEXTS),
+        "ours bfloat16, image tokens kept": lambda: ours.score(tokens, TEXTS),
     }
-    exact = sides["open_clip"]()
-    difference = float(np.abs(sides["ours float32"]() - exact).max())
-    assert difference < 1e-4 * np.abs(exact).max(), difference
+    expected = sides["open_clip"]()
+    differences = {dtype: float(np.abs(sides[f"ours {dtype}"]() - expected).max()) for dtype in ("float32", "bfloat16")}
+    assert differences["float32"] < 1e-4 * np.abs(expected).max(), differences
     seconds = seconds_of(sides, rounds)
     return Result(
         "score",
         f"log p(text | picture) of {NAME} with random weights: pairs per second, for {count} pictures and {len(TEXTS)} texts.",
-        {name: {"pairs_per_second": rate(values, count * len(TEXTS))} for name, values in seconds.items()},
-        {f"{name} to open_clip": ratio(seconds, name, "open_clip") for name in list(sides)[1:]},
-        {
-            "largest difference in float32": difference,
-            "largest difference in bfloat16": float(np.abs(sides["ours bfloat16"]() - exact).max()),
-            "least score": float(exact.min()),
-            "greatest score": float(exact.max()),
-        },
+        rates(seconds, "pairs_per_second", count * len(TEXTS)),
+        ratios(seconds, *((name, "open_clip") for name in list(sides)[1:])),
+        {f"largest difference in {dtype}": difference for dtype, difference in differences.items()}
+        | {"least score": float(expected.min()), "greatest score": float(expected.max())},
         {"pictures": count, "texts": len(TEXTS)},
-        threads(),
     )
-
-
-if __name__ == "__main__":
-    print_result(measure, __doc__)

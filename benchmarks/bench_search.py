@@ -1,8 +1,8 @@
-"""Milliseconds of a search over a large synthetic collection, against exact ranking in memory with NumPy. `make bench`.
+"""Milliseconds of a search over a large synthetic collection, against exact ranking in memory with NumPy.
 
 Three levels. Ranking: the index alone, against NumPy over the same vectors. Rows: the rows of given hits, from the snapshot on disk,
 against an Arrow table in memory. Search: `search()`, against NumPy and that table together; both sides embed words with the same model.
-A program without a collection would do what the other side does. The last line printed is one JSON document.
+A program without a collection would do what the other side does.
 """
 
 import tempfile
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.measure.result import Result, print_result, threads
+from benchmarks.measure.result import Result
 from benchmarks.measure.same_hits import check_same
 from benchmarks.measure.timing import latency, ratio, seconds_of_each
 from benchmarks.synthetic_collection import WIDE, queries, words, write_collection
@@ -22,8 +22,7 @@ from coca_model import load
 from search import Collection, open_collection, search
 from search.schema import KINDS
 
-ROWS, CALLS, K, MANY = 100_000, 120, 20, 1_000
-SMALL_ROWS, SMALL_CALLS = 2_000, 8
+K, MANY = 20, 1_000
 CHECKED = 20  # queries whose hits are compared first
 ROWS_OF_HITS = (20, 2_000)
 Vector = NDArray[np.float32]
@@ -66,33 +65,31 @@ class InMemory:
 
 def measure(small: bool = False) -> Result:
     """Make a collection, check that both sides find the same, then time them in turn."""
-    rows, calls = (SMALL_ROWS, SMALL_CALLS) if small else (ROWS, CALLS)
+    rows, calls = (2_000, 8) if small else (100_000, 120)
     encoder = load()
     with tempfile.TemporaryDirectory() as folder:
         write_collection(Path(folder), encoder, rows)
         collection = open_collection(folder, encoder=encoder)
-        sides: dict[str, dict[str, float]] = {}
-        ratios, worst = {}, 0.0
+        seconds: dict[str, list[float]] = {}
+        pairs, worst = [], 0.0
         for what, pair, inputs in _cases(collection, InMemory(collection), calls):
             worst = max(worst, *(_difference(pair, given) for given in inputs[:CHECKED]))
-            seconds = seconds_of_each(pair, inputs)
-            sides |= {f"{what}: {name}": latency(values) for name, values in seconds.items()}
-            ratios[f"{what}: {' to '.join(pair)}"] = ratio(seconds, *pair)
+            seconds |= {f"{what}: {name}": values for name, values in seconds_of_each(pair, inputs).items()}
+            pairs.append((what, *pair))
     return Result(
         "search",
         f"Milliseconds a query for the nearest {K} of {rows:,} pictures, by exact search. A filter keeps a tenth of the pictures.",
-        sides,
-        ratios,
+        {name: latency(values) for name, values in seconds.items()},
+        {f"{what}: {one} to {other}": ratio(seconds, f"{what}: {one}", f"{what}: {other}") for what, one, other in pairs},
         {"largest difference of a cosine": worst},
         {"rows": rows, "calls of each side": calls, "k": K},
-        threads(),
     )
 
 
 def _cases(collection: Collection, memory: InMemory, calls: int) -> Iterator[tuple[str, Sides, Sequence[Any]]]:
     """What is compared, its two sides, and their inputs."""
     snapshot, wide = collection.snapshot, memory.wide()
-    allowed = snapshot.allowed(WIDE)
+    allowed = snapshot.filtered(WIDE)
     vectors = queries(calls, memory.encoder.config.embedding_width)
     yield "ranking", {"FAISS": lambda vector: snapshot.index.nearest(vector, K), "NumPy": memory.ranking}, vectors
     yield (
@@ -141,7 +138,3 @@ def _ranked(found: Any) -> list[tuple[int, float]]:
         return list(zip(found[0].tolist(), found[1].tolist(), strict=True))
     rows = [row if isinstance(row, dict) else vars(row) for row in found]
     return [(row["segment_id"], row["similarity"]) for row in rows]
-
-
-if __name__ == "__main__":
-    print_result(measure, __doc__)

@@ -1,7 +1,7 @@
-"""`POST /search` of `coca-search serve` over HTTP, against `search()` in the process, over the same synthetic collection. `make bench`.
+"""`POST /search` of `coca-search serve` over HTTP, against `search()` in the process, over the same synthetic collection.
 
 The service is a separate process, started as a user starts it. The client is `search.client`. Both sides embed words, rank, and read rows.
-Eight clients at once share the cores of the machine with the service. The last line printed is one JSON document.
+Eight clients at once share the cores of the machine with the service.
 """
 
 import subprocess
@@ -14,17 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import create_server
 
-from benchmarks.measure.result import Result, print_result, threads
+from benchmarks.measure.result import Result
 from benchmarks.measure.same_hits import check_same
-from benchmarks.measure.timing import latency, rate, ratio, seconds_of, seconds_of_each
+from benchmarks.measure.timing import latency, rates, ratio, seconds_of, seconds_of_each
 from benchmarks.synthetic_collection import words, write_collection
 from coca_model import load
 from search import Hit, open_collection, search
 from search.client import Client
 from search.errors import NoServiceError
 
-ROWS, CALLS, REQUESTS, ROUNDS = 100_000, 150, 64, 4
-SMALL_ROWS, SMALL_CALLS, SMALL_REQUESTS, SMALL_ROUNDS = 2_000, 5, 8, 1
 CLIENTS, K, CHECKED = 8, 20, 20
 _START_SECONDS = 60
 Found = Sequence[Hit]
@@ -32,7 +30,7 @@ Found = Sequence[Hit]
 
 def measure(small: bool = False) -> Result:
     """Make a collection and serve it, check that both sides find the same, then time them in turn."""
-    rows, calls, requests, rounds = (SMALL_ROWS, SMALL_CALLS, SMALL_REQUESTS, SMALL_ROUNDS) if small else (ROWS, CALLS, REQUESTS, ROUNDS)
+    rows, calls, requests, rounds = (2_000, 5, 8, 1) if small else (100_000, 150, 64, 4)
     encoder, sentences, many = load(), words(calls), words(requests)
     with tempfile.TemporaryDirectory() as temporary:
         write_collection(Path(temporary), encoder, rows)
@@ -54,14 +52,13 @@ def measure(small: bool = False) -> Result:
         "service",
         f"Words to {K} hits among {rows:,} pictures over HTTP: milliseconds a request, and requests per second.",
         {name: latency(values) for name, values in seconds.items()}
-        | {f"service, {name}": {"requests_per_second": rate(values, requests)} for name, values in in_all.items()},
+        | {f"service, {name}": values for name, values in rates(in_all, "requests_per_second", requests).items()},
         {
             "service to search() in the process": ratio(seconds, "service", "search() in the process"),
             "8 clients to 1": ratio(in_all, "8 clients", "1 client"),
         },
         {"largest difference of a cosine": worst},
         {"rows": rows, "calls of each side": calls, "requests a round": requests, "k": K},
-        threads(),
     )
 
 
@@ -73,31 +70,26 @@ def served(collection: Path) -> Iterator[Client]:
     process = subprocess.Popen([sys.executable, "-m", "coca_search", "serve", "--collection", str(collection), "--port", str(port)])
     try:
         with Client(f"http://127.0.0.1:{port}") as client:
-            _wait_for(client, process)
+            until = time.monotonic() + _START_SECONDS
+            while not _answers(client):
+                assert process.poll() is None, f"the service ended with exit code {process.returncode} before it answered"
+                assert time.monotonic() < until, f"the service did not answer within {_START_SECONDS} seconds"
+                time.sleep(0.1)
             yield client
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_for(client: Client, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + _START_SECONDS
-    while time.monotonic() < until:
-        assert process.poll() is None, f"the service ended with exit code {process.returncode} before it answered"
-        try:
-            client.health()
-        except NoServiceError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError(f"the service did not answer within {_START_SECONDS} seconds")
+def _answers(client: Client) -> bool:
+    try:
+        client.health()
+    except NoServiceError:
+        return False
+    return True
 
 
 def _largest_difference(*sides: Sequence[Found]) -> float:
     """Between cosines of two sides, after checking that they found the same for every sentence."""
     ranked = [[[(hit.uri, hit.similarity) for hit in hits] for hits in side] for side in sides]
     return max(check_same(ours, theirs, tolerance=1e-3) for ours, theirs in zip(*ranked, strict=True))
-
-
-if __name__ == "__main__":
-    print_result(measure, __doc__)

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,12 +17,21 @@ from torch import Tensor
 
 from coca_model import Encoder
 from coca_model.architecture.coca import CoCa
-from coca_model.architecture.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
 from coca_model.checkpoints.find import CLIP_MERGES, shipped
-from coca_model.checkpoints.open_clip import convert_weights
+from coca_model.checkpoints.open_clip import PUBLISHED, convert_weights
 from coca_model.tokenizer import clip_tokenizer
 
-CONFIGS = {"coca_ViT-B-32": COCA_VIT_B_32, "coca_ViT-L-14": COCA_VIT_L_14}
+NAME = "coca_ViT-B-32"  # the model of the benchmarks
+
+
+class Sides(NamedTuple):
+    """Both sides of a benchmark with the same random weights, and the pictures that they read."""
+
+    theirs: Any  # in float32
+    ours: Encoder  # in bfloat16
+    exact: Encoder  # ours in float32
+    pixels: np.ndarray  # uint8 (N, H, W, 3)
+    batch: Tensor  # the same as open_clip reads them
 
 
 @cache
@@ -69,16 +78,24 @@ def their_model(name: str) -> Any:
 def our_encoder(name: str, theirs: Any, dtype: torch.dtype) -> Encoder:
     """Our model with the weights of `theirs`."""
     with torch.device("meta"):
-        model = CoCa(CONFIGS[name])
+        model = CoCa(PUBLISHED[name])
     weights = {key: value.clone().contiguous() for key, value in convert_weights(theirs.state_dict()).items()}
     model.load_state_dict(weights, assign=True)
-    tokenizer = clip_tokenizer(shipped(CLIP_MERGES), CONFIGS[name].text.context_length)
+    tokenizer = clip_tokenizer(shipped(CLIP_MERGES), PUBLISHED[name].text.context_length)
     return Encoder(model.requires_grad_(False).eval(), tokenizer, model_id=name, device=torch.device("cpu"), dtype=dtype)
+
+
+def both_sides(count: int) -> Sides:
+    """Both sides of the model `NAME`, with `count` crops of photographs."""
+    theirs = their_model(NAME)
+    pixels = crops(count, PUBLISHED[NAME].image.image_size)
+    ours, exact = (our_encoder(NAME, theirs, dtype) for dtype in (torch.bfloat16, torch.float32))
+    return Sides(theirs, ours, exact, pixels, their_pixels(pixels, NAME))
 
 
 def their_pixels(pixels: np.ndarray, name: str) -> Tensor:
     """uint8 (N, H, W, 3) -> float32 (N, 3, H, W), normalised as by open_clip's transform."""
-    image = CONFIGS[name].image
+    image = PUBLISHED[name].image
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     return ((x - torch.tensor(image.mean).view(3, 1, 1)) / torch.tensor(image.std).view(3, 1, 1)).contiguous()
 

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.open_clip_side import SENTENCES, crops, open_clip, our_encoder, photographs, random_weights, their_model, their_pixels
+from benchmarks.open_clip_side import NAME, SENTENCES, crops, open_clip, our_encoder, photographs, random_weights, their_model, their_pixels
+from coca_model.checkpoints.open_clip import PUBLISHED
+from coca_model.preprocess import to_square
 
 ALLOWED = 1e-4
 TINY = {
@@ -59,12 +61,9 @@ def compare(name: str) -> dict[str, float]:
 
 def compare_preprocessing() -> float:
     """Mean absolute difference between our pixels and those of open_clip's transform, in units of 1/255: the worst of six photographs."""
-    from coca_model.architecture.published_configs import COCA_VIT_B_32
-    from coca_model.preprocess import to_square
-
     transform = open_clip().transform.image_transform(224, is_train=False, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     photos = [Image.fromarray(photo) for photo in photographs()]
-    both = [(to_square(photo, COCA_VIT_B_32.image), transform(photo).permute(1, 2, 0).numpy() * 255) for photo in photos]
+    both = [(to_square(photo, PUBLISHED[NAME].image), transform(photo).permute(1, 2, 0).numpy() * 255) for photo in photos]
     return float(max(np.abs(ours - theirs).mean() for ours, theirs in both))
 
 
@@ -90,11 +89,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", type=Path, help="write the golden arrays of `make test`")
     options = parser.parse_args()
-    results = {name: compare(name) for name in ("coca_ViT-B-32", "coca_ViT-L-14")}
+    results = {name: compare(name) for name in PUBLISHED}
     pixels = compare_preprocessing()
     for name, differences in results.items():
-        for what, difference in differences.items():
-            print(f"{name}  {what:22} {difference:.2e}")
+        print(*(f"{name}  {what:22} {difference:.2e}" for what, difference in differences.items()), sep="\n")
     print(f"preprocessing, mean absolute difference {pixels:.3f}/255")
     if options.record:
         record(options.record)

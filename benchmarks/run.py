@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks.measure.result import Result, read_result
@@ -20,8 +21,8 @@ NAMES = ("encode", "caption", "score", "index", "search", "service", "open")
 
 
 def command(name: str, *, small: bool) -> list[str]:
-    """The command that runs a benchmark."""
-    return [sys.executable, "-m", f"benchmarks.bench_{name}", *(["--small"] if small else [])]
+    """The command that runs a benchmark alone and prints its result as the last line."""
+    return [sys.executable, "-m", "benchmarks.run", "--here", name, *(["--small"] if small else [])]
 
 
 def run_one(name: str, *, small: bool) -> Result | str:
@@ -46,10 +47,9 @@ def run_all(names: Sequence[str], *, small: bool) -> tuple[list[Result], dict[st
         if isinstance(result, Result):
             results.append(result)
             print(result.line(), flush=True)
-            outcome = "done"
         else:
             failed[name] = result
-            outcome = f"failed, {result}"
+        outcome = f"failed, {failed[name]}" if name in failed else "done"
         print(f"[{position}/{len(names)}] {name}: {outcome}, {time.monotonic() - since:.0f} s", file=sys.stderr, flush=True)
     return results, failed
 
@@ -60,9 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"run only these, and write no page: {', '.join(NAMES)}")
     parser.add_argument("--page", type=Path, help="where to write the page, with the chart beside it; by default docs/benchmarks.md")
     parser.add_argument("--small", action="store_true", help="measure little, only to see that everything runs, and write no page")
+    parser.add_argument("--here", metavar="NAME", choices=NAMES, help="run this benchmark in this process, and print only its result")
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.names) - set(NAMES)):
         parser.error(f"Unknown benchmark ({', '.join(unknown)}). Known: {', '.join(NAMES)}.")
+    if options.here:
+        print(import_module(f"benchmarks.bench_{options.here}").measure(options.small).line())
+        return 0
     results, failed = run_all(options.names or NAMES, small=options.small)
     partly = bool(options.names) or options.small
     if page := options.page or (None if partly else PAGE):

@@ -5,7 +5,7 @@ The encoder owns device, dtype and batch size. Callers pass pictures, get NumPy 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
@@ -38,10 +38,7 @@ _GUIDANCE = 1.5  # the best of 1, 1.25, 1.5, 1.75, 2 and 2.5 on 400 pictures of 
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """The caption tokens of N pictures, computed once for any number of captions and scores.
-
-    `Encoder.encode_image_tokens` makes them. They fit only that model and stay on its device.
-    """
+    """The caption tokens of N pictures, computed once for any number of captions and scores by the same model."""
 
     tokens: Tensor  # (N, Q, D), in the dtype of the model
 
@@ -97,30 +94,31 @@ class Encoder:
     @torch.inference_mode()
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """Pixels from `preprocess`, uint8 (N, H, W, 3) -> float32 (N, E), each row of L2 norm 1."""
-        return self._normalised([self._model.embed_image(batch) for batch in self._batches(pixels)])
+        embed, tower = self._model.poolers.embed, self._model.image_tower
+        return _normalised(torch.cat([embed(tower(batch)) for batch in self._batches(pixels)]))
 
     @torch.inference_mode()
     def encode_image_tokens(self, images: Sequence[PictureSource | Pixels]) -> ImageTokens:
         """Images as in `encode_images` -> caption tokens for `caption` and `score`. Raises PictureError."""
-        parts = [self._model.encode_image(batch)[1] for batch in self._batches(self._stack(images))]
-        return ImageTokens(torch.cat(parts) if parts else self._grey[:0])
+        return ImageTokens(torch.cat([self._model.encode_image(batch)[1] for batch in self._batches(self._stack(images))]))
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """N texts -> float32 (N, E), each row of L2 norm 1. A text longer than the context is cut, with a warning."""
-        return self._normalised([self._by_length(texts, lambda ids, valid: self._model.encode_text(ids, valid)[0])])
+        return _normalised(self._by_length(texts, lambda ids, valid: self._model.encode_text(ids, valid)[0]))
 
     @torch.inference_mode()
     def caption(self, images: Sequence[PictureSource | Pixels] | ImageTokens, options: CaptionOptions | None = None) -> list[str]:
         """One sentence for each of N images. Raises PictureError if an image cannot be read."""
         options = self.caption_options(options)
-        decoder = partial(self._decoder, guidance=options.guidance or 1.0)
         random = torch.Generator(self.device).manual_seed(options.seed)
-        return [
-            self._tokenizer.decode(ids)
-            for part in self._image_tokens(images).split(self.batch_size)
-            for ids in generate(decoder(part), len(part), self._tokenizer.special, options, random=random)
-        ]
+        captions: list[str] = []
+        for tokens in self._image_tokens(images).split(self.batch_size):
+            decoder: Decoder = CachedDecoder(self._model, tokens)
+            if options.guidance is not None and options.guidance != 1:
+                decoder = GuidedDecoder(CachedDecoder(self._model, tokens), CachedDecoder(self._model, self._null), weight=options.guidance)
+            captions += map(self._tokenizer.decode, generate(decoder, len(tokens), self._tokenizer.special, options, random=random))
+        return captions
 
     def caption_options(self, options: CaptionOptions | None = None) -> CaptionOptions:
         """The options that `caption` really uses: `max_tokens` within the context, and a default for `guidance`.
@@ -143,39 +141,31 @@ class Encoder:
         Returns:
             float32 (M, N), log p(text n | image m); with `images=None` float32 (N,), log p(text n).
         """
-        if images is not None:
-            tokens = self._image_tokens(images)
-            return self._by_length(texts, lambda ids, valid: log_likelihood(self._model, tokens, ids, valid).T).T.cpu().numpy()
-        return self._by_length(texts, lambda ids, valid: log_likelihood(self._model, self._null(), ids, valid).flatten()).cpu().numpy()
-
-    def _decoder(self, tokens: Tensor, guidance: float) -> Decoder:
-        conditional = CachedDecoder(self._model, tokens)
-        if guidance == 1:
-            return conditional
-        return GuidedDecoder(conditional, CachedDecoder(self._model, self._null()), weight=guidance)
-
-    def _null(self) -> Tensor | None:
-        """What the decoder gets instead of a picture: nothing, or a grey picture if it was never trained without one."""
-        return None if self.config.text.text_only else self._grey
+        tokens = self._null if images is None else self._image_tokens(images)
+        scores = self._by_length(texts, lambda ids, valid: torch.atleast_2d(log_likelihood(self._model, tokens, ids, valid)).T).T  # (M, N)
+        return (scores.flatten() if images is None else scores).cpu().numpy()
 
     def _image_tokens(self, images: Sequence[PictureSource | Pixels] | ImageTokens) -> Tensor:
         return (images if isinstance(images, ImageTokens) else self.encode_image_tokens(images)).tokens
 
     @cached_property
-    def _grey(self) -> Tensor:
-        """Caption tokens (1, Q, D) of a picture with the mean colour everywhere."""
-        image = self.config.image
-        pixels = 255 * torch.tensor(image.mean).expand(1, image.image_size, image.image_size, 3)
-        return self._model.encode_image(pixels.round().to(torch.uint8).to(self.device))[1]
+    def _null(self) -> Tensor | None:
+        """Instead of caption tokens: nothing or, if the decoder was never trained without a picture, those of the mean colour (1, Q, D)."""
+        if self.config.text.text_only:
+            return None
+        size = self.config.image.image_size
+        grey = (255 * torch.tensor(self.config.image.mean)).round().to(torch.uint8).expand(1, size, size, 3)
+        return self._model.encode_image(grey.to(self.device))[1]
 
     def _stack(self, images: Sequence[PictureSource | Pixels]) -> Pixels:
         if isinstance(images, str | bytes | PathLike | Image.Image) or getattr(images, "ndim", 4) != 4:
             raise ValueError(f"This is a single image ({images!r:.80}). Pass a list of images.")
         size = self.config.image.image_size
-        return np.stack([self.preprocess(image) for image in images]) if len(images) else np.zeros((0, size, size, 3), np.uint8)
+        return np.array([self.preprocess(image) for image in images], np.uint8).reshape(-1, size, size, 3)
 
     def _batches(self, pixels: Pixels) -> list[Tensor]:
-        return [torch.from_numpy(pixels[i : i + self.batch_size]).to(self.device) for i in range(0, len(pixels), self.batch_size)]
+        """At least one batch, which is empty if there are no pictures."""
+        return [batch.to(self.device) for batch in torch.from_numpy(pixels).split(self.batch_size)]
 
     def _by_length(self, texts: Sequence[str], compute: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Run `compute` on token ids (B, T) and valid (B, T) of texts of similar length. Returns its rows in the order of the texts."""
@@ -190,10 +180,9 @@ class Encoder:
             rows.append(compute(token_ids[part, :longest], valid[part, :longest]))
         return torch.cat(rows)[order.argsort()]
 
-    def _normalised(self, parts: list[Tensor]) -> Vectors:
-        if not parts:
-            return np.zeros((0, self.config.embedding_width), np.float32)
-        return F.normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
+
+def _normalised(vectors: Tensor) -> Vectors:
+    return F.normalize(vectors.float(), dim=-1).cpu().numpy()
 
 
 def load(name_or_path: str | Path = "default", device: str | None = None, dtype: torch.dtype | None = None) -> Encoder:

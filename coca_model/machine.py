@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -40,14 +41,8 @@ def use_cpus() -> None:
     if "OMP_NUM_THREADS" in os.environ:
         return
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    allowed = min(allowed, _container_cpus())
+    with suppress(OSError, ValueError):  # no container, or "max", which is no limit
+        quota, period = map(int, _CPU_MAX.read_text().split())
+        allowed = min(allowed, max(1, round(quota / period)))
     if torch.get_num_threads() > allowed:
         torch.set_num_threads(allowed)
-
-
-def _container_cpus() -> int:
-    try:
-        quota, period = _CPU_MAX.read_text().split()
-        return max(1, round(int(quota) / int(period)))
-    except (OSError, ValueError):  # no container, or "max": no limit
-        return 2**16

@@ -5,6 +5,8 @@ fast, and the few rows of a decoding step are up to 1.9 times as fast (AMX, two 
 uses; called directly, they need no compiler and no warm-up. If this torch does not have them, the layers do not change.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -31,8 +33,7 @@ def pack_linear_layers(model: nn.Module) -> None:
     if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16 or not _is_supported():
         return
     for parent in list(model.modules()):
-        children = list(parent.named_children())
-        for (name, layer), (next_name, after) in zip(children, [*children[1:], ("", None)], strict=True):
+        for (name, layer), (next_name, after) in pairwise([*parent.named_children(), ("", None)]):
             if isinstance(layer, nn.Linear):
                 gelu = isinstance(parent, nn.Sequential) and isinstance(after, nn.GELU) and after.approximate == "none"
                 setattr(parent, name, PackedLinear(layer, gelu=gelu))

@@ -9,11 +9,11 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 import ftfy
-import numpy as np
 import torch
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as _Tokenizer
@@ -41,24 +41,17 @@ def clean_text(text: str) -> str:
 
 def clean_clip_text(text: str) -> str:
     """Clean like open_clip 3.3.0: repair encodings (ftfy), resolve HTML entities twice, single spaces, lower case."""
-    text = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return " ".join(text.split()).lower()
+    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
 
 
 class Tokenizer:
-    """A `tokenizers` BPE with the ids of its special tokens and the text cleaning that was used in training."""
+    """A `tokenizers` BPE with the ids of its special tokens. `clean` prepares a text as in training, before it is split into tokens."""
 
     def __init__(self, bpe: _Tokenizer, context_length: int, special: SpecialTokens, clean: Callable[[str], str]) -> None:
         self._bpe = bpe
         self._bpe.encode_special_tokens = True  # "<pad>" in a text means the letters, not the token
-        self.context_length = context_length
-        self.special = special
-        self._clean = clean
+        self.context_length, self.special, self.clean = context_length, special, clean
         self._warned = False
-
-    def clean(self, text: str) -> str:
-        """The text before it is split into tokens: in lower case, with single spaces, cleaned as in training."""
-        return self._clean(text)
 
     @property
     def vocabulary_size(self) -> int:
@@ -73,20 +66,17 @@ class Tokenizer:
             truncated before its end token; the first one causes a warning.
         """
         unicode = [text.encode("utf-8", "replace").decode() for text in texts]  # browsers may send half a surrogate pair
-        encodings = self._bpe.encode_batch([self._clean(text) for text in unicode], add_special_tokens=False)
+        encodings = self._bpe.encode_batch([self.clean(text) for text in unicode], add_special_tokens=False)
         rows = [self._truncated([self.special.start, *encoding.ids, self.special.end]) for encoding in encodings]
         length = max(map(len, rows), default=2)
-        ids = np.full((len(rows), length), self.special.pad, dtype=np.int64)
-        for row, target in zip(rows, ids, strict=True):
-            target[: len(row)] = row
-        token_ids = torch.from_numpy(ids)
+        padded = [row + [self.special.pad] * (length - len(row)) for row in rows]
+        token_ids = torch.tensor(padded, dtype=torch.int64).view(len(rows), length)
         return token_ids, token_ids != self.special.pad
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of `token_ids` up to the end token, without special tokens."""
-        ids = list(token_ids)
-        ids = ids[: ids.index(self.special.end)] if self.special.end in ids else ids
-        return str(self._bpe.decode([token for token in ids if token not in self.special], skip_special_tokens=True)).strip()
+        sentence = takewhile(lambda token: token != self.special.end, token_ids)
+        return str(self._bpe.decode([token for token in sentence if token not in self.special], skip_special_tokens=True)).strip()
 
     def _truncated(self, ids: list[int]) -> list[int]:
         if len(ids) <= self.context_length:
@@ -127,19 +117,13 @@ def clip_tokenizer(merges: Path, context_length: int) -> Tokenizer:
 @cache
 def _clip_bpe(merges: Path) -> _Tokenizer:
     pairs = [(one, other) for one, other in map(str.split, gzip.decompress(merges.read_bytes()).decode().splitlines())]
-    letters = _bytes_in_clip_order()
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())  # one for each byte
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), *(one + other for one, other in pairs), START, END]
     bpe = _Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=pairs, end_of_word_suffix="</w>"))
     split_words = pre_tokenizers.Split(Regex(_CLIP_WORDS), "removed", invert=True)
     bpe.pre_tokenizer = pre_tokenizers.Sequence([split_words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     bpe.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("</w>", " ")])
     return bpe
-
-
-def _bytes_in_clip_order() -> list[str]:
-    """Characters for the 256 bytes: first the printable bytes as themselves, then the others as U+0100 and up."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    return [chr(code) for code in printable] + [chr(256 + i) for i in range(256 - len(printable))]
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, context_length: int) -> Tokenizer:

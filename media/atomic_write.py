@@ -11,15 +11,11 @@ PARTIAL = ".partial"  # a killed process may leave files with this suffix; they 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[Path]:
-    """A temporary path in the folder of `path`, for writers that need a name. It replaces `path` when the block ends.
+    """A temporary path in the folder of `path`, which must exist, for writers that need a name. It replaces `path` when the block ends.
 
-    If the block raises, the temporary file is removed and `path` stays as it was. The file gets the permissions of the umask,
+    If the block raises, the temporary file is removed and `path` does not change. The file gets the permissions of the umask,
     even from a writer that makes private files. Threads and processes may write the same `path` at once: the last one wins.
-
-    Args:
-        path: the file to write. Its folder must exist.
-        sync: wait until the disk has the bytes. Without it, a power failure may leave an empty file: only for files that can
-            be made again.
+    With `sync`, the bytes are on the disk afterwards. Without it, a power failure may leave an empty file.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}{PARTIAL}")

@@ -1,7 +1,7 @@
-"""From whatever a picture file holds to what a screen shows: RGB of 8 bits in sRGB, on white paper.
+"""Converts any Pillow picture to 8-bit RGB in sRGB on a white background.
 
-Pillow's own `convert("RGB")` is the last step, not the whole way: it drops transparency, clips values above 255 and
-ignores the ICC profile, so that a Display P3 photograph comes out pale.
+Pillow's `convert("RGB")` is not enough: it drops transparency, clips values above 255 and ignores the ICC profile, so that a
+Display P3 photograph looks pale.
 """
 
 import io
@@ -18,7 +18,7 @@ _BITS = (8, 10, 12, 14, 16)  # of cameras, scanners and microscopes
 def to_srgb(picture: Image.Image) -> Image.Image:
     """Any Pillow picture as RGB: deep greys scaled to 8 bits, the ICC profile applied, transparency on white.
 
-    The result carries no metadata: whoever reads it again must not apply orientation or profile a second time.
+    The result is a new picture without metadata, so opening it again applies no profile or orientation twice.
 
     Raises:
         ValueError: a mode that Pillow cannot convert.
@@ -26,23 +26,22 @@ def to_srgb(picture: Image.Image) -> Image.Image:
     colours, alpha = _split(picture)
     rgb = _apply_profile(colours, picture.info.get("icc_profile"))
     if alpha is not None:
-        paper = Image.new("RGB", rgb.size, "white")
-        paper.paste(rgb, mask=alpha)
-        rgb = paper
+        white = Image.new("RGB", rgb.size, "white")
+        white.paste(rgb, mask=alpha)
+        rgb = white
     rgb.info = {}
     return rgb
 
 
 def _split(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Colours of 8 bits (mode L, RGB, CMYK or LAB) and, where there is transparency, alpha (mode L, 0 is transparent)."""
+    """8-bit colours (mode L, RGB, CMYK or LAB) and, if the picture has transparency, alpha (mode L, 0 is transparent)."""
     mode, key = picture.mode, picture.info.get("transparency")
     if mode.startswith("I") or mode == "F":
         values = np.asarray(picture)
         alpha = None if key is None else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
         return Image.fromarray(_eight_bits(values)), alpha
     if picture.has_transparency_data and mode != "CMYK":
-        if mode == "La":  # of premultiplied greys Pillow knows this way only
-            picture = picture.convert("LA")
+        picture = picture.convert("LA") if mode == "La" else picture  # Pillow converts La only to LA
         picture = picture.convert("RGBA")
         grey = mode in {"1", "L", "LA", "La"}
         return picture.getchannel("R") if grey else picture.convert("RGB"), picture.getchannel("A")
@@ -52,14 +51,13 @@ def _split(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grey values (H, W) of any number type to uint8 (H, W), white being what the range of the values says.
+    """Grey values (H, W) of any number type -> uint8 (H, W). The range of the values determines which value becomes white.
 
-    No header says how many of 16 bits are used: by the TIFF and PNG standards all of them, but sensors leave 10, 12 or
-    14 bits in the low end, and shown by the standard such a picture is all but black. So white is the full scale of the smallest
-    usual depth that holds the brightest pixel: 65535 for a 16-bit picture whose lights reach a quarter of the scale, which
-    nearly every photograph's do. A darker one comes out as if exposed longer; none is clipped. Floats follow the same
-    rule with the scales 1.0 and 255, and what fits no scale has its brightest pixel white.
-    Negative values and holes (NaN, infinity) are black: height maps mark the sea and missing data so.
+    The PNG and TIFF standards say that 65535 is white, but sensors write 10, 12 or 14 bits into the low end, which would look black.
+    So white is the full scale of the smallest usual depth that holds the brightest pixel. Nearly every 16-bit photograph has a pixel
+    above 16383, so its white is 65535. A darker one looks as if it was exposed longer. Floats have the scales 1.0 and 255. If the
+    values fit no scale, the brightest one is white. Negative, NaN and infinite values are black: height maps use them for the sea and
+    for missing data.
     """
     values = np.nan_to_num(values, posinf=0.0, neginf=0.0).clip(0)
     top = float(values.max(initial=0))
@@ -71,21 +69,19 @@ def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def _apply_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """A picture of mode L, RGB, CMYK or LAB to RGB, by its profile where that speaks of the picture's own channels."""
+    """Mode L, RGB, CMYK or LAB -> RGB. A profile for other channels than those of the picture is ignored."""
     transform = _transform(profile) if profile else None
-    if transform is None:
-        return picture.convert("RGB")
-    if transform.input_mode == "RGB" and picture.mode == "L":  # cameras tag their black-and-white pictures with an RGB profile
-        picture = picture.convert("RGB")
-    return transform.apply(picture) if transform.input_mode == picture.mode else picture.convert("RGB")
+    if transform is not None and transform.input_mode == "RGB" and picture.mode == "L":
+        picture = picture.convert("RGB")  # cameras add an RGB profile to their black-and-white pictures
+    return transform.apply(picture) if transform is not None and transform.input_mode == picture.mode else picture.convert("RGB")
 
 
 @lru_cache(maxsize=16)  # a collection holds thousands of pictures, but few cameras and programs
 def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
-    """The way from a profile to sRGB; None where it changes nothing, or where the profile is broken.
+    """The transform from a profile to sRGB; None if it changes nothing, or if the profile is damaged.
 
-    Whether a profile is sRGB is tried out and not read from its name, which differs from maker to maker. A broken profile is
-    passed over, as browsers do: the picture is there, and most probably in sRGB.
+    The transform is tried on sample colours to see whether the profile is sRGB, because makers name it differently. A damaged profile is
+    ignored, as in browsers: most likely the picture is in sRGB.
     """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -94,9 +90,9 @@ def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
         transform = ImageCms.buildTransform(source, target, mode, "RGB", flags=flags)
     except (OSError, KeyError, ImageCms.PyCMSError):
         return None
-    paper = Image.new(mode, (1, 1), 0 if mode == "CMYK" else "white")
-    if np.asarray(transform.apply(paper)).min() < 128:
-        return None  # well formed but damaged: it would black the picture out
+    white = Image.new(mode, (1, 1), 0 if mode == "CMYK" else "white")
+    if np.asarray(transform.apply(white)).min() < 128:
+        return None  # well formed but damaged: the picture would turn black
     return None if mode == "RGB" and _changes_nothing(transform) else transform
 
 

@@ -15,7 +15,7 @@ class MediaError(Exception):
     Attributes:
         stage: where it failed: "read" (the bytes), "probe" (what the file is) or "decode" (its pixels).
         reason: what is wrong, without the name of the file.
-        name: the file, or empty where the caller knows it.
+        name: the file, or empty if the caller knows it.
     """
 
     def __init__(self, stage: Stage, reason: str, name: str = "") -> None:

@@ -9,19 +9,13 @@ Kind = Literal["image", "video"]
 
 @dataclass(frozen=True)
 class Format:
-    """A format of pictures or videos.
-
-    Attributes:
-        suffixes: of file names, in lower case and with the dot.
-        media_type: for HTTP. The module `mimetypes` asks the machine, which may lack WebP or take .mts for a 3-D model.
-        browsers_show: whether a browser shows the picture or plays the video.
-    """
+    """A format of pictures or videos."""
 
     name: str
-    suffixes: tuple[str, ...]
-    media_type: str
+    suffixes: tuple[str, ...]  # of file names, in lower case and with the dot
+    media_type: str  # for HTTP; `mimetypes` depends on the machine, which may lack WebP or take .mts for a 3-D model
     kind: Kind
-    browsers_show: bool
+    browsers_show: bool  # or play it
 
 
 FORMATS = (
@@ -53,8 +47,7 @@ def format_of(path: str | os.PathLike[str]) -> Format | None:
 
 def kind_of(path: str | os.PathLike[str]) -> Kind | None:
     """Whether the suffix of a path names a picture or a video; None for neither."""
-    known = format_of(path)
-    return known.kind if known else None
+    return known.kind if (known := format_of(path)) else None
 
 
 def suffixes(kind: Kind | None = None) -> frozenset[str]:

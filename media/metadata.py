@@ -1,9 +1,9 @@
 """Metadata that a file carries, as one mapping from names to plain values.
 
-Derived keys, the same for pictures and videos: `width` and `height` (pixels, upright), `duration_seconds` (videos only),
-`taken_at` (datetime with a time zone), `latitude` and `longitude` (degrees), `camera`. Raw tags have the names of exiv2
-(https://exiv2.org/metadata.html): `Exif.Image.Model`, `Exif.Photo.LensModel`, `Exif.GPSInfo.GPSAltitude`; those of a video
-container and its stream are `QuickTime.<tag>`. A key that is absent, empty or unreadable is not in the mapping, so use `get`.
+Pictures and videos have the same derived keys: `width` and `height` (pixels, upright), `duration_seconds` (videos only), `taken_at`
+(datetime with a time zone), `latitude` and `longitude` (degrees), `camera`. Raw tags of pictures have the names of exiv2
+(https://exiv2.org/metadata.html), such as `Exif.Photo.LensModel`. Those of a video container and its stream are `QuickTime.<tag>`.
+The mapping has no key for a value that is absent, empty or unreadable, so use `get`.
 """
 
 import datetime
@@ -35,18 +35,12 @@ _EXIV2_NAMES = {  # where they differ from Pillow's
 }
 _POINTERS = frozenset({ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop})  # offsets of other groups, not values
 _SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
-_APPLE = "com.apple.quicktime."
 # What Pillow raises for damaged EXIF; Warning in programs that turn warnings into errors.
 _DAMAGE = (OSError, ValueError, SyntaxError, TypeError, LookupError, AttributeError, ArithmeticError, struct.error, Warning)
 
 
 def picture_metadata(picture: Image.Image, size: tuple[int, int]) -> dict[str, Any]:
-    """The metadata of an opened picture. Damaged EXIF leaves its keys out.
-
-    Args:
-        picture: as Pillow opened it. Its pixels may be decoded.
-        size: width and height of the whole picture as the file has it, not turned.
-    """
+    """The metadata of a picture that Pillow opened. `size` is its width and height in the file, not turned. Damaged EXIF gives no keys."""
     tags = dict(_exif_tags(picture))
     width, height = reversed(size) if orientation_of(picture) in _SIDEWAYS else size
     derived = {
@@ -57,7 +51,7 @@ def picture_metadata(picture: Image.Image, size: tuple[int, int]) -> dict[str, A
         "longitude": _degrees(tags, "Longitude", "W", 180.0),
         "camera": _camera(tags.get("Exif.Image.Make"), tags.get("Exif.Image.Model")),
     }
-    return {name: value for name, value in derived.items() if value is not None} | tags
+    return _known(derived) | tags
 
 
 def video_metadata(tags: Mapping[str, str], *, width: int, height: int, duration_seconds: float) -> dict[str, Any]:
@@ -67,14 +61,17 @@ def video_metadata(tags: Mapping[str, str], *, width: int, height: int, duration
         "height": height,
         "duration_seconds": duration_seconds,
         "taken_at": _iso_time(tags.get("creation_time", "")),
-        "camera": _camera(*(tags.get(_APPLE + name) or tags.get(name) for name in ("make", "model"))),
+        "camera": _camera(*(tags.get(f"com.apple.quicktime.{name}") or tags.get(name) for name in ("make", "model"))),
     }
-    raw = {f"QuickTime.{name}": value for name, value in tags.items() if value}
-    return {name: value for name, value in derived.items() if value is not None} | raw
+    return _known(derived) | {f"QuickTime.{name}": value for name, value in tags.items() if value}
+
+
+def _known(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metadata.items() if value is not None}
 
 
 def orientation_of(picture: Image.Image) -> int:
-    """The EXIF (or XMP) orientation, 1 to 8; 1, as the picture lies, if there is none or if the EXIF block is damaged."""
+    """The EXIF (or XMP) orientation, 1 to 8. If there is none, or if the EXIF block is damaged: 1, which means not turned."""
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation)
     except (SyntaxError, ValueError, struct.error, Warning):
@@ -108,7 +105,7 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def _text(value: bytes | str, name: str) -> str | None:
-    """EXIF knows only ASCII, but programs write UTF-8; Pillow reads Latin-1. Bytes are text in Windows' titles, comments and versions."""
+    """EXIF allows only ASCII, but programs write UTF-8. Pillow reads Latin-1. Windows' titles, comments and versions are text in bytes."""
     data = value.encode("latin-1") if isinstance(value, str) else value
     try:
         text = data.decode("utf-16-le" if name.startswith("XP") else "utf-8")
@@ -119,36 +116,28 @@ def _text(value: bytes | str, name: str) -> str | None:
 
 
 def _exif_time(value: object, offset: object) -> datetime.datetime | None:
-    """A time without a zone, or with a blank one, counts as UTC: wrong by hours at most, and the same on every machine."""
-    try:
-        taken_at = datetime.datetime.strptime(str(value), "%Y:%m:%d %H:%M:%S")
-    except ValueError:
-        return None
-    try:
-        zone = datetime.datetime.strptime(str(offset), "%z").tzinfo
-    except ValueError:
-        zone = datetime.UTC
-    return _plausible(taken_at.replace(tzinfo=zone))
+    for text, form in ((f"{value} {offset}", "%Y:%m:%d %H:%M:%S %z"), (str(value), "%Y:%m:%d %H:%M:%S")):
+        with suppress(ValueError):
+            return _plausible(datetime.datetime.strptime(text, form))
+    return None
 
 
 def _iso_time(value: str) -> datetime.datetime | None:
-    try:
-        taken_at = datetime.datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return _plausible(taken_at if taken_at.tzinfo else taken_at.replace(tzinfo=datetime.UTC))
+    with suppress(ValueError):
+        return _plausible(datetime.datetime.fromisoformat(value))
+    return None
 
 
 def _plausible(taken_at: datetime.datetime) -> datetime.datetime | None:
     """The time; None before the first photograph (1826) or after 2100, which only a wrong clock gives.
 
-    Years 1 and 9999 with an offset lie outside what Python can hold.
+    A time without a zone counts as UTC: wrong by hours at most, and the same on every machine.
     """
-    try:
-        utc = taken_at.astimezone(datetime.UTC)
-    except (OverflowError, ValueError):
-        return None
-    return taken_at if 1826 <= utc.year <= 2100 else None
+    taken_at = taken_at if taken_at.tzinfo else taken_at.replace(tzinfo=datetime.UTC)
+    with suppress(OverflowError, ValueError):  # years 1 and 9999 with an offset lie outside what Python can hold
+        if 1826 <= taken_at.astimezone(datetime.UTC).year <= 2100:
+            return taken_at
+    return None
 
 
 def _degrees(tags: Metadata, axis: str, negative: str, limit: float) -> float | None:

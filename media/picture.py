@@ -1,4 +1,4 @@
-"""From a picture file to an RGB picture as a viewer shows it, used for indexing, for queries and for training."""
+"""Opens a picture as a viewer shows it, in RGB, for indexing, for queries and for training."""
 
 import io
 import struct
@@ -35,8 +35,7 @@ def open_picture(source: PictureSource, *, min_side: int = 0) -> Image.Image:
 
     Args:
         source: path, encoded bytes, or a Pillow image (which is not changed).
-        min_side: if not 0, a JPEG may be decoded at a reduced scale, which is several times as fast, as long as both sides keep
-            at least this many pixels.
+        min_side: if not 0, a JPEG may be decoded at a reduced scale, several times as fast, if both sides keep this many pixels.
 
     Returns:
         A new picture, mode RGB, without metadata, so that opening it again changes nothing.
@@ -50,27 +49,20 @@ def open_picture(source: PictureSource, *, min_side: int = 0) -> Image.Image:
 
 
 def read_picture(data: bytes, *, min_side: int = 0, name: str = "picture") -> Picture:
-    """Read a picture and its metadata in one parse of the bytes.
+    """Read a picture and its metadata in one parse of the encoded bytes. `name` is that of the file, for the error.
 
-    Args:
-        data: encoded bytes.
-        min_side: see `open_picture`. `width` and `height` of the metadata are those of the whole picture.
-        name: of the file, for the error.
-
-    Raises:
-        PictureError: see `open_picture`.
+    `min_side` and the errors are those of `open_picture`. The metadata have the `width` and `height` of the whole picture.
     """
     with _identified(data, name) as picture:
         size = picture.size  # before a reduced scale changes it
-        image = _upright_srgb(picture, name, min_side)
-        return Picture(image, picture_metadata(picture, size))
+        return Picture(_upright_srgb(picture, name, min_side), picture_metadata(picture, size))
 
 
 def identify(stream: BinaryIO) -> ImageFile.ImageFile:
-    """The header of a picture: size, mode and metadata; no pixels are decoded. Close it, or use it in a `with`.
+    """The header of a picture: size, mode and metadata. No pixels are decoded. Close it, or use it in a `with`.
 
-    This is `Image.open` without its limit on pixels, which warns of 89 megapixels and refuses 179. That limit belongs to the
-    whole program, so a library must not raise it. `open_picture` has a limit of its own, `MAX_PIXELS`.
+    This is `Image.open` without its limit on pixels, which warns at 89 megapixels and refuses 179. That limit belongs to the
+    whole program, so a library must not raise it. The limit of `open_picture` is `MAX_PIXELS`.
 
     Raises:
         UnidentifiedImageError: the stream holds no picture, or one that is a program (EPS).
@@ -100,15 +92,15 @@ def _identified(source: PictureSource, name: str) -> Iterator[Image.Image]:
         raise PictureError("decode", f"not a picture that Pillow can read. {error}", name) from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
-            reason = f"cannot be read ({error.strerror}). The path of a readable picture file is needed."
-            raise PictureError("read", reason, name) from error
+            raise PictureError(
+                "read", f"cannot be read ({error.strerror}). The path of a readable picture file is needed.", name
+            ) from error
         raise PictureError("decode", f"cannot be decoded ({error}). A whole, undamaged file is needed.", name) from error
 
 
 def _upright_srgb(picture: Image.Image, name: str, min_side: int) -> Image.Image:
     if picture.width * picture.height > MAX_PIXELS:
-        reason = f"too many pixels ({picture.width}x{picture.height}). At most {MAX_PIXELS:,} are opened."
-        raise PictureError("decode", reason, name)
+        raise PictureError("decode", f"too many pixels ({picture.width}x{picture.height}). At most {MAX_PIXELS:,} are opened.", name)
     if min_side:
         _reduce(picture, min_side)
     picture.load()
@@ -123,8 +115,8 @@ def _upright_srgb(picture: Image.Image, name: str, min_side: int) -> Image.Image
 def _reduce(picture: Image.Image, min_side: int) -> None:
     """Let a JPEG that is not loaded yet be decoded at 1/2, 1/4 or 1/8. Other formats do not change.
 
-    The scale must divide both sides, as it does for the sizes of cameras. Otherwise the last column would stand for fewer pixels
-    than the others and shift them all, which costs the embedding of a photograph up to 0.006 of cosine.
+    The scale must divide both sides, as it does for the sizes of cameras. Otherwise the last column would contain fewer pixels than the
+    others and shift them all, which changes the embedding of a photograph by up to 0.006 of cosine.
     """
     width, height = picture.size
     for scale in (8, 4, 2):

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -16,35 +16,11 @@ class SourceFile:
     mtime: float
 
 
-class Source(Protocol):
-    """A place that holds media."""
-
-    def resolve(self, path: str | os.PathLike[str]) -> str:
-        """The one name of a file or folder, so that a folder under two names is one folder."""
-        ...
-
-    def is_folder(self, uri: str) -> bool:
-        """Whether it is a folder. Raises FileNotFoundError if there is nothing."""
-        ...
-
-    def stat(self, uri: str) -> SourceFile:
-        """Size and time of a file. Raises OSError."""
-        ...
-
-    def walk(self, folder: str, *, wanted: Callable[[str], bool], on_unreadable: Callable[[str], None]) -> Iterator[SourceFile]:
-        """All files below a folder whose name is wanted. Folders that cannot be listed are reported and skipped."""
-        ...
-
-    def read(self, uri: str) -> bytes:
-        """All bytes of a file. Raises OSError."""
-        ...
-
-
-class LocalFiles:
+class Source:
     """Folders of this machine. Skips hidden files, and folders that hold a collection: its thumbnails are not the user's pictures."""
 
     def resolve(self, path: str | os.PathLike[str]) -> str:
-        """Absolute, with links followed."""
+        """The absolute path, with links followed, so that a folder under two names is one folder."""
         return os.path.realpath(path)
 
     def is_folder(self, uri: str) -> bool:
@@ -59,7 +35,10 @@ class LocalFiles:
         return SourceFile(uri, status.st_size, status.st_mtime)
 
     def walk(self, folder: str, *, wanted: Callable[[str], bool], on_unreadable: Callable[[str], None]) -> Iterator[SourceFile]:
-        """All files below a folder whose name is wanted, in a fixed order. Links to folders are not followed."""
+        """All files below a folder whose name is wanted, in a fixed order.
+
+        Folders that cannot be listed are reported and skipped. Links to folders are not followed.
+        """
         try:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
@@ -74,11 +53,9 @@ class LocalFiles:
             if entry.is_dir(follow_symlinks=False):
                 yield from self.walk(entry.path, wanted=wanted, on_unreadable=on_unreadable)
             elif wanted(entry.name):
-                try:
+                with suppress(OSError):  # a link to itself, or a file that was removed since it was listed
                     if entry.is_file():
                         yield self.stat(entry.path)
-                except OSError:  # a link to itself, or a file that is gone since it was listed
-                    continue
 
     def read(self, uri: str) -> bytes:
         """All bytes of a file. Raises OSError."""
@@ -87,4 +64,4 @@ class LocalFiles:
 
 def source_of(path: str | os.PathLike[str]) -> Source:
     """The source that a path or address belongs to."""
-    return LocalFiles()
+    return Source()

@@ -1,34 +1,23 @@
-"""The result that every benchmark prints as its last line, so that one page can show all of them."""
+"""The result of a benchmark as one line of JSON, so that one page can show all of them."""
 
-import argparse
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import torch
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one benchmark measured. Names contain the units, such as `p50_ms` or `pictures_per_second`.
-
-    Attributes:
-        benchmark: its name.
-        what: one sentence for the page.
-        sides: the measurements of each side.
-        ratios: "A to B" -> how many times as fast as B is A.
-        agreement: how close the outputs of the sides were before anything was timed.
-        size: how much was measured.
-        threads: threads of torch.
-    """
+    """What one benchmark measured. Names contain the units, such as `p50_ms` or `pictures_per_second`."""
 
     benchmark: str
-    what: str
-    sides: Mapping[str, Mapping[str, float]]
-    ratios: Mapping[str, float]
-    agreement: Mapping[str, float]
-    size: Mapping[str, int]
-    threads: int
+    what: str  # one sentence for the page
+    sides: Mapping[str, Mapping[str, float]]  # the measurements of each side
+    ratios: Mapping[str, float]  # "A to B" -> how many times as fast as B is A
+    agreement: Mapping[str, float]  # how close the outputs of the sides were before anything was timed
+    size: Mapping[str, int]  # how much was measured
+    threads: int = field(default_factory=torch.get_num_threads)  # loading a model sets them to what the machine allows
 
     def line(self) -> str:
         return json.dumps(asdict(self))
@@ -40,15 +29,3 @@ def read_result(line: str) -> Result:
         return Result(**json.loads(line))
     except (TypeError, ValueError) as error:
         raise ValueError(f"Not the result of a benchmark ({line:.80}). Its last line must be one JSON document. {error}") from error
-
-
-def print_result(measure: Callable[[bool], Result], doc: str | None) -> None:
-    """Run a benchmark as a script. `--small` takes seconds and only shows that the benchmark works."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="measure little, in seconds; the figures then mean nothing")
-    print(measure(parser.parse_args().small).line())
-
-
-def threads() -> int:
-    """Threads of torch in this process. Loading a model sets them to what the machine allows."""
-    return torch.get_num_threads()

@@ -32,6 +32,11 @@ def rate(seconds: list[float], count: int) -> float:
     return round(count / statistics.median(seconds), 2)
 
 
+def rates(seconds: Mapping[str, list[float]], unit: str, count: int) -> dict[str, dict[str, float]]:
+    """The `rate` of each side, under the name of the unit."""
+    return {name: {unit: rate(values, count)} for name, values in seconds.items()}
+
+
 def latency(seconds: list[float]) -> dict[str, float]:
     """The 50th and 99th percentile in milliseconds, interpolated linearly."""
     return {f"p{percent}_ms": round(1000 * float(np.percentile(seconds, percent)), 3) for percent in (50, 99)}
@@ -40,3 +45,8 @@ def latency(seconds: list[float]) -> dict[str, float]:
 def ratio(seconds: Mapping[str, list[float]], fast: str, slow: str) -> float:
     """How many times as fast as `slow` is `fast`: the median over the rounds of the ratio of their times."""
     return round(statistics.median(b / a for a, b in zip(seconds[fast], seconds[slow], strict=True)), 4)
+
+
+def ratios(seconds: Mapping[str, list[float]], *pairs: tuple[str, str]) -> dict[str, float]:
+    """The `ratio` of each pair (fast, slow), under the name "fast to slow"."""
+    return {f"{fast} to {slow}": ratio(seconds, fast, slow) for fast, slow in pairs}

@@ -17,17 +17,11 @@ A is slower."""
 
 @dataclass(frozen=True)
 class Page:
-    """The content of the page.
+    """The content of the page."""
 
-    Attributes:
-        results: of the benchmarks that ran.
-        failed: benchmark -> how it failed, without paths.
-        command: the command that ran them.
-    """
-
-    results: Sequence[Result]
-    failed: Mapping[str, str]
-    command: str
+    results: Sequence[Result]  # of the benchmarks that ran
+    failed: Mapping[str, str]  # benchmark -> how it failed, without paths
+    command: str  # that ran them
     date: datetime.date = field(default_factory=datetime.date.today)
     machine: Mapping[str, str] = field(default_factory=machine)
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -59,12 +53,14 @@ def _section(result: Result) -> str:
     columns = list(dict.fromkeys(column for side in result.sides.values() for column in side))
     rows = [[name, *(number(side[column]) if column in side else "" for column in columns)] for name, side in result.sides.items()]
     size = [f"{name} {number(value)}" for name, value in {**result.size, "threads": result.threads}.items()]
-    lines = [
+    parts = [
+        f"## {result.benchmark}",
+        result.what,
         _table(["Side", *(column.replace("_", " ") for column in columns)], rows),
         _table(["Ratio", "times as fast"], [[name, number(value)] for name, value in result.ratios.items()]),
         "Agreement: " + ", ".join(f"{name} {value:.6g}" for name, value in result.agreement.items()) + ". Size: " + ", ".join(size) + ".",
     ]
-    return "\n\n".join([f"## {result.benchmark}", result.what, *lines])
+    return "\n\n".join(parts)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

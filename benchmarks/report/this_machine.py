@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,11 +16,16 @@ PACKAGES = ("coca-search", "torch", "numpy", "faiss-cpu", "faiss-gpu-cu12", "lan
 def machine() -> dict[str, str]:
     """Processor, cores, memory, GPU, and the dtype that the project uses here."""
     cuda = torch.cuda.is_available()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processor, memory = platform.machine(), "unknown"
+    with suppress(OSError):  # not Linux
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), processor)
+    with suppress(AttributeError, ValueError, OSError):  # not POSIX
+        memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
     return {
-        "Processor": _processor(),
-        "Cores": str(cores),
-        "Memory": _memory(),
+        "Processor": processor,
+        "Cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
+        "Memory": memory,
         "GPU": torch.cuda.get_device_name() if cuda else "none",
         "Fast dtype": str(fast_dtype(torch.device("cuda" if cuda else "cpu"))).removeprefix("torch."),
         "System": f"{platform.system()}, {platform.machine()}",
@@ -30,24 +36,6 @@ def versions() -> dict[str, str]:
     """Versions of Python and of those of `PACKAGES` that are installed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
-
-
-def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _memory() -> str:
-    try:
-        size_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not POSIX
-        return "unknown"
-    return f"{size_bytes / 2**30:.0f} GiB"

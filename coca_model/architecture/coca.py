@@ -32,10 +32,6 @@ class CoCa(nn.Module):
         """Pixels uint8 (B, H, W, 3), RGB, 0..255 -> embedding (B, E), not normalised, caption tokens (B, Q, D)."""
         return self.poolers(self.image_tower(pixels))
 
-    def embed_image(self, pixels: Tensor) -> Tensor:
-        """Only the embedding (B, E) of `encode_image`, which is cheaper for some poolers."""
-        return self.poolers.embed(self.image_tower(pixels))
-
     def encode_text(self, token_ids: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """token_ids int64 (B, T), valid bool (B, T) -> embedding (B, E), not normalised, text tokens (B, T, D)."""
         return self.unimodal(token_ids, valid)

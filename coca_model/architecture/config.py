@@ -1,7 +1,7 @@
 """The shape of a CoCa as frozen dataclasses, and their JSON form.
 
-One config describes every model here: the paper's ViT with a patch stem, open_clip's models, and the embedded default with its
-convolutional stem. Each dataclass checks its values, so a bad `config.json` fails with the value that is wrong.
+One config describes every model: the paper's, open_clip's, and the embedded one. Each dataclass checks its values, so the error for a bad
+`config.json` has the wrong value.
 """
 
 import dataclasses
@@ -31,24 +31,19 @@ def _divides(name: str, part: int, whole_name: str, whole: int) -> None:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """The image encoder and the pixels it expects (paper section 3.1, table 1).
-
-    `patch_size` is the distance in pixels between two tokens: the side of a ViT patch, or the total stride of the stem.
-    `resize` makes a picture square: `squash` keeps all of it, `crop` keeps its proportions and cuts out the centre.
-    `layout` is "open_clip" for open_clip's weights; see `image_tower.ImageTower` for the differences.
-    """
+    """The image encoder and the pixels it expects (paper section 3.1, table 1)."""
 
     image_size: int = 288
-    patch_size: int = 18
+    patch_size: int = 18  # pixels between two tokens: the side of a ViT patch, or the total stride of the stem
     stem: StemKind = "patch"
     width: int = 768
     layers: int = 12
     heads: int = 12
     mlp_width: int = 3072
-    resize: ResizeKind = "crop"
+    resize: ResizeKind = "crop"  # to a square: `squash` keeps the whole picture, `crop` keeps its proportions and cuts out the centre
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    layout: Layout = "paper"
+    layout: Layout = "paper"  # "open_clip" for open_clip's weights; `image_tower.ImageTower` lists the differences
 
     def __post_init__(self) -> None:
         _one_of("image.stem", self.stem, StemKind)
@@ -89,10 +84,8 @@ class PoolerConfig:
 class TextConfig:
     """The unimodal and the multimodal text decoder, which share width and heads (paper section 3.2).
 
-    `layout` is "open_clip" for open_clip's weights: CLS has another position and mask (`text_decoders.UnimodalDecoder`), and each
-    multimodal block has one more MLP and norm (`transformer.Block`). `text_only` means that the decoder was also trained on
-    sentences without a picture, so it can compute log p(text) alone. Otherwise a grey picture stands for "no picture"
-    (`encoder.Encoder.score`).
+    With `text_only` the decoder was also trained on sentences without a picture, so it can compute log p(text) alone. Otherwise a grey
+    picture stands for "no picture" (`encoder.Encoder.score`).
     """
 
     width: int = 768
@@ -103,7 +96,7 @@ class TextConfig:
     context_length: int = 64
     vocabulary_size: int = 64000
     tied_output: bool = False
-    layout: Layout = "paper"
+    layout: Layout = "paper"  # "open_clip": CLS has another position and mask, and `transformer.Block` has one more MLP and norm
     text_only: bool = True
 
     def __post_init__(self) -> None:

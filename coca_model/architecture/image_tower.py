@@ -31,12 +31,12 @@ class ImageTower(nn.Module):
             self.project = nn.Linear(OUT_CHANNELS, config.width)
         self.class_token = nn.Parameter(torch.empty(config.width).normal_(std=0.02)) if open_clip else None
         self.position = nn.Parameter(torch.empty(config.num_patches + open_clip, config.width).normal_(std=0.02))
-        self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_width) for _ in range(config.layers))
+        self.blocks = nn.Sequential(*(Block(config.width, config.heads, config.mlp_width) for _ in range(config.layers)))
         self.norm = nn.LayerNorm(config.width)
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(config.mean, device="cpu").view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std, device="cpu").view(1, 3, 1, 1), persistent=False)
+        for name, values in (("mean", config.mean), ("std", config.std)):
+            self.register_buffer(name, torch.tensor(values, device="cpu").view(1, 3, 1, 1), persistent=False)
 
     def units(self) -> list[nn.Module]:
         """The modules that run one after the other: those of the stem, then the transformer blocks."""
@@ -61,7 +61,9 @@ class ImageTower(nn.Module):
         shift, scale = (-self.mean / self.std).to(dtype), (1 / (255 * self.std)).to(dtype)
         x = torch.addcmul(shift, pixels.permute(0, 3, 1, 2).to(dtype), scale)  # (B, 3, H, W), channels last in memory
         x = self._run_stem(x.permute(0, 2, 3, 1), 0, min(units, self.stem_units))
-        return x if units <= self.stem_units else self._run_blocks(self._embed(x), 0, units - self.stem_units)
+        if units <= self.stem_units:
+            return x
+        return self.blocks[: units - self.stem_units](self._embed(x))
 
     def finish(self, x: Tensor, units: int, keep: Tensor | None = None) -> Tensor:
         """Features from `begin(..., units)` -> image tokens (B, P, D). `keep` int64 (P',) drops the other patches, to regularise."""
@@ -69,7 +71,7 @@ class ImageTower(nn.Module):
             x = x.to(self.position.dtype)
         if units <= self.stem_units:
             x = self._embed(self._run_stem(x, units, self.stem_units), keep)  # (B, P', D)
-        x = self._run_blocks(x, max(0, units - self.stem_units), len(self.blocks))
+        x = self.blocks[max(0, units - self.stem_units) :](x)
         return x if self.class_token is not None else self.norm(x)
 
     def _run_stem(self, x: Tensor, start: int, stop: int) -> Tensor:
@@ -90,8 +92,3 @@ class ImageTower(nn.Module):
         if keep is not None:
             x = x[:, keep]  # (B, P', D)
         return x if self.class_token is None else self.norm(x)
-
-    def _run_blocks(self, x: Tensor, start: int, stop: int) -> Tensor:
-        for block in self.blocks[start:stop]:
-            x = block(x)
-        return x

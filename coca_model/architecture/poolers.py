@@ -50,11 +50,11 @@ class ImagePoolers(nn.Module):
         contrast = self.contrast(caption_tokens if self.kind == "cascade" else tokens)  # (B, 1, D)
         return self.project(contrast[:, 0]), caption_tokens
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Only the embedding (B, E) of `forward`. Computes the caption tokens only if the embedding needs them."""
+    def embed(self, tokens: Tensor, queries: slice = slice(None)) -> Tensor:
+        """Only the embedding (B, E) of `forward`. Computes caption tokens, those of the `queries`, only if the embedding needs them."""
         if self.contrast is None:
             return self.project(self.caption(tokens, slice(0, 1))[:, 0])
-        return self.project(self.contrast(self.caption(tokens) if self.kind == "cascade" else tokens)[:, 0])
+        return self.project(self.contrast(self.caption(tokens, queries) if self.kind == "cascade" else tokens)[:, 0])
 
     def embed_each(self, tokens: Tensor) -> Tensor:
         """Tokens (B, P, D_image) -> (B, P, E): the embedding, not normalised, of each token alone.
@@ -62,8 +62,4 @@ class ImagePoolers(nn.Module):
         Every query that attends to a single token returns that token, so one query stands for all.
         """
         alone = tokens.flatten(0, 1)[:, None]  # (B*P, 1, D)
-        if self.contrast is None or self.kind == "cascade":
-            alone = self.caption(alone, slice(0, 1))  # (B*P, 1, D)
-        if self.contrast is not None:
-            alone = self.contrast(alone)  # (B*P, 1, D)
-        return self.project(alone[:, 0]).unflatten(0, tokens.shape[:2])  # (B, P, E)
+        return self.embed(alone, slice(0, 1)).unflatten(0, tokens.shape[:2])  # (B, P, E)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coca_model.architecture.config import TextConfig
-from coca_model.architecture.transformer import Block, KeysValues
+from coca_model.architecture.transformer import KV, Block
 
-Past = list[KeysValues]  # the KV cache: for each block, the keys and values of its self-attention so far
+Past = list[KV]  # the KV cache: for each block, the keys and values of its self-attention so far
 
 
 class UnimodalDecoder(nn.Module):
@@ -43,7 +43,9 @@ class UnimodalDecoder(nn.Module):
         cls = self.cls + self.position[-1] if self.open_clip else self.cls
         x = torch.cat([x, cls.expand(len(x), 1, -1)], dim=1)  # (R, T+1, D)
         causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
-        mask = causal & self._visible(valid)[:, None, None, :]  # (R, 1, T+1, T+1)
+        one = valid.new_ones(len(valid), 1)
+        visible = torch.cat([one, valid] if self.open_clip else [valid, one], dim=1)  # (R, T+1); open_clip shifts the mask by one
+        mask = causal & visible[:, None, None, :]  # (R, 1, T+1, T+1)
         for block in self.blocks:
             x = block(x, mask=mask)
         return self.project(self.cls_norm(x[:, -1])), x[:, :length]
@@ -53,14 +55,9 @@ class UnimodalDecoder(nn.Module):
 
         CLS is left out, because no word sees it. Padding must follow the sentence, where no word sees it either.
         """
-        start = 0 if past is None else past[0].key.shape[2]
+        start = 0 if past is None else past[0].shape[3]
         x = self.token_embedding(token_ids) + self.position[start : start + token_ids.shape[1]]  # (R, T, D)
         return _extend(self.blocks, x, past, None)
-
-    def _visible(self, valid: Tensor) -> Tensor:
-        """Bool (R, T+1): the tokens and CLS that may be attended to. In open_clip's layout the mask is shifted by one."""
-        one = valid.new_ones(len(valid), 1)
-        return torch.cat([one, valid] if self.open_clip else [valid, one], dim=1)
 
 
 class MultimodalDecoder(nn.Module):
@@ -85,11 +82,11 @@ class MultimodalDecoder(nn.Module):
         """Like `forward`, before the projection to the vocabulary: (R, T, D)."""
         return self.extend(text_tokens, None if image_tokens is None else self.image_keys_values(image_tokens))[0]
 
-    def image_keys_values(self, image_tokens: Tensor) -> list[KeysValues]:
+    def image_keys_values(self, image_tokens: Tensor) -> list[KV]:
         """Caption tokens (B, Q, D) -> for each block, the keys and values of its cross-attention."""
         return [block.image_keys_values(image_tokens) for block in cast("list[Block]", self.blocks)]
 
-    def extend(self, text_tokens: Tensor, image: list[KeysValues] | None, past: Past | None = None) -> tuple[Tensor, Past]:
+    def extend(self, text_tokens: Tensor, image: list[KV] | None, past: Past | None = None) -> tuple[Tensor, Past]:
         """Text tokens (R, T, D) that follow those of `past` -> hidden states (R, T, D), and the extended past.
 
         `image` comes from `image_keys_values` of B pictures, R = B * G: each G consecutive sentences are about the same picture.
@@ -98,7 +95,7 @@ class MultimodalDecoder(nn.Module):
         return self.norm(x), past
 
 
-def _extend(blocks: nn.ModuleList, x: Tensor, past: Past | None, image: list[KeysValues] | None) -> tuple[Tensor, Past]:
+def _extend(blocks: nn.ModuleList, x: Tensor, past: Past | None, image: list[KV] | None) -> tuple[Tensor, Past]:
     """Run causal blocks on x (R, T, D). After a `past`, T must be 1; the token attends to all of the past."""
     assert past is None or x.shape[1] == 1, "tokens after a past come one at a time"
     extended: Past = []

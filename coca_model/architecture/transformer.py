@@ -3,32 +3,12 @@
 Axes: B batch, G sentences about the same picture, R = B * G rows, T queries, S keys, D width, H heads.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Mask = Tensor | None  # bool, True where a query may attend
-
-
-@dataclass(frozen=True)
-class KeysValues:
-    """Projected keys and values of an attention, computed once: `key` and `value` (B, H, S, D/H)."""
-
-    key: Tensor
-    value: Tensor
-
-    def __len__(self) -> int:
-        return len(self.key)
-
-    def append(self, more: "KeysValues") -> "KeysValues":
-        """These keys and values, followed by those of later tokens."""
-        return KeysValues(torch.cat([self.key, more.key], dim=2), torch.cat([self.value, more.value], dim=2))
-
-    def select(self, rows: Tensor) -> "KeysValues":
-        """The rows with the indices `rows` int64 (B',), in this order."""
-        return KeysValues(self.key[rows], self.value[rows])
+KV = Tensor  # (2, B, H, S, D/H): the projected keys and values of an attention, computed once
 
 
 class Attention(nn.Module):
@@ -41,29 +21,26 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(context_width or width, 2 * width)
         self.output = nn.Linear(width, width)
 
-    def project(self, context: Tensor) -> KeysValues:
-        """Context (B, S, D') -> keys and values."""
-        key, value = self.key_value(context).chunk(2, dim=-1)  # 2 x (B, S, D)
-        return KeysValues(self._split(key), self._split(value))
+    def project(self, context: Tensor) -> KV:
+        """Context (B, S, D') -> keys and values (2, B, H, S, D/H)."""
+        return self.key_value(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
 
-    def forward(self, x: Tensor, context: KeysValues, *, mask: Mask = None, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, context: KV, *, mask: Mask = None, causal: bool = False) -> Tensor:
         """Queries x (R, T, D) attend to `context` of B rows -> (R, T, D).
 
         With R = B * G, each G consecutive rows of x share a row of `context`, without copying it. With R = 1, x queries every row.
         `mask` is (R, 1, T, S).
         """
-        rows, length = len(x), x.shape[1]
+        key, value = context
         query = self.query(x)  # (R, T, D)
-        if rows == 1:
-            query = query.expand(len(context), -1, -1)  # (B, T, D)
-        elif rows != len(context):
-            query = query.reshape(len(context), -1, query.shape[-1])  # (B, G*T, D)
-        mixed = F.scaled_dot_product_attention(self._split(query), context.key, context.value, attn_mask=mask, is_causal=causal)
-        mixed = mixed.transpose(1, 2).flatten(2)  # (B, G*T, D)
-        return self.output(mixed.reshape(max(rows, len(context)), length, mixed.shape[-1]))  # (R, T, D)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        if len(x) == 1:
+            query = query.expand(len(key), -1, -1)  # (B, T, D)
+        shape = query.shape
+        if len(query) != len(key):
+            query = query.reshape(len(key), -1, shape[-1])  # (B, G*T, D)
+        query = query.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, G*T, D/H)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        return self.output(mixed.transpose(1, 2).reshape(shape))  # (R, T, D)
 
 
 class Block(nn.Module):
@@ -84,14 +61,12 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(*_mlp(width, mlp_width))
 
-    def image_keys_values(self, image_tokens: Tensor) -> KeysValues:
+    def image_keys_values(self, image_tokens: Tensor) -> KV:
         """Image tokens (B, Q, D) -> keys and values of the cross-attention, the same for every word of every sentence."""
         assert self.cross_attention is not None, "a block without cross-attention takes no image"
         return self.cross_attention.project(image_tokens if self.image_norm is None else self.image_norm(image_tokens))
 
-    def forward(
-        self, x: Tensor, image: KeysValues | None = None, *, mask: Mask = None, image_mask: Mask = None, causal: bool = False
-    ) -> Tensor:
+    def forward(self, x: Tensor, image: KV | None = None, *, mask: Mask = None, image_mask: Mask = None, causal: bool = False) -> Tensor:
         """X (R, T, D) -> (R, T, D). Without an `image` the cross-attention is skipped, which gives a text-only language model.
 
         `mask` is (R, 1, T, T) and `image_mask` is (R, 1, T, Q); R may be 1.
@@ -99,19 +74,12 @@ class Block(nn.Module):
         return self.extend(x, None, image, mask=mask, image_mask=image_mask, causal=causal)[0]
 
     def extend(
-        self,
-        x: Tensor,
-        past: KeysValues | None,
-        image: KeysValues | None = None,
-        *,
-        mask: Mask = None,
-        image_mask: Mask = None,
-        causal: bool = False,
-    ) -> tuple[Tensor, KeysValues]:
+        self, x: Tensor, past: KV | None, image: KV | None = None, *, mask: Mask = None, image_mask: Mask = None, causal: bool = False
+    ) -> tuple[Tensor, KV]:
         """Like `forward`, for tokens that follow those of `past`. Returns x (R, T, D), and the extended past."""
         normed = self.attention_norm(x)
         context = self.attention.project(normed)
-        context = context if past is None else past.append(context)
+        context = context if past is None else torch.cat([past, context], dim=3)
         x = x + self.attention(normed, context, mask=mask, causal=causal)
         if self.inner_mlp is not None:
             x = x + self.inner_mlp(x)

@@ -59,8 +59,7 @@ def find_checkpoint(name_or_path: str | Path) -> CheckpointFiles:
 def shipped(name: str) -> Path:
     """A file or folder that ships with the project: inside the package of a wheel, or in the `data/` of a checkout."""
     package = Path(__file__).resolve().parents[1]
-    installed = package / name
-    return installed if installed.exists() else package.parent / "data" / name
+    return package / name if (package / name).exists() else package.parent / "data" / name
 
 
 def _in_folder(name: str, folder: Path) -> CheckpointFiles:
@@ -89,44 +88,31 @@ def _open_clip(name: str, weights: Path) -> CheckpointFiles:
 def _download(name: str) -> Path:
     """The folder of `name` in the hub's cache, downloaded if it is not there.
 
-    A cached checkpoint is used without asking the hub, so a collection keeps its model and works offline.
+    A cached checkpoint is used without asking the hub, so a collection keeps its model and works offline. The hub is asked for the
+    names of files without its retries, so that a missing network is reported at once.
     """
-    from huggingface_hub import hf_hub_download
-
-    try:
-        if (folder := _cached(name)) is not None:
-            return folder
-        if files := _on_hub(name):
-            return [Path(hf_hub_download(name, file)).parent for file in files][-1]
-    except Exception as error:  # the hub, its HTTP client and the disk raise unrelated errors; each means that there is no file
-        reason = next(iter(str(error).splitlines()), repr(error))
-        raise CheckpointError(
-            f"{name}: no such folder or file, and the download from the Hugging Face hub failed ({reason}). {_BY_HAND}{_INSTEAD}"
-        ) from error
-    raise CheckpointError(f"{name}: this repository of the Hugging Face hub contains no CoCa of open_clip or coca-search. {_INSTEAD}")
-
-
-def _cached(name: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    for files in _FORMATS:
-        found = [try_to_load_from_cache(name, file) for file in files]
-        if all(isinstance(path, str) for path in found):
-            return Path(str(found[0])).parent
-    return None
-
-
-def _on_hub(name: str) -> tuple[str, ...]:
-    """The files to download. Asks without the hub's retries, so that a missing network is reported at once."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
+    def is_cached(file: str) -> bool:
+        return isinstance(try_to_load_from_cache(name, file), str)
+
     @cache
-    def has(file: str) -> bool:
+    def is_on_hub(file: str) -> bool:
         try:
             get_hf_file_metadata(hf_hub_url(name, file))
         except RemoteEntryNotFoundError:
             return False
         return True
 
-    return next((files for files in _FORMATS if all(map(has, files))), ())
+    try:
+        for has, is_local in ((is_cached, True), (is_on_hub, False)):
+            for files in _FORMATS:
+                if all(map(has, files)):
+                    return [Path(hf_hub_download(name, file, local_files_only=is_local)).parent for file in files][-1]
+    except Exception as error:  # the hub, its HTTP client and the disk raise unrelated errors; each means that there is no file
+        reason = next(iter(str(error).splitlines()), repr(error))
+        raise CheckpointError(
+            f"{name}: no such folder or file, and the download from the Hugging Face hub failed ({reason}). {_BY_HAND}{_INSTEAD}"
+        ) from error
+    raise CheckpointError(f"{name}: this repository of the Hugging Face hub contains no CoCa of open_clip or coca-search. {_INSTEAD}")

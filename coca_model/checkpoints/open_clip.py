@@ -87,11 +87,11 @@ def is_open_clip(weights: Mapping[str, Tensor]) -> bool:
 
 
 def published_config(weights: Mapping[str, Tensor]) -> CoCaConfig:
-    """The published model with the patch size and widths of these weights. Raises ValueError if there is none."""
-    patches, cls = _shaped(weights, "visual.conv1.weight", 4), weights["text.cls_emb"]
+    """The published model with the patch size and widths of these weights. Raises ValueError or KeyError if there is none."""
+    patches, cls = weights["visual.conv1.weight"].shape, weights["text.cls_emb"].shape
     for config in PUBLISHED.values():
-        image, text = config.image, config.text
-        if patches.shape == (image.width, 3, image.patch_size, image.patch_size) and cls.shape == (text.width,):
+        size = config.image.patch_size
+        if patches == (config.image.width, 3, size, size) and cls == (config.text.width,):
             return config
     raise ValueError(f"an open_clip CoCa of unknown size. Known: {', '.join(PUBLISHED)}.")
 
@@ -100,16 +100,17 @@ def convert_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename weights from open_clip's names to ours. Unknown names stay, and the loader refuses them.
 
     Raises:
-        ValueError: a part of an attention is missing or has a wrong number of dimensions, or two names mean the same weight.
+        KeyError, IndexError, RuntimeError: a part of an attention is missing or has another shape.
+        ValueError: two names mean the same weight.
     """
     ours: dict[str, Tensor] = {}
-    for name in weights:
+    for name, weight in weights.items():
         new = name
         for pattern, replacement in _NAMES:
             new = re.sub(pattern, replacement, new)
         if new in ours:
             raise ValueError(f"{new} is given twice, once as {name}. Each weight may be given once.")
-        ours[new] = _shaped(weights, name, 2).T if new in _TRANSPOSED else weights[name]
+        ours[new] = weight.t() if new in _TRANSPOSED else weight
     for name in [name for name in ours if name.endswith("attention.in_proj_bias")]:
         _split_attention(ours, name.removesuffix("in_proj_bias"))
     return ours
@@ -117,28 +118,16 @@ def convert_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _split_attention(weights: dict[str, Tensor], prefix: str) -> None:
     """Split torch's MultiheadAttention, which has query, key and value in one matrix, or in three if their widths differ."""
-    bias = _shaped(weights, f"{prefix}in_proj_bias", 1)
+    bias = weights.pop(f"{prefix}in_proj_bias")
     width = len(bias) // 3
     if f"{prefix}in_proj_weight" in weights:
-        together = _shaped(weights, f"{prefix}in_proj_weight", 2)
+        together = weights.pop(f"{prefix}in_proj_weight")
         query, key_value = together[:width], together[width:]
     else:
-        query, key, value = (_shaped(weights, f"{prefix}{part}_proj_weight", 2) for part in "qkv")
-        if key.shape != value.shape:
-            raise ValueError(f"{prefix}k_proj_weight is of shape {tuple(key.shape)}. Allowed: that of v_proj_weight, {tuple(value.shape)}.")
-        key_value = torch.cat([key, value])
-    for part in ("in_proj_bias", "in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
-        weights.pop(f"{prefix}{part}", None)
+        query, *key_and_value = (weights.pop(f"{prefix}{part}_proj_weight") for part in "qkv")
+        key_value = torch.stack(key_and_value).flatten(0, 1)  # stack() refuses other shapes
     weights[f"{prefix}query.weight"], weights[f"{prefix}key_value.weight"] = query, key_value
     weights[f"{prefix}query.bias"], weights[f"{prefix}key_value.bias"] = bias[:width], bias[width:]
-
-
-def _shaped(weights: Mapping[str, Tensor], name: str, dimensions: int) -> Tensor:
-    if name not in weights:
-        raise ValueError(f"{name} is absent. It is required.")
-    if weights[name].ndim != dimensions:
-        raise ValueError(f"{name} is of shape {tuple(weights[name].shape)}. Allowed: {dimensions} dimensions.")
-    return weights[name]
 
 
 def follow_config(config: CoCaConfig, raw: Mapping[str, Any]) -> CoCaConfig:

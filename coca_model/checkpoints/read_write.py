@@ -66,14 +66,15 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _from_open_clip(files: CheckpointFiles, weights: Mapping[str, Tensor]) -> tuple[CoCaConfig, dict[str, Tensor]]:
+    what, path = "weights", files.weights
     try:
         config, converted = open_clip.published_config(weights), open_clip.convert_weights(weights)
-    except ValueError as error:
-        raise CheckpointError(f"{files.weights}: {error}") from error
-    try:
-        return open_clip.follow_config(config, json.loads(files.config.read_text())) if files.config else config, converted
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{files.config}: not the config of a published CoCa ({error!r}).") from error
+        if files.config:
+            what, path = "config", files.config
+            config = open_clip.follow_config(config, json.loads(path.read_text()))
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not the {what} of a published CoCa ({error!r}).") from error
+    return config, converted
 
 
 class _Uninitialised(TorchFunctionMode):
@@ -95,27 +96,22 @@ def _model(files: CheckpointFiles, config: CoCaConfig, weights: dict[str, Tensor
         raise CheckpointError(
             f"{files.config}: no CoCa has this config ({error}). Expected the JSON that CoCaConfig.to_json writes."
         ) from error
-    tied, expected = config.text.tied_output, model.state_dict()
-    if tied:
-        weights.pop(_TIED, None)
-        del expected[_TIED]
-    _check_weights(files.weights, weights, expected)
-    if tied:
+    if config.text.tied_output and _TIED_TO in weights:
         weights[_TIED] = weights[_TIED_TO]
+    _check_weights(files.weights, weights, model.state_dict())
     model.load_state_dict({name: tensor.float().contiguous() for name, tensor in weights.items()}, assign=True)
-    if tied:
+    if config.text.tied_output:
         model.multimodal.output.weight = model.unimodal.token_embedding.weight
     return model.requires_grad_(False).eval()
 
 
 def _check_weights(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    for name in sorted(found.keys() | expected.keys()):
-        if name not in found or name not in expected or found[name].shape != expected[name].shape:
-            has = "absent" if name not in found else f"of shape {tuple(found[name].shape)}"
-            wants = "none" if name not in expected else f"shape {tuple(expected[name].shape)}"
-            raise CheckpointError(f"{path}: {name} is {has}. The config asks for {wants}.")
-    for name, tensor in found.items():
-        if not _is_finite(tensor):
+    for name in {**expected, **found}:
+        has, wants = (tuple(side[name].shape) if name in side else None for side in (found, expected))
+        if has is None or has != wants:
+            has_words, wants_words = "absent" if has is None else f"of shape {has}", "none" if wants is None else f"shape {wants}"
+            raise CheckpointError(f"{path}: {name} is {has_words}. The config asks for {wants_words}.")
+        if not _is_finite(found[name]):
             raise CheckpointError(f"{path}: {name} holds NaN or infinity. The checkpoint is damaged or its training diverged.")
 
 

@@ -1,12 +1,10 @@
 """Incremental decoding with a KV cache: the cost of a token does not grow with the length of the sentence.
 
 The cache holds the keys and values of both decoders' self-attention, and those of the picture, which all tokens and all sentences
-about it share. The search methods in `generate` know only the protocol `Decoder`.
+about it share. The search methods in `generate` use only `step` and `select`.
 
 Axes: B pictures, G sentences for each, R = B * G rows, D width, Q caption queries, V vocabulary.
 """
-
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,18 +14,8 @@ from coca_model.architecture.coca import CoCa
 from coca_model.architecture.text_decoders import Past
 
 
-class Decoder(Protocol):
-    """Continues R sentences by one token at a time."""
-
-    def step(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Append token_ids int64 (R,) -> float32 logits (R, V) of the next token, hidden states (R, D) of the appended one."""
-
-    def select(self, rows: Tensor) -> None:
-        """Continue with the sentences `rows` int64 (R',). A row may be repeated or left out; keep those of a picture together."""
-
-
 class CachedDecoder:
-    """The decoders of a CoCa, for sentences about B pictures or, without caption tokens, about none.
+    """Continues R sentences by one token at a time: about B pictures or, without caption tokens (B, Q, D), about none.
 
     The first step sets the number of sentences for each picture.
     """
@@ -39,16 +27,19 @@ class CachedDecoder:
         self._multimodal: Past | None = None
 
     def step(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Decoder.step`. In the first step R must be a multiple of B."""
+        """Append token_ids int64 (R,) -> float32 logits (R, V) of the next token, hidden states (R, D) of the appended one.
+
+        In the first step R must be a multiple of B.
+        """
         text_tokens, self._unimodal = self._model.unimodal.extend(token_ids[:, None], self._unimodal)
         hidden, self._multimodal = self._model.multimodal.extend(text_tokens, self._image, self._multimodal)
         hidden = hidden[:, -1]  # (R, D)
         return self._model.multimodal.output(hidden).float(), hidden
 
     def select(self, rows: Tensor) -> None:
-        """See `Decoder.select`."""
-        self._unimodal = self._unimodal and [block.select(rows) for block in self._unimodal]
-        self._multimodal = self._multimodal and [block.select(rows) for block in self._multimodal]
+        """Continue with the sentences `rows` int64 (R',). A row may be repeated or left out; keep those of a picture together."""
+        self._unimodal = self._unimodal and [block[:, rows] for block in self._unimodal]
+        self._multimodal = self._multimodal and [block[:, rows] for block in self._multimodal]
 
 
 class GuidedDecoder:
@@ -58,16 +49,19 @@ class GuidedDecoder:
     decoders.
     """
 
-    def __init__(self, conditional: Decoder, unconditional: Decoder, *, weight: float) -> None:
+    def __init__(self, conditional: CachedDecoder, unconditional: CachedDecoder, *, weight: float) -> None:
         self._conditional, self._unconditional, self._weight = conditional, unconditional, weight
 
     def step(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Decoder.step`. The hidden states are those of the conditional decoder."""
+        """As `CachedDecoder.step`. The hidden states are those of the conditional decoder."""
         logits, hidden = self._conditional.step(token_ids)
         unconditional = F.log_softmax(self._unconditional.step(token_ids)[0], dim=-1)
         return torch.lerp(unconditional, F.log_softmax(logits, dim=-1), self._weight), hidden
 
     def select(self, rows: Tensor) -> None:
-        """See `Decoder.select`."""
+        """As `CachedDecoder.select`."""
         self._conditional.select(rows)
         self._unconditional.select(rows)
+
+
+Decoder = CachedDecoder | GuidedDecoder

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coca_model.architecture.coca import CoCa
-from coca_model.architecture.transformer import KeysValues
 
 _MAX_LOGITS = 64 * 2**20  # at once, as float32: 256 MiB
 _MAX_PICTURES, _MAX_TEXTS = 32, 64  # at once: the keys and values of a picture take megabytes
@@ -26,33 +25,28 @@ def log_likelihood(model: CoCa, caption_tokens: Tensor | None, token_ids: Tensor
     Returns:
         float32 (M, N), or (N,) without caption tokens.
     """
-    pictures = None if caption_tokens is None else len(caption_tokens)
-    if not len(token_ids) or pictures == 0:
-        return torch.zeros(len(token_ids) if pictures is None else (pictures, len(token_ids)), device=token_ids.device)
-    parts = zip(token_ids.split(_MAX_TEXTS), valid.split(_MAX_TEXTS), strict=True)
-    texts = [(ids, part_valid, model.encode_text(ids, part_valid)[1]) for ids, part_valid in parts]
-    if caption_tokens is None:
-        return torch.cat([_log_p(model, tokens, None, ids, part_valid) for ids, part_valid, tokens in texts])
-    most_words = max(int(part_valid.sum()) for _, part_valid, _ in texts)
+    shape = (len(token_ids),) if caption_tokens is None else (len(caption_tokens), len(token_ids))
+    if 0 in shape:
+        return torch.zeros(shape, device=token_ids.device)
+    batches = list(zip(token_ids.split(_MAX_TEXTS), valid.split(_MAX_TEXTS), strict=True))
+    texts = [(ids, part_valid, model.encode_text(ids, part_valid)[1]) for ids, part_valid in batches]
+    most_words = max(int(part_valid.sum()) for _, part_valid in batches)
     together = min(_MAX_PICTURES, max(1, _MAX_LOGITS // (most_words * model.config.text.vocabulary_size)))
-    return torch.cat([_for_pictures(model, part, texts) for part in caption_tokens.split(together)])
+    pictures = [None] if caption_tokens is None else caption_tokens.split(together)
+    return torch.cat([_of_pictures(model, part, texts) for part in pictures]).view(shape)
 
 
-def _for_pictures(model: CoCa, caption_tokens: Tensor, texts: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """A few pictures (M, Q, D) with all texts: float32 (M, N)."""
-    pictures = len(caption_tokens)
-    image = model.multimodal.image_keys_values(caption_tokens)
+def _of_pictures(model: CoCa, caption_tokens: Tensor | None, texts: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """A few pictures (M, Q, D), or none, with all texts: float32 (M, N), or (1, N)."""
+    pictures = 1 if caption_tokens is None else len(caption_tokens)
+    image = None if caption_tokens is None else model.multimodal.image_keys_values(caption_tokens)
     columns = []
     for ids, valid, tokens in texts:
         rows = torch.arange(len(ids), device=ids.device).repeat(pictures)  # (M*N,), the texts of one picture are consecutive
-        columns.append(_log_p(model, tokens[rows], image, ids[rows], valid[rows]).view(pictures, -1))
+        hidden = model.multimodal.extend(tokens[rows], image)[0]  # (M*N, T, D)
+        losses = next_token_losses(hidden, model.multimodal.output, ids[rows], valid[rows])
+        columns.append(-losses.sum(1).view(pictures, -1))
     return torch.cat(columns, dim=1)
-
-
-def _log_p(model: CoCa, text_tokens: Tensor, image: list[KeysValues] | None, token_ids: Tensor, valid: Tensor) -> Tensor:
-    """Text tokens (R, T, D) of the unimodal decoder -> float32 (R,)."""
-    hidden = model.multimodal.extend(text_tokens, image)[0]
-    return -next_token_losses(hidden, model.multimodal.output, token_ids, valid).sum(1)
 
 
 def next_token_losses(hidden: Tensor, output: nn.Module, token_ids: Tensor, valid: Tensor) -> Tensor:

@@ -10,35 +10,22 @@ Method = Literal["beam", "greedy", "sample", "contrastive"]
 class CaptionOptions:
     """How a caption is generated.
 
-    Attributes:
-        method: `beam` is beam search; `greedy` takes the likeliest token; `sample` draws one; `contrastive` is contrastive search,
-            which takes a likely token whose hidden state is unlike those before it (Su et al. 2022, equation 5).
-        max_tokens: most tokens of a caption; the context of the model is a further limit.
-        min_tokens: fewest tokens of a caption.
-        no_repeat: no run of this many tokens occurs twice, and no token twice in a row. 0 allows repetition.
-        beams: the open sentences of beam search.
-        length_penalty: beam search ranks whole sentences by log p / length ** `length_penalty` (Wu et al. 2016, section 7).
-        temperature: of sampling.
-        top_k: sampling draws from this many of the likeliest tokens (0: all); contrastive search chooses among them (0: five).
-        top_p: sampling draws from the fewest tokens whose probabilities sum to `top_p` (nucleus; Holtzman et al. 2020).
-        degeneration_penalty: the weight of dissimilarity in contrastive search.
-        guidance: weight of classifier-free guidance (`cached_decoder.GuidedDecoder`). Above 1, captions say more of what is specific
-            to the picture. None takes the default of the model (`encoder.Encoder.caption_options`).
-        seed: of sampling.
+    `beam` is beam search; `greedy` takes the likeliest token; `sample` draws one; `contrastive` is contrastive search, which takes a
+    likely token whose hidden state is unlike those before it (Su et al. 2022, equation 5).
     """
 
     method: Method = "beam"
-    max_tokens: int = 24
+    max_tokens: int = 24  # the context of the model is a further limit
     min_tokens: int = 0
-    no_repeat: int = 3
-    beams: int = 4
-    length_penalty: float = 0.7
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    degeneration_penalty: float = 0.6
-    guidance: float | None = None
-    seed: int = 0
+    no_repeat: int = 3  # no run of this many tokens occurs twice, and no token twice in a row; 0 allows repetition
+    beams: int = 4  # open sentences of beam search
+    length_penalty: float = 0.7  # beam search ranks whole sentences by log p / length ** length_penalty (Wu et al. 2016, section 7)
+    temperature: float = 1.0  # of sampling
+    top_k: int = 0  # sampling draws from so many of the likeliest tokens (0: all); contrastive search chooses among them (0: five)
+    top_p: float = 1.0  # sampling draws from the fewest tokens with this probability together (nucleus; Holtzman et al. 2020)
+    degeneration_penalty: float = 0.6  # weight of dissimilarity in contrastive search
+    guidance: float | None = None  # weight of `cached_decoder.GuidedDecoder`; None for the default of `encoder.Encoder.caption_options`
+    seed: int = 0  # of sampling
 
     def __post_init__(self) -> None:
         allowed = {

@@ -39,7 +39,7 @@ def best_first(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The k best items of the gallery for each query and their similarities, int64 and float32 (Q, k). In a tie, wrong items go first."""
     rows = similarities(queries, gallery)
-    order = np.lexsort((_marked(right, rows.shape), -rows), axis=1)[:, :k]
+    order = np.lexsort((marked(right, rows.shape), -rows), axis=1)[:, :k]
     return order, np.take_along_axis(rows, order, axis=1)
 
 
@@ -72,7 +72,7 @@ class Answers:
 
 def rank_classes(scores: NDArray[np.float32], right: Sequence[Sequence[int]]) -> Answers:
     """Order the classes of each medium by scores, float32 (N, C)."""
-    is_right = _marked(right, scores.shape)
+    is_right = marked(right, scores.shape)
     scores = np.where(np.isnan(scores), np.where(is_right, -np.inf, np.inf), scores)  # the NaN of a diverged model counts against us
     order = np.lexsort((is_right, -scores), axis=1)
     ranks = np.take_along_axis(is_right, order, axis=1).argmax(1)
@@ -94,7 +94,7 @@ def _ranks(row: NDArray[np.float32], right: NDArray[np.int64]) -> NDArray[np.int
     return not_below - right_not_below + np.arange(1, len(own) + 1)
 
 
-def _marked(right: Sequence[Sequence[int]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def marked(right: Sequence[Sequence[int]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """True at the right items of each row: bool `shape`."""
     is_right = np.zeros(shape, bool)
     for row, own in zip(is_right, right, strict=True):

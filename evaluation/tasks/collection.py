@@ -22,7 +22,7 @@ from evaluation.reports.report import Report
 from search import Collection, Hit, search
 from search.collection.thumbnails import thumbnail_of
 from search.decoder_rerank import WEIGHT, rerank
-from search.request import DEFAULT_KINDS
+from search.schema import DEFAULT_KINDS
 
 _K = 10
 _USUAL, _DEPTH = 20, 200  # hits of a usual search, whose latency is measured, and of the search whose ranks count

@@ -1,7 +1,7 @@
 """Videos to frames, through worker processes that may crash or hang without harm.
 
-decord goes first, because it is fast on sparse frames. What it cannot open, and what kills it, goes to PyAV from the frame
-where decord stopped.
+decord goes first, because it is fast on sparse frames. If it cannot open a video or crashes, PyAV continues from the frame where decord
+stopped.
 """
 
 import os
@@ -9,12 +9,12 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from types import TracebackType
+from itertools import islice
 from typing import Any, Self, cast, get_args
 
 from media.errors import MediaError
 from media.metadata import Metadata
-from media.video.messages import Backend, End, Request, VideoFrame
+from media.video.messages import Backend, Request, VideoFrame
 from media.video.sampling import SECONDS_BETWEEN_FRAMES
 from media.video.worker_process import WorkerProcess
 
@@ -23,9 +23,9 @@ _MAX_IDLE = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class Video:
-    """An open video: its metadata (`width`, `height` and `duration_seconds` are always there), and its frames in order of time.
+    """An open video: its metadata, always with `width`, `height` and `duration_seconds`, and its frames in order of time.
 
-    `frames` can be iterated once, and raises MediaError where decoding fails.
+    `frames` can be iterated once, and raises MediaError if decoding fails.
     """
 
     metadata: Metadata
@@ -33,13 +33,13 @@ class Video:
 
 
 class VideoDecoder:
-    """Decodes videos, several at once if several threads call `open`: each has a worker process, which is reused afterwards.
+    """Decodes videos. Several threads may call `open` at once: each gets a worker process, which is reused afterwards.
 
     Use it in a `with`, or `close` it.
 
     Args:
-        limit_seconds: how long a worker may go without a frame before it is killed.
-        seconds_between: how far the sampled frames are apart, see `sample_times`; infinity for 16 frames of any video.
+        limit_seconds: a worker that sends no frame for this long is killed.
+        seconds_between: the distance of the sampled frames, see `sample_times`; infinity gives 16 frames of any video.
     """
 
     def __init__(self, *, limit_seconds: float = 60.0, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> None:
@@ -51,11 +51,11 @@ class VideoDecoder:
 
     @contextmanager
     def open(self, path: str | os.PathLike[str]) -> Iterator[Video]:
-        """Open a video and give its metadata and its sampled frames. Leaving the block early is fine.
+        """Open a video and give its metadata and its sampled frames. The block may end before all frames are read.
 
         Raises:
-            MediaError: not a video, or neither library gets a frame out of it (the reasons of both are given); here or while
-                frames are read.
+            MediaError: not a video, or neither library gets a frame out of it (the message has both reasons). It is raised here or
+                while frames are read.
             RuntimeError: the decoder is closed, or was closed meanwhile.
         """
         with closing(self._read(os.fspath(path))) as replies:
@@ -73,68 +73,50 @@ class VideoDecoder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _read(self, path: str) -> Generator[dict[str, Any] | VideoFrame]:
         """The metadata once, then the frames, from the second library where the first one stops."""
         reasons: list[str] = []
-        seen, has_metadata = 0, False
+        sent = 0  # the metadata and the frames that the caller already has
         for backend in get_args(Backend):
+            request = Request(path, backend, max(0, sent - 1), self._seconds_between)
             try:
-                for reply in self._replies(Request(path, backend, seen, self._seconds_between)):
-                    if isinstance(reply, VideoFrame):
-                        seen += 1
-                        yield reply
-                    elif not has_metadata:
-                        has_metadata = True
-                        yield reply
-                if seen:
+                for reply in islice(self._answer(request), min(sent, 1), None):
+                    sent += 1
+                    yield reply
+                if sent > 1:
                     return
                 reasons.append(f"{backend}: no frame")
             except MediaError as error:
                 if error.stage == "probe":
                     raise
                 reasons.append(error.reason)
-        if not seen:
+        if sent < 2:
             raise MediaError("decode", "; ".join(reasons))
 
-    def _replies(self, request: Request) -> Iterator[dict[str, Any] | VideoFrame]:
-        worker = self._take_worker()
-        finished = False
-        try:
-            worker.ask(request)
-            while not isinstance(reply := worker.receive(self._limit_seconds), End):
-                yield reply
-            finished = True
-            if reply.reason:
-                raise MediaError(reply.stage, reply.reason)
-        except EOFError:
-            if self._closed:
-                raise RuntimeError("the video decoder was closed while it decoded") from None
-            raise MediaError("decode", f"{request.backend}: the decoder crashed ({worker.exit_status()})") from None
-        except TimeoutError:
-            raise MediaError("decode", f"{request.backend}: no frame within {self._limit_seconds:g} seconds") from None
-        finally:
-            self._give_back(worker, reuse=finished)
-
-    def _take_worker(self) -> WorkerProcess:
+    def _answer(self, request: Request) -> Iterator[dict[str, Any] | VideoFrame]:
+        """Let a worker answer. It is reused unless it crashed, hangs, or is in the middle of a video that its caller left."""
         with self._lock:
             if self._closed:
                 raise RuntimeError("the video decoder is closed")
-            idle = self._idle.pop() if self._idle else None
-            if idle is not None and not idle.is_alive():
-                idle.close()
-                idle = None
-            worker = idle or WorkerProcess()
+            worker = self._idle.pop() if self._idle else WorkerProcess()
+            if not worker.is_alive():
+                worker.close()
+                worker = WorkerProcess()
             self._busy.add(worker)
-            return worker
-
-    def _give_back(self, worker: WorkerProcess, *, reuse: bool) -> None:
-        """Keep a worker for the next video, unless it crashed, is stuck, or is in the middle of a video that its caller left."""
-        with self._lock:
-            self._busy.remove(worker)
-            if reuse and not self._closed and len(self._idle) < _MAX_IDLE:
-                self._idle.append(worker)
-                return
-        worker.close()
+        try:
+            yield from worker.answer(request, self._limit_seconds)
+        except MediaError:
+            if self._closed:
+                raise RuntimeError("the video decoder was closed while it decoded") from None
+            raise
+        finally:
+            with self._lock:
+                self._busy.remove(worker)
+                reuse = worker.ready and not self._closed and len(self._idle) < _MAX_IDLE
+                if reuse:
+                    self._idle.append(worker)
+            if not reuse:
+                worker.close()

@@ -11,10 +11,9 @@ from media.video.pyav_reader import small_size
 
 
 def read_frames(path: str, times: Sequence[float], *, size: tuple[int, int]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """The frames shown at `times` (rising, in seconds): time in seconds and uint8 (H, W, 3), RGB, upright.
+    """The frames shown at `times` (rising, in seconds): time in seconds and uint8 (H, W, 3), RGB, upright. Raises MediaError (decode).
 
-    decord turns frames itself, and `size` is that of the upright frame, width and height in pixels. Time comes from the
-    presentation timestamps, never from index / fps. Raises MediaError (decode).
+    `size` is the width and height of the upright frame, because decord turns frames. Times are presentation timestamps, not index / fps.
     """
     width, height = small_size(*size)
     try:
@@ -24,5 +23,5 @@ def read_frames(path: str, times: Sequence[float], *, size: tuple[int, int]) -> 
         for index in wanted.tolist():
             yield float(starts[index]), reader[index].asnumpy()
     except (decord.DECORDError, RuntimeError, IndexError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise MediaError("decode", f"decord: {reason}") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise MediaError("decode", f"decord: {lines[-1]}") from error

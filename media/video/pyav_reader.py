@@ -15,7 +15,7 @@ _ATTACHED_PICTURE = 0x400
 
 
 def probe(path: str) -> dict[str, Any]:
-    """The metadata of a video; its first frame is decoded to learn the upright size. Raises MediaError (probe)."""
+    """The metadata of a video. Decodes the first frame to learn the upright size. Raises MediaError (probe)."""
     try:
         with av.open(path) as container:
             stream = _video_stream(container)

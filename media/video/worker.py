@@ -1,6 +1,6 @@
 """The worker process that decodes videos, so that a library that aborts or hangs takes only this process with it.
 
-It answers requests over one connection until the other side closes it. It must not import torch, lancedb or pyarrow: it starts
+It answers requests over one connection until the other side closes it. It must not import torch, lancedb or pyarrow, so that it starts
 in a fraction of a second.
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from media.errors import MediaError
 from media.video import pyav_reader
-from media.video.messages import End, Request, VideoFrame, receive, send
+from media.video.messages import Request, VideoFrame
 from media.video.sampling import sample_times
 
 
@@ -18,20 +18,20 @@ def main(descriptor: int) -> None:
     connection: Connection[Any, Any] = Connection(descriptor)
     while True:
         try:
-            request = receive(connection)
+            request = connection.recv()
         except EOFError:
             return
         try:
             answer(request, connection)
-            send(connection, End())
+            connection.send(None)
         except MediaError as error:
-            send(connection, End(error.stage, error.reason))
+            connection.send(error)
 
 
 def answer(request: Request, connection: "Connection[Any, Any]") -> None:
     """Send the metadata of a video, then its frames. Raises MediaError."""
     metadata = pyav_reader.probe(request.path)
-    send(connection, metadata)
+    connection.send(metadata)
     times = sample_times(metadata["duration_seconds"], seconds_between=request.seconds_between)[request.skip :]
     if request.backend == "decord":
         from media.video import decord_reader  # it may crash when it is imported, too
@@ -40,4 +40,4 @@ def answer(request: Request, connection: "Connection[Any, Any]") -> None:
     else:
         frames = pyav_reader.read_frames(request.path, times)
     for pts_seconds, pixels in frames:
-        send(connection, VideoFrame(pts_seconds, pixels))
+        connection.send(VideoFrame(pts_seconds, pixels))

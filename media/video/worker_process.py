@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
-from media.video.messages import Reply, Request, receive, send
+from media.errors import MediaError
+from media.video.messages import Request, VideoFrame
 
-# `-P` and this program take `media` from beside this file and nothing from the current directory, whatever lies there, and do not
-# put the folder of all packages before the standard library, as PYTHONPATH would. multiprocessing.Process is no choice: fork is
-# unsafe beside the threads of torch, and spawn runs the user's script again.
+# `-P` and this program import `media` from beside this file and nothing from the current directory. PYTHONPATH would also put the
+# folder of all packages before the standard library. multiprocessing.Process does not fit: fork is unsafe beside the threads of torch,
+# and spawn runs the user's script again.
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); import media; del sys.path[0]\n"
     "from media.video import worker; worker.main(int(sys.argv[2]))"
@@ -18,34 +21,37 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class WorkerProcess:
-    """A process that decodes one video at a time. For POSIX systems: it inherits its end of a socket."""
+    """A process that decodes one video at a time. For POSIX systems: it inherits its end of a socket.
+
+    `ready` is False while it decodes, and stays False if it crashed, hangs, or its caller left a video early.
+    """
 
     def __init__(self) -> None:
+        self.ready = True
         self._connection, theirs = Pipe()
         with theirs:
             command = (sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), str(theirs.fileno()))
             quiet = subprocess.DEVNULL  # libraries print what users need not see
             self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=quiet, stdout=quiet, stderr=quiet)
 
-    def ask(self, request: Request) -> None:
-        """Send a request. Raises EOFError if the process is gone."""
+    def answer(self, request: Request, limit_seconds: float) -> Iterator[dict[str, Any] | VideoFrame]:
+        """The metadata, then the frames. Raises MediaError, also if the process crashes or sends nothing for `limit_seconds`."""
+        self.ready = False
         try:
-            send(self._connection, request)
-        except OSError:
-            raise EOFError from None
-
-    def receive(self, limit_seconds: float) -> Reply:
-        """The next reply. Raises TimeoutError if none comes in time, EOFError if the process is gone."""
-        if not self._connection.poll(limit_seconds):
-            raise TimeoutError
-        try:
-            reply: Reply = receive(self._connection)
-        except OSError:
-            raise EOFError from None
-        return reply
+            self._connection.send(request)
+            while self._connection.poll(limit_seconds):
+                reply = self._connection.recv()
+                self.ready = reply is None or isinstance(reply, MediaError)
+                if isinstance(reply, MediaError):
+                    raise reply
+                if reply is None:
+                    return
+                yield reply
+        except (EOFError, OSError):
+            raise MediaError("decode", f"{request.backend}: the decoder crashed ({self.exit_status()})") from None
+        raise MediaError("decode", f"{request.backend}: no frame within {limit_seconds:g} seconds")
 
     def is_alive(self) -> bool:
-        """Whether the process runs."""
         return self._process.poll() is None
 
     def exit_status(self) -> str:
@@ -54,7 +60,7 @@ class WorkerProcess:
         return f"signal {-code}" if code < 0 else f"exit status {code}"
 
     def kill(self) -> None:
-        """End the process. Safe while another thread waits for a reply, which then gets EOFError."""
+        """End the process. Safe while another thread waits for a reply: that thread then gets a MediaError."""
         self._process.kill()
 
     def close(self) -> None:

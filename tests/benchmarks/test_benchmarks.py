@@ -63,4 +63,4 @@ def test_a_module_behind_every_name_is_there():
 
 
 def test_the_python_that_runs_the_benchmarks_is_this_one():
-    assert run.command("open", small=False) == [sys.executable, "-m", "benchmarks.bench_open"]
+    assert run.command("open", small=False) == [sys.executable, "-m", "benchmarks.run", "--here", "open"]

@@ -119,7 +119,7 @@ def test_the_vector_of_a_picture_is_that_which_its_tokens_come_with(tiny_config,
     encoder = build_encoder(config, tiny_tokenizer)
     pixels = torch.from_numpy(np.stack([encoder.preprocess(image) for image in noise(5)]))
     embedding, tokens = encoder._model.encode_image(pixels)
-    assert torch.allclose(encoder._model.embed_image(pixels), embedding, rtol=0, atol=1e-6)
+    assert torch.allclose(encoder._model.poolers.embed(encoder._model.image_tower(pixels)), embedding, rtol=0, atol=1e-6)
     np.testing.assert_allclose(encoder.encode_images(noise(5)), torch.nn.functional.normalize(embedding, dim=-1), rtol=0, atol=1e-6)
     assert torch.allclose(encoder.encode_image_tokens(noise(5)).tokens, tokens, rtol=0, atol=1e-6)
 

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from coca_model import load
 from coca_model.packed_linear import PackedLinear, _is_supported, pack_linear_layers
 
-pytestmark = pytest.mark.skipif(not _is_supported(), reason="this processor multiplies no bfloat16 through oneDNN")
+on_fast_processors = pytest.mark.skipif(not _is_supported(), reason="this processor multiplies no bfloat16 through oneDNN")
 
 
 @pytest.fixture
@@ -17,6 +17,7 @@ def linear():
     return nn.Linear(24, 40).bfloat16().requires_grad_(False)
 
 
+@on_fast_processors
 @pytest.mark.parametrize("shape", [(24,), (1, 24), (7, 24), (3, 5, 24), (2000, 24), (0, 24)])
 @pytest.mark.parametrize("gelu", [False, True])
 def test_a_packed_layer_is_the_layer_within_a_rounding(linear, shape, gelu):
@@ -25,11 +26,13 @@ def test_a_packed_layer_is_the_layer_within_a_rounding(linear, shape, gelu):
     assert_close(PackedLinear(linear, gelu=gelu)(x).float(), F.gelu(exact) if gelu else exact, rtol=0.01, atol=0.01)
 
 
+@on_fast_processors
 def test_a_layer_without_bias_is_packed():
     linear, x = nn.Linear(8, 3, bias=False).bfloat16().requires_grad_(False), torch.randn(5, 8).bfloat16()
     assert_close(PackedLinear(linear, gelu=False)(x), linear(x), rtol=0.01, atol=0.01)
 
 
+@on_fast_processors
 def test_only_a_gelu_right_behind_a_layer_is_taken_into_it():
     model = nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.GELU("tanh"), nn.Linear(4, 4))
     model, x = model.bfloat16().requires_grad_(False), torch.randn(9, 4).bfloat16()
@@ -39,6 +42,20 @@ def test_only_a_gelu_right_behind_a_layer_is_taken_into_it():
     assert_close(model(x), plain(x), rtol=0.02, atol=0.02)
 
 
+class Unpacked(nn.Module):
+    def __init__(self, linear, *, gelu):
+        super().__init__()
+        self.gelu = gelu
+
+
+def test_layers_are_replaced_at_every_depth_on_any_processor(monkeypatch):
+    monkeypatch.setattr("coca_model.packed_linear._is_supported", lambda: True)
+    monkeypatch.setattr("coca_model.packed_linear.PackedLinear", Unpacked)
+    model = nn.Sequential(nn.LayerNorm(4), nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 4)), nn.Linear(4, 4)).bfloat16()
+    pack_linear_layers(model)
+    assert [layer.gelu for layer in model.modules() if isinstance(layer, Unpacked)] == [True, False, False]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
 def test_models_of_other_dtypes_are_left_as_they_are(dtype):
     model = nn.Sequential(nn.Linear(4, 4)).to(dtype)
@@ -46,6 +63,7 @@ def test_models_of_other_dtypes_are_left_as_they_are(dtype):
     assert type(model[0]) is nn.Linear
 
 
+@on_fast_processors
 def test_a_packed_model_gives_the_vectors_and_scores_of_float32_as_the_plain_one_does(tiny_checkpoint, tiny_encoder, monkeypatch):
     packed = load(tiny_checkpoint, device="cpu", dtype=torch.bfloat16)
     assert any(isinstance(part, PackedLinear) for part in packed._model.modules())

@@ -136,7 +136,7 @@ def test_a_text_extended_by_one_token_at_a_time_has_the_tokens_of_the_whole(unim
         x, past = unimodal.extend(torch.tensor([[token]]), past)
         tokens.append(x)
     assert len(past) == 2
-    assert past[0].key.shape == (1, 2, len(row), 16)
+    assert past[0].shape == (2, 1, 2, len(row), 16)
     assert_close(torch.cat(tokens, dim=1), unimodal(*padded([row]))[1])
 
 
