@@ -1,7 +1,7 @@
 """Measures a model on published test sets, and a collection by its owner's queries.
 
-The data flows through the folders in this order: datasets, features, measures, reports. A file of `tasks` joins them for
-each command. Names are imported on first use (see `__init__.pyi`), so `coca-search --help` starts without torch.
+The data flows in this order: datasets, features, measures, reports. A file of `tasks` joins them for each command. Names are
+imported on first use (see `__init__.pyi`), so `coca-search --help` starts without torch.
 """
 
 import lazy_loader

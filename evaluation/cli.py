@@ -1,5 +1,6 @@
 """`coca-search eval`: retrieval, classify, caption, moments, collection."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +21,6 @@ ClassProtocol = Literal[
     "imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch", "objectnet",
     "kinetics-400", "kinetics-600", "kinetics-700", "moments-in-time", "own",
 ]  # fmt: skip
-VIDEO_PROTOCOLS = ("msrvtt", "msrvtt-1ka", "msvd")
 
 app = typer.Typer(no_args_is_help=True, help="Measure a model on published test sets, or your collection by your queries.")
 
@@ -39,20 +39,14 @@ def retrieval(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Search pictures or videos by text, and texts by picture or video: R@1/5/10, median rank, MRR, mAP."""
-    from evaluation.console import feature_source, finish
-    from evaluation.datasets.picture_captions import read_captions
-    from evaluation.datasets.video_captions import read_video_captions
+    from evaluation.console import run
+    from evaluation.datasets.captions import read_captions
     from evaluation.tasks.retrieval import evaluate_retrieval
 
     if videos is not None and protocol != "msvd":
         raise typer.BadParameter(f"--videos is only for msvd, not for {protocol}.")
-    if protocol in VIDEO_PROTOCOLS:
-        dataset = read_video_captions(annotations, media, split=split, videos=videos, allow_missing=allow_missing)
-    else:
-        dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
-    with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
-        report = evaluate_retrieval(dataset, source, protocol=protocol)
-    finish(report, out)
+    dataset = read_captions(annotations, media, split=split, videos=videos, allow_missing=allow_missing)
+    run(partial(evaluate_retrieval, dataset, protocol=protocol), model, cache, out, dtype=dtype, allow_missing=allow_missing)
 
 
 @app.command()
@@ -62,9 +56,7 @@ def classify(
     media: Media = None,
     labels: Annotated[Path | None, typer.Option(help="The names of the folders: a JSON, CSV or synset file.")] = None,
     to_imagenet: Annotated[Path | None, typer.Option(help="ObjectNet's objectnet_to_imagenet_1k.json.")] = None,
-    among: Annotated[
-        Literal["folders", "map"], typer.Option(help="The possible answers: the class folders on disk, or all classes of --labels.")
-    ] = "folders",
+    among: Annotated[Literal["folders", "map"], typer.Option(help="Possible answers: folders on disk, or all of --labels.")] = "folders",
     templates: Annotated[Path | None, typer.Option(help="Your prompts, one a line with {} for the class.")] = None,
     train: Annotated[Path | None, typer.Option(help="A training set of the same layout, to train a probe on frozen features.")] = None,
     probe: Annotated[Literal["pooler", "linear"] | None, typer.Option(help="With --train: the kind of probe. Default: pooler.")] = None,
@@ -77,10 +69,10 @@ def classify(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Classify zero-shot by prompts, or with --train by a probe on frozen features: top-1 and top-5 accuracy."""
-    from evaluation.console import feature_source, finish
+    from evaluation.console import run
     from evaluation.datasets.labelled_media import LabelFiles, read_labelled
+    from evaluation.tasks.classify import evaluate_zero_shot, read_templates
     from evaluation.tasks.probe import ProbeOptions, evaluate_probe
-    from evaluation.tasks.zero_shot import ZeroShotOptions, evaluate_zero_shot, read_templates
 
     if probe and not train:
         raise typer.BadParameter("--probe needs a training set. Pass one with --train.")
@@ -88,14 +80,13 @@ def classify(
         raise typer.BadParameter("--templates is only for zero-shot classification. Leave out --templates or --train.")
     files = LabelFiles(labels, to_imagenet, among)
     test = read_labelled(data, media, files, split=split, allow_missing=allow_missing)
-    training = read_labelled(train, media, files, split=train_split, allow_missing=allow_missing) if train else None
-    sentences = read_templates(templates) if templates else ()
-    with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
-        if training is None:
-            report = evaluate_zero_shot(test, source, ZeroShotOptions(sentences, protocol))
-        else:
-            report = evaluate_probe(training, test, source, ProbeOptions(probe or "pooler", protocol))
-    finish(report, out)
+    if train:
+        training = read_labelled(train, media, files, split=train_split, allow_missing=allow_missing)
+        evaluate = partial(evaluate_probe, training, test, options=ProbeOptions(probe or "pooler", protocol))
+    else:
+        sentences = read_templates(templates) if templates else ()
+        evaluate = partial(evaluate_zero_shot, test, templates=sentences, protocol=protocol)
+    run(evaluate, model, cache, out, dtype=dtype, allow_missing=allow_missing)
 
 
 @app.command()
@@ -114,15 +105,13 @@ def caption(
 ) -> None:
     """Caption pictures: BLEU-4, METEOR, ROUGE-L, CIDEr, SPICE, and how often a caption finds its picture."""
     from coca_model import CaptionOptions
-    from evaluation.console import feature_source, finish
-    from evaluation.datasets.picture_captions import read_captions
+    from evaluation.console import run
+    from evaluation.datasets.captions import read_captions
     from evaluation.tasks.captions import CaptionEvaluation, evaluate_captions
 
     settings = CaptionEvaluation(protocol, CaptionOptions(method, beams=beams))
     dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
-    with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
-        report = evaluate_captions(dataset, source, settings)
-    finish(report, out)
+    run(partial(evaluate_captions, dataset, settings=settings), model, cache, out, dtype=dtype, allow_missing=allow_missing)
 
 
 @app.command()
@@ -137,14 +126,12 @@ def moments(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Find where in a video a sentence happens: R@1 at temporal IoU 0.3, 0.5 and 0.7, and the mean IoU."""
-    from evaluation.console import feature_source, finish
+    from evaluation.console import run
     from evaluation.datasets.moments import read_moments
     from evaluation.tasks.moments import evaluate_moments
 
     dataset = read_moments(annotations, media, allow_missing=allow_missing)
-    with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
-        report = evaluate_moments(dataset, source, seconds_between=seconds_between)
-    finish(report, out)
+    run(partial(evaluate_moments, dataset, seconds_between=seconds_between), model, cache, out, dtype=dtype, allow_missing=allow_missing)
 
 
 @app.command()

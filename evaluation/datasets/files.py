@@ -101,12 +101,6 @@ def entries(record: Any, key: str, where: str, separator: str = ": ") -> Iterato
         yield f"{where}{separator}{key}[{number}]", value
 
 
-def unknown(file: Path, what: str, document: Any, known: str) -> DatasetError:
-    """The error about a JSON document of an unknown format."""
-    found = f"an object with {', '.join(document) or 'nothing':.100}" if isinstance(document, dict) else f"a {type(document).__name__}"
-    return DatasetError(f"{file}: {what} of an unknown kind (found: {found}). {known}.")
-
-
 class Unique:
     """Rejects a second record with the same id."""
 

@@ -1,23 +1,49 @@
-"""Readers of classification sets.
+"""Readers of classification sets: class folders (ImageNet and its variants, ObjectNet, a user's), Kinetics, and Moments in Time."""
 
-A folder for each class (ImageNet, its V2, A, R and Sketch variants, ObjectNet, a user's), or the CSV of Kinetics or Moments in Time.
-"""
-
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from evaluation.datasets.dataset import LabelledMedia, Medium
-from evaluation.datasets.files import Unique, first_line, read_csv, read_seconds
-from evaluation.datasets.label_maps import LabelMap, names_in, read_label_map, read_object
-from evaluation.datasets.media_folder import MediaFolder, is_file, media_below
+from evaluation.datasets.files import Unique, first_line, read_csv, read_json, read_lines, read_seconds, read_text
+from evaluation.datasets.media_folder import MediaFolder, media_below
 from evaluation.errors import DatasetError
 
 Among = Literal["folders", "map"]
-_Record = tuple[str, str, str, str]  # file and line, the video's name, its class, the subfolder to look in first
+_Record = tuple[str, Medium | None]  # class and video; None if the video is missing and that is allowed
 _MOMENTS_COLUMNS = ("class/file.mp4", "class", "votes for", "votes against")
 _MOST_SECONDS = 1_000_000  # six digits in a file name
+_WNID = re.compile(r"n\d{8}")
+_SYNSET_LINE = re.compile(r"(n\d{8})\s+(\S.*)")
+_KINDS = 'A JSON object {"folder": "name"}, a CSV file with the columns folder, name, or LOC_synset_mapping.txt is needed.'
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """The names of folders.
+
+    In ImageNet's maps a folder may also be a position (V2's folders are 0 to 999), and each folder is a class, because two of the
+    thousand classes are called "crane". In a user's map, folders with the same names are one class.
+    """
+
+    path: Path
+    names: dict[str, tuple[str, ...]]  # of each folder, the first for people
+    is_imagenet: bool = False
+
+    def entry(self, folder: Path) -> str:
+        """The map's entry for a folder on disk. Raises DatasetError if there is none."""
+        name = folder.name
+        if name not in self.names and self.is_imagenet and name.isdecimal() and int(name) < len(self.names):
+            return list(self.names)[int(name)]
+        if name not in self.names:
+            raise DatasetError(
+                f"{folder}: the class {name!r} is not in {self.path} ({len(self.names)} folders: {', '.join(self.names)[:60]}...). "
+                "Pass the folder that holds the class folders, and the map of this data set."
+            )
+        return name
 
 
 @dataclass(frozen=True)
@@ -32,7 +58,8 @@ class LabelFiles:
 def read_labelled(data: Path, media: Path | None, files: LabelFiles, *, split: str = "", allow_missing: bool = False) -> LabelledMedia:
     """A folder of class folders, ObjectNet (if both its maps are given), or the CSV of Kinetics or Moments in Time.
 
-    `media` is the folder of the videos that a CSV lists, by default the folder of the CSV. Raises DatasetError.
+    `media` is the folder of the videos that a CSV lists, by default the folder of the CSV. Raises DatasetError, which names the line of
+    a CSV that is malformed, appears twice, or has no video.
     """
     if data.suffix.lower() == ".csv":
         if files != LabelFiles():
@@ -103,52 +130,43 @@ def read_objectnet(root: Path, folder_labels: Path, to_imagenet: Path, *, allow_
 
 
 def read_kinetics(path: Path, folder: Path, *, split: str = "", allow_missing: bool = False) -> LabelledMedia:
-    """Read label,youtube_id,time_start,time_end,split. The videos are `<youtube_id>_<start>_<end>.mp4`, six digits each, below `folder`.
-
-    Raises DatasetError that names the line if it is malformed or appears twice, or its video is missing.
-    """
+    """Read label,youtube_id,time_start,time_end,split. The videos are `<youtube_id>_<start>_<end>.mp4`, six digits each, below `folder`."""
+    videos, unique = MediaFolder(folder, allow_missing=allow_missing), Unique("video")
+    columns = ("label", "youtube_id", "time_start", "time_end", *(["split"] if split else []))
 
     def records() -> Iterator[_Record]:
-        for where, row in read_csv(path, ("label", "youtube_id", "time_start", "time_end", *(["split"] if split else []))):
+        for where, row in read_csv(path, columns, filled=columns[:2]):
             if not split or row["split"] == split:
-                start, stop = (read_seconds(row[name], f"{where}: {name}", limit=_MOST_SECONDS) for name in ("time_start", "time_end"))
-                yield where, f"{row['youtube_id']}_{int(start):06d}_{int(stop):06d}.mp4", row["label"], row["label"]
+                start, stop = (int(read_seconds(row[name], f"{where}: {name}", limit=_MOST_SECONDS)) for name in columns[2:4])
+                unique.add(name := f"{row['youtube_id']}_{start:06d}_{stop:06d}.mp4", where)
+                yield row["label"], videos.find(name, "video", where, inside=row["label"])
 
-    return _of_list(f"Kinetics, {path.stem}", path, records(), MediaFolder(folder, allow_missing=allow_missing))
+    return _of_list(f"Kinetics, {path.stem}", path, records(), videos)
 
 
 def read_moments_in_time(path: Path, folder: Path, *, allow_missing: bool = False) -> LabelledMedia:
-    """Read lines "class/file.mp4,class,votes for,votes against", without a header. `folder` or a folder in it holds the classes.
-
-    Raises DatasetError that names the line if it is malformed or appears twice, or its video is missing.
-    """
-    videos = MediaFolder(folder, allow_missing=allow_missing)
-    folders = sorted(folder.iterdir())
+    """Read lines "class/file.mp4,class,votes for,votes against", without a header. `folder` or a folder in it holds the classes."""
+    videos, unique = MediaFolder(folder, allow_missing=allow_missing), Unique("video")
+    folders = [folder, *sorted(folder.iterdir())]
 
     def records() -> Iterator[_Record]:
-        for where, row in read_csv(path, _MOMENTS_COLUMNS, header=False):
-            name = row[_MOMENTS_COLUMNS[0]]
-            inside = "" if is_file(folder / name) else next((below.name for below in folders if is_file(below / name)), "")
-            yield where, name, row["class"], inside
+        for where, row in read_csv(path, _MOMENTS_COLUMNS, header=False, filled=_MOMENTS_COLUMNS[:2]):
+            unique.add(name := row[_MOMENTS_COLUMNS[0]], where)
+            holder = next((below for below in folders if os.path.isfile(below / name)), folder)  # noqa: PTH113 as in `find`
+            yield row["class"], videos.find(name, "video", where, inside=str(holder.relative_to(folder)))
 
     return _of_list(f"Moments in Time, {path.stem}", path, records(), videos)
 
 
 def _of_list(title: str, path: Path, records: Iterable[_Record], videos: MediaFolder) -> LabelledMedia:
-    unique, media, labels, classes = Unique("video"), list[Medium](), list[str](), set[str]()
-    for where, name, label, inside in records:
-        unique.add(name, where)
-        if not name or not label:
-            raise DatasetError(f"{where}: the {'class' if name else 'video'} is empty. Each line needs both.")
-        classes.add(label)  # also the class of a missing video: training and test set must have the same classes
-        if medium := videos.find(name, "video", where, inside=inside):
-            media.append(medium)
-            labels.append(label)
-    if not classes:
+    listed = list(records)
+    if not listed:
         raise DatasetError(f"{path}: no record of a video. Pass the file that lists the videos of a split, and the split's name.")
-    index_of = {label: index for index, label in enumerate(sorted(classes))}
-    right = tuple((index_of[label],) for label in labels)
-    return LabelledMedia(title, tuple(media), tuple((label,) for label in index_of), right, tuple(videos.missing))
+    # also the class of a missing video, because training and test set must have the same classes
+    index_of = {label: index for index, label in enumerate(sorted({label for label, _ in listed}))}
+    right = tuple((index_of[label],) for label, medium in listed if medium)
+    media = tuple(medium for _, medium in listed if medium)
+    return LabelledMedia(title, media, tuple((label,) for label in index_of), right, tuple(videos.missing))
 
 
 def _class_folders(root: Path) -> list[Path]:
@@ -173,3 +191,74 @@ def _of_folders(
         media += found
         right += [right_classes] * len(found)
     return LabelledMedia(title, tuple(media), tuple(classes), tuple(right), tuple(missing))
+
+
+def read_label_map(path: Path) -> LabelMap:
+    """Read a label map. The content of the file tells its format. Raises DatasetError that names file and record.
+
+    Formats: Keras' JSON of ImageNet {"0": ["n01440764", "tench"]}, ImageNet's LOC_synset_mapping.txt, a JSON object {folder: name or
+    [names]}, and a CSV file with the columns folder, name.
+    """
+    text, unique, names = read_text(path), Unique("entry"), dict[str, tuple[str, ...]]()
+    if text.lstrip().startswith(("{", "[")):
+        found = read_object(path)
+        if not all(key.isdecimal() and _is_keras(value) for key, value in found.items()):
+            return LabelMap(path, {folder: names_in(value, f"{path}: entry {folder!r}") for folder, value in found.items()})
+        numbers = [str(number) for number in range(len(found))]
+        if set(numbers) != set(found):
+            raise DatasetError(f"{path}: the numbers are not 0 to {len(found) - 1}. Number the classes without a gap.")
+        return _imagenet(path, ((f"{path}: entry {n!r}", found[n][0], (found[n][1],)) for n in numbers))
+    if _SYNSET_LINE.match(text):
+        return _imagenet(path, _synsets(path))
+    if not text.strip():
+        raise DatasetError(f"{path}: the label map is empty. {_KINDS}")
+    for where, row in read_csv(path, ("folder", "name"), filled=("name",)):
+        for name in names_in(row["name"], where, separator=";"):
+            unique.add((row["folder"], name), where)
+            names[row["folder"]] = (*names.get(row["folder"], ()), name)
+    if not names:
+        raise DatasetError(f"{path}: the label map has no line below the column names. {_KINDS}")
+    return LabelMap(path, names)
+
+
+def _is_keras(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value) and bool(_WNID.fullmatch(value[0]))
+
+
+def _synsets(path: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    for where, line in read_lines(path):
+        match = _SYNSET_LINE.fullmatch(line)
+        if not match:
+            raise DatasetError(f"{where}: not a synset and its names ({line[:60]!r}). Expected such as: n01440764 tench, Tinca tinca")
+        yield where, match[1], names_in(match[2], where, separator=",")
+
+
+def _imagenet(path: Path, records: Iterable[tuple[str, str, tuple[str, ...]]]) -> LabelMap:
+    unique, names = Unique("synset"), dict[str, tuple[str, ...]]()
+    for where, folder, folder_names in records:
+        unique.add(folder, where)
+        names[folder] = folder_names
+    return LabelMap(path, names, is_imagenet=True)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object that is not empty and has no key twice. Raises DatasetError."""
+
+    def with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # json keeps the last of two entries silently
+        unique = Unique("folder")
+        for key, _ in pairs:
+            unique.add(key, f"{path}: entry {key!r}")
+        return dict(pairs)
+
+    value = read_json(path, with_unique_keys)
+    if not isinstance(value, dict) or not value:
+        raise DatasetError(f"{path}: not an object with an entry for each folder ({value!r:.60}). {_KINDS}")
+    return value
+
+
+def names_in(value: Any, where: str, *, separator: str = "") -> tuple[str, ...]:
+    """The names in a list of texts, or in a text, which a `separator` may divide. Raises DatasetError if there is none."""
+    parts = value if not isinstance(value, str) else value.split(separator) if separator else [value]
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts) or not any(part.strip() for part in parts):
+        raise DatasetError(f"{where}: {value!r:.60} is no name. Expected a text, or a list of texts.")
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))

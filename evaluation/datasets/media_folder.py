@@ -6,8 +6,6 @@ from pathlib import Path
 
 from evaluation.datasets.dataset import Medium
 from evaluation.errors import DatasetError
-from indexer.errors import SourceError
-from indexer.scan import scan
 from media import formats
 from media.formats import Kind, suffixes
 
@@ -36,7 +34,7 @@ class MediaFolder:
         published videos are often encoded again. Raises DatasetError that names the record.
         """
         for candidate in (self.folder / inside / name, self.folder / name):
-            if is_file(candidate):
+            if os.path.isfile(candidate):  # noqa: PTH113 Path.is_file raises if a name is too long
                 return Medium(name, candidate, kind, record)
         found = [] if exact or Path(name).name != name else self._below(name, kind)
         if len(found) > 1:
@@ -51,17 +49,6 @@ class MediaFolder:
             )
         self.missing.append(f"{record}: {name!r} is missing.")
         return None
-
-    def all_media(self) -> tuple[tuple[Medium, ...], list[str]]:
-        """What the indexer finds below the folder, by relative path, and what had to be left out. Raises DatasetError."""
-        try:
-            found = scan([self.folder])
-        except SourceError as error:
-            raise DatasetError(str(error)) from error
-        root = found.paths[0]
-        media = tuple(Medium(os.path.relpath(uri, root), Path(uri), kind_of(uri, uri), uri) for uri in found.files)
-        left_out = [f"{problem.file.uri}: {problem.reason}" for problem in found.problems]
-        return media, left_out + [f"{unreadable}: the folder cannot be listed" for unreadable in found.unreadable]
 
     def _below(self, name: str, kind: Kind) -> list[Path]:
         if self._by_stem is None:
@@ -81,11 +68,6 @@ def media_below(folder: Path, root: Path) -> Iterator[tuple[Path, Kind]]:
         kind = formats.kind_of(path)
         if kind and path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):
             yield path, kind
-
-
-def is_file(path: Path) -> bool:
-    """Whether this is a file. `Path.is_file` raises if a name is too long."""
-    return os.path.isfile(path)  # noqa: PTH113
 
 
 def kind_of(path: str, record: str, *, videos_only: bool = False) -> Kind:

@@ -14,21 +14,16 @@ _MOST_CHUNKS = 1000  # DiDeMo's videos have six
 
 _Span = tuple[float, float]
 _Record = tuple[str, str, tuple[_Span, ...], str]  # video, text, spans, file and line
-
 _KNOWN = "Known: Charades-STA's .txt (video start stop##sentence), DiDeMo's .json (a list), a .csv with the columns path,query,start,stop"
 
 
 def read_moments(annotations: Path, media_folder: Path | None, *, allow_missing: bool = False) -> MomentSet:
-    """Read any of the formats below. The suffix of the file tells which.
-
-    `media_folder` None is the folder of the annotations. Raises DatasetError.
-    """
+    """Read any of the formats below, told by suffix. `media_folder` None is the folder of the annotations. Raises DatasetError."""
     media = MediaFolder.of(annotations, media_folder, allow_missing=allow_missing)
-    suffix = annotations.suffix.lower()
-    readers = {".txt": read_charades_sta, ".json": read_didemo, ".csv": read_own_moments}
-    if suffix not in readers:
-        raise DatasetError(f"{annotations}: moments of an unknown kind (suffix {suffix!r}). {_KNOWN}.")
-    return readers[suffix](annotations, media)
+    read = {".txt": read_charades_sta, ".json": read_didemo, ".csv": read_own_moments}.get(annotations.suffix.lower())
+    if not read:
+        raise DatasetError(f"{annotations}: moments of an unknown kind (suffix {annotations.suffix!r}). {_KNOWN}.")
+    return read(annotations, media)
 
 
 def read_charades_sta(annotations: Path, media: MediaFolder) -> MomentSet:
@@ -82,10 +77,7 @@ def _span(chunks: Any, where: str) -> _Span:
 
 
 def read_own_moments(annotations: Path, media: MediaFolder) -> MomentSet:
-    """A CSV with the columns path, query, start and stop, in seconds. Lines with the same path and query give one query's spans.
-
-    A path is relative to the folder, or absolute. Raises DatasetError.
-    """
+    """A CSV: path (relative or absolute), query, start and stop in seconds. Lines with the same path and query are one query."""
     unique = Unique("moment")
 
     def records() -> Iterator[_Record]:

@@ -53,6 +53,8 @@ def score_captions(references: Sequence[Sequence[str]], captions: Sequence[str])
             measures[name] = Measure(100 * whole) if name in _CORPUS_WIDE else mean_interval(np.asarray(each, np.float64))
         except MetricError as error:
             lacking[name] = str(error)
+        except (ValueError, OSError, subprocess.CalledProcessError) as error:
+            lacking[name] = f"its program failed ({error})"
     return CaptionScores(measures, lacking)
 
 
@@ -82,8 +84,6 @@ def _meteor(truth: Captions, generated: Captions) -> tuple[float, Sequence[float
     try:
         whole, each = scorer.compute_score(truth, generated)
         return whole, each
-    except (ValueError, OSError) as error:
-        raise MetricError(f"METEOR's Java program failed ({error})") from error
     finally:
         scorer.meteor_p.kill()
         scorer.meteor_p.communicate()  # closes its pipes, which the library leaves open
@@ -93,10 +93,7 @@ def _spice(truth: Captions, generated: Captions) -> tuple[float, Sequence[float]
     spice = _library("spice.spice")
     if not list((Path(spice.__file__).parent / "lib").glob("stanford-corenlp-*-models.jar")):
         raise MetricError(_NO_CORENLP)
-    try:
-        whole, each = spice.Spice().compute_score(truth, generated)
-    except (subprocess.CalledProcessError, OSError) as error:
-        raise MetricError(f"SPICE's Java program failed ({error})") from error
+    whole, each = spice.Spice().compute_score(truth, generated)
     return float(whole), [one["All"]["f"] for one in each]
 
 

@@ -46,13 +46,10 @@ def best_first(
 def measures(ranks: Sequence[NDArray[np.int64]], *, clusters: NDArray[np.int64] | None = None) -> Mapping[str, Measure]:
     """`MEASURES` with intervals, in percent but for the median rank. For recall any right item counts. `clusters` as in `mean_interval`."""
     first = np.array([rank[0] for rank in ranks], np.float64)
-    recalls = {f"R@{k}": mean_interval((first <= k).astype(np.float64), clusters=clusters) for k in KS}
     precision = np.array([(np.arange(1, len(rank) + 1) / rank).mean() for rank in ranks])
-    return recalls | {
-        "median rank": median_interval(first, clusters=clusters),
-        "MRR": mean_interval(1 / first, clusters=clusters),
-        "mAP": mean_interval(precision, clusters=clusters),
-    }
+    shares = {f"R@{k}": (first <= k).astype(np.float64) for k in KS} | {"MRR": 1 / first, "mAP": precision}
+    means = {name: mean_interval(values, clusters=clusters) for name, values in shares.items()}
+    return means | {"median rank": median_interval(first, clusters=clusters)}
 
 
 def recall_curve(ranks: Sequence[NDArray[np.int64]], ks: Sequence[int]) -> tuple[float, ...]:
@@ -76,8 +73,7 @@ class Answers:
 def rank_classes(scores: NDArray[np.float32], right: Sequence[Sequence[int]]) -> Answers:
     """Order the classes of each medium by scores, float32 (N, C)."""
     is_right = marked(right, scores.shape)
-    # the NaN of a diverged model counts against us
-    scores = np.where(np.isnan(scores), np.where(is_right, -np.inf, np.inf), scores)
+    scores = np.where(np.isnan(scores), np.where(is_right, -np.inf, np.inf), scores)  # the NaN of a diverged model counts against us
     order = np.lexsort((is_right, -scores), axis=1)
     ranks = np.take_along_axis(is_right, order, axis=1).argmax(1)
     return Answers(ranks.astype(np.int64), order[:, :BEST].astype(np.int64))

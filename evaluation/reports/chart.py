@@ -44,21 +44,19 @@ def draw(title: str, tables: Sequence[Table], curves: Sequence[Curve]) -> bytes:
 def _bars(axis: Axes, table: Table) -> None:
     width, highest = 0.8 / len(table.rows), 1.0
     for number, row in enumerate(table.rows):
-        drawn = [(index, row.values[name]) for index, name in enumerate(table.bars) if name in row.values]
-        if not drawn:
+        columns = [name for name in table.bars if name in row.values]
+        if not columns:
             continue
-        x = np.array([index + (number + 0.5) * width - 0.4 for index, _ in drawn])
-        y = np.array([measure.value for _, measure in drawn])
-        low = [max(0.0, measure.value - (measure.value if measure.low is None else measure.low)) for _, measure in drawn]
-        high = [max(0.0, (measure.value if measure.high is None else measure.high) - measure.value) for _, measure in drawn]
+        x = np.array([table.bars.index(name) + (number + 0.5) * width - 0.4 for name in columns])
+        drawn = [(row.values[name].value, row.values[name].low, row.values[name].high) for name in columns]
+        y, low, high = np.array(drawn, np.float64).T  # without an interval, its ends are NaN
+        errors = np.nan_to_num(np.maximum(0, [y - low, high - y]))
         colour = _COLOURS[number % len(_COLOURS)]
-        axis.bar(x, y, width * 0.92, color=colour, label=row.name, yerr=np.array([low, high]), ecolor="#333333", capsize=2)
-        for at, value, above in zip(x, y, high, strict=True):
-            axis.annotate(f"{value:.1f}", (at, value + above), (0, 3), textcoords="offset points", ha="center", fontsize=8)
-            highest = max(highest, value + above)
+        bars = axis.bar(x, y, width * 0.92, color=colour, label=row.name, yerr=errors, ecolor="#333333", capsize=2)
+        axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
+        highest = max(highest, float((y + errors[1]).max()))
     axis.set_xticks(range(len(table.bars)), table.bars)
-    axis.set_xlim(-0.6, len(table.bars) - 0.4)
-    axis.set_ylim(0, 1.15 * highest)
+    axis.set(xlim=(-0.6, len(table.bars) - 0.4), ylim=(0, 1.15 * highest))
     axis.set_title(f"{table.title}, %", fontsize=10)
     if axis.get_legend_handles_labels()[1]:
         axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)

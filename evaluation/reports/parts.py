@@ -1,8 +1,12 @@
-"""The parts of a report: tables with published figures beside ours, curves, and examples. All rates are in percent."""
+"""The parts of a report: tables with published figures beside ours, curves, examples, and metadata. All rates are in percent."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
 
+from coca_model import Encoder
 from evaluation.datasets.dataset import Medium
 from evaluation.measures.intervals import Measure
 
@@ -66,3 +70,34 @@ def shown(measure: Measure) -> str:
     """A figure with its interval: 43.0 (41.6–44.4)."""
     interval = "" if measure.low is None or measure.high is None else f" ({measure.low:.1f}–{measure.high:.1f})"
     return f"{measure.value:.1f}{interval}"
+
+
+def model_name(encoder: Encoder) -> str:
+    """The model's name for people, without the digest of the weights."""
+    return encoder.model_id.split("@")[0]
+
+
+def provenance(encoder: Encoder) -> dict[str, Any]:
+    """The metadata that every report has: the model, its arithmetic, and the versions of the programs."""
+    return {
+        "model": encoder.model_id,
+        "preprocessing": encoder.preprocessing_id,
+        "dtype": str(encoder.dtype).removeprefix("torch."),
+        "device": encoder.device.type,
+        "coca-search": version("coca-search"),
+        "torch": version("torch"),
+    }
+
+
+def data_metadata(title: str, counts: Mapping[str, Any], data: Iterable[bytes | str], missing: Sized) -> dict[str, Any]:
+    """The metadata about a data set: title, what was counted, a digest of the `data`, and the number of records that were left out."""
+    return {"data set": title, **counts, "data sha256": digest(data), "left out": len(missing)}
+
+
+def digest(parts: Iterable[bytes | str]) -> str:
+    """A short digest of a data set. Two reports with the same digest measured the same data."""
+    whole = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        whole.update(len(data).to_bytes(8, "big") + data)
+    return whole.hexdigest()[:16]

@@ -17,8 +17,8 @@ from media.atomic_write import atomic_write
 from media.video.frame_at import frame_at
 
 _COUNTS = ("pictures", "videos", "files", "media", "texts", "references", "classes", "sentences", "segments", "queries")
-_FIGURES = "Rates are in percent. Brackets hold 95 % intervals, if there are enough queries."
-_MEANINGS = {  # part of a column's name: what it means
+_MEANINGS = {  # part of a column's name, empty for any: how to read the figures
+    "": "Rates are in percent. Brackets hold 95 % intervals, if there are enough queries.",
     "R@": "R@k: the share of queries with a right answer among the first k.",
     "median rank": "Median rank: half of the queries have their first right answer at this rank or better.",
     "MRR": "MRR: the mean of 1 / rank of the first right answer.",
@@ -56,26 +56,20 @@ class Report:
     def meanings(self) -> list[str]:
         """How to read the figures, and what the columns mean."""
         columns = " ".join(column for table in self.tables for column in table.columns)
-        return [_FIGURES, *(meaning for part, meaning in _MEANINGS.items() if part in columns)]
+        return [meaning for part, meaning in _MEANINGS.items() if part in columns]
 
     def to_json(self) -> str:
         """The report as one JSON document, without pictures. `metadata` is called "facts" there, as in earlier reports."""
-        document = {
-            "task": self.task,
-            "title": self.title,
-            "facts": dict(self.metadata),
-            "tables": self.tables,
-            "curves": self.curves,
-            "examples": [
-                {"title": e.title, "right": e.right, "found": [[medium.name, words] for medium, words in e.found]} for e in self.examples
-            ],
-            "missing": self.missing,
-        }
+        document = {"task": self.task, "title": self.title, "facts": dict(self.metadata), "tables": self.tables, "curves": self.curves}
+        examples = []
+        for example in self.examples:
+            found = [[medium.name, words] for medium, words in example.found]
+            examples.append({"title": example.title, "right": example.right, "found": found})
 
         def fields(part: object) -> dict[str, Any]:  # of a table, row, measure, curve or line
             return {name: value for name, value in vars(part).items() if name != "bars" and value is not None}
 
-        return json.dumps(document, default=fields, indent=1)
+        return json.dumps(document | {"examples": examples, "missing": self.missing}, default=fields, indent=1)
 
     def to_markdown(self, picture: str = "") -> str:
         """The report as Markdown. `picture` is the address of the chart."""

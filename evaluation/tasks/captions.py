@@ -8,11 +8,10 @@ import numpy as np
 from coca_model import CaptionOptions
 from evaluation.datasets.dataset import CaptionedMedia
 from evaluation.errors import DatasetError
-from evaluation.features.extract import MEAN_VECTOR, Feature, FeatureSource, readable
+from evaluation.features import MEAN_VECTOR, Feature, FeatureSource, readable
 from evaluation.measures.caption_metrics import METRICS, score_captions
 from evaluation.measures.ranking import measures, ranks_of_right
-from evaluation.reports.parts import Example, Row, Table
-from evaluation.reports.provenance import digest, model_name, provenance
+from evaluation.reports.parts import Example, Row, Table, data_metadata, model_name, provenance
 from evaluation.reports.published import published
 from evaluation.reports.report import Report
 
@@ -32,9 +31,8 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
     """Caption every picture, and compare the captions with the pictures' texts.
 
     Self-retrieval: whether a caption, used as a query, finds its picture first among the whole set (as in Liu et al. 2018, "Show,
-    Tell and Discriminate"). A caption can be fluent and similar to the references, and still fit many pictures.
-
-    Raises DatasetError if the set holds videos, UnreadableMediaError if a picture cannot be read, and the source does not allow that.
+    Tell and Discriminate"). A caption can be fluent and similar to the references, and still fit many pictures. Raises DatasetError if
+    the set holds videos, and UnreadableMediaError, unless the source allows missing media.
     """
     settings = settings or CaptionEvaluation()
     options = source.encoder.caption_options(settings.options)
@@ -62,14 +60,10 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
     notes = [*(f"{', '.join(names)}: not computed, {reason}." for reason, names in reasons.items()), measured_on]
     columns = tuple(name for name in (*METRICS, SELF_RETRIEVAL) if name in figures)
     ours = Row(model_name(source.encoder), figures)
-    metadata = provenance(source.encoder) | {
-        "data set": dataset.title,
-        "pictures": len(dataset.media),
-        "references": len(dataset.texts),
-        "different captions": len(set(captions)),
-        "words in a caption": round(float(np.mean([len(caption.split()) for caption in captions])), 1),
-        "data sha256": digest([*features.keys, *dataset.texts]),
-        "left out": len(dataset.missing),
+    words = round(float(np.mean([len(caption.split()) for caption in captions])), 1)
+    counts: dict[str, float] = {"pictures": len(dataset.media), "references": len(dataset.texts)}
+    counts |= {"different captions": len(set(captions)), "words in a caption": words}
+    metadata = data_metadata(dataset.title, counts, [*features.keys, *dataset.texts], dataset.missing) | {
         "captions by": str(options),
         "metrics by": "pycocoevalcap, the reference implementation, in percent; BLEU-4 and METEOR are of the whole set: no interval",
     }
@@ -78,7 +72,7 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
         "caption",
         f"Captions on {dataset.title}",
         (Table("captions", columns, (ours, *rows), " ".join(filter(None, notes)), bars=columns),),
-        metadata,
+        provenance(source.encoder) | metadata,
         examples=tuple(Example(captions[n], None, ((dataset.media[n], f"written by a person: {references[n][0]}"),)) for n in drawn),
         missing=dataset.missing,
         records=tuple({"medium": medium.name, "caption": caption} for medium, caption in zip(dataset.media, captions, strict=True)),

@@ -1,24 +1,101 @@
-"""The report of a classification: accuracies with intervals, the worst classes, the most frequent confusions, wrong answers."""
+"""`eval classify`: zero-shot classification, and the report of a classification by any method.
+
+The answer is the nearest class vector (Radford et al. 2021, section 3.1), made of several sentences about the class (section 3.1.4).
+The lists are ours, shorter than CLIP's, so accuracies can differ in the first decimal. A user can pass another list.
+"""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coca_model import Encoder
 from evaluation.datasets.dataset import LabelledMedia
-from evaluation.features.extract import Features
-from evaluation.measures.intervals import Measure, mean_interval
-from evaluation.measures.ranking import BEST, Answers
-from evaluation.reports.parts import Example, Row, Table
-from evaluation.reports.provenance import digest, model_name, provenance
+from evaluation.datasets.files import Unique, read_lines
+from evaluation.errors import DatasetError
+from evaluation.features import MEAN_VECTOR, Features, FeatureSource, readable
+from evaluation.measures.intervals import RESAMPLES, Measure, mean_interval
+from evaluation.measures.ranking import BEST, Answers, rank_in_blocks, similarities
+from evaluation.reports.parts import Example, Row, Table, data_metadata, model_name, provenance
 from evaluation.reports.published import published
 from evaluation.reports.report import Report
 
+PICTURES = (
+    "a photo of a {}.", "a picture of one {}.", "a photo that shows the {}.", "a close view of a {}.", "a {} seen from far away.",
+    "a small {}.", "a big {}.", "part of a {}.", "a blurry picture of a {}.", "a sharp picture of the {}.", "a dark picture of a {}.",
+    "a bright picture of the {}.", "a picture of a {} in black and white.", "an old picture of a {}.",
+    "a badly framed picture of the {}.", "a {} on a plain background.", "a {} among other things.", "more than one {}.",
+    "a drawn picture of a {}.", "a painted {}.", "a comic picture of the {}.", "a statue of a {}.", "a {} as a toy.",
+    "a {} made by a computer.",
+)  # fmt: skip
+VIDEOS = (
+    "a video of a person {}.", "a short film of people {}.", "someone {} in front of a camera.", "a few seconds of {}.",
+    "a recording of {} at home.", "a recording of {} outdoors.", "this clip shows {}.", "what happens here is {}.",
+)  # fmt: skip
+_BLOCK = 1024  # media whose scores are in memory
 _EXAMPLES = 12
 _LISTED = 10  # rows in the tables of worst classes and confusions
 _SHOWN = 3  # answers below an example
+
+
+def evaluate_zero_shot(dataset: LabelledMedia, source: FeatureSource, *, templates: Sequence[str] = (), protocol: str = "own") -> Report:
+    """Accuracies, confusions, and the published figures. Raises UnreadableMediaError, unless the source allows missing media.
+
+    `templates` are sentences with {} in them, by default our list for the kind of most media. `protocol` names the published figures to
+    compare with: "imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch", "objectnet"; others have none.
+    """
+    dataset, features = readable(dataset, source, MEAN_VECTOR)
+    templates = templates or default_templates(dataset)
+    classes = class_vectors(dataset.classes, templates, source.of_texts)
+    answers = rank_in_blocks(lambda rows: similarities(features.vectors(rows), classes), dataset.right, block=_BLOCK)
+    metadata = {
+        "templates": " | ".join(templates),
+        "ranking": "exact cosine to every class; ties count against us",
+        "intervals": f"95 %, bootstrap of {RESAMPLES:,} resamples",
+    }
+    if same := [names[0] for names, count in Counter(dataset.classes).items() if count > 1]:
+        metadata["classes with the same names"] = f"{', '.join(same)}: no prompt can tell them apart, so they count as wrong"
+    title, figures = f"Zero-shot classification on {dataset.title}", ("zero-shot", protocol)
+    return classification_report(dataset, features, answers, source.encoder, title=title, protocol=figures, metadata=metadata)
+
+
+def default_templates(dataset: LabelledMedia) -> tuple[str, ...]:
+    """Our list for the kind of most media."""
+    videos = sum(medium.kind == "video" for medium in dataset.media)
+    return VIDEOS if 2 * videos > len(dataset.media) else PICTURES
+
+
+def read_templates(path: Path) -> tuple[str, ...]:
+    """A file with one template a line. Empty lines are ignored. Raises DatasetError that names the line."""
+    templates, unique = list[str](), Unique("template")
+    for where, template in read_lines(path):
+        if template.count("{}") != 1:
+            raise DatasetError(f"{where}: {template!r:.80} has {{}} {template.count('{}')} times. Write it once, where the name goes.")
+        unique.add(template, where)
+        templates.append(template)
+    if not templates:
+        raise DatasetError(f"{path}: holds no template. Write one a line, with {{}} where the name goes.")
+    return tuple(templates)
+
+
+def fill(template: str, name: str) -> str:
+    """The sentence about a class. Underscores in the name become spaces."""
+    return template.replace("{}", name.replace("_", " "))
+
+
+def class_vectors(
+    classes: Sequence[Sequence[str]], templates: Sequence[str], of_texts: Callable[[Sequence[str]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """The mean over all sentences about each of C classes, templates times names: float32 (C, E), as `of_texts` of L2 norm 1."""
+    sentences = [[fill(template, name) for name in names for template in templates] for names in classes]
+    vectors = of_texts([sentence for own in sentences for sentence in own])
+    ends = np.cumsum([len(own) for own in sentences])
+    means = np.stack([part.mean(0, dtype=np.float64) for part in np.split(vectors, ends[:-1])])
+    norms = np.linalg.norm(means, axis=1, keepdims=True)
+    return (means / np.maximum(norms, 1e-12)).astype(np.float32)
 
 
 def classification_report(
@@ -66,14 +143,8 @@ def classification_report(
     for n in wrong[np.linspace(0, len(wrong) - 1, min(_EXAMPLES, len(wrong))).round().astype(np.int64)].tolist():
         given = ", ".join(words([answer]) for answer in answers.best[n, :_SHOWN])
         examples.append(Example(f"{words(dataset.right[n])} (rank {answers.ranks[n] + 1})", False, ((dataset.media[n], given),)))
-    names = "\n".join(";".join(names) for names in dataset.classes)
-    common = {
-        "data set": dataset.title,
-        "media": len(dataset.media),
-        "classes": len(dataset.classes),
-        "data sha256": digest([*features.keys, names, *map(str, dataset.right)]),
-        "left out": len(dataset.missing),
-    }
+    data: list[bytes | str] = [*features.keys, "\n".join(";".join(names) for names in dataset.classes), *map(str, dataset.right)]
+    common = data_metadata(dataset.title, {"media": len(dataset.media), "classes": len(dataset.classes)}, data, dataset.missing)
     return Report(
         "classify",
         title,

@@ -1,7 +1,6 @@
-"""`eval collection`: a user's collection by the user's queries: the only file of `evaluation` that searches.
+"""`eval collection`: a user's collection by the user's queries. This is the only file of `evaluation` that searches.
 
-Does the index find what exact search finds, does reranking by the decoder help, how long does an answer take, and how far can a
-cosine be trusted here.
+It measures the index against exact search, the gain of reranking by the decoder, the latency, and how far a cosine can be trusted.
 """
 
 import time
@@ -15,11 +14,10 @@ from numpy.typing import NDArray
 from evaluation.datasets.dataset import Medium
 from evaluation.datasets.files import Unique, read_csv
 from evaluation.errors import DatasetError
-from evaluation.features.extract import OnProgress
+from evaluation.features import OnProgress
 from evaluation.measures.calibration import cross_fitted, reliability
 from evaluation.measures.intervals import Measure, mean_interval
-from evaluation.reports.parts import Curve, Example, Line, Row, Table
-from evaluation.reports.provenance import digest, provenance
+from evaluation.reports.parts import Curve, Example, Line, Row, Table, digest, provenance
 from evaluation.reports.report import Report
 from search import Collection, Hit, search
 from search.collection.thumbnails import thumbnail_of
@@ -105,43 +103,29 @@ def evaluate_collection(
     judged = [answer for answer in answers if answer.query.right]
     recall = mean_interval(np.array([answer.index_recall for answer in answers]))
     name = f"recall@{min(_K, len(ids))}"
-    tables = [
-        Table("index against exact search", (name,), (Row(f"{len(ids)} segments", {name: recall}),)),
-        _latency_table(answers, shortlist),
-    ]
+    index = Table("index against exact search", (name,), (Row(f"{len(ids)} segments", {name: recall}),))
+    tables = [index, _latency_table(answers, shortlist)]
     curves: tuple[Curve, ...] = ()
     if judged:
         curves, calibration = _calibration(judged)
         tables = [*_quality_tables(judged, shortlist), *tables, *calibration]
-    metadata = {
-        "version": collection.snapshot.version,
-        "segments": len(ids),
-        "queries": len(queries),
-        "with a right answer": len(judged),
-        "shortlist": shortlist,
-        "weight of the decoder": weight,
-        "queries sha256": digest([query.text for query in queries]),
-    }
-    records = tuple(
-        {
-            "query": answer.query.text,
-            "rank": answer.rank,
-            "rank reranked": answer.rank_reranked,
-            "first hit": answer.hits[0].uri if answer.hits else "",
-            "cosine": round(answer.hits[0].similarity, 4) if answer.hits else None,
-            "ms": round(answer.milliseconds, 1),
-        }
-        for answer in answers
-    )
+    counts = {"segments": len(ids), "queries": len(queries), "with a right answer": len(judged)}
+    reranking = {"shortlist": shortlist, "weight of the decoder": weight, "queries sha256": digest([query.text for query in queries])}
+    records = []
+    for answer in answers:
+        first = answer.hits[0] if answer.hits else None
+        ranks = {"query": answer.query.text, "rank": answer.rank, "rank reranked": answer.rank_reranked}
+        found = {"first hit": first.uri if first else "", "cosine": round(first.similarity, 4) if first else None}
+        records.append({**ranks, **found, "ms": round(answer.milliseconds, 1)})
     return Report(
         "collection",
         f"Collection {collection.path.resolve().parent.name}/{collection.path.name}",
         tuple(tables),
-        provenance(collection.encoder) | metadata,
+        provenance(collection.encoder) | {"version": collection.snapshot.version} | counts | reranking,
         curves,
         _examples(collection.path, judged),
         examples_are="Queries with the lowest ranked right answers",
-        records=records,
+        records=tuple(records),
     )
 
 
@@ -170,10 +154,8 @@ def _ask(
 def _quality_tables(judged: Sequence[_Answer], shortlist: int) -> list[Table]:
     before, after = _quality([answer.rank for answer in judged]), _quality([answer.rank_reranked for answer in judged])
     gain = {name: mean_interval(after[name] - before[name]) for name in _QUALITY}
-    rows = (
-        Row("cosine", {name: mean_interval(values) for name, values in before.items()}),
-        Row(f"first {shortlist} reranked", {name: mean_interval(values) for name, values in after.items()}),
-    )
+    shown = {"cosine": before, f"first {shortlist} reranked": after}
+    rows = tuple(Row(name, {column: mean_interval(values[column]) for column in _QUALITY}) for name, values in shown.items())
     note = "The gain is computed query by query. An interval that contains 0 shows no gain."
     return [
         Table("what is found", _QUALITY, rows, f"Right answers beyond rank {_DEPTH} count as not found.", bars=_QUALITY),
@@ -189,13 +171,9 @@ def _quality(found: Sequence[int | None]) -> dict[str, NDArray[np.float64]]:
 def _latency_table(answers: Sequence[_Answer], shortlist: int) -> Table:
     plain = [answer.milliseconds for answer in answers]
     whole = [answer.milliseconds + answer.rerank_milliseconds for answer in answers]
-    rows = (Row("search", _percentiles(plain)), Row(f"search, first {shortlist} reranked", _percentiles(whole)))
-    return Table("latency, ms", ("p50", "p99"), rows, f"One query at a time, from text to {_USUAL} hits, with the model loaded.")
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, Measure]:
-    p50, p99 = np.percentile(values, (50, 99)).tolist()
-    return {"p50": Measure(p50), "p99": Measure(p99)}
+    named = {"search": plain, f"search, first {shortlist} reranked": whole}
+    rows = [Row(name, {f"p{p}": Measure(float(np.percentile(values, p))) for p in (50, 99)}) for name, values in named.items()]
+    return Table("latency, ms", ("p50", "p99"), tuple(rows), f"One query at a time, from text to {_USUAL} hits, with the model loaded.")
 
 
 def _calibration(judged: Sequence[_Answer]) -> tuple[tuple[Curve, ...], list[Table]]:
@@ -210,16 +188,12 @@ def _calibration(judged: Sequence[_Answer]) -> tuple[tuple[Curve, ...], list[Tab
     note = "A logistic curve over the cosine, fitted on other queries. A right hit that is not in your list counts as wrong."
     line = Line("hits", tuple(100 * p for p in result.predicted), tuple(100 * p for p in result.observed))
     curve = Curve("calibration", "probability, %", "right, %", (line,), diagonal=True)
-    return (curve,), [_trust_table(cosines, right), Table("calibration", tuple(values), (Row("cosine, logistic", values),), note)]
-
-
-def _trust_table(cosines: NDArray[np.float64], right: NDArray[np.bool_]) -> Table:
-    """The share of right hits in groups of equal size by cosine."""
-    rows = []
+    groups = []  # of equal size, by cosine
     for group in np.array_split((-cosines).argsort(kind="stable"), _COSINES):
         name = f"cosine {cosines[group[-1]]:.2f} to {cosines[group[0]]:.2f}, {len(group)} hits"
-        rows.append(Row(name, {"right": Measure(100 * float(right[group].mean()))}))
-    return Table("how far a cosine can be trusted", ("right",), tuple(rows), f"Of the first {_K} hits of each query.")
+        groups.append(Row(name, {"right": Measure(100 * float(right[group].mean()))}))
+    trust = Table("how far a cosine can be trusted", ("right",), tuple(groups), f"Of the first {_K} hits of each query.")
+    return (curve,), [trust, Table("calibration", tuple(values), (Row("cosine, logistic", values),), note)]
 
 
 def _examples(collection: Path, judged: Sequence[_Answer]) -> tuple[Example, ...]:

@@ -7,18 +7,16 @@ segment in Gaussian noise (circular binary segmentation, Olshen et al. 2004, Bio
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.datasets.dataset import MomentQuery, MomentSet
 from evaluation.errors import UnreadableMediaError
-from evaluation.features.cache import Arrays
-from evaluation.features.extract import Decoded, Feature, FeatureSource
+from evaluation.features import Arrays, Decoded, Feature, Features, FeatureSource
 from evaluation.measures.intervals import Measure, mean_interval
-from evaluation.reports.parts import Curve, Example, Line, Row, Table
-from evaluation.reports.provenance import digest, model_name, provenance
+from evaluation.reports.parts import Curve, Example, Line, Row, Table, data_metadata, model_name, provenance
 from evaluation.reports.report import Report
 from indexer.segments import find_shots, mean_vector
 from media.video import SECONDS_BETWEEN_FRAMES
@@ -32,34 +30,15 @@ _EXAMPLES, _RIGHT = 12, 0.5  # an example counts as right from this overlap on
 _CURVE = tuple(i / 20 for i in range(1, 20))
 
 
-@dataclass(frozen=True)
-class Frames:
-    """The sampled frames of one video: vectors float32 (n, E), and edges (n + 1,) in seconds. Frame i stands for edges i to i + 1."""
-
-    vectors: NDArray[np.float32]
-    edges: NDArray[np.float64]
-
-
 def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> Report:
-    """Find the moment of each sentence in its video.
-
-    Raises UnreadableMediaError if a video cannot be read, and the source does not allow that.
-    """
+    """Find the moment of each sentence in its video. Raises UnreadableMediaError, unless the source allows missing media."""
     feature = Feature(f"frames {seconds_between:g} s", lambda encoder, pixels: encoder.encode_pixels(pixels), _keep, seconds_between)
     features = source.of_media(dataset.media, feature)
     queries = [query for query in dataset.queries if query.medium not in features.failed]
     if not queries:
         raise UnreadableMediaError(f"{dataset.title}: none of its videos can be read. {next(iter(features.failed.values()))}")
-    grid, beyond = dataset.segment_seconds, 0
-    answers: dict[str, list[list[Span]]] = {"shots": [], "raised segment": []}
-    for query, text in zip(queries, source.of_texts([query.text for query in queries]), strict=True):
-        (arrays,) = features.load([query.medium])
-        beyond += any(start >= arrays["edges"][-1] for start, _ in query.spans)
-        frames = Frames(arrays["vectors"].astype(np.float32), arrays["edges"].astype(np.float64))
-        frames = frames if grid is None else _on_grid(frames, grid)
-        answers["shots"].append(_shots(frames, text))
-        cosines = (frames.vectors @ text).astype(np.float64)
-        answers["raised segment"].append(raised_segments(cosines, frames.edges, most=1 if grid is None else _DIDEMO_SPANS))
+    grid = dataset.segment_seconds
+    answers, beyond = _answers(queries, source.of_texts([query.text for query in queries]), features, grid)
     # the IoU of each first answer with the best matching span, float64 (queries,)
     overlaps = {
         name: np.array([_best_overlap(spans[0], query) for spans, query in zip(found, queries, strict=True)])
@@ -78,14 +57,9 @@ def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_betwe
         tables.append(Table("DiDeMo's measures", DIDEMO, tuple(rows), "Of four annotators' spans, the best three count.", bars=DIDEMO))
     lines = tuple(Line(name, _CURVE, tuple(100 * float((values >= t).mean()) for t in _CURVE)) for name, values in overlaps.items())
     missing = (*dataset.missing, *features.failed.values())
-    metadata = {
-        "data set": dataset.title,
-        "videos": len({query.medium for query in queries}),
-        "sentences": len(queries),
-        "frames": f"{seconds_between:g} s apart, at least 16 a video",
-        "left out": len(missing),
-        "data sha256": digest([*features.keys, *(query.text for query in queries)]),
-    }
+    counts = {"videos": len({query.medium for query in queries}), "sentences": len(queries)}
+    measured = counts | {"frames": f"{seconds_between:g} s apart, at least 16 a video"}
+    metadata = data_metadata(dataset.title, measured, [*features.keys, *(query.text for query in queries)], missing)
     found, records = [spans[0] for spans in answers["raised segment"]], []
     for query, (start, stop), iou in zip(queries, found, overlaps["raised segment"].tolist(), strict=True):
         times = {"start": round(start, 3), "stop": round(stop, 3), "iou": round(iou, 4)}
@@ -100,6 +74,23 @@ def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_betwe
         missing,
         tuple(records),
     )
+
+
+def _answers(
+    queries: Sequence[MomentQuery], texts: NDArray[np.float32], features: Features, grid: float | None
+) -> tuple[dict[str, list[list[Span]]], int]:
+    """The spans that each method finds for each query, best first, and how many queries have a span after the end of the video."""
+    shots, raised, beyond = list[list[Span]](), list[list[Span]](), 0
+    for query, text in zip(queries, texts, strict=True):
+        (arrays,) = features.load([query.medium])
+        # (n, E) and (n + 1,): frame i stands for the seconds from edge i to edge i + 1
+        vectors, edges = arrays["vectors"].astype(np.float32), arrays["edges"].astype(np.float64)
+        beyond += any(start >= edges[-1] for start, _ in query.spans)
+        vectors, edges = (vectors, edges) if grid is None else _on_grid(vectors, edges, grid)
+        shots.append(_shots(vectors, edges, text))
+        cosines = (vectors @ text).astype(np.float64)
+        raised.append(raised_segments(cosines, edges, most=1 if grid is None else _DIDEMO_SPANS))
+    return {"shots": shots, "raised segment": raised}, beyond
 
 
 def _keep(vectors: NDArray[np.generic], decoded: Decoded) -> Arrays:
@@ -135,12 +126,11 @@ def raised_segments(cosines: NDArray[np.float64], edges: NDArray[np.float64], *,
     """The best stretches of frames as spans in seconds, best first, at most `most`.
 
     The score of a stretch of `a` of n frames is sqrt(a (n - a) / n) times (mean inside - mean outside). The whole video scores 0.
-    One length at a time, so that a film of hours needs no more memory than its frames.
     """
     n = len(cosines)
     sums = np.concatenate([[0.0], np.cumsum(cosines - cosines.mean())])  # differences: how far a stretch is above the mean
     best: list[tuple[float, int, int]] = []
-    for length in range(1, n + 1):
+    for length in range(1, n + 1):  # one length at a time, so that a film of hours needs no more memory than its frames
         spread = np.sqrt(length * (n - length) / n)
         scores = (sums[length:] - sums[:-length]) / spread if length < n else np.zeros(1)
         first = np.argsort(-scores, kind="stable")[:most]
@@ -160,18 +150,17 @@ def didemo_measures(found: Sequence[Sequence[Span]], queries: Sequence[MomentQue
     return {name: mean_interval(values.astype(np.float64), clusters=clusters) for name, values in named.items()}
 
 
-def _shots(frames: Frames, text: NDArray[np.float32]) -> list[Span]:
+def _shots(vectors: NDArray[np.float32], edges: NDArray[np.float64], text: NDArray[np.float32]) -> list[Span]:
     """The shots as spans in seconds, most similar to the text first."""
-    shots = find_shots(frames.vectors)
-    cosines = np.array([float(mean_vector(frames.vectors[shot.first : shot.stop]) @ text) for shot in shots])
+    shots = find_shots(vectors)
+    cosines = np.array([float(mean_vector(vectors[shot.first : shot.stop]) @ text) for shot in shots])
     best_first = (shots[index] for index in np.argsort(-cosines, kind="stable"))
-    return [(float(frames.edges[shot.first]), float(frames.edges[shot.stop])) for shot in best_first]
+    return [(float(edges[shot.first]), float(edges[shot.stop])) for shot in best_first]
 
 
-def _on_grid(frames: Frames, seconds: float) -> Frames:
+def _on_grid(vectors: NDArray[np.float32], edges: NDArray[np.float64], seconds: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """The mean vector of each of the first six parts of the grid, which DiDeMo's annotators saw. A short last part counts as whole."""
-    middle = (frames.edges[:-1] + frames.edges[1:]) / 2
-    parts = (middle // seconds).astype(np.int64)
+    parts = ((edges[:-1] + edges[1:]) / 2 // seconds).astype(np.int64)
     present = np.unique(parts[parts < _DIDEMO_PARTS])
-    vectors = np.stack([mean_vector(frames.vectors[parts == part]) for part in present])
-    return Frames(vectors, np.append(present, present[-1] + 1) * seconds)
+    means = np.stack([mean_vector(vectors[parts == part]) for part in present])
+    return means, np.append(present, present[-1] + 1) * seconds

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.datasets.dataset import CaptionedMedia
-from evaluation.features.extract import MEAN_VECTOR, FeatureSource, readable
+from evaluation.features import MEAN_VECTOR, FeatureSource, readable
 from evaluation.measures.ranking import MEASURES, best_first, measures, ranks_of_right, recall_curve
-from evaluation.reports.parts import Curve, Example, Line, Row, Table
-from evaluation.reports.provenance import digest, model_name, provenance
+from evaluation.reports.parts import Curve, Example, Line, Row, Table, data_metadata, model_name, provenance
 from evaluation.reports.published import published
 from evaluation.reports.report import Report
 
@@ -22,7 +21,7 @@ def evaluate_retrieval(dataset: CaptionedMedia, source: FeatureSource, *, protoc
     """Rank all media for every text, and all texts for every medium.
 
     `protocol` names the published figures to compare with: "coco", "flickr30k", "msrvtt", "msrvtt-1ka"; others have none. Raises
-    UnreadableMediaError if a medium cannot be read, and the source does not allow that.
+    UnreadableMediaError, unless the source allows missing media.
     """
     dataset, features = readable(dataset, source, MEAN_VECTOR)
     media, texts = features.vectors(), source.of_texts(dataset.texts)
@@ -38,12 +37,8 @@ def evaluate_retrieval(dataset: CaptionedMedia, source: FeatureSource, *, protoc
         rows, note = published(name, protocol, len(dataset.media))
         tables.append(Table(name, MEASURES, (ours, *rows), note, bars=("R@1", "R@5", "R@10")))
         lines.append(Line(name, _CURVE_KS, recall_curve(ranks, _CURVE_KS)))
-    metadata = {
-        "data set": dataset.title,
-        kind + "s": len(dataset.media),
-        "texts": len(dataset.texts),
-        "data sha256": digest([*features.keys, *dataset.texts]),
-        "left out": len(dataset.missing),
+    counts = {kind + "s": len(dataset.media), "texts": len(dataset.texts)}
+    metadata = data_metadata(dataset.title, counts, [*features.keys, *dataset.texts], dataset.missing) | {
         "ranking": "exact cosine over the whole set; ties count against us",
         "intervals": "95 %, bootstrap of 1,000 resamples, the texts of one medium drawn together",
     }

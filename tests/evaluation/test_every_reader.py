@@ -12,12 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation import FeatureSource, evaluate_moments, evaluate_retrieval, evaluate_zero_shot
+from evaluation.datasets.captions import read_captions
 from evaluation.datasets.labelled_media import LabelFiles, read_labelled
 from evaluation.datasets.moments import read_moments
-from evaluation.datasets.picture_captions import read_captions
-from evaluation.datasets.video_captions import read_video_captions
-from evaluation.features.cache import ResultCache
-from evaluation.tasks.zero_shot import ZeroShotOptions
+from evaluation.features import ResultCache
 from tests.fakes import FakeEncoder, write_film, write_picture
 
 RIGHT = ("red", "green", "blue", "yellow", "black", "white")
@@ -128,8 +126,7 @@ every_reader = pytest.mark.parametrize("write", [*PICTURES, *VIDEOS], ids=lambda
 
 def recalls(write, folder, source, colours, texts):
     file = write(folder, colours, texts)
-    read = read_captions if write in PICTURES else read_video_captions
-    to_media, to_text = evaluate_retrieval(read(file, None), source).tables
+    to_media, to_text = evaluate_retrieval(read_captions(file, None), source).tables
     return tuple(table.rows[0].values["R@1"].value for table in (to_media, to_text))
 
 
@@ -199,7 +196,7 @@ every_class_reader = pytest.mark.parametrize("read", [class_folders, objectnet, 
 )
 def test_planted_classes_give_the_value_counted_by_hand(read, tmp_path, source, labels, expected):
     dataset = read(tmp_path, (*RIGHT, "red"), labels)
-    report = evaluate_zero_shot(dataset, source, ZeroShotOptions(templates=("{}",)))
+    report = evaluate_zero_shot(dataset, source, templates=("{}",))
     assert report.tables[0].rows[0].values["top-1"].value == pytest.approx(expected)
 
 

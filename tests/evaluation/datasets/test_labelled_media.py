@@ -5,8 +5,13 @@ import re
 
 import pytest
 
-from evaluation.datasets.label_maps import read_label_map
-from evaluation.datasets.labelled_media import read_class_folders, read_kinetics, read_moments_in_time, read_objectnet
+from evaluation.datasets.labelled_media import (
+    read_class_folders,
+    read_kinetics,
+    read_label_map,
+    read_moments_in_time,
+    read_objectnet,
+)
 from evaluation.errors import DatasetError
 from tests.fakes import write_picture
 
@@ -259,7 +264,7 @@ def test_a_missing_video_is_named_or_left_out_while_its_class_stays(tmp_path):
             id="an id of 400 characters",
         ),
         ("yoga,a,0,inf,val", "line 2: time_end: not a time ('inf'). Expected seconds"),
-        (",a,0,10,val", "line 2: the class is empty"),
+        (",a,0,10,val", "line 2: the label is empty"),
         ("yoga,a,0,10,val\nrun,a,0,10,val", "line 3: the video 'a_000000_000010.mp4' appears twice"),
         ("", "no record of a video"),
     ],

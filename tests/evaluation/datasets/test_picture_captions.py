@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from evaluation.datasets.captions import read_captions, read_own_queries, read_parquet
 from evaluation.datasets.dataset import Medium
 from evaluation.datasets.media_folder import MediaFolder
-from evaluation.datasets.picture_captions import read_captions, read_own_queries, read_parquet
 from evaluation.errors import DatasetError
 from tests.fakes import write_film, write_picture
 
@@ -320,11 +320,12 @@ def test_a_damaged_page_of_parquet_is_named(tmp_path):
         ("a.xml", "<a/>", "a.xml: captions of an unknown kind (suffix '.xml'). Known: Karpathy's JSON"),
         ("a.json", "[]", "a.json: captions of an unknown kind (found: a list). Known: Karpathy's JSON"),
         ("a.json", "{}", "a.json: captions of an unknown kind (found: an object with nothing)."),
-        ("a.json", '{"videos": [], "sentences": []}', "(found: an object with videos, sentences)."),
+        ("a.json", '{"videos": [], "annotations": []}', "(found: an object with videos, annotations)."),
         ("a.json", '{"images": [{"id": 1}]}', "(found: an object with images)."),
         ("a.json", '{"images": []}', "a.json: no such split ('val'). Splits in this file: none."),
         ("a.json", '{"images": [}', "a.json: malformed JSON at line 1, column 13"),
         ("a.csv", "a,b\n", "a.csv: line 1: no column query, path (found: a, b)."),
+        ("a.json", '{"images": [1]}', "(found: an object with images)."),
     ],
 )
 def test_a_file_of_an_unknown_kind_says_what_was_found_and_what_is_known(tmp_path, name, text, message):

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from evaluation.datasets.captions import read_captions, read_msrvtt_1ka, read_msvd
 from evaluation.datasets.dataset import Medium
 from evaluation.datasets.media_folder import MediaFolder
-from evaluation.datasets.video_captions import read_msrvtt_1ka, read_msvd, read_video_captions
 from evaluation.errors import DatasetError
 
 
@@ -46,18 +46,18 @@ def msrvtt(tmp_path):
 
 
 def test_msrvtt_gives_the_videos_of_a_split_with_all_their_sentences(msrvtt):
-    found = read_video_captions(msrvtt, msrvtt.parent)
+    found = read_captions(msrvtt, msrvtt.parent)
     texts = ("a cat", "a man, singing", "ein Kätzchen")
     assert outline(found) == ("MSR-VTT test", ["video7010", "video7011"], texts, ((1,), (0,), (1,)), ())
     assert found.media[1] == Medium("video7011", msrvtt.parent / "video7011.webm", "video", f"{msrvtt}: videos[2]")
-    assert read_video_captions(msrvtt, None) == found
+    assert read_captions(msrvtt, None) == found
 
 
 def test_a_missing_video_is_an_error_or_counted(msrvtt):
     (msrvtt.parent / "video7011.webm").unlink()
     with refuses(f"{msrvtt}: videos[2]: the video 'video7011' is not in {msrvtt.parent}."):
-        read_video_captions(msrvtt, None)
-    found = read_video_captions(msrvtt, msrvtt.parent, allow_missing=True)
+        read_captions(msrvtt, None)
+    found = read_captions(msrvtt, msrvtt.parent, allow_missing=True)
     assert outline(found) == (
         "MSR-VTT test",
         ["video7010"],
@@ -87,12 +87,12 @@ def test_a_wrong_record_of_msrvtt_is_named(msrvtt, change, message):
     change(document)
     msrvtt.write_text(json.dumps(document))
     with refuses(f"{msrvtt}: " + message.format(file=msrvtt)):
-        read_video_captions(msrvtt, msrvtt.parent)
+        read_captions(msrvtt, msrvtt.parent)
 
 
 def test_an_unknown_split_lists_those_of_the_file(msrvtt):
     with refuses(f"{msrvtt}: no such split ('validate'). Splits in this file: test, train."):
-        read_video_captions(msrvtt, None, split="validate")
+        read_captions(msrvtt, None, split="validate")
 
 
 # --- MSR-VTT 1k-A -------------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_1ka_has_one_sentence_for_each_video(tmp_path):
     found = read_msrvtt_1ka(file, media)
     texts = ("a person is connecting", "a little girl, singing")
     assert outline(found) == ("MSR-VTT 1k-A", ["video9770", "video9771"], texts, ((0,), (1,)), ())
-    assert read_video_captions(file, tmp_path) == found
+    assert read_captions(file, tmp_path) == found
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_wrong_line_of_1ka_is_named(tmp_path, line, message):
 
 def test_videos_of_1ka_that_are_missing_are_counted_when_allowed(tmp_path):
     file, _ = jsfusion(tmp_path), touch(tmp_path, "video9771.mp4")
-    found = read_video_captions(file, None, allow_missing=True)
+    found = read_captions(file, None, allow_missing=True)
     left_out = (f"{file}: line 2: 'video9770' is missing.",)
     assert outline(found) == ("MSR-VTT 1k-A", ["video9771"], ("a little girl, singing",), ((0,),), left_out)
 
@@ -185,13 +185,13 @@ def test_msvd_is_read_from_its_corpus_and_from_its_lines(tmp_path, clips, name, 
         found = read_msvd(file, clips)
         assert outline(found) == ("MSVD", NAMES, TEXTS, ((0,), (1,), (0,)), ())
         assert found.media[0].path == clips.folder / "-4wsuPCjDBc_5_15.avi"
-        assert read_video_captions(file, clips.folder) == found
+        assert read_captions(file, clips.folder) == found
 
 
 @pytest.mark.parametrize("content", [pickle.dumps(words(str)), pickle.dumps(words(bytes)), pickle.dumps(words(str), protocol=0)])
 def test_msvd_is_read_from_its_pickle_with_text_or_bytes(tmp_path, clips, content):
     file = written(tmp_path, "raw-captions.pkl", content)
-    found = read_video_captions(file, clips.folder)
+    found = read_captions(file, clips.folder)
     assert outline(found) == ("MSVD", NAMES, (TEXTS[0], TEXTS[2], TEXTS[1]), ((0,), (0,), (1,)), ())
     assert found.media[1].record == f"{file}: vid_b_0_7[0]"
 
@@ -246,7 +246,7 @@ def test_a_pickle_of_anything_else_is_refused(tmp_path, clips, content, message)
 
 def test_a_list_of_videos_chooses_and_orders_them(tmp_path, clips):
     file, videos = written(tmp_path, "a.txt", LINES), written(tmp_path, "test_list.txt", "vid_b_0_7\r\n\r\n")
-    found = read_video_captions(file, clips.folder, videos=videos)
+    found = read_captions(file, clips.folder, videos=videos)
     assert outline(found) == ("MSVD test_list", ["vid_b_0_7"], ("a dog, running",), ((0,),), ())
     both = read_msvd(file, clips, videos=written(tmp_path, "all.txt", "vid_b_0_7\n-4wsuPCjDBc_5_15"))
     assert (both.media[0].name, both.texts, both.owners) == ("vid_b_0_7", TEXTS, ((1,), (0,), (1,)))
@@ -271,7 +271,7 @@ def test_videos_of_msvd_that_are_missing_are_an_error_or_counted(tmp_path, clips
     file = written(tmp_path, "corpus.csv", CORPUS)
     with refuses(f"{file}: line 4: the video 'vid_b_0_7' is not in {clips.folder}."):
         read_msvd(file, clips)
-    found = read_video_captions(file, clips.folder, allow_missing=True)
+    found = read_captions(file, clips.folder, allow_missing=True)
     assert outline(found) == ("MSVD", NAMES[:1], TEXTS[::2], ((0,), (0,)), (f"{file}: line 4: 'vid_b_0_7' is missing.",))
 
 
@@ -286,22 +286,23 @@ def test_a_line_of_msvd_without_a_sentence_is_named(tmp_path, clips):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.xml", "<a/>", "a.xml: captions of an unknown kind (suffix '.xml', first line ''). Known: MSR-VTT's JSON"),
-        ("a.csv", "query,path\n", "a.csv: captions of an unknown kind (suffix '.csv', first line 'query,path')."),
+        ("a.xml", "<a/>", "a.xml: captions of an unknown kind (suffix '.xml'). Known: Karpathy's JSON"),
+        ("a.csv", "key,sentence\n", "a.csv: line 1: no column query, path (found: key, sentence)."),
         ("a.json", "[]", "a.json: captions of an unknown kind (found: a list)."),
-        ("a.json", '{"images": []}', "a.json: captions of an unknown kind (found: an object with images)."),
+        ("a.json", '{"videos": []}', "a.json: captions of an unknown kind (found: an object with videos)."),
         ("a.json", '{"videos": [],\n', "a.json: malformed JSON at line 2, column 1"),
     ],
 )
 def test_a_file_of_an_unknown_kind_says_what_was_found_and_what_is_known(tmp_path, name, text, message):
+    touch(tmp_path, "a.mp4")
     with refuses(message):
-        read_video_captions(written(tmp_path, name, text), None)
+        read_captions(written(tmp_path, name, text), None)
 
 
 def test_paths_that_are_not_there_are_named(tmp_path, clips):
     for name in ("none.json", "none.csv", "none.pkl"):
         with refuses(f"{tmp_path}/{name}: no such file."):
-            read_video_captions(tmp_path / name, clips.folder)
+            read_captions(tmp_path / name, clips.folder)
     with refuses(f"{tmp_path}/none.pkl: cannot be read (No such file or directory)."):
         read_msvd(tmp_path / "none.pkl", clips)
     with refuses(f"{tmp_path}/none.txt: no such file."):
@@ -310,4 +311,4 @@ def test_paths_that_are_not_there_are_named(tmp_path, clips):
 
 def test_a_list_of_videos_is_refused_where_the_file_knows_splits(msrvtt):
     with refuses(f"{msrvtt}: takes no list of videos (test_list.txt). Only MSVD needs one"):
-        read_video_captions(msrvtt, None, videos="test_list.txt")
+        read_captions(msrvtt, None, videos="test_list.txt")

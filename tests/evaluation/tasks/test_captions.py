@@ -5,8 +5,7 @@ import pytest
 from coca_model import CaptionOptions
 from evaluation.datasets.dataset import CaptionedMedia, Medium
 from evaluation.errors import DatasetError
-from evaluation.features.cache import ResultCache
-from evaluation.features.extract import FeatureSource
+from evaluation.features import FeatureSource, ResultCache
 from evaluation.measures.caption_metrics import CaptionScores
 from evaluation.measures.intervals import Measure
 from evaluation.tasks import captions as module

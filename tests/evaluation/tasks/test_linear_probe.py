@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from evaluation.tasks.linear_probe import STRENGTHS, fit, fit_best, hold_out
+from evaluation.tasks.probe import STRENGTHS, fit, fit_best, hold_out
 
 
 def blobs(num_classes):

@@ -5,8 +5,7 @@ import pytest
 
 from evaluation.datasets.dataset import Medium, MomentQuery, MomentSet
 from evaluation.errors import UnreadableMediaError
-from evaluation.features.cache import ResultCache
-from evaluation.features.extract import FeatureSource
+from evaluation.features import FeatureSource, ResultCache
 from evaluation.tasks.moments import didemo_measures, evaluate_moments, raised_segments, temporal_iou
 from tests.fakes import FakeEncoder, write_film
 

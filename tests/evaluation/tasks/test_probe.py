@@ -11,12 +11,10 @@ from PIL import Image
 from evaluation.datasets.dataset import LabelledMedia
 from evaluation.datasets.labelled_media import read_class_folders
 from evaluation.errors import DatasetError
-from evaluation.features.cache import ResultCache
-from evaluation.features.extract import Decoded, FeatureSource
+from evaluation.features import Decoded, FeatureSource, ResultCache
 from evaluation.measures.intervals import Measure
 from evaluation.reports.published import COCA
-from evaluation.tasks.pooler_probe import TOKENS, TrainingOptions, load_tokens, spread, train_pooler
-from evaluation.tasks.probe import ProbeOptions, evaluate_probe
+from evaluation.tasks.probe import TOKENS, ProbeOptions, TrainingOptions, evaluate_probe, load_tokens, spread, train_pooler
 from tests.fakes import COLOURS, write_film
 
 SHORT = TrainingOptions(epochs=12, batch_size=8, learning_rate=3e-3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.errors import DatasetError
-from evaluation.tasks.zero_shot import PICTURES, SINGLE, VIDEOS, class_vectors, fill, read_templates
+from evaluation.tasks.classify import PICTURES, VIDEOS, class_vectors, fill, read_templates
 
 VECTORS = {"a cat.": (1, 0, 0), "the cat!": (0, 1, 0), "a house cat.": (1, 0, 0), "the house cat!": (0, 0.6, 0.8), "a dog.": (0, 0, 1)}
 
@@ -15,7 +15,7 @@ def embed(texts):
     return np.array([VECTORS[text] for text in texts], np.float32)
 
 
-@pytest.mark.parametrize("templates", [SINGLE, PICTURES, VIDEOS])
+@pytest.mark.parametrize("templates", [PICTURES, VIDEOS])
 def test_each_of_our_templates_is_another_sentence_with_one_place_for_the_name(templates):
     assert all(template.count("{}") == 1 for template in templates)
     assert len(set(templates)) == len(templates)

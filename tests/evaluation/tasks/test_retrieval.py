@@ -6,8 +6,7 @@ import pytest
 
 from evaluation.datasets.dataset import CaptionedMedia, Medium
 from evaluation.errors import UnreadableMediaError
-from evaluation.features.cache import ResultCache
-from evaluation.features.extract import FeatureSource
+from evaluation.features import FeatureSource, ResultCache
 from evaluation.tasks.retrieval import evaluate_retrieval
 from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
 

@@ -11,15 +11,14 @@ from sklearn.metrics import top_k_accuracy_score
 from evaluation.datasets.dataset import LabelledMedia, Medium
 from evaluation.datasets.labelled_media import read_class_folders
 from evaluation.errors import DatasetError, UnreadableMediaError
-from evaluation.features.cache import ResultCache
-from evaluation.features.extract import FeatureSource
+from evaluation.features import FeatureSource, ResultCache
 from evaluation.measures.intervals import Measure
 from evaluation.measures.ranking import rank_classes
 from evaluation.reports.published import COCA
-from evaluation.tasks.zero_shot import PICTURES, VIDEOS, ZeroShotOptions, default_templates, evaluate_zero_shot
+from evaluation.tasks.classify import PICTURES, VIDEOS, default_templates, evaluate_zero_shot
 from tests.fakes import FakeEncoder, write_film, write_picture
 
-BARE = ZeroShotOptions(templates=("{}",))
+BARE = ("{}",)
 
 
 class ColourEncoder(FakeEncoder):
@@ -72,7 +71,7 @@ def test_every_colour_is_told_with_an_odd_last_batch(tmp_path, source):
         tmp_path / "set", red=["red"] * 3, blue=["blue"] * 2, green=["green"], black=["black"], white=["white"], yellow=["yellow"]
     )
     assert len(dataset.media) % source.encoder.batch_size == 1
-    report = evaluate_zero_shot(dataset, source, BARE)
+    report = evaluate_zero_shot(dataset, source, templates=BARE)
     everything = Measure(100.0, 100.0, 100.0)
     assert report.tables[0].rows[0].values == {"top-1": everything, "top-5": everything, "mean per class": Measure(100.0)}
     assert report.examples == ()
@@ -80,7 +79,7 @@ def test_every_colour_is_told_with_an_odd_last_batch(tmp_path, source):
 
 
 def test_planted_wrong_labels_cost_what_they_weigh(tmp_path, source):
-    report = evaluate_zero_shot(coloured(tmp_path / "set", red=["red", "red", "blue", "red"], blue=["blue"] * 3), source, BARE)
+    report = evaluate_zero_shot(coloured(tmp_path / "set", red=["red", "red", "blue", "red"], blue=["blue"] * 3), source, templates=BARE)
     assert accuracy(report) == pytest.approx({"top-1": 100 * 6 / 7, "mean per class": 87.5})
     assert table(report, "worst classes") == {"red (4)": {"top-1": Measure(75.0)}}
     assert [(record["class"], record["answer"], record["rank"]) for record in report.records if record["rank"] > 1] == [("red", "blue", 2)]
@@ -92,7 +91,7 @@ def test_planted_wrong_labels_cost_what_they_weigh(tmp_path, source):
 def test_classes_with_the_same_name_tie_and_the_tie_counts_against_us(tmp_path, source):
     dataset = coloured(tmp_path / "set", red=["red"] * 2, blue=["blue"] * 3)
     doubled = LabelledMedia(dataset.title, dataset.media, (*dataset.classes, ("red",)), dataset.right)
-    report = evaluate_zero_shot(doubled, source, BARE)
+    report = evaluate_zero_shot(doubled, source, templates=BARE)
     assert accuracy(report)["top-1"] == pytest.approx(60.0)
     assert report.metadata["classes with the same names"].startswith("red:")
 
@@ -101,7 +100,7 @@ def test_any_of_several_right_classes_is_right_and_they_are_one_group(tmp_path, 
     dataset = coloured(tmp_path / "set", black=["black"], red=["red"] * 2, blue=["blue"])
     black, blue, red = range(3)
     either = LabelledMedia("overlaps", dataset.media, dataset.classes, ((blue, red), (blue, red), (black, red), (black, red)))
-    report = evaluate_zero_shot(either, source, BARE)
+    report = evaluate_zero_shot(either, source, templates=BARE)
     assert [medium.path.parent.name for medium in either.media] == ["black", "blue", "red", "red"]
     assert accuracy(report) == pytest.approx({"top-1": 75.0, "mean per class": 75.0})  # the black picture is neither blue nor red
     assert table(report, "worst classes") == {"blue or red (2)": {"top-1": Measure(50.0)}}
@@ -111,7 +110,7 @@ def test_films_are_classified_by_the_mean_of_their_frames(tmp_path, source):
     for colour in ("red", "blue"):
         write_film(tmp_path / "films" / colour / "film.mp4", [(colour, 2.0)])
     dataset = read_class_folders(tmp_path / "films")
-    assert accuracy(evaluate_zero_shot(dataset, source, BARE))["top-1"] == 100.0
+    assert accuracy(evaluate_zero_shot(dataset, source, templates=BARE))["top-1"] == 100.0
 
 
 # --- ranks --------------------------------------------------------------------------------------------------------------
@@ -148,7 +147,7 @@ def test_ties_and_what_is_no_number_count_against_us(scores, right, rank):
 
 def test_the_published_figure_stands_below_ours_and_facts_say_how(tmp_path, source):
     dataset = coloured(tmp_path / "set", red=["red"], blue=["blue"])
-    report = evaluate_zero_shot(dataset, source, ZeroShotOptions(templates=("{}", "a {} thing."), protocol="imagenet-v2"))
+    report = evaluate_zero_shot(dataset, source, templates=("{}", "a {} thing."), protocol="imagenet-v2")
     ours, published = report.tables[0].rows
     assert (ours.name, ours.source) == ("fake", "")
     assert (published.source, published.values) == (COCA, {"top-1": Measure(80.7)})
@@ -158,8 +157,8 @@ def test_the_published_figure_stands_below_ours_and_facts_say_how(tmp_path, sour
 
 def test_the_second_time_everything_comes_from_the_cache(tmp_path, source, cache):
     dataset = coloured(tmp_path / "set", red=["red"] * 2, blue=["blue"] * 3)
-    first = evaluate_zero_shot(dataset, source, BARE)
-    assert evaluate_zero_shot(dataset, FeatureSource(SilentEncoder(), cache), BARE).to_json() == first.to_json()
+    first = evaluate_zero_shot(dataset, source, templates=BARE)
+    assert evaluate_zero_shot(dataset, FeatureSource(SilentEncoder(), cache), templates=BARE).to_json() == first.to_json()
 
 
 def test_a_broken_picture_is_named_or_left_out(tmp_path, source, cache):
@@ -167,8 +166,8 @@ def test_a_broken_picture_is_named_or_left_out(tmp_path, source, cache):
     (tmp_path / "set" / "blue" / "00.png").write_bytes(b"no picture")
     dataset = read_class_folders(tmp_path / "set")
     with pytest.raises(UnreadableMediaError, match=r"'blue/00\.png' cannot be read"):
-        evaluate_zero_shot(dataset, source, BARE)
-    report = evaluate_zero_shot(dataset, FeatureSource(ColourEncoder(), cache, allow_missing=True), BARE)
+        evaluate_zero_shot(dataset, source, templates=BARE)
+    report = evaluate_zero_shot(dataset, FeatureSource(ColourEncoder(), cache, allow_missing=True), templates=BARE)
     assert (accuracy(report)["top-1"], report.metadata["media"], report.metadata["left out"]) == (75.0, 4, 1)
     reason = "not a picture that Pillow can read. It begins with b'no picture'; JPEG, PNG, WebP, GIF, TIFF, BMP and AVIF are known."
     assert report.missing == (f"{tmp_path}/set/blue: 'blue/00.png' cannot be read: {reason}",)

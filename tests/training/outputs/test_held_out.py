@@ -4,8 +4,8 @@ from functools import partial
 
 from PIL import Image
 
+from evaluation.datasets.captions import read_captions
 from evaluation.datasets.labelled_media import LabelFiles, read_labelled
-from evaluation.datasets.picture_captions import read_captions
 from training.examples.example import Example
 from training.outputs.held_out import write_held_out
 

@@ -1,13 +1,16 @@
-"""Decodes media and computes features of them and of texts with the encoder. Each batch goes to the cache.
+"""Decodes media, and computes features of them and of texts with the encoder, once.
 
-A medium that cannot be read is an error that names its record, or is left out and counted if the caller allows it.
+Each batch goes to the cache, one SQLite file. A key says what a result was computed from: model, computation, and the bytes of the input.
+A killed evaluation continues from its last batch. Another evaluation of the same files by the same model computes nothing.
 """
 
 import hashlib
 import math
+import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,20 +19,73 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from coca_model import Encoder
 from evaluation.datasets.dataset import CaptionedMedia, LabelledMedia, Medium
-from evaluation.errors import UnreadableMediaError
-from evaluation.features.cache import Arrays, ResultCache, space_of
+from evaluation.errors import EvaluationError, UnreadableMediaError
 from indexer.segments import mean_vector
 from media import MediaError, VideoDecoder, open_picture
 from media.hashing import sha256_of_bytes, sha256_of_file
 
 DataSet = TypeVar("DataSet", CaptionedMedia, LabelledMedia)
+Arrays = dict[str, NDArray[np.generic]]
 OnProgress = Callable[[str, int, int], None]  # stage, done, total
 _THREADS = 4
 _TEXTS = 1024  # texts in a commit
 _VIDEO_LIMIT_SECONDS = 60.0
+
+
+def space_of(encoder: Encoder, computation: str) -> str:
+    """The part of a key that does not depend on the data: weights, preprocessing, arithmetic, and what is computed."""
+    weights = encoder.model_id.rsplit("@")[-1]  # the name of the file does not matter
+    return f"{weights} {encoder.preprocessing_id} {encoder.dtype} {encoder.device.type} {computation}"
+
+
+class ResultCache:
+    """Named arrays by (space, key), a digest of the input. Any method raises EvaluationError if the file is not a cache or damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, timeout=60)
+            self._database.execute("CREATE TABLE IF NOT EXISTS results (space TEXT, key BLOB, value BLOB, PRIMARY KEY (space, key))")
+
+    def known(self, space: str, keys: Sequence[bytes]) -> set[bytes]:
+        """The keys that have a result."""
+        with self._explained():
+            return {key for key, _ in self._select("NULL", space, keys)}
+
+    def get(self, space: str, keys: Sequence[bytes]) -> dict[bytes, Arrays]:
+        """The known results by key."""
+        with self._explained():
+            return {key: load(value) for key, value in self._select("value", space, keys)}
+
+    def put(self, space: str, results: Mapping[bytes, Arrays]) -> None:
+        """Store results in one commit."""
+        named = {key: {name: np.ascontiguousarray(array) for name, array in arrays.items()} for key, arrays in results.items()}
+        with self._explained(), self._database:
+            rows = [(space, key, save(arrays)) for key, arrays in named.items()]
+            self._database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", rows)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, SafetensorError, OSError) as error:
+            advice = "Name another file with --cache. Deleting a cache costs only time."
+            raise EvaluationError(f"{self.path}: cannot be used as a cache ({error}). {advice}") from error
+
+    def _select(self, column: str, space: str, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        for key in keys:
+            for (value,) in self._database.execute(f"SELECT {column} FROM results WHERE space = ? AND key = ?", (space, key)):
+                yield key, value
 
 
 @dataclass(frozen=True)
@@ -101,10 +157,7 @@ class FeatureSource:
         return np.stack([found[text] for text in texts]).astype(np.float32)
 
     def of_media(self, media: Sequence[Medium], feature: Feature) -> Features:
-        """Features of the media. Those that the cache lacks are computed.
-
-        Raises UnreadableMediaError, which names the record, if a medium cannot be read and that is not allowed.
-        """
+        """Computes what the cache lacks. Raises UnreadableMediaError, which names the record, unless missing media are allowed."""
         space, keys = space_of(self.encoder, feature.name), self._digests(media)
         known = self.cache.known(space, keys)
         failed = self._compute({key: medium for key, medium in zip(keys, media, strict=True) if key not in known}, feature, space)
@@ -160,10 +213,7 @@ def readable(dataset: DataSet, source: FeatureSource, feature: Feature) -> tuple
 
 
 def decode(media: Sequence[Medium], encoder: Encoder, pool: Executor, *, seconds_between: float) -> Iterator[Decoded | str]:
-    """Each medium in order, as the encoder's pixels or as the reason why it cannot be read.
-
-    Pictures are decoded in threads, a few in advance; videos in a worker process.
-    """
+    """Each medium in order, as pixels or as the reason why it cannot be read. Pictures are decoded in threads, a few in advance."""
     pending: deque[tuple[Medium, Future[Decoded] | None]] = deque()
     rest = iter(media)
     with VideoDecoder(limit_seconds=_VIDEO_LIMIT_SECONDS, seconds_between=seconds_between) as videos:

@@ -7,8 +7,7 @@ import pytest
 
 from evaluation.datasets.dataset import Medium
 from evaluation.errors import EvaluationError, UnreadableMediaError
-from evaluation.features.cache import ResultCache
-from evaluation.features.extract import MEAN_VECTOR, FeatureSource
+from evaluation.features import MEAN_VECTOR, FeatureSource, ResultCache
 from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
 
 

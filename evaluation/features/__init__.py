@@ -1,1 +1,0 @@
-"""Vectors, captions and tokens of media, computed once."""
