@@ -93,7 +93,7 @@ def _cases(collection: Collection, memory: InMemory, calls: int) -> Iterator[tup
     vectors, sentences = queries(calls, memory.encoder.config.embedding_width), words(calls)
     nearest = partial(snapshot.index.nearest, k=K)
     yield "ranking", {"FAISS": nearest, "NumPy": memory.ranking}, vectors
-    filtered = partial(nearest, allowed=snapshot.allowed(WIDE))
+    filtered = partial(nearest, allowed=snapshot.filtered(WIDE))
     yield "ranking, filter", {"FAISS": filtered, "NumPy": partial(memory.ranking, among=memory.wide())}, vectors
     for count in ROWS_OF_HITS:
         positions = [random.choice(len(snapshot), min(count, len(snapshot)), replace=False) for _ in range(calls)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from coca_model import Encoder
 from search.collection import CollectionWriter, FileRows, Segment
-from search.schema import FileColumns, media_id_of
+from search.schema import FileColumns, new_media_id
 
 WIDE = "width >= 6000"  # keeps a tenth of the rows
 _ROOT = "/pictures"
@@ -57,7 +57,7 @@ def words(count: int) -> list[str]:
 
 def _file(number: int, root_id: str) -> FileColumns:
     path = f"{number // 1000:05}/{number:08}.jpg"
-    media_id = media_id_of(f"{_ROOT}/{path}")
+    media_id = new_media_id(f"{_ROOT}/{path}")
     return FileColumns(
         media_id=media_id,
         root_id=root_id,

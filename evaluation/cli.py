@@ -80,8 +80,7 @@ def classify(
     from evaluation.console import feature_source, finish
     from evaluation.datasets.labelled_media import LabelFiles, read_labelled
     from evaluation.tasks.probe import ProbeOptions, evaluate_probe
-    from evaluation.tasks.prompts import read_templates
-    from evaluation.tasks.zero_shot import ZeroShotOptions, evaluate_zero_shot
+    from evaluation.tasks.zero_shot import ZeroShotOptions, evaluate_zero_shot, read_templates
 
     if probe and not train:
         raise typer.BadParameter("--probe needs a training set. Pass one with --train.")
@@ -119,13 +118,10 @@ def caption(
     from evaluation.datasets.picture_captions import read_captions
     from evaluation.tasks.captions import CaptionEvaluation, evaluate_captions
 
-    try:
-        options = CaptionOptions(method, beams=beams)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    settings = CaptionEvaluation(protocol, CaptionOptions(method, beams=beams))
     dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
     with feature_source(model, cache, dtype=dtype, allow_missing=allow_missing) as source:
-        report = evaluate_captions(dataset, source, CaptionEvaluation(protocol, options))
+        report = evaluate_captions(dataset, source, settings)
     finish(report, out)
 
 
@@ -163,8 +159,7 @@ def collection(
 ) -> None:
     """Measure your collection by your queries: what is found, the gain of reranking, latency, calibration."""
     from evaluation.console import finish, progress_bars
-    from evaluation.tasks.collection import evaluate_collection
-    from evaluation.tasks.collection_answers import read_own_queries_of
+    from evaluation.tasks.collection import evaluate_collection, read_own_queries_of
     from search import open_collection
 
     opened = open_collection(collection)

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 
 if TYPE_CHECKING:
     from evaluation.features.extract import FeatureSource, OnProgress
@@ -24,10 +24,11 @@ def feature_source(model: str, cache: Path | None, *, dtype: str, allow_missing:
     import torch
 
     from coca_model import load
-    from evaluation.features.cache import ResultCache, default_cache_path
+    from evaluation.features.cache import ResultCache
     from evaluation.features.extract import FeatureSource
 
-    with closing(ResultCache(cache or default_cache_path())) as results, progress_bars() as on_progress:
+    file = cache or user_cache_path("coca-search") / "evaluation.sqlite"
+    with closing(ResultCache(file)) as results, progress_bars() as on_progress:
         encoder = load(model, dtype=None if dtype == "auto" else getattr(torch, dtype))
         yield FeatureSource(encoder, results, allow_missing=allow_missing, on_progress=on_progress)
 

@@ -5,21 +5,20 @@ from typing import Annotated
 
 import typer
 
+from search.options import CollectionOption
+
 
 def index(
     paths: Annotated[list[Path], typer.Argument(help="Folders, or single pictures and videos.")],
-    collection: Annotated[
-        Path | None,
-        typer.Option("--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="Its directory; by default in your data directory."),
-    ] = None,
+    collection: CollectionOption = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A checkpoint: a folder, a file of open_clip's weights, or a name of the hub; by default the collection's own."),
+        typer.Option(help="A checkpoint: a folder, a file of open_clip, or a name on the Hub; by default that of the collection."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Decoding threads; by default one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Decoding threads; by default one for each core.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before.")] = False,
 ) -> None:
-    """Make folders of pictures and videos searchable; run it again when they have changed."""
+    """Make folders of pictures and videos searchable. Run it again after they change."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -33,7 +32,7 @@ def index(
     task = bar.add_task("", total=None, rate="")
 
     def on_progress(done: int, total: int, failed: int) -> None:
-        bar.start()  # only now: what cannot be indexed at all is one line of error and no bar
+        bar.start()  # only now: if nothing can be indexed, there is an error and no bar
         speed = bar.tasks[0].speed
         rate = f"{speed:.0f} files/s" if speed else ""
         bar.update(task, completed=done, total=total, rate=f"{rate} {failed} failed" if failed else rate)
@@ -52,7 +51,7 @@ def index(
     for failure in report.failures:
         console.print(f"  {failure.uri}: {failure.stage}: {failure.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if report.num_failed_before:
-        console.print(f"  {report.num_failed_before} failed before and unchanged; --retry-failed tries again", markup=False)
+        console.print(f"  {report.num_failed_before} files failed before, and are unchanged. --retry-failed tries again.", markup=False)
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -8,7 +8,8 @@ from indexer.scan import Scan
 from media.hashing import sha256_of_file
 from media.sources import SourceFile
 from search.collection import Failure, Identity, KnownFile
-from search.schema import media_id_of
+from search.collection.identity import is_below
+from search.schema import new_media_id
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,13 @@ class Task:
     path: str
     file: SourceFile
 
+    def failure(self, stage: str, reason: str) -> Failure:
+        """That the file could not be indexed."""
+        file = self.file
+        return Failure(
+            uri=file.uri, root_id=self.root_id, path=self.path, size_bytes=file.size_bytes, mtime=file.mtime, stage=stage, reason=reason
+        )
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -30,6 +38,7 @@ class Plan:
         relocate: known bytes under a new name or time.
         gone: files that are not there any more.
         settled_failures: failures to forget: the file is gone, or is again what was indexed.
+        new_failures: files that cannot be indexed under their name.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -41,13 +50,16 @@ class Plan:
     relocate: tuple[KnownFile, ...] = ()
     gone: tuple[KnownFile, ...] = ()
     settled_failures: tuple[Failure, ...] = ()
+    new_failures: tuple[Failure, ...] = ()
 
 
 def make_plan(
     scan: Scan, known: Mapping[str, KnownFile], failed: Mapping[str, Failure], identity: Identity, *, retry_failed: bool = False
 ) -> Plan:
     """Compare by size and time. A file is read here only if its bytes may be known under another name or time."""
-    gone = {uri: file for uri, file in known.items() if uri not in scan.files and scan.covers(uri)}
+    lost = {uri for uri in (*known, *failed) if uri not in scan.files and _covers(scan, uri)}
+    gone = {uri: file for uri, file in known.items() if uri in lost}
+    unnamed = [Task(0, *identity.locate(problem.file.uri), problem.file).failure("scan", problem.reason) for problem in scan.problems]
     lost_by_size: dict[int, list[KnownFile]] = defaultdict(list)
     for file in gone.values():
         lost_by_size[file.size_bytes].append(file)
@@ -70,17 +82,28 @@ def make_plan(
             tasks.append(Task(before.media_id, before.root_id, before.path, found))
             count["changed"] += 1
         else:
-            root_id, path = identity.locate(uri) or ("", uri)
+            root_id, path = identity.locate(uri)
             if moved := _take_same_bytes(found, lost_by_size[found.size_bytes]):
                 relocate.append(replace(moved, uri=uri, root_id=root_id, path=path, mtime=found.mtime))
                 del gone[moved.uri]
                 count["moved"] += 1
             else:
-                tasks.append(Task(_free_id(uri, used_ids), root_id, path, found))
+                tasks.append(Task(new_media_id(uri, used_ids), root_id, path, found))
+                used_ids.add(tasks[-1].media_id)
                 count["new"] += 1
-    settled = tuple(each for uri, each in failed.items() if uri in unchanged or (uri not in scan.files and scan.covers(uri)))
-    counts = {f"num_{name}": value for name, value in count.items()}
-    return Plan(tuple(tasks), relocate=tuple(relocate), gone=tuple(gone.values()), settled_failures=settled, **counts)
+    return Plan(
+        tuple(tasks),
+        relocate=tuple(relocate),
+        gone=tuple(gone.values()),
+        settled_failures=tuple(failure for uri, failure in failed.items() if uri in unchanged or uri in lost),
+        new_failures=tuple(failure for failure in unnamed if failure.uri not in failed),
+        **{f"num_{name}": value for name, value in count.items()},
+    )
+
+
+def _covers(scan: Scan, uri: str) -> bool:
+    """Whether the scan would have found a file: it lies below a scanned path and not below an unreadable folder."""
+    return any(is_below(uri, path) for path in scan.paths) and not any(is_below(uri, folder) for folder in scan.unreadable)
 
 
 def _failed_unchanged(failure: Failure | None, found: SourceFile) -> bool:
@@ -95,14 +118,6 @@ def _take_same_bytes(found: SourceFile, lost: list[KnownFile]) -> KnownFile | No
         if file.sha256 == sha256:
             return lost.pop(index)
     return None
-
-
-def _free_id(uri: str, used: set[int]) -> int:
-    salt = 0
-    while (media_id := media_id_of(uri, salt)) in used:
-        salt += 1
-    used.add(media_id)
-    return media_id
 
 
 def _sha256(uri: str) -> str | None:

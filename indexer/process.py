@@ -51,17 +51,9 @@ def process(task: Task, options: ProcessOptions) -> FileRows | Failure:
             return _process_video(task, options)
         return _process_picture(task, options)
     except MediaError as error:
-        return failure_of(task, error.stage, error.reason)
+        return task.failure(error.stage, error.reason)
     except OSError as error:
-        return failure_of(task, "read", error.strerror or str(error))
-
-
-def failure_of(task: Task, stage: str, reason: str) -> Failure:
-    """The failure of a task at a stage."""
-    file = task.file
-    return Failure(
-        uri=file.uri, root_id=task.root_id, path=task.path, size_bytes=file.size_bytes, mtime=file.mtime, stage=stage, reason=reason
-    )
+        return task.failure("read", error.strerror or str(error))
 
 
 def _process_picture(task: Task, options: ProcessOptions) -> FileRows:

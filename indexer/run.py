@@ -8,9 +8,8 @@ from pathlib import Path
 
 from coca_model import Encoder, load
 from indexer.local_executor import LocalExecutor, default_workers
-from indexer.plan import Plan, Task, make_plan
-from indexer.process import failure_of
-from indexer.scan import Scan, scan
+from indexer.plan import make_plan
+from indexer.scan import scan
 from indexer.stopwatch import Stopwatch
 from search.collection import CollectionWriter, Failure, default_path
 from search.collection.identity import read_raw_identity
@@ -90,13 +89,26 @@ def index(
     stopwatch = Stopwatch()
     with CollectionWriter(folder, encoder, model=name) as writer:
         writer.add_roots(found.folders)
-        known_failures = writer.known_failures()
-        plan = make_plan(found, writer.known_files(), known_failures, writer.identity, retry_failed=options.retry_failed)
-        _settle(plan, writer)
-        failures = _process_all(plan, writer, encoder, options, stopwatch, on_progress)
-        problems = [problem for problem in _name_problems(found, writer) if problem.uri not in known_failures]
-        for problem in problems:
-            writer.add_failure(problem)
+        plan = make_plan(found, writer.known_files(), writer.known_failures(), writer.identity, retry_failed=options.retry_failed)
+        writer.relocate(plan.relocate)
+        writer.remove(file.media_id for file in plan.gone)
+        writer.forget_failures(plan.settled_failures)
+        failures = list(plan.new_failures)
+        writer.add_failures(failures)
+        if on_progress:
+            on_progress(0, len(plan.tasks), 0)
+        executor = LocalExecutor(
+            encoder, workers=options.workers, batch=options.batch, video_limit_seconds=options.video_limit_seconds, stopwatch=stopwatch
+        )
+        for done, result in enumerate(executor.run(plan.tasks), start=1):
+            with stopwatch.measure("write"):
+                if isinstance(result, Failure):
+                    failures.append(result)
+                    writer.add_failures([result])
+                else:
+                    writer.add(result)
+            if on_progress:
+                on_progress(done, len(plan.tasks), len(failures))
         with stopwatch.measure("write"):
             writer.finish()
     return Report(
@@ -108,7 +120,7 @@ def index(
         plan.num_unchanged,
         plan.num_failed_before,
         writer.num_rows,
-        (*problems, *failures),
+        tuple(failures),
         dict(stopwatch.seconds),
     )
 
@@ -130,41 +142,3 @@ def _own_model(folder: Path) -> str:
         return str(read_raw_identity(folder).get("model", "default"))
     except NoCollectionError:
         return "default"
-
-
-def _settle(plan: Plan, writer: CollectionWriter) -> None:
-    """Write what needs no model: files that moved, and files that are gone."""
-    writer.relocate(plan.relocate)
-    writer.remove(file.media_id for file in plan.gone)
-    writer.forget_failures(plan.settled_failures)
-
-
-def _process_all(
-    plan: Plan, writer: CollectionWriter, encoder: Encoder, options: IndexOptions, stopwatch: Stopwatch, on_progress: Progress | None
-) -> list[Failure]:
-    """Process the tasks of the plan and write their results. Returns the failures."""
-    executor = LocalExecutor(
-        encoder, workers=options.workers, batch=options.batch, video_limit_seconds=options.video_limit_seconds, stopwatch=stopwatch
-    )
-    failures: list[Failure] = []
-    if on_progress:
-        on_progress(0, len(plan.tasks), 0)
-    for done, result in enumerate(executor.run(plan.tasks), start=1):
-        with stopwatch.measure("write"):
-            if isinstance(result, Failure):
-                failures.append(result)
-                writer.add_failure(result)
-            else:
-                writer.add(result)
-        if on_progress:
-            on_progress(done, len(plan.tasks), len(failures))
-    return failures
-
-
-def _name_problems(found: Scan, writer: CollectionWriter) -> list[Failure]:
-    """Files that cannot be indexed under their name, as failures."""
-    failures = []
-    for problem in found.problems:
-        root_id, path = writer.identity.locate(problem.file.uri) or ("", problem.file.uri)
-        failures.append(failure_of(Task(0, root_id, path, problem.file), "scan", problem.reason))
-    return failures

@@ -8,7 +8,6 @@ from pathlib import Path
 from indexer.errors import SourceError
 from media.formats import format_of, suffixes
 from media.sources import Source, SourceFile, source_of
-from search.collection.identity import is_below
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,6 @@ class Scan:
     files: dict[str, SourceFile]
     unreadable: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
-
-    def covers(self, uri: str) -> bool:
-        """Whether the scan would have found a file: it lies below a scanned path and not below an unreadable folder."""
-        return any(is_below(uri, path) for path in self.paths) and not any(is_below(uri, folder) for folder in self.unreadable)
 
 
 def scan(paths: Sequence[str | os.PathLike[str]]) -> Scan:

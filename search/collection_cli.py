@@ -42,12 +42,11 @@ def list_segments(
     """List what is indexed: one line for each picture, moment of a video, and video."""
     from search.collection.reader import open_collection
     from search.collection.thumbnails import thumbnail_of
-    from search.engine import allowed_ids
     from search.hits import to_wire
 
     opened = open_collection(collection)
     snapshot = opened.snapshot
-    ids = snapshot.segment_ids if where is None else allowed_ids(snapshot, where)
+    ids = snapshot.segment_ids if where is None else snapshot.filtered(where)
     for start in range(0, len(ids), _LINES_AT_ONCE):
         for row in snapshot.rows(ids[start : start + _LINES_AT_ONCE]):
             if as_json:

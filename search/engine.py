@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from coca_model import Encoder
 from media import PictureError
 from search.collection import Collection, default_path, open_collection
-from search.collection.snapshot import Snapshot
 from search.errors import QueryError
-from search.filters import sql_of
 from search.hits import Hit, Hits
-from search.ranking import rank, searches_nearly_all
-from search.request import DEFAULT_KINDS, SearchRequest
-from search.schema import Kind
+from search.ranking import rank
+from search.request import SearchRequest
+from search.schema import DEFAULT_KINDS, Kind
 
 if TYPE_CHECKING:
     from search.request import Query
@@ -61,7 +59,7 @@ def answer(request: SearchRequest, collection: Collection) -> Hits:
     """The hits of a request, all from one snapshot. Raises as `search`."""
     snapshot = collection.snapshot
     vector = embed_query(request.query, collection.encoder_for(snapshot))
-    best = rank(snapshot, vector, request, _allowed(snapshot, request))
+    best = rank(snapshot, vector, request)
     rows = snapshot.rows(best.segment_ids)
     return Hits([Hit(similarity=cosine, **row) for cosine, row in zip(best.similarity.tolist(), rows, strict=True)])
 
@@ -83,23 +81,6 @@ def embed_query(query: "Query", encoder: Encoder) -> NDArray[np.float32]:
         return encoder.encode_images([query])[0]
     except PictureError as error:
         raise QueryError(str(error)) from error
-
-
-def _allowed(snapshot: Snapshot, request: SearchRequest) -> NDArray[np.int64] | None:
-    """The ids of the segments to search, int64 (n,). None for nearly all."""
-    if searches_nearly_all(request):
-        return None
-    if request.where is None:
-        return snapshot.segment_ids[snapshot.of_kinds(snapshot.segment_ids, frozenset(request.kinds))]
-    return allowed_ids(snapshot, request.where)
-
-
-def allowed_ids(snapshot: Snapshot, where: str) -> NDArray[np.int64]:
-    """The ids of the segments that a filter keeps, int64 (n,). Raises QueryError for a bad filter."""
-    try:
-        return snapshot.allowed(sql_of(where, snapshot.identity.roots))
-    except QueryError as error:
-        raise QueryError(f"The filter cannot be used ({where}). {error}") from error
 
 
 def _opened(path: str | os.PathLike[str] | None) -> Collection:

@@ -12,49 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.collection.snapshot import Snapshot
-from search.request import DEFAULT_KINDS, SearchRequest
+from search.request import SearchRequest
 from search.schema import media_id_of_segment
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Segments, best first: segment ids int64 (n,) and cosines float32 (n,)."""
+    """Segments, best first: segment ids int64 (n,), cosines float32 (n,), and whether no more can be retrieved."""
 
     segment_ids: NDArray[np.int64]
     similarity: NDArray[np.float32]
+    are_all: bool = True
 
     def __len__(self) -> int:
         return len(self.segment_ids)
 
     def __getitem__(self, chosen: "slice | NDArray[np.bool_] | NDArray[np.int64]") -> "Candidates":
-        return Candidates(self.segment_ids[chosen], self.similarity[chosen])
+        return Candidates(self.segment_ids[chosen], self.similarity[chosen], self.are_all)
 
 
-def rank(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest, allowed: NDArray[np.int64] | None) -> Candidates:
+def rank(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest) -> Candidates:
     """The best `request.k` candidates. Retrieves more until enough files are found: one video may fill the front with its moments."""
-    if allowed is not None:
-        allowed = allowed[snapshot.of_kinds(allowed, frozenset(request.kinds))]
-    available = len(snapshot.index) if allowed is None else len(allowed)
-    wanted = min(2 * request.k, available)
+    wanted = 2 * request.k
     while True:
-        found = fuse([retrieve(snapshot, vector, request, wanted, allowed)])
+        found = fuse([retrieve(snapshot, vector, request, wanted)])
         found = calibrate(collapse(rerank(found, request), request))
-        if len(found) >= request.k or wanted >= available:
+        if len(found) >= request.k or found.are_all:
             return found[: request.k]
-        wanted = min(wanted * 4, available)
+        wanted *= 4
 
 
-def searches_nearly_all(request: SearchRequest) -> bool:
-    """Whether no list of allowed segments is needed: whole videos are few, and `retrieve` drops them afterwards."""
-    return request.where is None and set(request.kinds).issuperset(DEFAULT_KINDS)
-
-
-def retrieve(
-    snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest, wanted: int, allowed: NDArray[np.int64] | None = None
-) -> Candidates:
-    """The `wanted` segments nearest to the vector, less those of other kinds."""
-    found = Candidates(*snapshot.index.nearest(vector, wanted, allowed))
-    return found[snapshot.of_kinds(found.segment_ids, frozenset(request.kinds))]
+def retrieve(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest, wanted: int) -> Candidates:
+    """The segments nearest to the vector that the request allows, among the `wanted` nearest. Raises QueryError for a bad filter."""
+    return Candidates(*snapshot.nearest(vector, wanted, request.kinds, request.where))
 
 
 def fuse(lists: Sequence[Candidates]) -> Candidates:

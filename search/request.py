@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.errors import QueryError
-from search.schema import KINDS, Kind
+from search.schema import DEFAULT_KINDS, KINDS, Kind
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     Query = str | os.PathLike[str] | Image.Image | NDArray[np.float32]
 
-DEFAULT_KINDS: tuple[Kind, ...] = ("image", "shot")
 MAX_RESULTS = 10_000
 MAX_TEXT = 10_000
 MAX_FILTER = 1_000

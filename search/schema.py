@@ -8,10 +8,11 @@ This module imports no pyarrow, so that clients and the page can use it.
 
 import hashlib
 import types
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # image: a picture. shot: one shot of a video. clip: a whole video, the mean of 16 uniformly spaced frames.
 Kind = Literal["image", "shot", "clip"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+DEFAULT_KINDS: tuple[Kind, ...] = ("image", "shot")  # what a search looks for unless it says otherwise
 
 _ORDINAL_BITS = 20
 MAX_MEDIA_ID = 1 << 43  # exclusive; so that a segment id fits 63 bits
@@ -189,13 +191,17 @@ def datetime_of(microseconds: int | None) -> datetime | None:
         return None
 
 
-def media_id_of(uri: str, salt: int = 0) -> int:
+def new_media_id(uri: str, used: Container[int] = ()) -> int:
     """The id of a file first seen under `uri`: 43 bits of a hash, so that every run and every worker agrees on it.
 
-    `salt` is raised by the planner in the rare case that another file holds the id already.
+    In the rare case that another file has the id (it is in `used`), the hash is made with the next salt.
     """
-    digest = hashlib.blake2b(f"{salt}:{uri}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> (64 - 43)
+    for salt in count():
+        digest = hashlib.blake2b(f"{salt}:{uri}".encode(), digest_size=8).digest()
+        media_id = int.from_bytes(digest, "big") >> (64 - 43)
+        if media_id not in used:
+            break
+    return media_id
 
 
 def segment_id_of(media_id: int, ordinal: int) -> int:

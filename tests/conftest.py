@@ -19,6 +19,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers use all cores already; mo
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
+# --- tests that need a GPU ---------------------------------------------------------------------------------------------
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test marked `gpu` on a machine without CUDA. REQUIRE_CUDA=1 lets it fail instead."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            if os.environ.get("REQUIRE_CUDA") == "1":
+                pytest.fail("torch finds no GPU, and REQUIRE_CUDA=1")
+            pytest.skip("torch finds no GPU")
+
+
 # --- coca_model: a tiny real CoCa ------------------------------------------------------------------------------------
 
 TINY_SENTENCES = (

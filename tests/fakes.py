@@ -13,7 +13,6 @@ from PIL import Image
 
 from media import open_picture
 from search import Hit
-from search.engine import allowed_ids
 
 WIDTH = 48
 COLOURS = {
@@ -104,7 +103,7 @@ COMPARED = ("uri", "kind", "start_seconds", "end_seconds", "segment_id", "media_
 def rows_of(collection, columns=COMPARED, where=None):
     """Rows of a collection with their vectors, in the order of their ids: by default without what depends on the hour."""
     snapshot = collection.snapshot
-    ids = snapshot.segment_ids if where is None else np.sort(allowed_ids(snapshot, where))
+    ids = snapshot.segment_ids if where is None else np.sort(snapshot.filtered(where))
     vectors = dict(zip(snapshot.index.ids().tolist(), snapshot.index.vectors().tolist(), strict=True))
     names = dict.fromkeys(["segment_id", *columns])
     return [{name: row[name] for name in names} | {"vector": vectors[row["segment_id"]]} for row in snapshot.rows(ids)]

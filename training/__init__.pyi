@@ -1,7 +1,7 @@
 from .errors import TrainingError
 from .examples.example import Example, Examples
 from .examples.read import read_examples
-from .outputs.result import Trained
+from .outputs.resume import Trained
 from .recipe import Phase, Recipe, Source, read_recipe
 from .run import train
 

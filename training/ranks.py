@@ -78,9 +78,7 @@ _TIMEOUT = timedelta(hours=12)  # the others wait while the first rank computes 
 
 def join_ranks(device: str | None = None) -> Ranks:
     """Join the processes that `torchrun` started, if any. The default device is CUDA if available, otherwise the CPU.
-
-    Raises:
-        TrainingError: the device cannot be used.
+    Raises TrainingError if the device cannot be used.
     """
     count, number = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     try:

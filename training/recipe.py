@@ -18,7 +18,7 @@ from training.errors import TrainingError
 
 _CHECKED = ConfigDict(extra="forbid", strict=True)
 Count = Annotated[int, Field(ge=0)]
-AtLeast1 = Annotated[int, Field(ge=1)]
+AtLeast0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1e20, allow_inf_nan=False)]  # above, AdamW overflows float32
@@ -27,55 +27,35 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 @dataclass(frozen=True, config=_CHECKED)
 class Source:
-    """How the pictures of one source are used.
+    """How the pictures of one source are used."""
 
-    Attributes:
-        share: of the pictures in a batch, relative to other sources; 0 leaves the source out. None: its number of pictures.
-        views: cached views of each picture, the plain one and augmented ones; 0 for a new random view at each step.
-        captions: whether the decoder learns to write its texts.
-        held_out: share of its pictures that is used neither for training nor for validation, but for later measurements.
-    """
-
-    share: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    views: Count = 8
-    captions: bool = True
-    held_out: Share = 0.0
+    share: AtLeast0 | None = None  # of a batch, relative to other sources; 0 leaves the source out. None: its number of pictures
+    views: Count = 8  # cached views of each picture, the plain one and augmented ones; 0 for a new random view at each step
+    captions: bool = True  # whether the decoder learns to write its texts
+    held_out: Share = 0.0  # share of its pictures used neither for training nor for validation, but for later measurements
 
 
 @dataclass(frozen=True, config=_CHECKED)
 class Phase:
-    """Training steps with the same settings.
-
-    Attributes:
-        objectives: the weight of each objective, by its name in `objectives/registry.py`.
-        steps: number of steps; 0 for as many as show every picture `epochs` times.
-        batch: pictures in a step, over all ranks. The contrastive losses compare all of them.
-        micro_batch: pictures that go through the model at once; 0 for the whole batch.
-        sentences: texts without pictures in a step.
-        decoded: the number of pictures, and of sentences, on which the decoder learns; 0 for all.
-        train: prefixes of the names of the parameters to train; empty for all that are not frozen.
-        slower: factors on the learning rate, by prefix of the parameter names.
-        patches: share of the image tokens that a step uses, the same for every picture in it.
-        average: largest share of the old weights in the moving average of the weights, at each step.
-    """
+    """Training steps with the same settings."""
 
     name: str = "training"
-    steps: Count = 0
+    steps: Count = 0  # 0 for as many as show every picture `epochs` times
     epochs: Above0 = 20.0
-    batch: Count = 64
-    objectives: Annotated[Mapping[str, Above0], Field(min_length=1)] = dataclasses.field(
+    batch: Count = 64  # pictures in a step, over all ranks. The contrastive losses compare all of them
+    objectives: Annotated[Mapping[str, Above0], Field(min_length=1)] = dataclasses.field(  # weights, by name in `objectives/registry.py`
         default_factory=lambda: {"contrastive": 1.0, "captioning": 2.0}
     )
-    micro_batch: Count = 0
-    sentences: Count = 0
-    decoded: Count = 0
-    train: tuple[str, ...] = ()
-    slower: Mapping[str, Above0] = dataclasses.field(default_factory=dict)
+    micro_batch: Count = 0  # pictures that go through the model at once; 0 for the whole batch
+    sentences: Count = 0  # texts without pictures in a step
+    decoded: Count = 0  # the number of pictures, and of sentences, on which the decoder learns; 0 for all
+    train: tuple[str, ...] = ()  # prefixes of the names of the parameters to train; empty for all that are not frozen
+    slower: Mapping[str, Above0] = dataclasses.field(default_factory=dict)  # factors on the learning rate, by prefix of the names
     learning_rate: Rate = 3e-5
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.05
+    weight_decay: AtLeast0 = 0.05
     warm_up: Share = 0.1
-    patches: Annotated[float, Field(gt=0, le=1)] = 1.0
-    average: Share = 0.98
+    patches: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the image tokens that a step uses, the same for every picture in it
+    average: Share = 0.98  # largest share of the old weights in the moving average of the weights, at each step
     clip: Above0 = 1.0
 
     def __post_init__(self) -> None:
@@ -87,36 +67,25 @@ class Phase:
 
 @dataclass(frozen=True, config=_CHECKED)
 class Recipe:
-    """A whole training run.
+    """A whole training run. An empty text means none."""
 
-    Attributes:
-        start: a checkpoint, as `coca_model.load` takes it; "scratch" for the shape of the embedded model, with the class
-            teacher's convolutions as its stem; "scratch:base", "scratch:large" or "scratch:2b" for the shapes of the paper.
-        vocabulary_size: of the tokenizer that a model from "scratch" learns from the texts.
-        frozen_units: how many of the image tower's first units stay frozen. A negative number counts from the end. None: the
-            stem of a convolutional model, nothing of another. The features behind them are cached for each view.
-        sentence_teacher: a sentence encoder ("minilm", or a checkpoint) for objectives that use its vectors; "" for none.
-        class_teacher: a classifier for objectives that use its probabilities, and the initial stem of "scratch"; "" for none.
-        image_teacher: a checkpoint for objectives that use its image vectors; "" for none.
-        label: the sentence around a label.
-        sentences: a text file beside the pictures with one sentence without a picture on each line; "" for none.
-        held_out: share of the pictures for validation, if the data has no split "val".
-        validate_every: steps between validations; 0 for a fifth of the phase.
-    """
-
+    # A checkpoint, as `coca_model.load` takes it; "scratch" for the shape of the embedded model, with the class teacher's
+    # convolutions as its stem; "scratch:base", "scratch:large" or "scratch:2b" for the shapes of the paper.
     start: str = "default"
-    vocabulary_size: AtLeast1 = 12288
+    vocabulary_size: Annotated[int, Field(ge=1)] = 12288  # of the tokenizer that a model from scratch learns from the texts
+    # How many of the image tower's first units stay frozen. A negative number counts from the end. None: the stem of a
+    # convolutional model, nothing of another. The features behind them are cached for each view.
     frozen_units: int | None = None
-    sentence_teacher: str = ""
-    class_teacher: str = ""
-    image_teacher: str = ""
-    label: str = "a photo of a {}"
-    sentences: str = ""
+    sentence_teacher: str = ""  # a sentence encoder ("minilm", or a checkpoint) for objectives that use its vectors
+    class_teacher: str = ""  # a classifier for objectives that use its probabilities, and the initial stem of "scratch"
+    image_teacher: str = ""  # a checkpoint for objectives that use its image vectors
+    label: str = "a photo of a {}"  # the sentence around a label
+    sentences: str = ""  # a text file beside the pictures with one sentence without a picture on each line
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
     other_sources: Source = dataclasses.field(default_factory=Source)
-    held_out: Share = 0.1
+    held_out: Share = 0.1  # share of the pictures for validation, if the data has no split "val"
     max_tokens: Annotated[int, Field(ge=2)] = 32
-    validate_every: Count = 0
+    validate_every: Count = 0  # steps between validations; 0 for a fifth of the phase
     seed: Seed = 0
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = dataclasses.field(default_factory=lambda: (Phase(),))
 
@@ -180,8 +149,7 @@ def _first(error: ValidationError) -> str:
 def fit(recipe: Recipe, pictures: int, ranks: int) -> Recipe:
     """Limit batches to the number of pictures to train on, and convert epochs to steps.
 
-    Raises:
-        TrainingError: there are too few pictures, or the ranks cannot have equal parts of a batch.
+    Raises TrainingError if there are too few pictures, or the ranks cannot have equal parts of a batch.
     """
     if pictures < ranks and any(phase.batch for phase in recipe.phases):
         raise TrainingError(f"Too few pictures to train on ({pictures}, for {ranks} ranks). Add pictures with texts in the split train.")

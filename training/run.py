@@ -6,8 +6,10 @@ was skipped, and the result. Until the run is finished, it also holds the last s
 
 import json
 import shutil
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,20 +20,16 @@ from training.cache.files import lock
 from training.errors import TrainingError
 from training.examples.example import Examples
 from training.examples.hashes import key_of
-from training.examples.select import Selection, select_examples
+from training.examples.select import select_examples
 from training.objectives.registry import check_objectives
 from training.outputs.checkpointer import Checkpointer
 from training.outputs.held_out import write_held_out
-from training.outputs.result import Trained, read_result, write_result
+from training.outputs.resume import Snapshot, Trained, read_result, read_snapshot, write_result
 from training.outputs.run_log import write_skipped
-from training.outputs.snapshot import Snapshot, read_snapshot
-from training.prepare.materials import Materials, Note, prepare
-from training.prepare.new_model import SCRATCH
+from training.prepare.materials import SCRATCH, Materials, Note, prepare
 from training.ranks import ALONE, Ranks
 from training.recipe import Recipe, as_table, difference, fit
-from training.steps.optimiser import averaged
 from training.steps.phase_loop import PhaseLoop
-from training.stopping import stops_between_steps
 
 
 def train(
@@ -61,13 +59,16 @@ def train(
     """
     use_cpus()
     check_objectives(recipe)
-    _check_output(output, recipe)
+    start = None if recipe.start.startswith(SCRATCH) else find_checkpoint(recipe.start).weights
+    if start and start.resolve().parent == output.resolve():
+        raise TrainingError(f"{output}: the run starts from this checkpoint and would overwrite it. Choose another --output.")
     selection = select_examples(data, recipe, ranks)
     examples = selection.examples
     recipe = fit(recipe, sum(example.split == "train" and bool(example.texts) for example in examples), ranks.count)
     folder = output / "training"
     with lock(folder / "lock") if ranks.leads else nullcontext():
-        fingerprint = _fingerprint(recipe, selection, sentences)
+        about = [(one.name, one.split, one.texts) for one in examples]
+        fingerprint = key_of([recipe.fingerprint(), sha256_of_file(start) if start else "", about, list(sentences), selection.pictures])
         if overwrite and ranks.leads:
             for old in ("result.json", "snapshot.pt"):
                 (folder / old).unlink(missing_ok=True)
@@ -80,16 +81,16 @@ def train(
         if not ranks.leads:
             ranks.wait()  # until the leading rank has filled the cache
         cache = work or folder / "kept"
-        materials = prepare(examples, sentences, recipe, folder=cache, device=ranks.device, note=note, pictures=selection.pictures)
+        materials = prepare(examples, sentences, recipe, folder=cache, device=ranks.device, pictures=selection.pictures, note=note)
         if ranks.leads:
             ranks.wait()
-        checkpointer = Checkpointer(recipe, materials, output, fingerprint, ranks=ranks, snapshot_seconds=snapshot_seconds)
+        checkpointer = Checkpointer(recipe, materials, output, ranks=ranks, fingerprint=fingerprint, snapshot_seconds=snapshot_seconds)
         steps = _run(recipe, materials, checkpointer, snapshot, ranks=ranks, note=note)
-        has_test = ranks.leads and any(example.split == "test" for example in examples)
-        unwritten = write_held_out(examples, folder / "held-out") if has_test else []
-        skipped = [*selection.skipped, *materials.skipped, *checkpointer.unreadable.values(), *unwritten]
+        skipped = [*selection.skipped, *materials.skipped, *checkpointer.unreadable.values()]
         trained = Trained(output, **checkpointer.result(), steps=steps, skipped=skipped)
         if ranks.leads:
+            if any(example.split == "test" for example in examples):
+                skipped += write_held_out(examples, folder / "held-out")
             trained = replace(trained, skipped=write_skipped(folder / "skipped.csv", skipped))
             write_result(trained, fingerprint)
         _clear(folder, ranks)
@@ -98,37 +99,52 @@ def train(
 
 def _run(recipe: Recipe, materials: Materials, checkpointer: Checkpointer, snapshot: Snapshot | None, *, ranks: Ranks, note: Note) -> int:
     """Run the phases, from the snapshot if there is one. Returns how many steps were taken."""
-    average = averaged(materials.model)
-    phase, step = (snapshot.phase, snapshot.step) if snapshot else (0, 0)
-    checkpointer.begin(phase, step, snapshot.unreadable if snapshot else ())
+    first, step = (snapshot.phase, snapshot.step) if snapshot else (0, 0)
+    checkpointer.begin(first, step, snapshot.unreadable if snapshot else ())
     if snapshot:
         materials.model.load_state_dict(snapshot.states["model"])
-        average.load_state_dict(snapshot.states["average"])
+        checkpointer.average.load_state_dict(snapshot.states["average"])
     elif not recipe.start.startswith(SCRATCH):
-        checkpointer.validate(average, recipe.phases[0], 0)  # so that a run that only makes the model worse keeps the start
-    taken, models = 0, {"model": materials.model, "average": average}
-    with stops_between_steps() as stopped:
-        for number in range(phase, len(recipe.phases)):
-            loop = PhaseLoop(number, recipe, materials, average, ranks)
-            start = step if number == phase else 0
+        checkpointer.validate(recipe.phases[0], 0)  # so that a run that only makes the model worse keeps the start
+    taken = 0
+    with _stops_between_steps() as stopped:
+        for number, phase in list(enumerate(recipe.phases))[first:]:
+            loop = PhaseLoop(number, recipe, materials, checkpointer.average, ranks)
+            start = step if number == first else 0
             if start == 0:
-                average.n_averaged.zero_()  # each phase soon forgets the weights that it began with
-            if snapshot and start:  # a snapshot between two phases has the optimiser of the earlier one
+                checkpointer.average.n_averaged.zero_()  # each phase soon forgets the weights that it began with
+            elif snapshot:  # a snapshot between two phases has the optimiser of the earlier one
                 loop.load(snapshot.states)
-                note(f"{recipe.phases[number].name} steps", start, recipe.phases[number].steps)
+                note(f"{phase.name} steps", start, phase.steps)
             for done, costs in loop.steps(start):
-                checkpointer.after_step(loop, number, done, costs, models, stopping=stopped)
+                checkpointer.after_step(loop, done, costs, stopping=stopped)
                 if stopped():
                     raise KeyboardInterrupt
                 taken += 1
-                note(f"{recipe.phases[number].name} steps", done, recipe.phases[number].steps)
+                note(f"{phase.name} steps", done, phase.steps)
     return taken
 
 
-def _check_output(output: Path, recipe: Recipe) -> None:
-    """Raises TrainingError if the run would overwrite the checkpoint that it starts from."""
-    if not recipe.start.startswith(SCRATCH) and find_checkpoint(recipe.start).weights.resolve().parent == output.resolve():
-        raise TrainingError(f"{output}: the run starts from this checkpoint and would overwrite it. Choose another --output.")
+@contextmanager
+def _stops_between_steps() -> Iterator[Callable[[], bool]]:
+    """Yields a function that tells whether Ctrl-C was pressed, so that progress can be saved. The second Ctrl-C stops at once, as usual.
+
+    Outside the main thread, where signals cannot be handled, nothing changes.
+    """
+    asked, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def note(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _check_recipe(folder: Path, recipe: Recipe) -> None:
@@ -138,13 +154,6 @@ def _check_recipe(folder: Path, recipe: Recipe) -> None:
             old = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
             if differs := difference(old, as_table(recipe)):
                 raise TrainingError(f"{folder}: made with {differs}. Pass another output folder, or --overwrite to start again.")
-
-
-def _fingerprint(recipe: Recipe, selection: Selection, sentences: Sequence[str]) -> str:
-    """Identifies recipe, start, pictures and texts. Raises CheckpointError if the start is not a checkpoint."""
-    start = "" if recipe.start.startswith(SCRATCH) else sha256_of_file(find_checkpoint(recipe.start).weights)
-    about = [(one.name, one.split, one.texts) for one in selection.examples]
-    return key_of([recipe.fingerprint(), start, about, list(sentences), selection.pictures])
 
 
 def _clear(folder: Path, ranks: Ranks) -> None:

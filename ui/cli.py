@@ -1,4 +1,4 @@
-"""`coca-search ui`: the service, unless one answers already, and the page over it."""
+"""`coca-search ui`: starts the page, and the service unless one runs already."""
 
 import os
 import signal
@@ -16,20 +16,18 @@ import typer
 
 from search.client import Client
 from search.errors import NoServiceError, ServiceError
+from search.options import CollectionOption
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_STOP_SECONDS = 3.0  # a paused video holds its connection open, and the service would wait for it
+_STOP_SECONDS = 3.0  # a paused video keeps its connection open, and the service would wait for it without end
 
 Process = subprocess.Popen[bytes]
 
 
 def ui(
-    collection: Annotated[
-        Path | None,
-        typer.Option("--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="Its directory; by default in your data directory."),
-    ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is.")] = 8501,
-    service_port: Annotated[int, typer.Option(min=1, max=65535, help="Where the service is, or is to be started.")] = 8460,
+    collection: CollectionOption = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the page.")] = 8501,
+    service_port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the service.")] = 8460,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Open the search page."""
@@ -46,33 +44,33 @@ def ui(
 
 
 def _check_free(port: int) -> None:
-    """Before the service is started for nothing: Streamlit would tell it only afterwards."""
+    """Raises ServiceError if the port is taken. Streamlit would say so only after the service was started."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
         url = f"http://127.0.0.1:{port}"
         raise ServiceError(
-            f"{url}: the page cannot be there ({os.strerror(error.errno or 0)}). Open what answers there, or give another --port."
+            f"{url}: the page cannot use this port ({os.strerror(error.errno or 0)}). Open what answers there, or give another --port."
         ) from error
 
 
 def page_arguments(service_url: str, port: int, *, browser: bool) -> list[str]:
-    """What Python is told to serve the page."""
+    """The arguments of the Python process that serves the page."""
     return ["-m", "ui.server", service_url, str(port), *(["--browser"] if browser else [])]
 
 
 def _serves(client: Client, collection: Path | None) -> bool:
-    """Whether a service answers, over `collection` where one is asked for.
+    """Whether a service answers. Any collection is accepted if `collection` is None.
 
     Raises:
-        ServiceError: it serves another collection, or something else answers there.
+        ServiceError: the service has another collection, or another program answers.
     """
     try:
         served = client.health()["collection"]
     except NoServiceError:
         return False
     except ServiceError as error:
-        raise ServiceError(f"{error} (where the service should be). If that is another program, give another --service-port.") from error
+        raise ServiceError(f"{error} (at the port of the service). If another program runs there, give another --service-port.") from error
     if collection is not None and Path(served) != collection.resolve():
         raise ServiceError(
             f"{client.url}: the service that answers there serves another collection ({served}, not {collection.resolve()}). "
@@ -82,16 +80,16 @@ def _serves(client: Client, collection: Path | None) -> bool:
 
 
 def _await(service: Process, client: Client, collection: Path | None) -> None:
-    """Wait until the service that was just started answers: it may have to fetch its model first."""
+    """Wait until the service answers. It may have to download its model first."""
     while not _serves(client, collection):
         if service.poll() is not None:
-            raise typer.Exit(service.returncode)  # it has said why
+            raise typer.Exit(service.returncode)  # the service has printed the reason
         time.sleep(0.2)
 
 
 @contextmanager
 def _running(arguments: Sequence[str]) -> Iterator[Process]:
-    """A Python process that ends with the block. In a group of its own: Ctrl-C is for us, who then stop it in order."""
+    """A Python process that ends with the block. It has its own process group, so that Ctrl-C reaches only this command, which stops it."""
     process = None
     try:
         with _signals_wait():
@@ -108,11 +106,11 @@ def _running(arguments: Sequence[str]) -> Iterator[Process]:
 
 
 def _stop_on_signals() -> None:
-    """Let Ctrl-C, `kill` and a closed terminal end the command by way of its `finally` clauses, and only once."""
+    """Make Ctrl-C, `kill` and a closed terminal raise SystemExit once, so that `finally` clauses run."""
 
     def stop(number: int, _: FrameType | None) -> None:
         for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the stopping
+            signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
         sys.exit(128 + number)
 
     for number in _SIGNALS:
@@ -121,7 +119,7 @@ def _stop_on_signals() -> None:
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Within it a signal is only noted, and comes at the end: in the middle of starting a process it would leave that behind."""
+    """Delay signals until the end of the block. A signal while a process starts would leave that process behind."""
     noted = list[int]()
     before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in _SIGNALS}
     try:

@@ -1,7 +1,7 @@
 """What the readers of data sets return: media with texts, labels or moments."""
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,21 +14,14 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class Medium:
-    """One picture or video.
+    """One picture or video."""
 
-    Attributes:
-        name: its name in the data set, unique there.
-        record: the file and record that name it, for messages.
-        data: its bytes if the data set's file holds them (Parquet). Otherwise they are read from `path`.
-        seconds: the moment of a video to show to people. None is the middle.
-    """
-
-    name: str
+    name: str  # unique in the data set
     path: Path
     kind: Kind
-    record: str
-    data: bytes | None = field(default=None, repr=False)
-    seconds: float | None = None
+    record: str  # the file and record that name the medium, for messages
+    data: bytes | None = field(default=None, repr=False)  # the bytes, if the file of the data set holds them (Parquet)
+    seconds: float | None = None  # the moment of a video to show to people; None is the middle
 
     def read(self) -> bytes:
         """The bytes of the file. Raises OSError."""
@@ -37,28 +30,17 @@ class Medium:
 
 @dataclass(frozen=True)
 class CaptionedMedia:
-    """Media and the texts that describe them.
+    """Media and the texts that describe them. A medium without a text is a distractor."""
 
-    Attributes:
-        title: data set and split, for people.
-        owners: `owners[t]` are the indices of the media that text t describes, at least one. A medium without a text is a
-            distractor.
-        missing: the records that were left out, each with the reason, for people.
-    """
-
-    title: str
+    title: str  # data set and split, for people
     media: tuple[Medium, ...]
     texts: tuple[str, ...]
-    owners: tuple[tuple[int, ...], ...]
-    missing: tuple[str, ...] = ()
+    owners: tuple[tuple[int, ...], ...]  # owners[t]: the indices of the media that text t describes, at least one
+    missing: tuple[str, ...] = ()  # the records that were left out, each with the reason, for people
 
     def __post_init__(self) -> None:
         if not self.media or not self.texts:
             raise DatasetError(f"{self.title}: holds {len(self.media)} media and {len(self.texts)} texts. At least one of each is needed.")
-        if len(self.owners) != len(self.texts):
-            raise ValueError(f"{len(self.texts)} texts have {len(self.owners)} owners. Each text needs an owner.")
-        if not all(owner and min(owner) >= 0 and max(owner) < len(self.media) for owner in self.owners):
-            raise ValueError(f"{self.title}: a text describes no medium of the set.")
 
     @property
     def texts_of(self) -> list[list[int]]:
@@ -70,46 +52,30 @@ class CaptionedMedia:
         return texts
 
     def without(self, gone: Mapping[int, str]) -> "CaptionedMedia":
-        """A copy without the media `gone` (index to reason), and without the texts that describe nothing else.
-
-        Reasons that are not empty are added to `missing`.
-        """
+        """A copy without the media `gone` (index to reason) and the texts of these alone. Reasons are added to `missing`, unless empty."""
         kept = [index for index in range(len(self.media)) if index not in gone]
         new_index = {old: new for new, old in enumerate(kept)}
         owners = [tuple(new_index[owner] for owner in owners if owner in new_index) for owners in self.owners]
-        return CaptionedMedia(
-            self.title,
-            tuple(self.media[index] for index in kept),
-            tuple(text for text, owner in zip(self.texts, owners, strict=True) if owner),
-            tuple(filter(None, owners)),
-            (*self.missing, *filter(None, gone.values())),
-        )
+        texts = tuple(text for text, owner in zip(self.texts, owners, strict=True) if owner)
+        missing = (*self.missing, *filter(None, gone.values()))
+        return CaptionedMedia(self.title, tuple(self.media[index] for index in kept), texts, tuple(filter(None, owners)), missing)
 
 
 @dataclass(frozen=True)
 class LabelledMedia:
-    """Media with their classes. An answer is one of C classes.
-
-    Attributes:
-        classes: the names of each class, the first for people. Prompts are made of all of them.
-        right: `right[n]` are the classes, 0..C-1, that are right for medium n: one, or several (ObjectNet's overlap with ImageNet).
-        missing: the records and classes that were left out, each with the reason, for people.
-    """
+    """Media with their classes."""
 
     title: str
     media: tuple[Medium, ...]
-    classes: tuple[tuple[str, ...], ...]
-    right: tuple[tuple[int, ...], ...]
-    missing: tuple[str, ...] = ()
+    classes: tuple[tuple[str, ...], ...]  # the names of each of C classes, the first for people; prompts are made of all of them
+    right: tuple[tuple[int, ...], ...]  # right[n]: the classes, 0..C-1, of medium n: one, or several (ObjectNet's overlap with ImageNet)
+    missing: tuple[str, ...] = ()  # the records and classes that were left out, each with the reason, for people
 
     def __post_init__(self) -> None:
-        for name in (name for names in self.classes for name in names):
-            if not is_unicode(name):
-                raise DatasetError(f"{self.title}: the class name {name!r} is not valid Unicode. Rename it.")
+        if wrong := [name for names in self.classes for name in names if not is_unicode(name)]:
+            raise DatasetError(f"{self.title}: the class name {wrong[0]!r} is not valid Unicode. Rename it.")
         if not self.media or len(self.classes) < 2:
             raise DatasetError(f"{self.title}: holds {len(self.media)} media and {len(self.classes)} classes. At least 1 and 2 are needed.")
-        if len(self.right) != len(self.media):
-            raise ValueError(f"{len(self.media)} media have {len(self.right)} answers. Each medium needs an answer.")
         if not all(right and min(right) >= 0 and max(right) < len(self.classes) for right in self.right):
             raise ValueError(f"{self.title}: a medium has no class of the set.")
 
@@ -117,7 +83,7 @@ class LabelledMedia:
         """A copy without the media `gone` (index to reason). The classes stay. The reasons are added to `missing`."""
         kept = [index for index in range(len(self.media)) if index not in gone]
         media, right = tuple(self.media[index] for index in kept), tuple(self.right[index] for index in kept)
-        return LabelledMedia(self.title, media, self.classes, right, (*self.missing, *gone.values()))
+        return replace(self, media=media, right=right, missing=(*self.missing, *gone.values()))
 
 
 @dataclass(frozen=True)
@@ -149,18 +115,13 @@ def present(media: Mapping[Key, Medium | None]) -> tuple[tuple[Medium, ...], dic
 def join_captions(
     title: str, media: Mapping[Key, Medium | None], captions: Iterable[tuple[Key, str, str]], missing: Iterable[str] = ()
 ) -> CaptionedMedia:
-    """Joins media by key (None: left out) with captions (key, text, record).
-
-    An empty text is left out and counted. Its medium stays. Raises DatasetError.
-    """
+    """Joins media by key (None: left out) with captions (key, text, record). An empty text is left out and counted; its medium stays."""
     found, index_of = present(media)
     texts, owners, left_out = list[str](), list[tuple[int, ...]](), list(missing)
     for key, text, record in captions:
-        if key not in index_of:
-            continue
-        if not text.strip():
+        if key in index_of and text.strip():
+            texts.append(check_text(text, record))
+            owners.append((index_of[key],))
+        elif key in index_of:
             left_out.append(f"{record}: an empty text")
-            continue
-        texts.append(check_text(text, record))
-        owners.append((index_of[key],))
     return CaptionedMedia(title, found, tuple(texts), tuple(owners), tuple(left_out))

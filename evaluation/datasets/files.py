@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,13 @@ def read_text(path: Path) -> str:
         raise DatasetError(f"{path}: not UTF-8 text (line {line}). Save the file as UTF-8.") from error
 
 
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a text file that are not empty: the name for messages, and the text without white space around it."""
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if text := line.strip():
+            yield f"{path}: line {number}", text
+
+
 def first_line(path: Path) -> str:
     """The first line of a text file. Raises DatasetError."""
     return read_text(path).split("\n", 1)[0]
@@ -43,28 +51,32 @@ def read_json(path: Path, object_pairs_hook: Callable[[list[tuple[str, Any]]], A
         raise DatasetError(f"{path}: malformed JSON ({error}).") from error
 
 
-def read_csv(path: Path, columns: tuple[str, ...], *, header: bool = True) -> Iterator[tuple[str, dict[str, str]]]:
+def read_csv(
+    path: Path, columns: tuple[str, ...], *, header: bool = True, filled: tuple[str, ...] = ()
+) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file: the record's name for messages, and the fields by column.
 
-    The first line names at least `columns`. Without a `header` each line has exactly these fields. Raises DatasetError.
+    The first line names at least `columns`. Without a `header` each line has exactly these fields. The columns `filled` are never
+    empty. Raises DatasetError.
     """
     # StringIO, because str.splitlines also breaks a line at U+2028, U+0085 and form feeds inside a field.
     lines = io.StringIO(read_text(path), newline="")
     rows = csv.DictReader(lines, None if header else columns, strict=True, skipinitialspace=True)
     try:
-        found = [column.strip() for column in rows.fieldnames or []]
+        found = rows.fieldnames = [column.strip() for column in rows.fieldnames or []]
+        names = ", ".join(found) or "nothing"
         if lacking := [column for column in columns if column not in found]:
-            listed = ", ".join(found) or "nothing"
-            raise DatasetError(f"{path}: line 1: no column {', '.join(lacking)} (found: {listed}). Name the columns in the first line.")
+            raise DatasetError(f"{path}: line 1: no column {', '.join(lacking)} (found: {names}). Name the columns in the first line.")
         if twice := [column for column in columns if found.count(column) > 1]:
-            raise DatasetError(f"{path}: line 1: the column {twice[0]} appears twice (found: {', '.join(found)}). Keep one.")
-        rows.fieldnames = found
+            raise DatasetError(f"{path}: line 1: the column {twice[0]} appears twice (found: {names}). Keep one.")
         for row in rows:
             record = f"{path}: line {rows.line_num}"
             if None in row or None in row.values():
-                named = f"{len(found)}: {', '.join(found):.80}"
-                raise DatasetError(f"{record}: not as many fields as columns ({named}). Quote fields that hold a comma.")
-            yield record, {column: str(value).strip() for column, value in row.items()}
+                raise DatasetError(f"{record}: not as many fields as columns ({len(found)}: {names:.80}). Quote fields that hold a comma.")
+            fields = {column: value.strip() for column, value in row.items()}
+            if empty := [column for column in filled if not fields[column]]:
+                raise DatasetError(f"{record}: the {empty[0]} is empty. Each line needs: {', '.join(filled)}.")
+            yield record, fields
     except csv.Error as error:
         raise DatasetError(f"{path}: line {rows.reader.line_num}: malformed CSV ({error}).") from error
 
@@ -89,9 +101,10 @@ def entries(record: Any, key: str, where: str, separator: str = ": ") -> Iterato
         yield f"{where}{separator}{key}[{number}]", value
 
 
-def outline(document: Any) -> str:
-    """What a JSON document holds, for messages about an unknown format."""
-    return f"an object with {', '.join(document) or 'nothing':.100}" if isinstance(document, dict) else f"a {type(document).__name__}"
+def unknown(file: Path, what: str, document: Any, known: str) -> DatasetError:
+    """The error about a JSON document of an unknown format."""
+    found = f"an object with {', '.join(document) or 'nothing':.100}" if isinstance(document, dict) else f"a {type(document).__name__}"
+    return DatasetError(f"{file}: {what} of an unknown kind (found: {found}). {known}.")
 
 
 class Unique:
@@ -99,6 +112,9 @@ class Unique:
 
     def __init__(self, what: str) -> None:
         self._what, self._first = what, dict[object, str]()
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._first
 
     def add(self, value: object, where: str) -> None:
         """Raises DatasetError, which names both records, if `value` was added before."""
@@ -113,6 +129,17 @@ def check_split(split: str, known: Collection[str], file: Path) -> None:
         raise DatasetError(f"{file}: no such split ({split!r}). Splits in this file: {', '.join(sorted(known)) or 'none'}.")
 
 
+def read_seconds(text: str, where: str, *, limit: float = math.inf) -> float:
+    """A time from 0 to below `limit`. Raises DatasetError."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < limit:
+        raise DatasetError(f"{where}: not a time ({text!r:.60}). Expected seconds from the start of the video, such as 24.3.")
+    return seconds
+
+
 def is_unicode(text: str) -> bool:
     """Whether the text has no lone surrogates, which JSON and file names may hold."""
     try:
@@ -124,8 +151,7 @@ def is_unicode(text: str) -> bool:
 
 def check_text(text: str, record: str) -> str:
     """The text. Raises DatasetError if it holds a lone surrogate, which no tokenizer takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DatasetError(f"{record}: the text is not valid Unicode ({error.reason} at character {error.start}).") from error
-    return text
+    if is_unicode(text):
+        return text
+    at = next(index for index, character in enumerate(text) if not is_unicode(character))
+    raise DatasetError(f"{record}: the text is not valid Unicode (surrogates not allowed at character {at}).")

@@ -1,6 +1,7 @@
 """The folder of pictures and videos that annotations refer to by name."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from evaluation.datasets.dataset import Medium
@@ -19,7 +20,7 @@ class MediaFolder:
             raise DatasetError(f"{folder}: no such folder. Pass the folder of the pictures or videos with --media.")
         self.folder, self.missing = folder, list[str]()
         self._allow_missing = allow_missing
-        self._by_stem: dict[Kind, dict[str, list[Path]]] = {}
+        self._by_stem: dict[str, list[tuple[Path, Kind]]] | None = None
 
     @classmethod
     def of(cls, annotations: Path, folder: Path | None, *, allow_missing: bool = False) -> "MediaFolder":
@@ -35,7 +36,7 @@ class MediaFolder:
         published videos are often encoded again. Raises DatasetError that names the record.
         """
         for candidate in (self.folder / inside / name, self.folder / name):
-            if os.path.isfile(candidate):  # noqa: PTH113 Path.is_file raises if a name is too long
+            if is_file(candidate):
                 return Medium(name, candidate, kind, record)
         found = [] if exact or Path(name).name != name else self._below(name, kind)
         if len(found) > 1:
@@ -63,24 +64,28 @@ class MediaFolder:
         return media, left_out + [f"{unreadable}: the folder cannot be listed" for unreadable in found.unreadable]
 
     def _below(self, name: str, kind: Kind) -> list[Path]:
+        if self._by_stem is None:
+            self._by_stem = {}
+            for path, found_kind in media_below(self.folder, self.folder):
+                self._by_stem.setdefault(path.stem, []).append((path, found_kind))
         suffix = Path(name).suffix.lower()
         stem = Path(name).stem if suffix in suffixes() else name
-        found = self._stems(kind).get(stem, [])
+        found = [path for path, found_kind in self._by_stem.get(stem, []) if found_kind == kind]
         same_name = [path for path in found if path.name == name]
         return same_name if same_name or suffix in suffixes("image") else found
 
-    def _stems(self, kind: Kind) -> dict[str, list[Path]]:
-        if kind not in self._by_stem:
-            stems = self._by_stem[kind] = dict[str, list[Path]]()
-            for file in sorted(self.folder.rglob("*")):
-                if formats.kind_of(file) == kind and not is_hidden(file.relative_to(self.folder)):
-                    stems.setdefault(file.stem, []).append(file)
-        return self._by_stem[kind]
+
+def media_below(folder: Path, root: Path) -> Iterator[tuple[Path, Kind]]:
+    """The pictures and videos below `folder`, sorted. Below `root` no name of a file or folder begins with a dot, as in the indexer."""
+    for path in sorted(folder.rglob("*")):
+        kind = formats.kind_of(path)
+        if kind and path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):
+            yield path, kind
 
 
-def is_hidden(path: Path) -> bool:
-    """Whether the name of the file or of one of its folders begins with a dot. The indexer skips such files."""
-    return any(part.startswith(".") for part in path.parts)
+def is_file(path: Path) -> bool:
+    """Whether this is a file. `Path.is_file` raises if a name is too long."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def kind_of(path: str, record: str, *, videos_only: bool = False) -> Kind:

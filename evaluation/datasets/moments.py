@@ -1,12 +1,11 @@
 """Readers of sentences with the seconds of the video that they describe: Charades-STA, DiDeMo, and a user's list."""
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from evaluation.datasets.dataset import Medium, MomentQuery, MomentSet, present
-from evaluation.datasets.files import Unique, check_text, get, read_csv, read_json, read_text
+from evaluation.datasets.files import Unique, check_text, get, read_csv, read_json, read_lines, read_seconds
 from evaluation.datasets.media_folder import MediaFolder, kind_of
 from evaluation.errors import DatasetError
 
@@ -38,56 +37,48 @@ def read_charades_sta(annotations: Path, media: MediaFolder) -> MomentSet:
     A span that does not stop after its start overlaps no answer. It is counted in `missing` and dropped, as in published code
     (2D-TAN and later). Stops beyond the end of a video are kept as written. Raises DatasetError.
     """
-    return _moment_set(annotations.stem, _charades_records(annotations, media), media)
 
+    def records() -> Iterator[_Record]:
+        for where, line in read_lines(annotations):
+            head, _, text = line.partition("##")
+            fields = head.split()
+            if len(fields) != 3 or not text.strip():
+                raise DatasetError(f"{where}: malformed ({line!r:.80}). Expected <video> <start> <stop>##<sentence>.")
+            start, stop = read_seconds(fields[1], where), read_seconds(fields[2], where)
+            if stop > start:
+                yield fields[0], text.strip(), ((start, stop),), where
+            else:
+                media.missing.append(f"{where}: no moment from {start:g} s to {stop:g} s")
 
-def _charades_records(file: Path, media: MediaFolder) -> Iterator[_Record]:
-    for number, line in enumerate(read_text(file).split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{file}: line {number}"
-        head, separator, text = line.strip().partition("##")
-        fields = head.split()
-        if not separator or len(fields) != 3 or not text.strip():
-            raise DatasetError(f"{where}: malformed ({line.strip()!r:.80}). Expected <video> <start> <stop>##<sentence>.")
-        start, stop = _seconds(fields[1], where), _seconds(fields[2], where)
-        if stop > start:
-            yield fields[0], check_text(text.strip(), where), ((start, stop),), where
-        else:
-            media.missing.append(f"{where}: no moment from {start:g} s to {stop:g} s")
+    return _moment_set(annotations.stem, records(), media)
 
 
 def read_didemo(annotations: Path, media: MediaFolder) -> MomentSet:
     """DiDeMo's test_data.json: each query has the chunks of five seconds that several annotators marked. Raises DatasetError."""
-    document = read_json(annotations)
+    document, ids = read_json(annotations), Unique("annotation_id")
     if not isinstance(document, list):
         raise DatasetError(f"{annotations}: not DiDeMo's list of descriptions (found: {type(document).__name__}). {_KNOWN}.")
-    return _moment_set(f"DiDeMo {annotations.stem}", _didemo_records(document, annotations), media, segment_seconds=DIDEMO_SECONDS)
+
+    def records() -> Iterator[_Record]:
+        for number, one in enumerate(document):
+            where = f"{annotations}: [{number}]"
+            ids.add(get(one, "annotation_id", (int, str), where), where)
+            video, text = get(one, "video", str, where), get(one, "description", str, where)
+            if not text.strip():
+                raise DatasetError(f"{where}: the 'description' is empty. Expected a sentence.")
+            yield video, text, tuple(_span(chunks, where) for chunks in get(one, "times", list, where)), where
+
+    return _moment_set(f"DiDeMo {annotations.stem}", records(), media, segment_seconds=DIDEMO_SECONDS)
 
 
-def _didemo_records(document: list[Any], file: Path) -> Iterator[_Record]:
-    ids = Unique("annotation_id")
-    for number, one in enumerate(document):
-        where = f"{file}: [{number}]"
-        ids.add(get(one, "annotation_id", (int, str), where), where)
-        video, text, spans = get(one, "video", str, where), get(one, "description", str, where), _chunks(one, where)
-        if not text.strip():
-            raise DatasetError(f"{where}: the 'description' is empty. Expected a sentence.")
-        yield video, check_text(text, where), spans, where
-
-
-def _chunks(one: Any, where: str) -> tuple[_Span, ...]:
-    spans = list[_Span]()
-    for chunks in get(one, "times", list, where):
-        if not isinstance(chunks, list) or len(chunks) != 2 or not all(type(chunk) is int for chunk in chunks):
-            raise DatasetError(f"{where}: 'times' holds {chunks!r:.60}. Expected pairs of whole numbers, the first and the last chunk.")
-        first, last = chunks
-        if not 0 <= first <= last < _MOST_CHUNKS:
-            raise DatasetError(f"{where}: 'times' holds {chunks!r:.60}. Expected 0 <= first <= last < {_MOST_CHUNKS}.")
-        spans.append((DIDEMO_SECONDS * first, DIDEMO_SECONDS * (last + 1)))
-    if not spans:
-        raise DatasetError(f"{where}: 'times' is empty. At least one pair of chunks is needed.")
-    return tuple(spans)
+def _span(chunks: Any, where: str) -> _Span:
+    """The seconds of a pair of chunks, the first and the last."""
+    if not isinstance(chunks, list) or len(chunks) != 2 or not all(type(chunk) is int for chunk in chunks):
+        raise DatasetError(f"{where}: 'times' holds {chunks!r:.60}. Expected pairs of whole numbers, the first and the last chunk.")
+    first, last = chunks
+    if not 0 <= first <= last < _MOST_CHUNKS:
+        raise DatasetError(f"{where}: 'times' holds {chunks!r:.60}. Expected 0 <= first <= last < {_MOST_CHUNKS}.")
+    return DIDEMO_SECONDS * first, DIDEMO_SECONDS * (last + 1)
 
 
 def read_own_moments(annotations: Path, media: MediaFolder) -> MomentSet:
@@ -95,32 +86,19 @@ def read_own_moments(annotations: Path, media: MediaFolder) -> MomentSet:
 
     A path is relative to the folder, or absolute. Raises DatasetError.
     """
-    title = f"{media.folder.resolve().name}, {annotations.name}"
-    return _moment_set(title, _own_records(annotations), media, own=True)
-
-
-def _own_records(file: Path) -> Iterator[_Record]:
     unique = Unique("moment")
-    for record, row in read_csv(file, ("path", "query", "start", "stop")):
-        if not row["path"] or not row["query"]:
-            raise DatasetError(f"{record}: the {'query' if row['path'] else 'path'} is empty. A line needs both.")
-        kind_of(row["path"], record, videos_only=True)
-        start, stop = _seconds(row["start"], record), _seconds(row["stop"], record)
-        if stop <= start:
-            raise DatasetError(f"{record}: stops at {stop:g} s, but starts at {start:g} s. A moment must stop after it starts.")
-        video = str(Path(row["path"]))  # ./a.mp4 is a.mp4
-        unique.add((video, row["query"], start, stop), record)
-        yield video, row["query"], ((start, stop),), record
 
+    def records() -> Iterator[_Record]:
+        for record, row in read_csv(annotations, ("path", "query", "start", "stop"), filled=("path", "query")):
+            kind_of(row["path"], record, videos_only=True)
+            start, stop = read_seconds(row["start"], record), read_seconds(row["stop"], record)
+            if stop <= start:
+                raise DatasetError(f"{record}: stops at {stop:g} s, but starts at {start:g} s. A moment must stop after it starts.")
+            video = str(Path(row["path"]))  # ./a.mp4 is a.mp4
+            unique.add((video, row["query"], start, stop), record)
+            yield video, row["query"], ((start, stop),), record
 
-def _seconds(value: str, where: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise DatasetError(f"{where}: not a time ({value!r:.60}). Expected seconds from the start of the video, such as 24.3.")
-    return seconds
+    return _moment_set(f"{media.folder.resolve().name}, {annotations.name}", records(), media, own=True)
 
 
 def _moment_set(
@@ -129,9 +107,11 @@ def _moment_set(
     """Finds the videos. In a user's `own` list paths are exact, and lines with the same path and query are one query."""
     videos, spans_of = dict[str, Medium | None](), dict[tuple[str, str, str], tuple[_Span, ...]]()
     for video, text, spans, where in records:
+        if not spans:
+            raise DatasetError(f"{where}: 'times' is empty. At least one pair of chunks is needed.")
         if videos.get(video) is None:
             videos[video] = media.find(video, "video", where, exact=own)
-        key = video, text, "" if own else where
+        key = video, check_text(text, where), "" if own else where
         spans_of[key] = (*spans_of.get(key, ()), *spans)
     found, index_of = present(videos)
     queries = tuple(MomentQuery(index_of[video], text, spans) for (video, text, _), spans in spans_of.items() if video in index_of)

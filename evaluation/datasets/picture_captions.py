@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.datasets.dataset import CaptionedMedia, Medium, join_captions
-from evaluation.datasets.files import Unique, check_split, check_text, entries, get, outline, read_csv, read_json
+from evaluation.datasets.files import Unique, check_split, check_text, entries, get, read_csv, read_json, unknown
 from evaluation.datasets.media_folder import MediaFolder, kind_of
 from evaluation.errors import DatasetError
 
+_COLUMNS = ("id", "texts", "image")
 _KNOWN = (
     "Known: Karpathy's JSON (images with sentences), COCO's JSON (images and annotations), "
     "a CSV with the columns query and path, Parquet with id, texts and image"
@@ -42,7 +43,7 @@ def read_captions(annotations: Path, media_folder: Path | None, *, split: str = 
         images = document["images"]
         if not isinstance(images, list) or not images or (isinstance(images[0], dict) and "sentences" in images[0]):
             return _karpathy(document, annotations, media, split)
-    raise DatasetError(f"{annotations}: captions of an unknown kind (found: {outline(document)}). {_KNOWN}.")
+    raise unknown(annotations, "captions", document, _KNOWN)
 
 
 def _karpathy(document: Any, file: Path, media: MediaFolder, split: str) -> CaptionedMedia:
@@ -50,42 +51,37 @@ def _karpathy(document: Any, file: Path, media: MediaFolder, split: str) -> Capt
 
     "train" includes COCO's "restval", as in papers.
     """
-    ids, names, splits, chosen = Unique("imgid"), Unique("filename"), set[str](), dict[str, tuple[str, Any]]()
+    ids, names, splits = Unique("imgid"), Unique("filename"), set[str]()
+    found, captions = dict[str, Medium | None](), list[tuple[str, str, str]]()
     for where, image in entries(document, "images", str(file)):
         ids.add(get(image, "imgid", int, where), where)
-        found = {part, "train"} if (part := get(image, "split", str, where)) == "restval" else {part}
-        splits |= found
-        if split in found:
-            name = get(image, "filename", str, where)
-            names.add(name, where)
-            chosen[name] = where, image
+        parts = {part, "train"} if (part := get(image, "split", str, where)) == "restval" else {part}
+        splits |= parts
+        if split in parts:
+            names.add(name := get(image, "filename", str, where), where)
+            inside = get(image, "filepath", str, where) if "filepath" in image else ""
+            found[name] = media.find(name, "image", where, inside=inside)
+            captions += [(name, get(one, "raw", str, record), record) for record, one in entries(image, "sentences", where, ".")]
     check_split(split, splits, file)
-    media_of, captions = dict[str, Medium | None](), list[tuple[str, str, str]]()
-    for name, (where, image) in chosen.items():
-        inside = get(image, "filepath", str, where) if "filepath" in image else ""
-        media_of[name] = media.find(name, "image", where, inside=inside)
-        captions += [(name, get(one, "raw", str, record), record) for record, one in entries(image, "sentences", where, ".")]
     dataset = document.get("dataset")
     title = check_text(dataset, f"{file}: 'dataset'") if isinstance(dataset, str) else file.stem
-    return join_captions(f"{title} {split}", media_of, captions, media.missing)
+    return join_captions(f"{title} {split}", found, captions, media.missing)
 
 
 def _coco(document: Any, file: Path, media: MediaFolder) -> CaptionedMedia:
     """COCO's captions_val2014.json or captions_val2017.json. A picture without a caption is a distractor."""
-    ids, names, chosen = Unique("id"), Unique("file_name"), dict[object, tuple[str, str]]()
+    ids, names, annotation_ids = Unique("id"), Unique("file_name"), Unique("id")
+    found, captions = dict[object, Medium | None](), list[tuple[object, str, str]]()
     for where, image in entries(document, "images", str(file)):
-        image_id, name = get(image, "id", (int, str), where), get(image, "file_name", str, where)
-        ids.add(image_id, where)
-        names.add(name, where)
-        chosen[image_id] = name, where
-    captions, annotation_ids = list[tuple[object, str, str]](), Unique("id")
+        ids.add(image_id := get(image, "id", (int, str), where), where)
+        names.add(name := get(image, "file_name", str, where), where)
+        found[image_id] = media.find(name, "image", where)
     for where, one in entries(document, "annotations", str(file)):
         annotation_ids.add(get(one, "id", (int, str), where), where)
         image_id = get(one, "image_id", (int, str), where)
-        if image_id not in chosen:
+        if image_id not in ids:
             raise DatasetError(f"{where}: no such image ('image_id' is {image_id!r}). It must be the 'id' of one of 'images'.")
         captions.append((image_id, get(one, "caption", str, where), where))
-    found = {image_id: media.find(name, "image", where) for image_id, (name, where) in chosen.items()}
     return join_captions(file.stem, found, captions, media.missing)
 
 
@@ -98,20 +94,15 @@ def read_own_queries(annotations: Path, media: MediaFolder) -> CaptionedMedia:
     gallery, left_out = media.all_media()
     index_of = {_canonical(medium.path): index for index, medium in enumerate(gallery)}
     answers, pairs = dict[str, list[int]](), Unique("pair of query and path")
-    for record, row in read_csv(annotations, ("query", "path")):
+    for record, row in read_csv(annotations, ("query", "path"), filled=("query", "path")):
         query, path = row["query"], row["path"]
-        if not query or not path:
-            raise DatasetError(
-                f"{record}: the {'path' if query else 'query'} is empty. A line needs a query and the path of a right answer."
-            )
         medium = media.find(path, kind_of(path, record), record, exact=True)
         key = _canonical(media.folder / path)
         pairs.add((query, key), record)
-        if medium is None:
-            continue
-        if key not in index_of:
+        if medium and key not in index_of:
             raise DatasetError(f"{record}: {path!r} is hidden or outside of {media.folder}. Name a file that the indexer finds there.")
-        answers.setdefault(query, []).append(index_of[key])
+        if medium:
+            answers.setdefault(query, []).append(index_of[key])
     title = f"{media.folder.resolve().name}, {annotations.name}"
     return CaptionedMedia(title, gallery, tuple(answers), tuple(map(tuple, answers.values())), (*media.missing, *left_out))
 
@@ -131,25 +122,23 @@ def read_parquet(file: Path, *, split: str) -> CaptionedMedia:
     for where, row in _parquet_rows(file):
         if row.get("kind", "caption") != "caption":
             continue
-        row_split = get(row, "split", str, where) if "split" in row else split
-        splits.add(row_split)
+        splits.add(row_split := get(row, "split", str, where) if "split" in row else split)
         if row_split == split:
-            name = str(get(row, "id", (str, int), where))
-            ids.add(name, where)
-            media[name] = Medium(name, file, "image", where, _picture(row, where))
+            ids.add(name := str(get(row, "id", (str, int), where)), where)
+            media[name] = Medium(name, file, "image", where, _picture(row["image"], where))
             captions += [(name, text, where) for text in _texts(row, where)]
     check_split(split, splits, file)
     return join_captions(f"{file.stem} {split}", media, captions)
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    number, needed = 0, ["id", "texts", "image"]
+    number = 0
     try:
         with pq.ParquetFile(str(file)) as parquet:
             found = parquet.schema_arrow.names
-            if lacking := [column for column in needed if column not in found]:
-                raise DatasetError(f"{file}: no column {', '.join(lacking)} (found: {', '.join(found)}). Needed: {', '.join(needed)}.")
-            columns = [*needed, *(column for column in ("split", "kind") if column in found)]
+            if lacking := [column for column in _COLUMNS if column not in found]:
+                raise DatasetError(f"{file}: no column {', '.join(lacking)} (found: {', '.join(found)}). Needed: {', '.join(_COLUMNS)}.")
+            columns = [column for column in (*_COLUMNS, "split", "kind") if column in found]
             for batch in parquet.iter_batches(batch_size=64, columns=columns):
                 for number, row in enumerate(batch.to_pylist(), number + 1):  # noqa: B020 the count goes on through the batches
                     yield f"{file}: row {number}", row
@@ -159,8 +148,8 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DatasetError(f"{file}: cannot be read as Parquet after row {number} ({error}).") from error
 
 
-def _picture(row: dict[str, Any], where: str) -> bytes:
-    data = row["image"]["bytes"] if isinstance(row["image"], dict) and "bytes" in row["image"] else row["image"]
+def _picture(image: Any, where: str) -> bytes:
+    data = image["bytes"] if isinstance(image, dict) and "bytes" in image else image
     if not isinstance(data, bytes) or not data:
         raise DatasetError(f"{where}: 'image' holds no bytes ({data!r:.60}). Expected an encoded picture, or a struct with its 'bytes'.")
     return data
@@ -170,4 +159,4 @@ def _texts(row: dict[str, Any], where: str) -> list[str]:
     texts = get(row, "texts", list, where)
     if wrong := [text for text in texts if not isinstance(text, str)]:
         raise DatasetError(f"{where}: 'texts' holds {wrong[0]!r:.60}. Expected a list of texts.")
-    return [check_text(text, where) for text in texts]
+    return texts

@@ -1,7 +1,7 @@
 """Results that are computed once. The key says what they were computed from: model, computation, and the bytes of the input.
 
-The cache is one SQLite file in the user's cache directory. A killed evaluation continues from the last batch in it. Another
-evaluation of the same files by the same model computes nothing. Deleting the file costs only time.
+The cache is one SQLite file. A killed evaluation continues from the last batch in it. Another evaluation of the same files by the
+same model computes nothing. Deleting the file costs only time.
 """
 
 import sqlite3
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -19,11 +18,6 @@ from coca_model import Encoder
 from evaluation.errors import EvaluationError
 
 Arrays = dict[str, NDArray[np.generic]]
-
-
-def default_cache_path() -> Path:
-    """The cache if the user names none."""
-    return user_cache_path("coca-search") / "evaluation.sqlite"
 
 
 def space_of(encoder: Encoder, computation: str) -> str:
@@ -35,8 +29,7 @@ def space_of(encoder: Encoder, computation: str) -> str:
 class ResultCache:
     """Named arrays by (space, key). Keys are digests of the input's bytes.
 
-    Raises:
-        EvaluationError: the file is not a cache, is damaged, or cannot be written. Any method may raise it.
+    Any method raises EvaluationError if the file is not a cache, is damaged, or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,10 +51,9 @@ class ResultCache:
 
     def put(self, space: str, results: Mapping[bytes, Arrays]) -> None:
         """Store results in one commit."""
-        rows = [
-            (space, key, save({name: np.ascontiguousarray(array) for name, array in arrays.items()})) for key, arrays in results.items()
-        ]
+        named = {key: {name: np.ascontiguousarray(array) for name, array in arrays.items()} for key, arrays in results.items()}
         with self._explained(), self._database:
+            rows = [(space, key, save(arrays)) for key, arrays in named.items()]
             self._database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:

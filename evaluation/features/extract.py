@@ -1,47 +1,54 @@
-"""Computes features of media and texts with the encoder. Each batch goes to the cache.
+"""Decodes media and computes features of them and of texts with the encoder. Each batch goes to the cache.
 
 A medium that cannot be read is an error that names its record, or is left out and counted if the caller allows it.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from coca_model import Encoder
 from evaluation.datasets.dataset import CaptionedMedia, LabelledMedia, Medium
 from evaluation.errors import UnreadableMediaError
 from evaluation.features.cache import Arrays, ResultCache, space_of
-from evaluation.features.decode import Decoded, decode
 from indexer.segments import mean_vector
+from media import MediaError, VideoDecoder, open_picture
+from media.hashing import sha256_of_bytes, sha256_of_file
 
 DataSet = TypeVar("DataSet", CaptionedMedia, LabelledMedia)
 OnProgress = Callable[[str, int, int], None]  # stage, done, total
 _THREADS = 4
 _TEXTS = 1024  # texts in a commit
+_VIDEO_LIMIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A medium as pixels: uint8 (n, H, W, 3), n = 1 for a picture, with the time of each frame and the length in seconds."""
+
+    pixels: NDArray[np.uint8]
+    seconds: NDArray[np.float64]
+    duration_seconds: float
 
 
 @dataclass(frozen=True)
 class Feature:
-    """What is computed of a medium and cached.
+    """What is computed of a medium and cached."""
 
-    Attributes:
-        name: part of the cache's key. Another computation needs another name.
-        of_frames: the encoder and pixels uint8 (n, H, W, 3) of frames -> an array (n, ...).
-        keep: the array of one medium's frames, and the medium -> the arrays to cache.
-        seconds_between: the distance between the sampled frames of a video. Infinity gives the paper's protocol, 16 uniform frames.
-    """
-
-    name: str
-    of_frames: Callable[[Encoder, NDArray[np.uint8]], NDArray[np.generic]]
-    keep: Callable[[NDArray[np.generic], Decoded], Arrays]
-    seconds_between: float = math.inf
+    name: str  # part of the cache's key; another computation needs another name
+    of_frames: Callable[[Encoder, NDArray[np.uint8]], NDArray[np.generic]]  # pixels uint8 (n, H, W, 3) of frames -> (n, ...)
+    keep: Callable[[NDArray[np.generic], Decoded], Arrays]  # the values of one medium's frames, and the medium -> what is cached
+    seconds_between: float = math.inf  # between sampled frames of a video; infinity gives the paper's protocol, 16 uniform frames
 
 
 # One vector a medium: of a picture, or the mean of 16 frames of a video (Yu et al. 2022, section 4.2, video retrieval).
@@ -96,8 +103,7 @@ class FeatureSource:
     def of_media(self, media: Sequence[Medium], feature: Feature) -> Features:
         """Features of the media. Those that the cache lacks are computed.
 
-        Raises:
-            UnreadableMediaError: a medium cannot be read, and that is not allowed. The message names its record.
+        Raises UnreadableMediaError, which names the record, if a medium cannot be read and that is not allowed.
         """
         space, keys = space_of(self.encoder, feature.name), self._digests(media)
         known = self.cache.known(space, keys)
@@ -153,12 +159,41 @@ def readable(dataset: DataSet, source: FeatureSource, feature: Feature) -> tuple
     return dataset.without(features.failed), Features(features.cache, features.space, keys, {})
 
 
+def decode(media: Sequence[Medium], encoder: Encoder, pool: Executor, *, seconds_between: float) -> Iterator[Decoded | str]:
+    """Each medium in order, as the encoder's pixels or as the reason why it cannot be read.
+
+    Pictures are decoded in threads, a few in advance; videos in a worker process.
+    """
+    pending: deque[tuple[Medium, Future[Decoded] | None]] = deque()
+    rest = iter(media)
+    with VideoDecoder(limit_seconds=_VIDEO_LIMIT_SECONDS, seconds_between=seconds_between) as videos:
+        for _ in media:
+            for medium in islice(rest, 4 * encoder.batch_size - len(pending)):
+                pending.append((medium, pool.submit(_picture, medium, encoder) if medium.kind == "image" else None))
+            medium, picture = pending.popleft()
+            try:
+                yield picture.result() if picture else _video(medium, encoder, videos)
+            except MediaError as error:
+                yield error.reason
+            except OSError as error:
+                yield error.strerror or str(error)
+
+
+def _picture(medium: Medium, encoder: Encoder) -> Decoded:
+    picture = open_picture(medium.read(), min_side=encoder.min_side)
+    return Decoded(encoder.preprocess(picture)[None], np.zeros(1), 0.0)
+
+
+def _video(medium: Medium, encoder: Encoder, videos: VideoDecoder) -> Decoded:
+    with videos.open(medium.path) as video:
+        frames = [(encoder.preprocess(Image.fromarray(frame.pixels)), frame.pts_seconds) for frame in video.frames]
+    pixels, seconds = zip(*frames, strict=True)
+    return Decoded(np.stack(pixels), np.asarray(seconds, np.float64), video.metadata["duration_seconds"])
+
+
 def _digest(medium: Medium) -> bytes:
     """SHA-256 of the file. If it cannot be read, of its path: decoding will report it."""
     try:
-        if medium.data is not None:
-            return hashlib.sha256(medium.data).digest()
-        with medium.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return bytes.fromhex(sha256_of_file(medium.path) if medium.data is None else sha256_of_bytes(medium.data))
     except OSError:
         return hashlib.sha256(f"unreadable {medium.path}".encode()).digest()

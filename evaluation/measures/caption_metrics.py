@@ -37,18 +37,15 @@ class CaptionScores:
 def score_captions(references: Sequence[Sequence[str]], captions: Sequence[str]) -> CaptionScores:
     """Compare N captions with what people wrote about the same N pictures, at least one sentence each.
 
-    Raises:
-        MetricError: pycocoevalcap is not installed.
-        ValueError: not as many references as captions, or a picture without one.
+    Raises MetricError if pycocoevalcap is not installed, ValueError if a caption has no references.
     """
     if len(references) != len(captions) or not all(references):
-        raise ValueError(
-            f"{len(captions)} captions have {len(references)} lists of references. Each needs a list of at least one sentence."
-        )
+        raise ValueError(f"{len(captions)} captions have {len(references)} lists of references. Each needs at least one sentence.")
     if shutil.which("java") is None:
         return CaptionScores({}, dict.fromkeys(METRICS, _NO_JAVA))
-    truth = _grouped(tokenize([text for texts in references for text in texts]), [len(texts) for texts in references])
-    generated = _grouped(tokenize(captions), [1] * len(captions))
+    words = iter(tokenize([text for texts in references for text in texts]))
+    truth = {number: [next(words) for _ in texts] for number, texts in enumerate(references)}
+    generated = {number: [caption] for number, caption in enumerate(tokenize(captions))}
     measures, lacking = {}, {}
     for name, score in _SCORERS.items():
         try:
@@ -113,13 +110,7 @@ _SCORERS: dict[str, Callable[[Captions, Captions], tuple[float, Sequence[float]]
 
 
 def _library(module: str) -> Any:
-    """A module of pycocoevalcap."""
     try:
         return import_module(f"pycocoevalcap.{module}")
     except ModuleNotFoundError as error:
         raise MetricError(_NO_LIBRARY) from error
-
-
-def _grouped(texts: Sequence[str], counts: Sequence[int]) -> Captions:
-    rest = iter(texts)
-    return {number: [next(rest) for _ in range(count)] for number, count in enumerate(counts)}

@@ -24,14 +24,14 @@ class Measure:
 
 def mean_interval(values: NDArray[np.float64], *, clusters: NDArray[np.int64] | None = None, resamples: int = RESAMPLES) -> Measure:
     """The mean of `values` (N,) times 100, with its interval. `clusters` int64 (N,) is the cluster of each value."""
-    values, groups = _checked(values, clusters)
+    groups = _groups(values, clusters)
     sums, counts = np.bincount(groups, values), np.bincount(groups).astype(np.float64)
-    return _interval(values.mean(), lambda weights: float(weights @ sums / (weights @ counts)), len(sums), resamples, scale=100)
+    return _interval(values.mean(), lambda weights: float(weights @ sums / (weights @ counts)), groups, resamples, scale=100)
 
 
 def median_interval(values: NDArray[np.float64], *, clusters: NDArray[np.int64] | None = None, resamples: int = RESAMPLES) -> Measure:
     """The median of `values` (N,) with its interval."""
-    values, groups = _checked(values, clusters)
+    groups = _groups(values, clusters)
     order = values.argsort(kind="stable")
 
     def median(weights: NDArray[np.float64]) -> float:
@@ -39,21 +39,21 @@ def median_interval(values: NDArray[np.float64], *, clusters: NDArray[np.int64] 
         middle = np.searchsorted(below, below[-1] / 2, side="left"), np.searchsorted(below, below[-1] / 2, side="right")
         return float(values[order[list(middle)]].mean())  # the two differ if the middle lies between two values
 
-    return _interval(np.median(values), median, int(groups.max()) + 1, resamples)
+    return _interval(np.median(values), median, groups, resamples)
 
 
-def _checked(values: NDArray[np.float64], clusters: NDArray[np.int64] | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The values as float64, and the index of the cluster of each, from 0."""
+def _groups(values: NDArray[np.float64], clusters: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """The index of the cluster of each value, from 0."""
     if not len(values):
         raise ValueError("There are no values (0). At least one is needed.")
-    groups = np.arange(len(values)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
-    return np.asarray(values, np.float64), groups.astype(np.int64)
+    return np.arange(len(values)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
 
 
 def _interval(
-    value: np.floating, statistic: Callable[[NDArray[np.float64]], float], clusters: int, resamples: int, *, scale: int = 1
+    value: np.floating, statistic: Callable[[NDArray[np.float64]], float], groups: NDArray[np.int64], resamples: int, *, scale: int = 1
 ) -> Measure:
     """`statistic` takes how often each cluster is drawn, float64 (clusters,)."""
+    clusters = int(groups.max()) + 1
     if clusters < MIN_CLUSTERS:
         return Measure(scale * float(value))
     random = np.random.default_rng(0)

@@ -1,10 +1,11 @@
-"""Exact ranks of the right items for each query, and the measures of retrieval papers. Ties count against us.
+"""Exact ranks of the right items for each query, the measures of retrieval papers, and answers of classifiers. Ties count against us.
 
 Products are summed in float64 and rounded to float32, so equal vectors have equal similarities anywhere in a matrix.
 Otherwise the edges of a blocked product would break some ties in our favour.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from evaluation.measures.intervals import Measure, mean_interval, median_interva
 
 KS = (1, 5, 10)
 MEASURES = ("R@1", "R@5", "R@10", "median rank", "MRR", "mAP")
+BEST = 5  # classes of an answer
 _BLOCK = 32_000_000  # similarities in memory: 256 MB
 
 
@@ -23,12 +25,7 @@ def similarities(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -> 
 
 
 def ranks_of_right(queries: NDArray[np.float32], gallery: NDArray[np.float32], right: Sequence[Sequence[int]]) -> list[NDArray[np.int64]]:
-    """For each query the ranks of the right items of the gallery, from 1 and rising.
-
-    Args:
-        queries, gallery: float32 (Q, E) and (G, E).
-        right: for each query the indices of the right items, at least one.
-    """
+    """For queries (Q, E), the ranks of the right items of the gallery (G, E), from 1 and rising; `right`: their indices, at least one."""
     block = max(1, _BLOCK // max(1, len(gallery)))
     ranks: list[NDArray[np.int64]] = []
     for start in range(0, len(queries), block):
@@ -46,19 +43,8 @@ def best_first(
     return order, np.take_along_axis(rows, order, axis=1)
 
 
-def marked(right: Sequence[Sequence[int]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """True at the right items of each row: bool `shape`."""
-    is_right = np.zeros(shape, bool)
-    for row, own in zip(is_right, right, strict=True):
-        row[list(own)] = True
-    return is_right
-
-
 def measures(ranks: Sequence[NDArray[np.int64]], *, clusters: NDArray[np.int64] | None = None) -> Mapping[str, Measure]:
-    """Recall@1, 5, 10 (any right item counts), median rank, mean reciprocal rank and mean average precision, with intervals.
-
-    All but the median rank are in percent. `clusters` int64 (Q,): queries of one cluster are resampled together.
-    """
+    """`MEASURES` with intervals, in percent but for the median rank. For recall any right item counts. `clusters` as in `mean_interval`."""
     first = np.array([rank[0] for rank in ranks], np.float64)
     recalls = {f"R@{k}": mean_interval((first <= k).astype(np.float64), clusters=clusters) for k in KS}
     precision = np.array([(np.arange(1, len(rank) + 1) / rank).mean() for rank in ranks])
@@ -75,9 +61,46 @@ def recall_curve(ranks: Sequence[NDArray[np.int64]], ks: Sequence[int]) -> tuple
     return tuple(100 * float((first <= k).mean()) for k in ks)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """For N media: `ranks` int64 (N,), 0 if a right class came first; `best` int64 (N, K), the first classes, K = 5 or all."""
+
+    ranks: NDArray[np.int64]
+    best: NDArray[np.int64]
+
+    def top(self, k: int) -> NDArray[np.float64]:
+        """1 if a right class is among the first k, else 0: float64 (N,)."""
+        return (self.ranks < k).astype(np.float64)
+
+
+def rank_classes(scores: NDArray[np.float32], right: Sequence[Sequence[int]]) -> Answers:
+    """Order the classes of each medium by scores, float32 (N, C)."""
+    is_right = marked(right, scores.shape)
+    # the NaN of a diverged model counts against us
+    scores = np.where(np.isnan(scores), np.where(is_right, -np.inf, np.inf), scores)
+    order = np.lexsort((is_right, -scores), axis=1)
+    ranks = np.take_along_axis(is_right, order, axis=1).argmax(1)
+    return Answers(ranks.astype(np.int64), order[:, :BEST].astype(np.int64))
+
+
+def rank_in_blocks(scores_of: Callable[[range], NDArray[np.float32]], right: Sequence[Sequence[int]], *, block: int) -> Answers:
+    """The same for scores that do not fit into memory. `scores_of` gives those of a range of media."""
+    rows = range(len(right))
+    parts = [rank_classes(scores_of(rows[n : n + block]), right[n : n + block]) for n in rows[::block]]
+    return Answers(np.concatenate([part.ranks for part in parts]), np.concatenate([part.best for part in parts]))
+
+
 def _ranks(row: NDArray[np.float32], right: NDArray[np.int64]) -> NDArray[np.int64]:
     own = row[right][(-row[right]).argsort(kind="stable")]  # best first, NaN last
     # "not below" instead of "at least", so that the NaN of a diverged model counts against us too
     not_below = np.array([np.count_nonzero(~(row < value)) for value in own])
     right_not_below = (~(own[None, :] < own[:, None])).sum(1)
     return not_below - right_not_below + np.arange(1, len(own) + 1)
+
+
+def marked(right: Sequence[Sequence[int]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """True at the right items of each row: bool `shape`."""
+    is_right = np.zeros(shape, bool)
+    for row, own in zip(is_right, right, strict=True):
+        row[list(own)] = True
+    return is_right

@@ -1,17 +1,20 @@
 """The result of an evaluation, as JSON, Markdown, HTML and CSV."""
 
+import base64
 import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluation.datasets.dataset import Medium
 from evaluation.errors import EvaluationError
-from evaluation.reports.page import render
-from evaluation.reports.parts import Curve, Example, Row, Table, cells
+from evaluation.reports.parts import Curve, Example, Table, cells
+from media import MediaError, make_thumbnail, open_picture
 from media.atomic_write import atomic_write
+from media.video.frame_at import frame_at
 
 _COUNTS = ("pictures", "videos", "files", "media", "texts", "references", "classes", "sentences", "segments", "queries")
 _FIGURES = "Rates are in percent. Brackets hold 95 % intervals, if there are enough queries."
@@ -31,25 +34,17 @@ _MEANINGS = {  # part of a column's name: what it means
 
 @dataclass(frozen=True)
 class Report:
-    """The result of one evaluation.
+    """The result of one evaluation."""
 
-    Attributes:
-        task: "retrieval", "classify", "caption", "moments" or "collection".
-        metadata: how it was measured: model, arithmetic, data set, counts, versions.
-        records: the result of every query, for programs, and to compare two models query by query.
-        missing: the records that were left out.
-        examples_are: how the examples were chosen, the heading above them.
-    """
-
-    task: str
+    task: str  # "retrieval", "classify", "caption", "moments" or "collection"
     title: str
     tables: tuple[Table, ...]
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any]  # how it was measured: model, arithmetic, data set, counts, versions
     curves: tuple[Curve, ...] = ()
     examples: tuple[Example, ...] = ()
-    missing: tuple[str, ...] = ()
-    records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    examples_are: str = "Examples, drawn at random"
+    missing: tuple[str, ...] = ()  # the records that were left out
+    records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)  # the result of every query, to compare two models
+    examples_are: str = "Examples, drawn at random"  # the heading above the examples
 
     @property
     def size(self) -> str:
@@ -65,36 +60,51 @@ class Report:
 
     def to_json(self) -> str:
         """The report as one JSON document, without pictures. `metadata` is called "facts" there, as in earlier reports."""
-        tables = [
-            {
-                "title": t.title,
-                "columns": t.columns,
-                "note": t.note,
-                "rows": [{"name": r.name, "source": r.source, "values": _values(r)} for r in t.rows],
-            }
-            for t in self.tables
-        ]
-        examples = [
-            {"title": e.title, "right": e.right, "found": [[medium.name, words] for medium, words in e.found]} for e in self.examples
-        ]
-        document = {"task": self.task, "title": self.title, "facts": dict(self.metadata), "tables": tables}
-        return json.dumps(document | {"curves": [asdict(c) for c in self.curves], "examples": examples, "missing": self.missing}, indent=1)
+        document = {
+            "task": self.task,
+            "title": self.title,
+            "facts": dict(self.metadata),
+            "tables": self.tables,
+            "curves": self.curves,
+            "examples": [
+                {"title": e.title, "right": e.right, "found": [[medium.name, words] for medium, words in e.found]} for e in self.examples
+            ],
+            "missing": self.missing,
+        }
+
+        def fields(part: object) -> dict[str, Any]:  # of a table, row, measure, curve or line
+            return {name: value for name, value in vars(part).items() if name != "bars" and value is not None}
+
+        return json.dumps(document, default=fields, indent=1)
 
     def to_markdown(self, picture: str = "") -> str:
         """The report as Markdown. `picture` is the address of the chart."""
         parts = [f"# {_escaped(self.title)}"]
         for table in self.tables:
             lines = [f"| {table.title} | {' | '.join(table.columns)} |", "|---|" + "---:|" * len(table.columns)]
-            lines += [f"| {_escaped(_with_source(row))} | {' | '.join(cells(table, row))} |" for row in table.rows]
+            for row in table.rows:
+                name = f"{row.name} ({row.source})" if row.source else row.name
+                lines.append(f"| {_escaped(name)} | {' | '.join(cells(table, row))} |")
             parts += ["\n".join(lines), *([table.note] if table.note else [])]
         parts += [f"![The tables as bars, and the curves]({picture})"] if picture else []
         if self.examples:
-            found = ["; ".join(f"`{medium.name}` {words}" for medium, words in example.found) for example in self.examples]
-            lines = [f"| {_escaped(_mark(e) + e.title)} | {_escaped(f)} |" for e, f in zip(self.examples, found, strict=True)]
-            parts += [f"## {self.examples_are}", "\n".join(["| | |", "|---|---|", *lines])]
+            lines = ["| | |", "|---|---|"]
+            for example in self.examples:
+                mark = "" if example.right is None else "✓ " if example.right else "✗ "
+                found = "; ".join(f"`{medium.name}` {words}" for medium, words in example.found)
+                lines.append(f"| {_escaped(mark + example.title)} | {_escaped(found)} |")
+            parts += [f"## {self.examples_are}", "\n".join(lines)]
         parts += ["## How it was measured", "\n".join(f"- {name}: {value}" for name, value in self.metadata.items())]
         parts += ["## Left out", "\n".join(f"- {_escaped(record)}" for record in self.missing)] if self.missing else []
         return "\n\n".join(parts) + "\n"
+
+    def to_html(self, chart: bytes) -> str:
+        """The report as one HTML page that needs nothing beside it. Its pictures and the chart, a PNG, are embedded."""
+        from jinja2 import Environment
+
+        environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        template = environment.from_string((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
+        return template.render(report=self, chart=base64.b64encode(chart).decode(), cells=cells, thumbnail=_thumbnail)
 
     def records_csv(self) -> str:
         """The records as CSV with a header."""
@@ -107,10 +117,7 @@ class Report:
     def write(self, folder: Path) -> tuple[Path, ...]:
         """Write `report.json`, `.md`, `.png` and `.html`, and `records.csv`, each atomically. Returns their paths.
 
-        Only the HTML page holds pictures of the data set.
-
-        Raises:
-            EvaluationError: the folder cannot be written.
+        Only the HTML page holds pictures of the data set. Raises EvaluationError if the folder cannot be written.
         """
         from evaluation.reports.chart import draw  # matplotlib takes half a second to import
 
@@ -119,7 +126,7 @@ class Report:
             "report.json": self.to_json().encode(),
             "report.md": self.to_markdown("report.png").encode(),
             "report.png": chart,
-            "report.html": render(self, chart).encode(),
+            "report.html": self.to_html(chart).encode(),
             "records.csv": self.records_csv().encode(),
         }
         try:
@@ -127,18 +134,9 @@ class Report:
             for name, content in contents.items():
                 atomic_write(folder / name, content)
         except OSError as error:
-            raise EvaluationError(
-                f"{folder}: the report cannot be written ({error.strerror or error}). Name another folder with --out."
-            ) from error
+            reason = error.strerror or error
+            raise EvaluationError(f"{folder}: the report cannot be written ({reason}). Name another folder with --out.") from error
         return tuple(folder / name for name in contents)
-
-
-def _values(row: Row) -> dict[str, Any]:
-    return {name: {key: value for key, value in asdict(measure).items() if value is not None} for name, measure in row.values.items()}
-
-
-def _with_source(row: Row) -> str:
-    return f"{row.name} ({row.source})" if row.source else row.name
 
 
 def _escaped(text: str) -> str:
@@ -146,5 +144,11 @@ def _escaped(text: str) -> str:
     return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").split())
 
 
-def _mark(example: Example) -> str:
-    return "" if example.right is None else "✓ " if example.right else "✗ "
+def _thumbnail(medium: Medium) -> str:
+    """The picture or the frame of a video at `medium.seconds`, a small WebP in base64. Empty if the medium cannot be read."""
+    try:
+        image = medium.kind == "image"
+        picture = open_picture(medium.read(), min_side=256) if image else frame_at(medium.path, medium.seconds)
+        return base64.b64encode(make_thumbnail(picture)).decode()
+    except (MediaError, OSError):
+        return ""

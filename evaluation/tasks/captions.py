@@ -4,13 +4,10 @@ import random
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from coca_model import CaptionOptions, Encoder
+from coca_model import CaptionOptions
 from evaluation.datasets.dataset import CaptionedMedia
 from evaluation.errors import DatasetError
-from evaluation.features.cache import Arrays
-from evaluation.features.decode import Decoded
 from evaluation.features.extract import MEAN_VECTOR, Feature, FeatureSource, readable
 from evaluation.measures.caption_metrics import METRICS, score_captions
 from evaluation.measures.ranking import measures, ranks_of_right
@@ -37,16 +34,19 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
     Self-retrieval: whether a caption, used as a query, finds its picture first among the whole set (as in Liu et al. 2018, "Show,
     Tell and Discriminate"). A caption can be fluent and similar to the references, and still fit many pictures.
 
-    Raises:
-        DatasetError: the set holds videos.
-        UnreadableMediaError: a picture cannot be read, and the source does not allow that.
+    Raises DatasetError if the set holds videos, UnreadableMediaError if a picture cannot be read, and the source does not allow that.
     """
     settings = settings or CaptionEvaluation()
     options = source.encoder.caption_options(settings.options)
     if videos := [medium.record for medium in dataset.media if medium.kind == "video"]:
         raise DatasetError(f"{videos[0]}: a video. Only pictures can be captioned.")
+    feature = Feature(
+        f"caption {options}",
+        lambda encoder, pixels: np.array(encoder.caption(list(pixels), options), dtype=object),
+        lambda caption, _: {"caption": np.frombuffer(str(caption[0]).encode(), np.uint8)},
+    )
     dataset = dataset.without({index: "" for index, texts in enumerate(dataset.texts_of) if not texts})
-    dataset, features = readable(dataset, source, _caption_feature(options))
+    dataset, features = readable(dataset, source, feature)
     captions = [row["caption"].tobytes().decode() for row in features.load(range(len(dataset.media)))]
     references = [[dataset.texts[text] for text in texts] for texts in dataset.texts_of]
     source.on_progress("metrics", 0, 1)
@@ -62,7 +62,6 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
     notes = [*(f"{', '.join(names)}: not computed, {reason}." for reason, names in reasons.items()), measured_on]
     columns = tuple(name for name in (*METRICS, SELF_RETRIEVAL) if name in figures)
     ours = Row(model_name(source.encoder), figures)
-    table = Table("captions", columns, (ours, *rows), " ".join(filter(None, notes)), bars=columns)
     metadata = provenance(source.encoder) | {
         "data set": dataset.title,
         "pictures": len(dataset.media),
@@ -74,24 +73,13 @@ def evaluate_captions(dataset: CaptionedMedia, source: FeatureSource, settings: 
         "captions by": str(options),
         "metrics by": "pycocoevalcap, the reference implementation, in percent; BLEU-4 and METEOR are of the whole set: no interval",
     }
-    records = tuple({"medium": medium.name, "caption": caption} for medium, caption in zip(dataset.media, captions, strict=True))
-    examples = _examples(dataset, captions, references)
-    return Report("caption", f"Captions on {dataset.title}", (table,), metadata, (), examples, dataset.missing, records)
-
-
-def _caption_feature(options: CaptionOptions) -> Feature:
-    def captions(encoder: Encoder, pixels: NDArray[np.uint8]) -> NDArray[np.generic]:
-        return np.array(encoder.caption(list(pixels), options), dtype=object)
-
-    def keep(caption: NDArray[np.generic], _: Decoded) -> Arrays:
-        return {"caption": np.frombuffer(str(caption[0]).encode(), np.uint8)}
-
-    return Feature(f"caption {options}", captions, keep)
-
-
-def _examples(dataset: CaptionedMedia, captions: list[str], references: list[list[str]]) -> tuple[Example, ...]:
-    """Random pictures, the same ones each time."""
-    drawn = random.Random(0).sample(range(len(captions)), min(_EXAMPLES, len(captions)))
-    return tuple(
-        Example(captions[index], None, ((dataset.media[index], f"written by a person: {references[index][0]}"),)) for index in drawn
+    drawn = random.Random(0).sample(range(len(captions)), min(_EXAMPLES, len(captions)))  # the same ones each time
+    return Report(
+        "caption",
+        f"Captions on {dataset.title}",
+        (Table("captions", columns, (ours, *rows), " ".join(filter(None, notes)), bars=columns),),
+        metadata,
+        examples=tuple(Example(captions[n], None, ((dataset.media[n], f"written by a person: {references[n][0]}"),)) for n in drawn),
+        missing=dataset.missing,
+        records=tuple({"medium": medium.name, "caption": caption} for medium, caption in zip(dataset.media, captions, strict=True)),
     )

@@ -1,31 +1,86 @@
-"""`eval collection`: a user's collection by the user's queries.
+"""`eval collection`: a user's collection by the user's queries: the only file of `evaluation` that searches.
 
 Does the index find what exact search finds, does reranking by the decoder help, how long does an answer take, and how far can a
 cosine be trusted here.
 """
 
+import time
 from collections.abc import Sequence
-from pathlib import Path
-from statistics import quantiles
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.datasets.dataset import Medium
+from evaluation.datasets.files import Unique, read_csv
+from evaluation.errors import DatasetError
 from evaluation.features.extract import OnProgress
 from evaluation.measures.calibration import cross_fitted, reliability
 from evaluation.measures.intervals import Measure, mean_interval
 from evaluation.reports.parts import Curve, Example, Line, Row, Table
 from evaluation.reports.provenance import digest, provenance
 from evaluation.reports.report import Report
-from evaluation.tasks.collection_answers import DEPTH, USUAL, Answer, K, OwnQuery, ask, read_vectors, shown_as
-from search import Collection
-from search.decoder_rerank import WEIGHT
+from search import Collection, Hit, search
+from search.collection.thumbnails import thumbnail_of
+from search.decoder_rerank import WEIGHT, rerank
+from search.schema import DEFAULT_KINDS
 
+_K = 10
+_USUAL, _DEPTH = 20, 200  # hits of a usual search, whose latency is measured, and of the search whose ranks count
+_TIE = 1e-5
 _MIN_JUDGED = 20  # right hits, wrong hits and queries that a calibration curve needs
 _EXAMPLES, _SHOWN = 12, 5
 _COSINES = 5  # groups of hits by cosine
 _QUALITY = ("R@1", "R@5", "R@10", "MRR")
+
+
+@dataclass(frozen=True)
+class OwnQuery:
+    """A query, and the uris of the right files: none if only the latency matters."""
+
+    text: str
+    right: frozenset[str]
+
+    def rank(self, hits: Sequence[Hit]) -> int | None:
+        """The rank of the first right hit, from 1; None if there is none."""
+        return next((rank for rank, hit in enumerate(hits, 1) if hit.uri in self.right), None)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    query: OwnQuery
+    hits: list[Hit]
+    rank: int | None
+    rank_reranked: int | None
+    milliseconds: float
+    rerank_milliseconds: float
+    index_recall: float  # 0..1
+
+
+def read_own_queries_of(collection: Collection, file: Path) -> tuple[OwnQuery, ...]:
+    """A CSV with the columns `query` and `path`, one line for each right answer. `path` may be empty.
+
+    A path is absolute, or the end of an absolute path: "2019/beach.jpg" matches in any folder. Raises DatasetError that names the
+    record if a path matches no file of the collection or several.
+    """
+    by_name: dict[str, list[str]] = {}
+    snapshot = collection.snapshot
+    for uri in sorted({row["uri"] for row in snapshot.rows(snapshot.segment_ids)}):
+        by_name.setdefault(PurePath(uri).name, []).append(uri)
+    right, pairs = dict[str, set[str]](), Unique("pair of query and path")
+    for record, row in read_csv(file, ("query", "path"), filled=("query",)):
+        query, path = row["query"], row["path"]
+        pairs.add((query, path), record)
+        answers, wanted = right.setdefault(query, set()), PurePath(path).parts
+        matching = [uri for uri in by_name.get(PurePath(path).name, []) if PurePath(uri).parts[-len(wanted) :] == wanted]
+        if path and len(matching) != 1:
+            what = f"matches {len(matching)} files" if matching else "matches no file"
+            raise DatasetError(f"{record}: the path {path!r} {what} of the collection. Write the full path of an indexed file, or none.")
+        answers.update(matching)
+    if not right:
+        raise DatasetError(f"{file}: holds no query. Write one on each line, below the line query,path.")
+    return tuple(OwnQuery(query, frozenset(answers)) for query, answers in right.items())
 
 
 def evaluate_collection(
@@ -37,24 +92,47 @@ def evaluate_collection(
     on_progress: OnProgress | None = None,
 ) -> Report:
     """Ask every query: by the index, exactly, and with the shortlist reranked. Raises DatasetError if the collection is empty."""
-    exact = read_vectors(collection)
-    answers = ask(collection, queries, exact, shortlist=shortlist, weight=weight, on_progress=on_progress or (lambda *_: None))
+    ids, vectors = collection.snapshot.vectors(DEFAULT_KINDS)
+    if not len(ids):
+        raise DatasetError(f"{collection.path}: the collection holds no picture or moment. Index some first.")
+    row_of = {segment: row for row, segment in enumerate(ids.tolist())}
+    search(queries[0].text, collection=collection, k=_K)  # warms up caches
+    answers = []
+    for number, query in enumerate(queries, 1):
+        answers.append(_ask(collection, query, vectors, row_of, shortlist=shortlist, weight=weight))
+        if on_progress:
+            on_progress("queries", number, len(queries))
     judged = [answer for answer in answers if answer.query.right]
-    tables = [_index_table(answers, len(exact.row_of)), _latency_table(answers, shortlist)]
+    recall = mean_interval(np.array([answer.index_recall for answer in answers]))
+    name = f"recall@{min(_K, len(ids))}"
+    tables = [
+        Table("index against exact search", (name,), (Row(f"{len(ids)} segments", {name: recall}),)),
+        _latency_table(answers, shortlist),
+    ]
     curves: tuple[Curve, ...] = ()
     if judged:
-        tables = [*_quality_tables(judged, shortlist), *tables]
         curves, calibration = _calibration(judged)
-        tables += calibration
+        tables = [*_quality_tables(judged, shortlist), *tables, *calibration]
     metadata = {
         "version": collection.snapshot.version,
-        "segments": len(exact.row_of),
+        "segments": len(ids),
         "queries": len(queries),
         "with a right answer": len(judged),
         "shortlist": shortlist,
         "weight of the decoder": weight,
         "queries sha256": digest([query.text for query in queries]),
     }
+    records = tuple(
+        {
+            "query": answer.query.text,
+            "rank": answer.rank,
+            "rank reranked": answer.rank_reranked,
+            "first hit": answer.hits[0].uri if answer.hits else "",
+            "cosine": round(answer.hits[0].similarity, 4) if answer.hits else None,
+            "ms": round(answer.milliseconds, 1),
+        }
+        for answer in answers
+    )
     return Report(
         "collection",
         f"Collection {collection.path.resolve().parent.name}/{collection.path.name}",
@@ -63,21 +141,42 @@ def evaluate_collection(
         curves,
         _examples(collection.path, judged),
         examples_are="Queries with the lowest ranked right answers",
-        records=tuple(_record(answer) for answer in answers),
+        records=records,
     )
 
 
-def _quality_tables(judged: Sequence[Answer], shortlist: int) -> list[Table]:
+def _ask(
+    collection: Collection, query: OwnQuery, vectors: NDArray[np.float32], row_of: dict[int, int], *, shortlist: int, weight: float
+) -> _Answer:
+    """`vectors` float32 (S, E) are those of all pictures and moments, `row_of` gives the row of each segment id."""
+    times = [time.perf_counter()]
+    search(query.text, collection=collection, k=_USUAL)
+    times.append(time.perf_counter())
+    hits = list(search(query.text, collection=collection, k=max(_DEPTH, shortlist)))
+    times.append(time.perf_counter())
+    first = rerank(hits[:shortlist], query.text, collection.encoder, collection.path, weight=weight)
+    times.append(time.perf_counter())
+    usual, _, reranking = (1000 * np.diff(times)).tolist()
+    # the share of the exact ten nearest segments that the index returns; a segment as near as the tenth is as good
+    vector = collection.encoder.encode_texts([query.text])[0]
+    cosines = vectors @ vector
+    k = min(_K, len(cosines))
+    least = np.partition(cosines, -k)[-k] - _TIE
+    found = search(vector, collection=collection, k=k, group_by_file=False)
+    recall = sum(bool(cosines[row_of[hit.segment_id]] >= least) for hit in found) / k
+    return _Answer(query, hits, query.rank(hits), query.rank(first + hits[shortlist:]), usual, reranking, recall)
+
+
+def _quality_tables(judged: Sequence[_Answer], shortlist: int) -> list[Table]:
     before, after = _quality([answer.rank for answer in judged]), _quality([answer.rank_reranked for answer in judged])
     gain = {name: mean_interval(after[name] - before[name]) for name in _QUALITY}
     rows = (
         Row("cosine", {name: mean_interval(values) for name, values in before.items()}),
         Row(f"first {shortlist} reranked", {name: mean_interval(values) for name, values in after.items()}),
     )
-    found = f"Right answers beyond rank {DEPTH} count as not found."
     note = "The gain is computed query by query. An interval that contains 0 shows no gain."
     return [
-        Table("what is found", _QUALITY, rows, found, bars=_QUALITY),
+        Table("what is found", _QUALITY, rows, f"Right answers beyond rank {_DEPTH} count as not found.", bars=_QUALITY),
         Table("gain of reranking", _QUALITY, (Row("points", gain),), note),
     ]
 
@@ -87,29 +186,23 @@ def _quality(found: Sequence[int | None]) -> dict[str, NDArray[np.float64]]:
     return {**{f"R@{k}": (ranks <= k).astype(np.float64) for k in (1, 5, 10)}, "MRR": 1 / ranks}
 
 
-def _index_table(answers: Sequence[Answer], segments: int) -> Table:
-    recall = mean_interval(np.array([answer.index_recall for answer in answers]))
-    name = f"recall@{min(K, segments)}"
-    return Table("index against exact search", (name,), (Row(f"{segments} segments", {name: recall}),))
-
-
-def _latency_table(answers: Sequence[Answer], shortlist: int) -> Table:
+def _latency_table(answers: Sequence[_Answer], shortlist: int) -> Table:
     plain = [answer.milliseconds for answer in answers]
     whole = [answer.milliseconds + answer.rerank_milliseconds for answer in answers]
     rows = (Row("search", _percentiles(plain)), Row(f"search, first {shortlist} reranked", _percentiles(whole)))
-    return Table("latency, ms", ("p50", "p99"), rows, f"One query at a time, from text to {USUAL} hits, with the model loaded.")
+    return Table("latency, ms", ("p50", "p99"), rows, f"One query at a time, from text to {_USUAL} hits, with the model loaded.")
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, Measure]:
-    cuts = quantiles(values, n=100, method="inclusive") if len(values) > 1 else [values[0]] * 99
-    return {"p50": Measure(cuts[49]), "p99": Measure(cuts[98])}
+    p50, p99 = np.percentile(values, (50, 99)).tolist()
+    return {"p50": Measure(p50), "p99": Measure(p99)}
 
 
-def _calibration(judged: Sequence[Answer]) -> tuple[tuple[Curve, ...], list[Table]]:
+def _calibration(judged: Sequence[_Answer]) -> tuple[tuple[Curve, ...], list[Table]]:
     """Of the first ten hits of each query: the probabilities of a curve over the cosine, and the share that was right."""
-    rows = [(n, hit.similarity, hit.uri in answer.query.right) for n, answer in enumerate(judged) for hit in answer.hits[:K]]
+    rows = [(n, hit.similarity, hit.uri in answer.query.right) for n, answer in enumerate(judged) for hit in answer.hits[:_K]]
     queries, cosines, right = np.array([r[0] for r in rows]), np.array([r[1] for r in rows]), np.array([r[2] for r in rows], bool)
-    if min(right.sum(), (~right).sum()) < _MIN_JUDGED or len(judged) < _MIN_JUDGED:
+    if min(right.sum(), (~right).sum(), len(judged)) < _MIN_JUDGED:
         need = f"A calibration curve needs {_MIN_JUDGED} queries, {_MIN_JUDGED} right hits and as many wrong ones"
         return (), [Table("calibration", (), (), f"{need}. Here are {len(judged)}, {right.sum()} and {(~right).sum()}.")]
     result = reliability(cross_fitted(cosines, right, queries), right)
@@ -126,31 +219,19 @@ def _trust_table(cosines: NDArray[np.float64], right: NDArray[np.bool_]) -> Tabl
     for group in np.array_split((-cosines).argsort(kind="stable"), _COSINES):
         name = f"cosine {cosines[group[-1]]:.2f} to {cosines[group[0]]:.2f}, {len(group)} hits"
         rows.append(Row(name, {"right": Measure(100 * float(right[group].mean()))}))
-    return Table("how far a cosine can be trusted", ("right",), tuple(rows), f"Of the first {K} hits of each query.")
+    return Table("how far a cosine can be trusted", ("right",), tuple(rows), f"Of the first {_K} hits of each query.")
 
 
-def _record(answer: Answer) -> dict[str, Any]:
-    """A query with the rank of the first right hit before and after reranking, and the first hit; empty if there is none."""
-    first = answer.hits[0] if answer.hits else None
-    return {
-        "query": answer.query.text,
-        "rank": answer.rank,
-        "rank reranked": answer.rank_reranked,
-        "first hit": first.uri if first else "",
-        "cosine": round(first.similarity, 4) if first else None,
-        "ms": round(answer.milliseconds, 1),
-    }
-
-
-def _examples(collection: Path, judged: Sequence[Answer]) -> tuple[Example, ...]:
-    """The queries with the lowest ranked right answers: where to look first."""
+def _examples(collection: Path, judged: Sequence[_Answer]) -> tuple[Example, ...]:
+    """The queries with the lowest ranked right answers: where to look first. Hits as the search page shows them."""
     examples = []
     for answer in sorted(judged, key=lambda answer: -(answer.rank or np.inf))[:_EXAMPLES]:
         found = []
         for hit in answer.hits[:_SHOWN]:
             moment = "" if hit.start_seconds is None else f", {hit.start_seconds:.1f}–{hit.end_seconds:.1f} s"
             right = " ✓" if hit.uri in answer.query.right else ""
-            found.append((shown_as(collection, hit), f"{hit.similarity:.2f}{moment}{right}"))
+            medium = Medium(PurePath(hit.uri).name, thumbnail_of(collection, vars(hit)), "image", hit.uri)
+            found.append((medium, f"{hit.similarity:.2f}{moment}{right}"))
         rank = f"rank {answer.rank}" if answer.rank else f"not among the first {len(answer.hits)}"
         examples.append(Example(f"{answer.query.text} ({rank})", answer.rank == 1, tuple(found)))
     return tuple(examples)

@@ -16,8 +16,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-# l2 from strong to weak, so that each fit starts from the weights of the last one
-STRENGTHS = tuple(10.0**exponent for exponent in (-2, -3, -4, -5, -6, -7))
+STRENGTHS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # l2 from strong to weak, so that each fit starts from the weights of the last one
 _HELD_OUT = 10  # one of so many
 
 

@@ -6,7 +6,7 @@ segment in Gaussian noise (circular binary segmentation, Olshen et al. 2004, Bio
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from evaluation.datasets.dataset import MomentQuery, MomentSet
 from evaluation.errors import UnreadableMediaError
 from evaluation.features.cache import Arrays
-from evaluation.features.decode import Decoded
-from evaluation.features.extract import Feature, FeatureSource
+from evaluation.features.extract import Decoded, Feature, FeatureSource
 from evaluation.measures.intervals import Measure, mean_interval
 from evaluation.reports.parts import Curve, Example, Line, Row, Table
 from evaluation.reports.provenance import digest, model_name, provenance
@@ -44,23 +43,40 @@ class Frames:
 def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> Report:
     """Find the moment of each sentence in its video.
 
-    Raises:
-        UnreadableMediaError: a video cannot be read, and the source does not allow that.
+    Raises UnreadableMediaError if a video cannot be read, and the source does not allow that.
     """
-    features = source.of_media(dataset.media, _frames_feature(seconds_between))
+    feature = Feature(f"frames {seconds_between:g} s", lambda encoder, pixels: encoder.encode_pixels(pixels), _keep, seconds_between)
+    features = source.of_media(dataset.media, feature)
     queries = [query for query in dataset.queries if query.medium not in features.failed]
     if not queries:
         raise UnreadableMediaError(f"{dataset.title}: none of its videos can be read. {next(iter(features.failed.values()))}")
-    texts = source.of_texts([query.text for query in queries])
-    answers: dict[str, list[list[Span]]] = {name: [] for name in _METHODS}
-    beyond = 0
-    for query, text in zip(queries, texts, strict=True):
+    grid, beyond = dataset.segment_seconds, 0
+    answers: dict[str, list[list[Span]]] = {"shots": [], "raised segment": []}
+    for query, text in zip(queries, source.of_texts([query.text for query in queries]), strict=True):
         (arrays,) = features.load([query.medium])
         beyond += any(start >= arrays["edges"][-1] for start, _ in query.spans)
         frames = Frames(arrays["vectors"].astype(np.float32), arrays["edges"].astype(np.float64))
-        for name, find in _METHODS.items():
-            answers[name].append(find(frames, text, dataset.segment_seconds))
-    overlaps = {name: _overlaps(found, queries) for name, found in answers.items()}
+        frames = frames if grid is None else _on_grid(frames, grid)
+        answers["shots"].append(_shots(frames, text))
+        cosines = (frames.vectors @ text).astype(np.float64)
+        answers["raised segment"].append(raised_segments(cosines, frames.edges, most=1 if grid is None else _DIDEMO_SPANS))
+    # the IoU of each first answer with the best matching span, float64 (queries,)
+    overlaps = {
+        name: np.array([_best_overlap(spans[0], query) for spans, query in zip(found, queries, strict=True)])
+        for name, found in answers.items()
+    }
+    model, clusters = model_name(source.encoder), np.array([query.medium for query in queries])
+    rows = []
+    for name, values in overlaps.items():
+        rates = {f"R@1, IoU {threshold}": (values >= threshold).astype(np.float64) for threshold in THRESHOLDS} | {"mean IoU": values}
+        rows.append(Row(f"{model}, {name}", {column: mean_interval(rate, clusters=clusters) for column, rate in rates.items()}))
+    note = "If a sentence has several spans, the best match counts."
+    note += f" {beyond} of the sentences have a span that begins after the end of the video." if beyond else ""
+    tables = [Table("moments", COLUMNS, tuple(rows), note, bars=COLUMNS)]
+    if grid is not None:
+        rows = [Row(f"{model}, {name}", didemo_measures(found, queries, clusters)) for name, found in answers.items()]
+        tables.append(Table("DiDeMo's measures", DIDEMO, tuple(rows), "Of four annotators' spans, the best three count.", bars=DIDEMO))
+    lines = tuple(Line(name, _CURVE, tuple(100 * float((values >= t).mean()) for t in _CURVE)) for name, values in overlaps.items())
     missing = (*dataset.missing, *features.failed.values())
     metadata = {
         "data set": dataset.title,
@@ -70,56 +86,34 @@ def evaluate_moments(dataset: MomentSet, source: FeatureSource, *, seconds_betwe
         "left out": len(missing),
         "data sha256": digest([*features.keys, *(query.text for query in queries)]),
     }
-    lines = tuple(Line(name, _CURVE, tuple(100 * float((values >= t).mean()) for t in _CURVE)) for name, values in overlaps.items())
-    found = answers["raised segment"]
-    records = tuple(
-        {
-            "medium": dataset.media[query.medium].name,
-            "text": query.text,
-            "start": round(start, 3),
-            "stop": round(stop, 3),
-            "iou": round(float(iou), 4),
-        }
-        for query, ((start, stop), *_), iou in zip(queries, found, overlaps["raised segment"], strict=True)
-    )
+    found, records = [spans[0] for spans in answers["raised segment"]], []
+    for query, (start, stop), iou in zip(queries, found, overlaps["raised segment"].tolist(), strict=True):
+        times = {"start": round(start, 3), "stop": round(stop, 3), "iou": round(iou, 4)}
+        records.append({"medium": dataset.media[query.medium].name, "text": query.text, **times})
     return Report(
         "moments",
         f"Moments on {dataset.title}",
-        _tables(dataset, queries, answers, overlaps, model=model_name(source.encoder), beyond=beyond),
+        tuple(tables),
         provenance(source.encoder) | metadata,
         (Curve("R@1 by overlap", "least temporal IoU", "recall, %", lines),),
         _examples(dataset, queries, found),
         missing,
-        records,
+        tuple(records),
     )
 
 
-def _tables(
-    dataset: MomentSet,
-    queries: Sequence[MomentQuery],
-    answers: Mapping[str, Sequence[Sequence[Span]]],
-    overlaps: Mapping[str, NDArray[np.float64]],
-    *,
-    model: str,
-    beyond: int,
-) -> tuple[Table, ...]:
-    clusters = np.array([query.medium for query in queries])
-    rows = tuple(Row(f"{model}, {name}", _measures(values, clusters)) for name, values in overlaps.items())
-    note = "If a sentence has several spans, the best match counts."
-    if beyond:
-        note += f" {beyond} of the sentences have a span that begins after the end of the video."
-    table = Table("moments", COLUMNS, rows, note, bars=COLUMNS)
-    if dataset.segment_seconds is None:
-        return (table,)
-    rows = tuple(Row(f"{model}, {name}", didemo_measures(found, queries, clusters)) for name, found in answers.items())
-    return table, Table("DiDeMo's measures", DIDEMO, rows, "Of four annotators' spans, the best three count.", bars=DIDEMO)
+def _keep(vectors: NDArray[np.generic], decoded: Decoded) -> Arrays:
+    """What is cached of a video."""
+    between = (decoded.seconds[:-1] + decoded.seconds[1:]) / 2
+    last = max(decoded.duration_seconds, float(decoded.seconds[-1]))
+    return {"vectors": vectors.astype(np.float32), "edges": np.array([0.0, *between, last])}
 
 
-def _examples(dataset: MomentSet, queries: Sequence[MomentQuery], found: Sequence[Sequence[Span]]) -> tuple[Example, ...]:
+def _examples(dataset: MomentSet, queries: Sequence[MomentQuery], found: Sequence[Span]) -> tuple[Example, ...]:
     """Random sentences, the same ones each time, each with the middle of the segment that was found and of the true ones."""
     examples = []
     for index in random.Random(0).sample(range(len(queries)), min(_EXAMPLES, len(queries))):
-        query, answer = queries[index], found[index][0]
+        query, answer = queries[index], found[index]
         named = [("found", answer), *dict.fromkeys(("true", span) for span in query.spans)]
         shown = tuple((replace(dataset.media[query.medium], seconds=(a + b) / 2), f"{what} {a:.1f}–{b:.1f} s") for what, (a, b) in named)
         examples.append(Example(query.text, _best_overlap(answer, query) >= _RIGHT, shown))
@@ -131,6 +125,10 @@ def temporal_iou(found: Span, truth: Span) -> float:
     both = max(0.0, min(found[1], truth[1]) - max(found[0], truth[0]))
     either = (found[1] - found[0]) + (truth[1] - truth[0]) - both
     return both / either if either > 0 else 0.0
+
+
+def _best_overlap(span: Span, query: MomentQuery) -> float:
+    return max(temporal_iou(span, truth) for truth in query.spans)
 
 
 def raised_segments(cosines: NDArray[np.float64], edges: NDArray[np.float64], *, most: int = 1) -> list[Span]:
@@ -162,20 +160,12 @@ def didemo_measures(found: Sequence[Sequence[Span]], queries: Sequence[MomentQue
     return {name: mean_interval(values.astype(np.float64), clusters=clusters) for name, values in named.items()}
 
 
-def _shots(frames: Frames, text: NDArray[np.float32], grid: float | None) -> list[Span]:
-    frames = frames if grid is None else _on_grid(frames, grid)
+def _shots(frames: Frames, text: NDArray[np.float32]) -> list[Span]:
+    """The shots as spans in seconds, most similar to the text first."""
     shots = find_shots(frames.vectors)
     cosines = np.array([float(mean_vector(frames.vectors[shot.first : shot.stop]) @ text) for shot in shots])
     best_first = (shots[index] for index in np.argsort(-cosines, kind="stable"))
     return [(float(frames.edges[shot.first]), float(frames.edges[shot.stop])) for shot in best_first]
-
-
-def _raised(frames: Frames, text: NDArray[np.float32], grid: float | None) -> list[Span]:
-    frames = frames if grid is None else _on_grid(frames, grid)
-    return raised_segments((frames.vectors @ text).astype(np.float64), frames.edges, most=1 if grid is None else _DIDEMO_SPANS)
-
-
-_METHODS: dict[str, Callable[[Frames, NDArray[np.float32], float | None], list[Span]]] = {"shots": _shots, "raised segment": _raised}
 
 
 def _on_grid(frames: Frames, seconds: float) -> Frames:
@@ -185,26 +175,3 @@ def _on_grid(frames: Frames, seconds: float) -> Frames:
     present = np.unique(parts[parts < _DIDEMO_PARTS])
     vectors = np.stack([mean_vector(frames.vectors[parts == part]) for part in present])
     return Frames(vectors, np.append(present, present[-1] + 1) * seconds)
-
-
-def _best_overlap(span: Span, query: MomentQuery) -> float:
-    return max(temporal_iou(span, truth) for truth in query.spans)
-
-
-def _overlaps(found: Sequence[Sequence[Span]], queries: Sequence[MomentQuery]) -> NDArray[np.float64]:
-    """The IoU of each first answer with the best matching span: float64 (queries,)."""
-    return np.array([_best_overlap(spans[0], query) for spans, query in zip(found, queries, strict=True)])
-
-
-def _measures(overlaps: NDArray[np.float64], clusters: NDArray[np.int64]) -> Mapping[str, Measure]:
-    rates = {f"R@1, IoU {threshold}": (overlaps >= threshold).astype(np.float64) for threshold in THRESHOLDS}
-    return {name: mean_interval(values, clusters=clusters) for name, values in (rates | {"mean IoU": overlaps}).items()}
-
-
-def _frames_feature(seconds_between: float) -> Feature:
-    def keep(vectors: NDArray[np.generic], decoded: Decoded) -> Arrays:
-        between = (decoded.seconds[:-1] + decoded.seconds[1:]) / 2
-        last = max(decoded.duration_seconds, float(decoded.seconds[-1]))
-        return {"vectors": vectors.astype(np.float32), "edges": np.array([0.0, *between, last])}
-
-    return Feature(f"frames {seconds_between:g} s", lambda encoder, pixels: encoder.encode_pixels(pixels), keep, seconds_between)

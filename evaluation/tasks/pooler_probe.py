@@ -10,7 +10,6 @@ Axes: B batch, N frames, Q tokens of a frame, D width, C classes.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -21,13 +20,12 @@ from torch.nn import functional as F
 from coca_model import Encoder
 from coca_model.architecture.poolers import AttentionalPooler
 from evaluation.features.cache import Arrays
-from evaluation.features.decode import Decoded
-from evaluation.features.extract import Feature, Features
+from evaluation.features.extract import Decoded, Feature, Features
 from indexer.segments import CLIP_FRAMES
 
 
 def _tokens(encoder: Encoder, pixels: NDArray[np.uint8]) -> NDArray[np.generic]:
-    return cast(NDArray[np.generic], encoder.encode_image_tokens(list(pixels)).tokens.to(torch.float16).cpu().numpy())
+    return encoder.encode_image_tokens(list(pixels)).tokens.to(torch.float16).cpu().numpy()
 
 
 def _keep(tokens: NDArray[np.generic], decoded: Decoded) -> Arrays:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -11,40 +12,31 @@ from numpy.typing import NDArray
 from evaluation.datasets.dataset import LabelledMedia
 from evaluation.errors import DatasetError
 from evaluation.features.extract import MEAN_VECTOR, Features, FeatureSource, readable
-from evaluation.measures.classification import rank_in_blocks
+from evaluation.measures.ranking import rank_in_blocks
 from evaluation.reports.report import Report
 from evaluation.tasks.classify import classification_report
 from evaluation.tasks.linear_probe import STRENGTHS, fit_best
 from evaluation.tasks.pooler_probe import TOKENS, TrainingOptions, pooler_scores, train_pooler
 
 ProbeKind = Literal["linear", "pooler"]
-_Scores = Callable[[Features, range], NDArray[np.float32]]  # features, and B media of them -> scores (B, C)
 _NAMES: dict[ProbeKind, str] = {"linear": "linear probe", "pooler": "attentional pooler probe"}
 
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """Which probe, and how it is trained.
-
-    Attributes:
-        protocol: the published figures to compare with: "kinetics-400", "kinetics-600", "kinetics-700", "moments-in-time"; others
-            have none.
-        strengths: of the linear probe's L2 penalty. A held-out tenth of the training set chooses among them.
-        training: of the pooler. Its seed also draws the held-out tenth.
-    """
+    """Which probe, and how it is trained."""
 
     kind: ProbeKind = "pooler"
-    protocol: str = "own"
-    strengths: tuple[float, ...] = STRENGTHS
-    training: TrainingOptions = field(default_factory=TrainingOptions)
+    protocol: str = "own"  # the published figures: "kinetics-400", "kinetics-600", "kinetics-700", "moments-in-time"; others have none
+    strengths: tuple[float, ...] = STRENGTHS  # of the linear probe's L2 penalty; a held-out tenth of the training set chooses
+    training: TrainingOptions = field(default_factory=TrainingOptions)  # of the pooler; its seed also draws the held-out tenth
 
 
 def evaluate_probe(train: LabelledMedia, test: LabelledMedia, source: FeatureSource, options: ProbeOptions | None = None) -> Report:
     """Train a probe on one set and measure it on the other.
 
-    Raises:
-        DatasetError: the two sets have different classes, or a training medium has several.
-        UnreadableMediaError: a medium cannot be read, and the source does not allow that.
+    Raises DatasetError if the sets have different classes, or a training medium has several; UnreadableMediaError if a medium cannot
+    be read, and the source does not allow that.
     """
     options = options or ProbeOptions()
     _check(train, test)
@@ -53,16 +45,15 @@ def evaluate_probe(train: LabelledMedia, test: LabelledMedia, source: FeatureSou
     test, features = readable(test, source, feature)
     labels = np.array([right[0] for right in train.right], np.int64)
     fit = _fit_linear if options.kind == "linear" else _fit_pooler
-    scores, how = fit(known, labels, len(train.classes), source, options)
-    answers = rank_in_blocks(lambda rows: scores(features, rows), test.right, block=options.training.batch_size)
-    same = len(set(known.keys) & set(features.keys))
+    scores, how = fit(known, features, labels, len(train.classes), source, options)
+    same, name = len(set(known.keys) & set(features.keys)), _NAMES[options.kind]
     return classification_report(
         replace(test, missing=(*train.missing, *test.missing)),
         features,
-        answers,
+        rank_in_blocks(scores, test.right, block=options.training.batch_size),
         source.encoder,
-        title=f"{_NAMES[options.kind].capitalize()} on {test.title}",
-        system=f", {_NAMES[options.kind]}",
+        title=f"{name.capitalize()} on {test.title}",
+        system=f", {name}",
         protocol=("frozen", options.protocol),
         metadata={"training set": train.title, "training media": len(train.media), "probe": how, "same files in both sets": same},
         note=f"{same} files are in the training set too, so the accuracy on new files may be lower." if same else "",
@@ -83,36 +74,28 @@ def _check(train: LabelledMedia, test: LabelledMedia) -> None:
         raise DatasetError(f"{train.title}: holds {len(train.media)} medium. Training needs at least two, of which one is held out.")
 
 
+# Both fit to `train` and return the scores of B media of `test`, float32 (B, C), and how the probe was trained.
+_Fitted = tuple[Callable[[range], NDArray[np.float32]], str]
+
+
 def _fit_linear(
-    known: Features, labels: NDArray[np.int64], num_classes: int, source: FeatureSource, options: ProbeOptions
-) -> tuple[_Scores, str]:
-    best = fit_best(
-        known.vectors(),
-        labels,
-        num_classes,
-        strengths=options.strengths,
-        seed=options.training.seed,
-        on_fit=lambda done, total: source.on_progress("fits", done, total),
-    )
+    train: Features, test: Features, labels: NDArray[np.int64], num_classes: int, source: FeatureSource, options: ProbeOptions
+) -> _Fitted:
+    on_fit = partial(source.on_progress, "fits")
+    best = fit_best(train.vectors(), labels, num_classes, strengths=options.strengths, seed=options.training.seed, on_fit=on_fit)
     how = f"logistic regression, L2 {best.l2:g} of the mean loss, chosen on a held-out tenth of the training set"
-    return lambda features, rows: best.scores(features.vectors(rows)), how
+    return lambda rows: best.scores(test.vectors(rows)), how
 
 
 def _fit_pooler(
-    known: Features, labels: NDArray[np.int64], num_classes: int, source: FeatureSource, options: ProbeOptions
-) -> tuple[_Scores, str]:
-    training = options.training
-    trained = train_pooler(
-        known,
-        labels,
-        num_classes,
-        training,
-        heads=source.encoder.config.pooler.heads,
-        device=torch.device("cuda" if source.encoder.device.type == "cuda" else "cpu"),
-        on_epoch=lambda done, total: source.on_progress("epochs", done, total),
-    )
+    train: Features, test: Features, labels: NDArray[np.int64], num_classes: int, source: FeatureSource, options: ProbeOptions
+) -> _Fitted:
+    training, heads = options.training, source.encoder.config.pooler.heads
+    device = torch.device("cuda" if source.encoder.device.type == "cuda" else "cpu")
+    on_epoch = partial(source.on_progress, "epochs")
+    trained = train_pooler(train, labels, num_classes, training, heads=heads, device=device, on_epoch=on_epoch)
     how = (
         f"attentional pooler with one query, {training.epochs} epochs, batch {training.batch_size}, AdamW with learning rate "
         f"{training.learning_rate:g} and weight decay {training.weight_decay:g}, seed {training.seed}"
     )
-    return lambda features, rows: pooler_scores(trained, features, rows), how
+    return lambda rows: pooler_scores(trained, test, rows), how

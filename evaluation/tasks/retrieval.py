@@ -1,8 +1,7 @@
 """`eval retrieval`: texts find media and media find texts, by exact ranking over the whole set."""
 
 import random
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,27 +15,22 @@ from evaluation.reports.published import published
 from evaluation.reports.report import Report
 
 _CURVE_KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
-_EXAMPLES = 12
-_SHOWN = 5
+_EXAMPLES, _SHOWN = 12, 5
 
 
 def evaluate_retrieval(dataset: CaptionedMedia, source: FeatureSource, *, protocol: str = "own") -> Report:
     """Rank all media for every text, and all texts for every medium.
 
-    Args:
-        protocol: the published figures to compare with: "coco", "flickr30k", "msrvtt", "msrvtt-1ka"; others have none.
-
-    Raises:
-        UnreadableMediaError: a medium cannot be read, and the source does not allow that.
+    `protocol` names the published figures to compare with: "coco", "flickr30k", "msrvtt", "msrvtt-1ka"; others have none. Raises
+    UnreadableMediaError if a medium cannot be read, and the source does not allow that.
     """
     dataset, features = readable(dataset, source, MEAN_VECTOR)
     media, texts = features.vectors(), source.of_texts(dataset.texts)
     kinds = {medium.kind for medium in dataset.media}
     kind = "file" if len(kinds) > 1 else "picture" if "image" in kinds else "video"
-    texts_of = dataset.texts_of
-    queries = [index for index, own in enumerate(texts_of) if own]
+    texts_of = {index: own for index, own in enumerate(dataset.texts_of) if own}
     to_media = ranks_of_right(texts, media, dataset.owners)
-    to_text = ranks_of_right(media[queries], texts, [texts_of[index] for index in queries])
+    to_text = ranks_of_right(media[list(texts_of)], texts, list(texts_of.values()))
     clusters = np.array([owners[0] for owners in dataset.owners])
     tables, lines = [], []
     for name, ranks, groups in ((f"text to {kind}", to_media, clusters), (f"{kind} to text", to_text, None)):
@@ -53,6 +47,11 @@ def evaluate_retrieval(dataset: CaptionedMedia, source: FeatureSource, *, protoc
         "ranking": "exact cosine over the whole set; ties count against us",
         "intervals": "95 %, bootstrap of 1,000 resamples, the texts of one medium drawn together",
     }
+    asked = [(owners[0], text) for owners, text in zip(dataset.owners, dataset.texts, strict=True)] + [(index, "") for index in texts_of]
+    records = tuple(
+        {"medium": dataset.media[index].name, "text": text, "rank": int(ranks[0])}
+        for (index, text), ranks in zip(asked, to_media + to_text, strict=True)
+    )
     return Report(
         "retrieval",
         f"Retrieval on {dataset.title}",
@@ -61,18 +60,8 @@ def evaluate_retrieval(dataset: CaptionedMedia, source: FeatureSource, *, protoc
         (Curve("recall@k", "k", "recall, %", tuple(lines), log_x=True),),
         _examples(dataset, texts, media, to_media),
         dataset.missing,
-        tuple(_records(dataset, to_media, queries, to_text)),
+        records,
     )
-
-
-def _records(
-    dataset: CaptionedMedia, to_media: Sequence[NDArray[np.int64]], queries: Sequence[int], to_text: Sequence[NDArray[np.int64]]
-) -> Iterator[dict[str, Any]]:
-    """The rank of the first right answer to every query: texts first, then media."""
-    for text, owners, ranks in zip(dataset.texts, dataset.owners, to_media, strict=True):
-        yield {"medium": dataset.media[owners[0]].name, "text": text, "rank": int(ranks[0])}
-    for index, ranks in zip(queries, to_text, strict=True):
-        yield {"medium": dataset.media[index].name, "text": "", "rank": int(ranks[0])}
 
 
 def _examples(

@@ -77,11 +77,11 @@ class Identity:
         root = self.roots.get(root_id, f"(unknown root {root_id})")
         return os.path.join(root, path.replace("/", os.sep))  # noqa: PTH118 - every hit needs it, and `Path` takes four times as long
 
-    def locate(self, uri: str) -> tuple[str, str] | None:
-        """Root id and path below it. The innermost root counts. None if the file lies below no root."""
+    def locate(self, uri: str) -> tuple[str, str]:
+        """Root id and path below it. The innermost root counts. `("", uri)` for a file that lies below no root."""
         inside = [(root, root_id) for root_id, root in self.roots.items() if is_below(uri, root)]
         if not inside:
-            return None
+            return "", uri
         root, root_id = max(inside, key=lambda each: len(each[0]))
         return root_id, os.path.relpath(uri, root).replace(os.sep, "/")
 

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from search.collection.identity import FORMAT_VERSION, Identity, new_collection_id, read_identity, read_raw_identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
-from search.collection.snapshot import WRITER_LOCK, check_tables, publish
+from search.collection.publish import WRITER_LOCK, check_tables, publish
 from search.collection.thumbnails import thumbnail_of
 from search.errors import IncompatibleError
 from search.schema import failure_schema, segment_schema
@@ -94,7 +94,7 @@ def _split_uris(table: LanceTable, schema: pa.Schema, identity: Identity) -> Non
 
 def _with_paths(batches: Iterator[pa.RecordBatch], schema: pa.Schema, identity: Identity) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        located = [identity.locate(uri) or ("", uri) for uri in batch.column("uri").to_pylist()]
+        located = [identity.locate(uri) for uri in batch.column("uri").to_pylist()]
         columns: dict[str, pa.Array] = {
             "root_id": pa.array([root_id for root_id, _ in located], pa.string()),
             "path": pa.array([path for _, path in located], pa.string()),

@@ -13,7 +13,8 @@ from coca_model import CheckpointError, Encoder, load
 from search.collection.identity import Identity, default_path, read_identity
 from search.collection.lance_tables import FAILURES, LanceTable
 from search.collection.migrations import migrate_for_reading
-from search.collection.snapshot import Snapshot, check_tables, open_snapshot
+from search.collection.publish import check_tables, open_snapshot
+from search.collection.snapshot import Snapshot
 from search.errors import IncompatibleError
 from search.schema import FailureColumns, stored_columns
 

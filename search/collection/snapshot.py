@@ -9,11 +9,8 @@ A snapshot is derived from one version of `segments.lance`. Deleting it loses no
 """
 
 import json
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,20 +18,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from media.atomic_write import atomic_write
-from media.hashing import sha256_of_file
+from search.collection.filters import sql_of
 from search.collection.identity import Identity
-from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
-from search.collection.vector_index import VectorIndex, build_index, read_index
-from search.errors import IncompatibleError
-from search.schema import KINDS, ColumnInfo, Kind, Row, columns_of, datetime_of, segment_ids_of, stored_columns
+from search.collection.lance_tables import SEGMENTS, LanceTable
+from search.collection.vector_index import VectorIndex, read_index
+from search.errors import QueryError
+from search.schema import DEFAULT_KINDS, KINDS, ColumnInfo, Kind, Row, datetime_of, segment_ids_of, stored_columns
 
 ROWS, VECTORS, STATISTICS = "rows.arrow", "vectors.faiss", "statistics.json"
-WRITER_LOCK = "writer.lock"
-_ROWS_PER_BATCH = 1 << 20  # a string column of a batch holds at most 2 GiB
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,7 @@ class Snapshot:
     statistics: Statistics
     index: VectorIndex
     _batches: tuple[pa.RecordBatch, ...] = field(repr=False)
+    _filtered: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     @property
     def version(self) -> int:
@@ -82,7 +76,32 @@ class Snapshot:
         """The positions of segments among the rows, int64 (n,). All of them must be in the snapshot."""
         return np.searchsorted(self.segment_ids, segment_ids)
 
-    def of_kinds(self, segment_ids: NDArray[np.int64], kinds: frozenset[Kind]) -> NDArray[np.bool_]:
+    def nearest(
+        self, vector: NDArray[np.float32], k: int, kinds: Iterable[Kind], where: str | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], bool]:
+        """The segments of some kinds that are most similar to `vector`, best first.
+
+        Args:
+            vector: float32 (E,), L2 norm 1.
+            k: how many of all segments are looked at. Those of other kinds are left out, unless a filter has removed them before.
+            where: a filter, applied before the search.
+
+        Returns:
+            segment ids int64 (n,), cosines float32 (n,), n <= k, and whether there are no more.
+
+        Raises:
+            QueryError: a bad filter.
+        """
+        chosen = frozenset(kinds)
+        if where is None and chosen.issuperset(DEFAULT_KINDS):  # whole videos are few: it costs less to leave them out afterwards
+            ids, similarity = self.index.nearest(vector, k)
+            kept = self._are_of(ids, chosen)
+            return ids[kept], similarity[kept], k >= len(self)
+        allowed = self.segment_ids if where is None else self.filtered(where)
+        allowed = allowed[self._are_of(allowed, chosen)]
+        return *self.index.nearest(vector, k, allowed), k >= len(allowed)
+
+    def _are_of(self, segment_ids: NDArray[np.int64], kinds: frozenset[Kind]) -> NDArray[np.bool_]:
         """Which of the segments are of one of the kinds, bool (n,)."""
         wanted = np.array([kind in kinds for kind in KINDS])
         return wanted[self._kinds[self.positions(segment_ids)]]
@@ -100,7 +119,7 @@ class Snapshot:
     def vectors(self, kinds: Iterable[Kind]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Segment ids int64 (n,) of some kinds and their vectors float32 (n, E), in no particular order."""
         ids = self.index.ids()
-        chosen = self.of_kinds(ids, frozenset(kinds))
+        chosen = self._are_of(ids, frozenset(kinds))
         return ids[chosen], self.index.vectors()[chosen]
 
     def rows(self, segment_ids: NDArray[np.int64]) -> list[dict[str, Any]]:
@@ -120,9 +139,17 @@ class Snapshot:
         start, stop = np.searchsorted(self.segment_ids, segment_ids_of(media_id))
         return self.rows(self.segment_ids[start:stop])
 
-    def allowed(self, where: str) -> NDArray[np.int64]:
-        """The ids of the segments that a checked SQL filter keeps, int64 (n,). Raises QueryError for a bad filter."""
-        return self._table.read(["segment_id"], where)["segment_id"].to_numpy()
+    def filtered(self, where: str) -> NDArray[np.int64]:
+        """The ids of the segments that a filter keeps, int64 (n,). Raises QueryError for a bad filter."""
+        ids = self._filtered.get(where)
+        if ids is None:
+            try:
+                ids = self._table.read(["segment_id"], sql_of(where, self.identity.roots))["segment_id"].to_numpy()
+            except QueryError as error:
+                raise QueryError(f"The filter cannot be used ({where}). {error}") from error
+            self._filtered.clear()  # only the last one is kept: a search that needs more candidates, or the next page, asks for it again
+            self._filtered[where] = ids
+        return ids
 
     @cached_property
     def _table(self) -> LanceTable:
@@ -157,80 +184,13 @@ def read_current(path: Path) -> Current | None:
         return None
 
 
-def open_snapshot(path: Path, identity: Identity, *, may_write: bool) -> Snapshot:
-    """Open the newest snapshot of a collection; build it from Lance if it is missing, damaged, or of another collection.
-
-    Args:
-        may_write: keep what was built. Otherwise it is only for this process: a collection that is being deleted must not grow again.
-
-    Raises:
-        IncompatibleError: the tables are missing or damaged too.
-    """
-    current = read_current(path)
-    while current is not None and current.collection_id == identity.collection_id:
-        try:
-            return open_current(path, identity, current)
-        except (OSError, ValueError, TypeError, RuntimeError):
-            newer = read_current(path)
-            if newer == current:
-                break  # damaged
-            current = newer  # it was replaced while we opened it
-    check_tables(path)
-    try:
-        return _rebuild(path, identity, may_write=may_write)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), repr(error))
-        raise IncompatibleError(f"{path}: the tables cannot be read ({reason}). Restore them from a backup.") from error
-
-
-def publish(path: Path, identity: Identity, segments: LanceTable, num_failed: int) -> None:
-    """Make the latest version of the table the current snapshot. Only the holder of the writer's lock may call this."""
-    folder = path / "snapshots" / str(segments.version)
-    current = Current(identity.collection_id, segments.version, num_failed)
-    before = read_current(path)
-    if before is None or before.collection_id != identity.collection_id or before.version != current.version or not folder.is_dir():
-        partial = folder.with_name(f"{folder.name}.partial")
-        for leftover in (partial, folder):
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial.mkdir(parents=True)
-        build(partial, segments, identity)
-        partial.rename(folder)
-    if before != current:
-        atomic_write(path / "current", json.dumps(asdict(current)) + "\n")
-    for old in (path / "snapshots").iterdir():
-        if old != folder:
-            shutil.rmtree(old, ignore_errors=True)  # readers that have it open keep its files
-
-
-def build(folder: Path, segments: LanceTable, identity: Identity) -> None:
-    """Write the three files of a snapshot into an existing folder."""
-    names = [each.name for each in stored_columns(Row) if each.name in segments.schema.names]
-    table = segments.read(names).sort_by("segment_id")
-    for each in columns_of(Row):
-        if each.column.arrow == "dictionary":
-            position = table.schema.get_field_index(each.name)
-            table = table.set_column(position, each.name, table.column(position).combine_chunks().dictionary_encode())
-    table = table.combine_chunks().unify_dictionaries()
-    with pa.OSFile(str(folder / ROWS), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
-    build_index(segments.batches(["segment_id", "vector"]), identity.embedding_width).write(folder / VECTORS)
-    counts: dict[str, int] = {kind: segments.count(f"kind = '{kind}'") for kind in KINDS}
-    statistics = Statistics(counts, {name: sha256_of_file(folder / name) for name in (ROWS, VECTORS)})
-    (folder / STATISTICS).write_text(json.dumps(asdict(statistics), indent=2) + "\n")
-
-
 def open_current(path: Path, identity: Identity, current: Current) -> Snapshot:
     """Open the snapshot that `current` names. Raises OSError, ValueError, TypeError, RuntimeError if it is missing or damaged."""
-    return _open(path, path / "snapshots" / str(current.version), identity, current)
+    return open_files(path, path / "snapshots" / str(current.version), identity, current)
 
 
-def discard(path: Path) -> None:
-    """Delete all snapshots, which are derived. Only the holder of the writer's lock may call this."""
-    (path / "current").unlink(missing_ok=True)
-    shutil.rmtree(path / "snapshots", ignore_errors=True)
-
-
-def _open(path: Path, folder: Path, identity: Identity, current: Current) -> Snapshot:
+def open_files(path: Path, folder: Path, identity: Identity, current: Current) -> Snapshot:
+    """Open the files of a snapshot in any folder. Raises as `open_current`."""
     statistics = Statistics(**json.loads((folder / STATISTICS).read_text()))
     reader = pa.ipc.open_file(pa.memory_map(str(folder / ROWS)))
     batches = tuple(reader.get_batch(number) for number in range(reader.num_record_batches))
@@ -239,33 +199,3 @@ def _open(path: Path, folder: Path, identity: Identity, current: Current) -> Sna
     if len(index) != num_rows or index.embedding_width != identity.embedding_width:
         raise ValueError(f"{folder}: {len(index)} vectors for {num_rows} rows")
     return Snapshot(path, identity, current, statistics, index, batches)
-
-
-def _rebuild(path: Path, identity: Identity, *, may_write: bool) -> Snapshot:
-    segments, failures = LanceTable(path, SEGMENTS), LanceTable(path, FAILURES)
-    segments.pin(segments.version)
-    current = Current(identity.collection_id, segments.version, failures.count())
-    try:
-        if may_write:
-            with FileLock(path / WRITER_LOCK, timeout=0):
-                discard(path)
-                publish(path, identity, segments, current.num_failed)
-                return open_current(path, identity, current)
-    except (OSError, Timeout):
-        pass  # another process is writing, or the disk is read-only
-    temporary = Path(tempfile.mkdtemp(prefix="coca-search-"))
-    try:
-        build(temporary, segments, identity)
-        snapshot = _open(path, temporary, identity, current)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    weakref.finalize(snapshot, shutil.rmtree, temporary, ignore_errors=True)
-    return snapshot
-
-
-def check_tables(path: Path) -> None:
-    """Raises IncompatibleError if the tables of a collection are missing."""
-    for name in (SEGMENTS, FAILURES):
-        if not (path / f"{name}.lance").is_dir():
-            raise IncompatibleError(f"{path}: the table {name} is missing. Restore it, or index into a new --collection directory.")

@@ -16,7 +16,8 @@ from media.video.frame_at import frame_at
 from search.collection.identity import Identity, read_identity, read_raw_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
-from search.collection.snapshot import ROWS, VECTORS, Snapshot, check_tables, discard, open_current, publish, read_current
+from search.collection.publish import check_tables, discard, publish
+from search.collection.snapshot import ROWS, VECTORS, Snapshot, open_current, read_current
 from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of, write_thumbnail
 from search.collection.writer import WriterLock
 from search.schema import media_id_of_segment

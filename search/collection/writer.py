@@ -22,8 +22,8 @@ from media.atomic_write import atomic_write
 from search.collection.identity import Identity, read_identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, in_list, quoted
 from search.collection.migrations import migrate
+from search.collection.publish import WRITER_LOCK, publish
 from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, segment_rows
-from search.collection.snapshot import WRITER_LOCK, publish
 from search.collection.thumbnails import remove_thumbnails, thumbnail_path, write_thumbnail
 from search.errors import IncompatibleError, LockedError
 from search.schema import failure_schema, segment_schema
@@ -65,7 +65,7 @@ class WriterLock:
 class CollectionWriter:
     """The one writer of a collection: `with CollectionWriter(path, encoder, model=...) as writer`.
 
-    `add` and `add_failure` buffer, and commit now and then; `finish` commits the rest and publishes a snapshot.
+    `add` and `add_failures` buffer, and commit now and then; `finish` commits the rest and publishes a snapshot.
 
     Raises on entering:
         LockedError: another process is writing; the message names it.
@@ -143,9 +143,9 @@ class CollectionWriter:
         self._files.append(rows)
         self._commit_if_due()
 
-    def add_failure(self, failure: Failure) -> None:
-        """Remember a file that could not be indexed. Its older rows stay."""
-        self._failures.append(failure)
+    def add_failures(self, failures: Iterable[Failure]) -> None:
+        """Remember files that could not be indexed. Their older rows stay."""
+        self._failures.extend(failures)
         self._commit_if_due()
 
     def relocate(self, files: Iterable[KnownFile]) -> None:

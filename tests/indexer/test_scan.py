@@ -76,12 +76,6 @@ def test_a_name_that_is_not_utf8_is_a_problem_and_not_a_crash(tmp_path):
     ]
 
 
-def test_a_scan_covers_its_roots_but_not_their_namesakes(tmp_path):
-    found = scan([write_picture(tmp_path / "a" / "x.jpg").parent])
-    assert found.covers(str(tmp_path / "a" / "y.jpg"))
-    assert not found.covers(str(tmp_path / "ab" / "y.jpg"))
-
-
 def test_a_folder_under_two_names_is_one_folder(tmp_path):
     write_picture(tmp_path / "real" / "x.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)

@@ -37,8 +37,17 @@ def test_retrieve_gives_the_nearest_segments_of_the_kinds(snapshot):
 
 
 def test_retrieve_looks_only_among_the_allowed(snapshot):
-    allowed = snapshot.segment_ids[::2]
-    assert set(retrieve(snapshot, vector("red"), SearchRequest("red"), 100, allowed).segment_ids) <= set(allowed)
+    found = retrieve(snapshot, vector("red"), SearchRequest("red", where="start_seconds > 1"), 100)
+    assert found.are_all
+    assert [row["start_seconds"] for row in snapshot.rows(found.segment_ids)] == pytest.approx([6.0, 3.0], abs=0.6)
+
+
+@pytest.mark.parametrize(("wanted", "are_all"), [(1, False), (9, False), (10, True), (1000, True)])
+@pytest.mark.parametrize("where", [None, "width > 0"])
+def test_retrieve_says_whether_there_are_no_more(snapshot, wanted, are_all, where):
+    assert len(snapshot) == 10 if where is None else len(snapshot.filtered(where)) == 10
+    found = retrieve(snapshot, vector("red"), SearchRequest("red", kinds=("image", "shot", "clip"), where=where), wanted)
+    assert (len(found), found.are_all) == (min(wanted, 10), are_all)
 
 
 def test_collapse_keeps_the_best_segment_of_each_file_in_order():
@@ -58,8 +67,8 @@ def test_steps_that_wait_for_their_feature_pass_candidates_through():
 
 @pytest.mark.parametrize("k", [1, 3, 7, 50])
 def test_rank_gives_k_files_although_a_video_has_many_moments(snapshot, k):
-    assert len(rank(snapshot, vector("red"), SearchRequest("red", k=k), None)) == min(k, 7)
+    assert len(rank(snapshot, vector("red"), SearchRequest("red", k=k))) == min(k, 7)
 
 
 def test_nothing_allowed_gives_nothing(snapshot):
-    assert len(rank(snapshot, vector("red"), SearchRequest("red"), np.zeros(0, np.int64))) == 0
+    assert len(rank(snapshot, vector("red"), SearchRequest("red", where="width < 0"))) == 0

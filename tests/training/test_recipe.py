@@ -84,6 +84,8 @@ def test_a_source_that_is_not_named_is_one_of_the_others(write):
         ("[sources.a]\nviews = -1", "sources.a.views: Input should be greater than or equal to 0, given -1"),
         ("[other_sources]\nshare = -0.5", "other_sources.share: Input should be greater than or equal to 0, given -0.5"),
         ("[other_sources]\nheld_out = 1.0", "other_sources.held_out: Input should be less than 1, given 1.0"),
+        ("held_out = -0.1", "held_out: Input should be greater than or equal to 0, given -0.1"),
+        ("held_out = 1.5", "held_out: Input should be less than 1, given 1.5"),
         ("[[phases]]\nbatch = -8", "phases.0.batch: Input should be greater than or equal to 0, given -8"),
         ("[[phases]]\nbatch = '8'", "phases.0.batch: Input should be a valid integer, given '8'"),
         ("[[phases]]\nbatch = 0", "phases.0: batch and sentences are both 0. A step needs pictures or sentences"),

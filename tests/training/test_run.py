@@ -14,7 +14,7 @@ from training.errors import TrainingError
 from training.examples import select
 from training.examples.read import read_examples
 from training.outputs import checkpointer
-from training.prepare import new_model as scratch
+from training.prepare import materials
 from training.recipe import Phase, Recipe, Source
 
 STEPS = 6
@@ -265,7 +265,7 @@ def test_a_source_without_a_share_is_no_part_of_the_data(colours, tiny_checkpoin
 
 
 def test_a_shape_without_weights_begins_from_scratch_with_a_tokenizer_of_its_texts(colours, tiny_config, tmp_path, monkeypatch):
-    monkeypatch.setitem(scratch.SHAPES, "scratch:tiny", tiny_config)
+    monkeypatch.setitem(materials.SHAPES, "scratch:tiny", tiny_config)
     phase = Phase(steps=20, batch=16, learning_rate=3e-3, average=0.5)
     trained = train(
         colours, tmp_path / "out", recipe("scratch:tiny", vocabulary_size=300, phases=(phase,), validate_every=20), snapshot_seconds=1e9

@@ -149,7 +149,7 @@ def test_a_service_over_another_collection_is_not_mistaken_for_the_one_asked_for
 def test_another_server_at_the_port_is_told():
     with serving(FastAPI()) as url:
         said = refused(free_port(), url)
-    assert "404 Not Found (where the service should be)" in said
+    assert "404 Not Found (at the port of the service)" in said
     assert "--service-port" in said
 
 
@@ -157,7 +157,7 @@ def test_a_taken_port_of_the_page_is_told_before_the_service_is_started(collecti
     service_url = f"http://127.0.0.1:{free_port()}"
     with serving(FastAPI()) as taken:
         said = refused(urlsplit(taken).port, service_url, "--collection", collection)
-    assert f"{taken}: the page cannot be there (Address already in use)" in said
+    assert f"{taken}: the page cannot use this port (Address already in use)" in said
     assert not listens(urlsplit(service_url).port)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.batches.batch import Batch
-from training.batches.order import Rows, picture_order, sentences_of_similar_length
+from training.batches.order import PictureOrder, Rows, picture_order, sentences_of_similar_length
 from training.cache.prefetch import prefetch
 from training.cache.views import view_or_reason
 from training.errors import TrainingError
@@ -25,35 +26,26 @@ _TRIES = 50
 
 
 class Batches:
-    """The batch of every step of a phase, for one rank.
+    """The batch of every step of a phase, by its number in the recipe, for one rank. Has `noise` if an objective masks parts of rows.
 
-    Args:
-        number: of the phase in the recipe.
-        noise: whether an objective masks parts of the rows.
-
-    Attributes:
-        skipped: the pictures that could not be read, by name.
+    `skipped` has the pictures that could not be read, by name.
     """
 
     def __init__(self, number: int, recipe: Recipe, materials: Materials, ranks: Ranks, *, noise: bool) -> None:
         self.phase, self.number, self.recipe, self.ranks, self.noise = recipe.phases[number], number, recipe, ranks, noise
-        self.examples, self.corpus = materials.examples, materials.corpus
-        self.features, self.answers = materials.features, materials.answers
-        self.image, self.num_patches = materials.model.config.image, len(materials.model.image_tower.position)
-        self.order = picture_order(materials, recipe) if self.phase.batch else None
-        self.skipped: dict[str, Skipped] = {}
-        self._captions = np.array([one.kind == "caption" and recipe.source(one.source).captions for one in self.examples])
+        self.materials, self.corpus, self.skipped = materials, materials.corpus, dict[str, Skipped]()
+        self.num_patches = len(materials.model.image_tower.position)
+        self._captions = np.array([one.kind == "caption" and recipe.source(one.source).captions for one in materials.examples])
         self._lengths = self.corpus.lengths[self.corpus.sentences]
-        self._pool = ThreadPoolExecutor(_WORKERS)
+
+    @cached_property
+    def order(self) -> PictureOrder:
+        """The order of the pictures. Raises TrainingError if there are none."""
+        return picture_order(self.materials, self.recipe)
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """The batches from this step on. Two of them are prepared in advance."""
-        with ThreadPoolExecutor(1) as pool:
-            yield from prefetch(pool, self.batch, range(step, self.phase.steps), depth=2)
-
-    def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown()
+        return prefetch(self.batch, range(step, self.phase.steps), threads=1, depth=2)
 
     def batch(self, step: int) -> Batch:
         """The part of this rank in a step."""
@@ -67,7 +59,6 @@ class Batches:
         return batch
 
     def _of_pictures(self, step: int, random: np.random.Generator) -> Batch:
-        assert self.order is not None, "a phase with pictures has an order"
         chosen = self.order.batch(step, self.phase.batch)
         random.shuffle(chosen)  # so that micro-batches and ranks see every source
         draws = random.integers(0, 2**31, (len(chosen), 2))
@@ -78,40 +69,39 @@ class Batches:
             patches = torch.from_numpy(np.sort(random.permutation(self.num_patches)[:most]))
         chosen, draws = self._own(chosen), self._own(draws)
         chosen, pictures = self._views(chosen, draws[:, 0])
-        of_example = self.corpus.of_example
-        texts = np.array([of_example[row][draw % len(of_example[row])] for row, draw in zip(chosen, draws[:, 1], strict=True)])
+        numbers = [self.corpus.of_example[row] for row in chosen]
+        texts = np.array([of_row[draw % len(of_row)] for of_row, draw in zip(numbers, draws[:, 1], strict=True)])
         return Batch(
             pictures,
             self.corpus.batch(texts, most_tokens=self.recipe.max_tokens, decoded=self._decoded(self._captions[chosen])),
             torch.from_numpy(chosen),
             patches,
             noise=None if noise is None else torch.from_numpy(self._own(noise)),
-            answers={name: answer[torch.from_numpy(chosen)].float() for name, answer in self.answers.items()},
+            answers={name: answer[torch.from_numpy(chosen)].float() for name, answer in self.materials.answers.items()},
         )
 
     def _views(self, chosen: Rows, draws: Rows) -> tuple[Rows, Tensor]:
         """The pictures with a view of each, cached or new. Another picture replaces one that cannot be read."""
-        if self.features is not None:
-            first = self.features.first
-            return chosen, self.features.read(first[chosen] + draws % (first[chosen + 1] - first[chosen]))
-        views = list(self._pool.map(self._new_view, chosen.tolist(), draws.tolist()))
-        rows = chosen.copy()
-        for position in (position for position, one in enumerate(views) if one is None):
-            rows[position], views[position] = self._another(int(draws[position]))
-        return rows, torch.from_numpy(np.stack([one for one in views if one is not None]))
+        if (features := self.materials.features) is not None:
+            first = features.first
+            return chosen, features.read(first[chosen] + draws % (first[chosen + 1] - first[chosen]))
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            views = pool.map(self._new_view, chosen.tolist(), draws.tolist())
+            drawn = zip(chosen.tolist(), draws.tolist(), views, strict=True)
+            found = [(row, one) if one is not None else self._another(draw) for row, draw, one in drawn]
+        return np.array([row for row, _ in found]), torch.from_numpy(np.stack([one for _, one in found]))
 
     def _another(self, draw: int) -> tuple[int, NDArray[np.uint8]]:
         """A readable picture to replace an unreadable one. Raises TrainingError if many cannot be read."""
-        assert self.order is not None, "a phase with pictures has an order"
-        random, rows = np.random.default_rng(draw), np.concatenate(self.order.rows)
-        for row in random.choice(rows, _TRIES).tolist():
+        for row in np.random.default_rng(draw).choice(np.concatenate(self.order.rows), _TRIES).tolist():
             if (one := self._new_view(row, draw)) is not None:
                 return row, one
-        raise TrainingError(f"None of {_TRIES} pictures in a row can be read ({self.skipped[self.examples[row].name].reason}).")
+        reason = self.skipped[self.materials.examples[row].name].reason
+        raise TrainingError(f"None of {_TRIES} pictures in a row can be read ({reason}).")
 
     def _new_view(self, row: int, draw: int) -> NDArray[np.uint8] | None:
-        example = self.examples[row]
-        view = view_or_reason(example, 1 + draw, self.image, seed=(self.recipe.seed, row))
+        example = self.materials.examples[row]
+        view = view_or_reason(example, 1 + draw, self.materials.model.config.image, seed=(self.recipe.seed, row))
         if isinstance(view, str):
             self.skipped[example.name] = Skipped(example.name, view)
             return None

@@ -20,12 +20,7 @@ _POOL = 8  # batches of sentences from which one with similar lengths is cut
 
 
 class PictureOrder:
-    """Draws pictures by the share of their sources.
-
-    Args:
-        rows: for each source the numbers of its pictures.
-        shares: for each source its share of a batch, relative to the other shares.
-    """
+    """Draws pictures by the share of their sources. `rows` has the numbers of the pictures of each source; shares are relative."""
 
     def __init__(self, rows: Mapping[str, Sequence[int]], shares: Mapping[str, float], *, seed: int) -> None:
         used = [name for name in sorted(rows) if shares[name] > 0 and len(rows[name])]

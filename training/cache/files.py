@@ -29,8 +29,7 @@ def hash_of_weights(weights: Iterable[Tensor]) -> str:
 def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock file `path`, which one process at a time can hold. Creates its folder.
 
-    Raises:
-        TrainingError: another process holds the lock and `wait` is False; or the folder cannot be created.
+    Raises TrainingError if another process holds the lock and `wait` is False, or if the folder cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

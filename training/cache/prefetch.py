@@ -2,19 +2,20 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def prefetch(pool: Executor, compute: Callable[[Item], Result], items: Iterable[Item], *, depth: int) -> Iterator[Result]:
+def prefetch(compute: Callable[[Item], Result], items: Iterable[Item], *, threads: int, depth: int) -> Iterator[Result]:
     """The results of `compute` in the order of `items`, up to `depth` of them computed in advance."""
     waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(compute, item))
-        if len(waiting) > depth:
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(compute, item))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

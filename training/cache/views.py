@@ -17,11 +17,7 @@ _AREA, _ASPECT, _COLOUR = (0.4, 1.0), (0.75, 4 / 3), (0.8, 1.2)
 
 
 def view(picture: bytes, number: int, config: ImageConfig, *, seed: tuple[int, ...]) -> NDArray[np.uint8]:
-    """View `number` of an encoded picture: uint8 (H, W, 3), RGB, 0..255. Number 0 is the plain view.
-
-    Raises:
-        PictureError: the picture cannot be read.
-    """
+    """View `number` of an encoded picture: uint8 (H, W, 3), RGB, 0..255. Number 0 is the plain view. Raises PictureError."""
     image = open_picture(picture, min_side=OVERSAMPLING * config.image_size)
     if number == PLAIN:
         return to_square(image, config)

@@ -14,28 +14,19 @@ from evaluation.datasets.files import is_unicode
 
 Kind = Literal["caption", "label", "unlabelled"]
 _SPLITS = {"train": "train", "restval": "train", "val": "val", "validation": "val", "valid": "val", "dev": "val", "test": "test"}
-_VAL_WORD = re.compile(r"(?<![a-z])(val|validation|valid|dev)(?![a-z])", re.IGNORECASE)  # val-0001, coco_val2017; not carnival
-_TEST_WORD = re.compile(r"(?<![a-z])test(?![a-z])", re.IGNORECASE)
+_SPLIT_WORD = re.compile(r"(?<![a-z])(?:(val|validation|valid|dev)|test)(?![a-z])", re.IGNORECASE)  # coco_val2017; not carnival
 
 
 @dataclass(frozen=True)
 class Example:
-    """One picture with its texts.
+    """One picture with its texts."""
 
-    Attributes:
-        name: for messages, such as "flickr8k.parquet row 17"; unique within the data and the same in every run.
-        source: the data set.
-        split: "train" or "val".
-        texts: as written, without surrounding white space; empty if `kind` is "unlabelled".
-        read: fetches the encoded bytes of the picture. Raises OSError if they are gone.
-    """
-
-    name: str
-    source: str
-    split: str
+    name: str  # for messages, such as "flickr8k.parquet row 17"; unique within the data and the same in every run
+    source: str  # the data set
+    split: str  # "train", or "val" for validation, or after `select_examples` also "test" if neither may use it
     kind: Kind
-    texts: tuple[str, ...]
-    read: Callable[[], bytes]
+    texts: tuple[str, ...]  # as written, without surrounding white space; empty if `kind` is "unlabelled"
+    read: Callable[[], bytes]  # fetches the encoded bytes of the picture. Raises OSError if they are gone
 
 
 @dataclass(frozen=True)
@@ -54,17 +45,24 @@ class Examples:
     skipped: tuple[Skipped, ...]
 
 
-def split_or_reason(value: object) -> tuple[str, str]:
-    """("train" or "val", ""), from any of the names that data sets use, or ("", the reason to skip the row)."""
-    split = "train" if value is None or value == "" else _SPLITS.get(str(value).strip().lower(), "")
-    if not split:
-        return "", f"unknown split ({value!r:.60}). Known: {', '.join(_SPLITS)}"
-    return ("", "of the test split, which is never trained on") if split == "test" else (split, "")
+class UnusableError(ValueError):
+    """Why a row or a file gives no example. Readers turn it into a `Skipped`."""
+
+
+def split_of(value: object) -> str:
+    """Either "train" or "val", from any name that data sets use. Raises UnusableError for "test" and for an unknown name."""
+    split = "train" if value is None or value == "" else _SPLITS.get(str(value).strip().lower())
+    if split is None:
+        raise UnusableError(f"unknown split ({value!r:.60}). Known: {', '.join(_SPLITS)}")
+    if split == "test":
+        raise UnusableError("of the test split, which is never trained on")
+    return split
 
 
 def split_in_name(name: str) -> str:
     """The split in a file name such as "validation-00000-of-00001.parquet"; "train" if the name has none."""
-    return "val" if _VAL_WORD.search(name) else "test" if _TEST_WORD.search(name) else "train"
+    words = _SPLIT_WORD.findall(name)
+    return "train" if not words else "val" if any(words) else "test"
 
 
 def usable_texts(values: Iterable[object]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import io
 import os
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,30 +13,10 @@ from evaluation.datasets.files import read_text
 from evaluation.errors import DatasetError
 from media.formats import suffixes
 from training.errors import TrainingError
-from training.examples.example import Example, Examples, Skipped, printable, read_span, split_or_reason, usable_texts
+from training.examples.example import Example, Examples, Skipped, UnusableError, printable, read_span, split_of, usable_texts
 
 _CAPTIONS = "captions.csv"
-_LINKED = "a link to a folder, which is not followed; pass that folder as well"
 _NEEDED = "Needed in the first line, separated by commas: path, caption; optional: split"
-
-
-@dataclass
-class _Files:
-    """The files below a folder in a fixed order, and what cannot be used.
-
-    `pictures` and `texts` map the `_key` of a path, for texts without its suffix, to the path relative to the folder.
-    """
-
-    folder: Path
-    pictures: dict[str, str] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
-
-
-@dataclass
-class _Captioned:
-    split: str
-    texts: list[str] = field(default_factory=list)
 
 
 def read_folder(folder: Path, *, name: str) -> Examples:
@@ -44,90 +24,126 @@ def read_folder(folder: Path, *, name: str) -> Examples:
 
     If the folder has a captions.csv, only that counts. Its columns are `path` (relative to the folder), `caption` and
     optionally `split`; a picture may have several rows. Otherwise each line of `lake.txt` or `lake.jpg.txt` is a caption of `lake.jpg`.
-
-    Raises:
-        TrainingError: captions.csv cannot be read or lacks a column.
+    Raises TrainingError if captions.csv cannot be read or lacks a column.
     """
-    table = folder / _CAPTIONS
-    files = _walk(folder, name, links=not table.is_file())
-    found, missing = _of_csv(table, files, name) if table.is_file() else _of_sidecars(files, name)
+    reader, has_table = _Reader(folder, name), (folder / _CAPTIONS).is_file()
+    reader.list_files(links=not has_table)
+    found = reader.read_csv() if has_table else reader.read_sidecars()
     examples = (
-        Example(f"{name}/{path}", name, row.split, "caption", tuple(row.texts), partial(read_span, folder / path))
-        for path, row in found.items()
+        Example(f"{name}/{path}", name, split, "caption", tuple(texts), partial(read_span, folder / path))
+        for path, (split, texts) in found.items()
     )
-    return Examples(tuple(examples), (*files.skipped, *missing))
+    return Examples(tuple(examples), tuple(reader.skipped))
 
 
-def _walk(folder: Path, name: str, *, links: bool) -> _Files:
-    """List the files below a folder. With `links`, also report links to folders elsewhere; they are never followed."""
-    files = _Files(folder)
+class _Reader:
+    """The files below a folder in a fixed order, and what cannot be used.
 
-    def unlisted(error: OSError) -> None:
-        files.skipped.append(Skipped(printable(str(error.filename)), f"the folder cannot be listed ({error.strerror})"))
+    `pictures` and `texts` map the `_key` of a path, for texts without its suffix, to the path relative to the folder.
+    """
 
-    for parent, folders, names in os.walk(folder, onerror=unlisted):
-        folders[:] = sorted(inside for inside in folders if not inside.startswith("."))
-        linked = [path for path in (Path(parent, inside) for inside in folders if links) if _leads_out(path, folder)]
-        files.skipped += [Skipped(f"{name}/{printable(path.relative_to(folder).as_posix())}", _LINKED) for path in linked]
-        for file in sorted(inside for inside in names if not inside.startswith(".")):
-            path = Path(os.path.relpath(os.path.join(parent, file), folder)).as_posix()  # noqa: PTH118 faster than Path
-            stem, suffix = os.path.splitext(path)  # noqa: PTH122 Path finds no suffix in a name that begins with a dot
-            if suffix.lower() in suffixes("image"):
-                _add(path, files.pictures, path, files, name)
-            elif suffix.lower() == ".txt":
-                _add(path, files.texts, stem, files, name)
-    return files
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.pictures, self.texts, self.skipped = dict[str, str](), dict[str, str](), list[Skipped]()
 
+    def skip(self, path: str, reason: str) -> None:
+        self.skipped.append(Skipped(f"{self.name}/{printable(path)}", reason))
 
-def _leads_out(path: Path, folder: Path) -> bool:
-    return path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+    def list_files(self, *, links: bool) -> None:
+        """List the files. With `links`, also report links to folders elsewhere; they are never followed."""
 
+        def unlisted(error: OSError) -> None:
+            self.skipped.append(Skipped(printable(str(error.filename)), f"the folder cannot be listed ({error.strerror})"))
 
-def _add(path: str, to: dict[str, str], key: str, files: _Files, name: str) -> None:
-    """Add a path under `_key(key)`, or record why it is skipped."""
-    if not usable_texts([path]):
-        files.skipped.append(Skipped(f"{name}/{printable(path)}", "the file's name is not valid UTF-8; rename it"))
-    elif other := to.get(_key(key)):
-        files.skipped.append(Skipped(f"{name}/{path}", f"its name differs from that of another file only in Unicode form ({other!r})"))
-    elif not _is_file(files.folder / path):
-        files.skipped.append(Skipped(f"{name}/{path}", "an empty or unreadable file"))
-    else:
-        to[_key(key)] = path
+        for parent, folders, names in os.walk(self.folder, onerror=unlisted):
+            folders[:] = sorted(inside for inside in folders if not inside.startswith("."))
+            below = Path(os.path.relpath(parent, self.folder))
+            for inside in folders if links else ():
+                path = Path(parent, inside)
+                if path.is_symlink() and not path.resolve().is_relative_to(self.folder.resolve()):
+                    self.skip((below / inside).as_posix(), "a link to a folder, which is not followed; pass that folder as well")
+            for file in (below / inside for inside in sorted(names) if not inside.startswith(".")):
+                if file.suffix.lower() in suffixes("image"):
+                    self._add(file, self.pictures, file)
+                elif file.suffix.lower() == ".txt":
+                    self._add(file, self.texts, file.with_suffix(""))
 
+    def _add(self, file: Path, to: dict[str, str], named: Path) -> None:
+        path, key = file.as_posix(), _key(named.as_posix())
+        if not usable_texts([path]):
+            self.skip(path, "the file's name is not valid UTF-8; rename it")
+        elif key in to:
+            self.skip(path, f"its name differs from that of another file only in Unicode form ({to[key]!r})")
+        elif not self._is_file(path):
+            self.skip(path, "an empty or unreadable file")
+        else:
+            to[key] = path
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file() and path.stat().st_size > 0
-    except OSError:  # gone, or the name is too long
+    def _is_file(self, path: str) -> bool:
+        with suppress(OSError):  # gone, or the name is too long
+            return (self.folder / path).is_file() and (self.folder / path).stat().st_size > 0
         return False
+
+    def read_csv(self) -> dict[str, tuple[str, list[str]]]:
+        """Split and texts of each picture, by its path."""
+        found, named = dict[str, tuple[str, list[str]]](), set[str]()
+        for line, row in _rows(self.folder / _CAPTIONS):
+            try:
+                if isinstance(row, str):
+                    raise UnusableError(row)
+                path = self._path(row["path"])
+                named.add(path)
+                if not self._is_file(path):
+                    raise UnusableError(f"no such picture ({row['path']!r}), or an empty file")
+                if not (texts := usable_texts([row["caption"]])):
+                    raise UnusableError(f"no caption for {row['path']!r}")
+                split = split_of(row.get("split"))
+                first, before = found.setdefault(path, (split, []))
+                if split != first:
+                    raise UnusableError(f"{row['path']!r} is in two splits ({first} before, {split} here). The first counts")
+                before += texts
+            except UnusableError as error:
+                self.skip(f"{_CAPTIONS} line {line}", str(error))
+        for path in self.pictures.values():
+            if path not in named:
+                self.skip(path, f"no caption: {_CAPTIONS} does not list it")
+        return found
+
+    def _path(self, path: str) -> str:
+        """The path of a picture relative to the folder, spelled as on the disk. Raises UnusableError if it names no picture."""
+        if not path:
+            raise UnusableError("no path")
+        plain = Path(os.path.relpath(self.folder / path, self.folder)).as_posix()
+        plain = self.pictures.get(_key(plain), plain)
+        if Path(plain).suffix.lower() not in suffixes("image"):
+            raise UnusableError(f"not a picture ({path!r}). Known: {' '.join(sorted(suffixes('image')))}")
+        return plain
+
+    def read_sidecars(self) -> dict[str, tuple[str, list[str]]]:
+        """Split and texts of each picture, by its path."""
+        found, used = dict[str, tuple[str, list[str]]](), set[str]()
+        for key, path in self.pictures.items():
+            stem = Path(key).with_suffix("").as_posix()
+            texts, reasons = list[str](), list[str]()
+            for beside in (self.texts[text] for text in (key, stem) if text in self.texts):
+                used.add(beside)
+                try:
+                    texts += usable_texts(read_text(self.folder / beside).split("\n"))
+                except DatasetError as error:
+                    reasons.append(str(error))
+            if texts:
+                found[path] = ("train", texts)
+            else:
+                self.skip(path, f"no caption: {' '.join(reasons) or f'no {Path(stem).name}.txt with text beside it'}")
+        for path in self.texts.values():
+            if path not in used:
+                self.skip(path, "a text without a picture beside it")
+        return found
 
 
 def _key(path: str) -> str:
     """The path in Unicode form NFC, in which an accented letter is one character."""
     return unicodedata.normalize("NFC", path)
-
-
-def _of_csv(table: Path, files: _Files, name: str) -> tuple[dict[str, _Captioned], list[Skipped]]:
-    found, skipped, named = dict[str, _Captioned](), list[Skipped](), set[str]()
-    for line, row in _rows(table):
-        where = f"{name}/{_CAPTIONS} line {line}"
-        if isinstance(row, str):
-            skipped.append(Skipped(where, row))
-            continue
-        path, reason = _path(row["path"], files)
-        named.add(path)
-        texts = usable_texts([row["caption"]])
-        split, unusable = split_or_reason(row.get("split"))
-        if not reason and not texts:
-            reason = f"no caption for {row['path']!r}"
-        if reason := reason or unusable:
-            skipped.append(Skipped(where, reason))
-        elif (before := found.setdefault(path, _Captioned(split))).split != split:
-            skipped.append(Skipped(where, f"{row['path']!r} is in two splits ({before.split} before, {split} here). The first counts"))
-        else:
-            before.texts += texts
-    unnamed = (path for path in files.pictures.values() if path not in named)
-    return found, skipped + [Skipped(f"{name}/{path}", f"no caption: {_CAPTIONS} does not list it") for path in unnamed]
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
@@ -140,62 +156,22 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
         rows = csv.reader(io.StringIO(read_text(table), newline=""), strict=True, skipinitialspace=True)
     except DatasetError as error:
         raise TrainingError(str(error)) from error
-    header = _next(rows)
-    columns = [column.strip().lower() for column in header] if isinstance(header, list) else []
+    columns = list[str]()
+    with suppress(csv.Error):
+        columns = [column.strip().lower() for column in next(rows, [])]
     if lacking := [column for column in ("path", "caption") if columns.count(column) != 1]:
         listed = ", ".join(columns) or "nothing"
         raise TrainingError(f"{table}: line 1: the column {lacking[0]} is missing or repeated (found: {listed:.120}). {_NEEDED}.")
-    line = rows.line_num + 1
-    while (row := _next(rows)) is not None:
-        if isinstance(row, str):
-            yield line, f"{row}; everything up to line {rows.line_num} is skipped"
-        elif row and len(row) != len(columns):
+    while True:
+        line = rows.line_num + 1
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, f"malformed CSV ({error}); everything up to line {rows.line_num} is skipped"
+            continue
+        if row and len(row) != len(columns):
             yield line, f"{len(row)} fields, but the first line has {len(columns)}. Quote fields that contain a comma"
         elif row:
             yield line, {column: value.strip() for column, value in zip(columns, row, strict=True)}
-        line = rows.line_num + 1
-
-
-def _next(rows: Iterator[list[str]]) -> list[str] | str | None:
-    """The next row, or the reason why it cannot be read, or None at the end."""
-    try:
-        return next(rows, None)
-    except csv.Error as error:
-        return f"malformed CSV ({error})"
-
-
-def _path(path: str, files: _Files) -> tuple[str, str]:
-    """The path of a picture relative to the folder, spelled as on the disk, and the reason to skip it, or ""."""
-    if not path:
-        return "", "no path"
-    plain = Path(os.path.relpath(files.folder / path, files.folder)).as_posix()
-    plain = files.pictures.get(_key(plain), plain)
-    if Path(plain).suffix.lower() not in suffixes("image"):
-        return plain, f"not a picture ({path!r}). Known: {' '.join(sorted(suffixes('image')))}"
-    return plain, "" if _is_file(files.folder / plain) else f"no such picture ({path!r}), or an empty file"
-
-
-def _of_sidecars(files: _Files, name: str) -> tuple[dict[str, _Captioned], list[Skipped]]:
-    found, skipped, used = dict[str, _Captioned](), list[Skipped](), set[str]()
-    for key, path in files.pictures.items():
-        stem = os.path.splitext(key)[0]  # noqa: PTH122 as above
-        beside = [files.texts[text] for text in (key, stem) if text in files.texts]
-        used.update(beside)
-        texts, reason = _lines([files.folder / text for text in beside])
-        if texts:
-            found[path] = _Captioned("train", texts)
-        else:
-            skipped.append(Skipped(f"{name}/{path}", f"no caption: {reason or f'no {Path(stem).name}.txt with text beside it'}"))
-    unused = (path for path in files.texts.values() if path not in used)
-    return found, skipped + [Skipped(f"{name}/{path}", "a text without a picture beside it") for path in unused]
-
-
-def _lines(files: list[Path]) -> tuple[list[str], str]:
-    """The lines with text, and the reasons why files could not be read."""
-    texts, reasons = list[str](), list[str]()
-    for file in files:
-        try:
-            texts += usable_texts(read_text(file).split("\n"))
-        except DatasetError as error:
-            reasons.append(str(error))
-    return texts, " ".join(reasons)

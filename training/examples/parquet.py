@@ -4,7 +4,6 @@ The encoded pictures stay in Arrow's memory and become Python bytes one at a tim
 in shards (`tar.py`).
 """
 
-from collections.abc import Iterator
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -15,11 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training.errors import TrainingError
-from training.examples.example import Example, Examples, Kind, Skipped, split_in_name, split_or_reason, usable_texts
+from training.examples.example import Example, Examples, Kind, Skipped, UnusableError, split_in_name, split_of, usable_texts
 
 _TEXTS = ("texts", "text", "caption")
 _OPTIONAL = ("source", "split", "kind", "id")
 _NEEDED = f"Needed: image (bytes, or a struct with bytes) and one of {', '.join(_TEXTS)}; optional: {', '.join(_OPTIONAL)}"
+_TEXT_TYPES = ("string", "large_string", "string_view", "null")
+_BYTES_TYPES = ("binary", "large_binary", "binary_view", "null")
 
 
 def read_parquet(file: Path, *, name: str, source: str) -> Examples:
@@ -27,31 +28,29 @@ def read_parquet(file: Path, *, name: str, source: str) -> Examples:
 
     Columns: `image` (bytes, or a struct with `bytes`) and `texts`, `text` or `caption` (a text or a list of texts). Optional:
     `source`, `split` (default: from the file's name), `kind` (default: "caption") and `id` (names the row).
-
-    Raises:
-        TrainingError: the file is not Parquet or lacks a column.
+    Raises TrainingError if the file is not Parquet or lacks a column.
     """
-    table = _read_table(file)
-    pictures = _pictures(table["image"], file)
+    pictures, columns = _read(file)
+    defaults = {"split": split_in_name(name.rpartition("/")[2])}
+    values = [map(_value, columns[key]) if key in columns else repeat(defaults.get(key), len(pictures)) for key in ("texts", *_OPTIONAL)]
+    sizes_bytes = pc.binary_length(pictures).to_pylist()
     examples, skipped, ids = list[Example](), list[Skipped](), set[object]()
-    for number, (size_bytes, written, of, split_name, kind_name, row_id) in enumerate(_rows(table, pictures, name)):
-        row = f"{name} row {number + 1}"
-        split, reason = split_or_reason(split_name)
-        kind = kind_name or "caption"
-        texts = () if kind == "unlabelled" else usable_texts(written if isinstance(written, list) else [written])
-        if reason := reason or _why_unusable(size_bytes, kind, texts, written):
-            skipped.append(Skipped(row, reason))
+    for number, (size_bytes, written, of, split_name, kind_name, row_id) in enumerate(zip(sizes_bytes, *values, strict=True)):
+        row, kind = f"{name} row {number + 1}", cast(Kind, kind_name or "caption")
+        try:
+            split, texts = split_of(split_name), _texts_of(written, kind, size_bytes)
+        except UnusableError as error:
+            skipped.append(Skipped(row, str(error)))
             continue
         if isinstance(row_id, str | int) and row_id != "" and row_id not in ids:
             row = f"{name} id {row_id}"
             ids.add(row_id)
-        read = partial(_picture, pictures, number)
-        examples.append(Example(row, str(of or source), split, cast(Kind, kind), texts, read))
+        examples.append(Example(row, str(of or source), split, kind, texts, partial(_picture, pictures, number)))
     return Examples(tuple(examples), tuple(skipped))
 
 
-def _read_table(file: Path) -> Any:
-    """A pyarrow.Table of the columns that are used."""
+def _read(file: Path) -> tuple[Any, dict[str, Any]]:
+    """The encoded pictures, a pyarrow.ChunkedArray of bytes, and the other columns that are used, the texts as "texts"."""
     try:
         # Not `pq.read_table`, which reads "split=val/" in a path as a column.
         with pq.ParquetFile(str(file), memory_map=True) as parquet:
@@ -62,66 +61,40 @@ def _read_table(file: Path) -> Any:
                 raise TrainingError(f"{file}: no column {lacking} (found: {', '.join(schema.names)}). {_NEEDED}.")
             if twice := [column for column in ("image", texts, *_OPTIONAL) if schema.names.count(column) > 1]:
                 raise TrainingError(f"{file}: two columns have the name {twice[0]}. Rename one of them.")
-            _check_texts(schema.field(texts).type, file, texts)
-            image = "image.bytes" if _holds_bytes(schema.field("image").type) else "image"
-            return parquet.read(columns=[image, texts, *(column for column in _OPTIONAL if column in schema.names)])
+            image, written = schema.field("image").type, schema.field(texts).type
+            in_struct = pa.types.is_struct(image) and image.get_field_index("bytes") >= 0
+            if str(image.field("bytes").type if in_struct else image) not in _BYTES_TYPES:
+                raise TrainingError(f"{file}: the column image has the type {image}. Allowed: bytes, or a struct with bytes.")
+            if str(getattr(written, "value_type", written)) not in _TEXT_TYPES:  # the type inside a list of any sort, or a dictionary
+                raise TrainingError(f"{file}: the column {texts} has the type {written}. Allowed: texts, or lists of texts.")
+            optional = [column for column in _OPTIONAL if column in schema.names]
+            table = parquet.read(columns=["image.bytes" if in_struct else "image", texts, *optional])
     except (pa.ArrowException, OSError) as error:
         raise TrainingError(f"{file}: cannot be read as Parquet ({error}). Pass a complete, undamaged file.") from error
-
-
-def _holds_bytes(kind: Any) -> bool:
-    return pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-
-
-def _check_texts(kind: Any, file: Path, column: str) -> None:
-    """Raises TrainingError unless the column holds texts or lists of texts."""
-    inner = getattr(kind, "value_type", kind)  # of a list of any sort, or of a dictionary
-    if not any(allowed(inner) for allowed in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)):
-        raise TrainingError(f"{file}: the column {column} has the type {kind}. Allowed: texts, or lists of texts.")
-
-
-def _pictures(column: Any, file: Path) -> Any:
-    """The encoded pictures, a pyarrow.ChunkedArray of bytes."""
-    pictures = pc.struct_field(column, "bytes") if _holds_bytes(column.type) else column
-    kind = pictures.type
-    if not any(allowed(kind) for allowed in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null)):
-        raise TrainingError(f"{file}: the column image has the type {column.type}. Allowed: bytes, or a struct with bytes.")
-    return pictures if kind == pa.binary() else pictures.cast(pa.large_binary())
+    pictures = pc.struct_field(table["image"], "bytes") if in_struct else table["image"]
+    pictures = pictures if pictures.type == pa.binary() else pictures.cast(pa.large_binary())
+    return pictures, {"texts": table[texts], **{column: table[column] for column in optional}}
 
 
 def _picture(pictures: Any, number: int) -> bytes:
     return bytes(pictures[number].as_py())
 
 
-def _rows(table: Any, pictures: Any, name: str) -> Iterator[tuple[Any, ...]]:
-    """For each row the size of the picture in bytes, the texts, and the `_OPTIONAL` columns, as Python values."""
-    defaults = {"split": split_in_name(name.rpartition("/")[2])}
-    texts = next(column for column in _TEXTS if column in table.column_names)
-    columns = (
-        _values(table[column]) if column in table.column_names else repeat(defaults.get(column), len(table))
-        for column in (texts, *_OPTIONAL)
-    )
-    return zip(pc.binary_length(pictures).to_pylist(), *columns, strict=True)
-
-
-def _values(column: Any) -> list[object]:
-    """The Python values of a column. A text that is not UTF-8, which Arrow does not check, becomes None."""
-    try:
-        return list(column.to_pylist())
-    except UnicodeDecodeError:
-        return [_value(column[number]) for number in range(len(column))]
-
-
 def _value(scalar: Any) -> object:
+    """The Python value. A text that is not UTF-8, which Arrow does not check, becomes None."""
     try:
         return scalar.as_py()
     except UnicodeDecodeError:
         return None
 
 
-def _why_unusable(size_bytes: int | None, kind: object, texts: tuple[str, ...], written: object) -> str:
+def _texts_of(written: object, kind: object, size_bytes: int | None) -> tuple[str, ...]:
+    """The usable texts. Raises UnusableError if the row has no picture, an unknown kind, or no text that its kind needs."""
     if kind not in get_args(Kind):
-        return f"unknown kind ({kind!r:.60}). Known: {', '.join(get_args(Kind))}"
+        raise UnusableError(f"unknown kind ({kind!r:.60}). Known: {', '.join(get_args(Kind))}")
     if not size_bytes:
-        return "no picture: 'image' holds no bytes"
-    return "" if texts or kind == "unlabelled" else f"no text: {written!r:.60}"
+        raise UnusableError("no picture: 'image' holds no bytes")
+    texts = () if kind == "unlabelled" else usable_texts(written if isinstance(written, list) else [written])
+    if not texts and kind != "unlabelled":
+        raise UnusableError(f"no text: {written!r:.60}")
+    return texts

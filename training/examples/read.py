@@ -3,8 +3,8 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from training.errors import TrainingError
 from training.examples.example import Examples, Skipped, printable
@@ -42,18 +42,21 @@ def read_examples(paths: Sequence[Path]) -> Examples:
     if not examples:
         first = f"{len(skipped)} skipped, the first: {skipped[0].name}: {skipped[0].reason}"
         raise TrainingError(f"{', '.join(map(str, paths))}: no usable picture ({first}). {_ALLOWED}.")
-    if twice := [name for name, count in Counter(example.name for example in examples).items() if count > 1]:
-        raise TrainingError(f"two pictures have the same name ({twice[0]}). Rename one of the given files or folders.")
+    ((name, count),) = Counter(example.name for example in examples).most_common(1)
+    if count > 1:
+        raise TrainingError(f"two pictures have the same name ({name}). Rename one of the given files or folders.")
     return Examples(examples, skipped)
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """A file or folder that one reader reads as a whole."""
 
     path: Path
     name: str
     source: str
+
+    def ends(self, *suffixes: str) -> bool:
+        return self.path.name.lower().endswith(suffixes)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -61,54 +64,44 @@ def _names(paths: Sequence[Path]) -> list[str]:
     names = list[str]()
     for path in paths:
         parts = Path(os.path.abspath(path)).parts  # "." gets a name too, and a link keeps its name
-        endings = ("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
-        names.append(next((ending for ending in map(printable, endings) if ending not in names), str(path)))
+        endings = (printable("/".join(parts[-count:])) for count in range(1, len(parts) + 1))
+        names.append(next((ending for ending in endings if ending not in names), str(path)))
     return names
 
 
 def _parts(path: Path, name: str) -> list[_Part]:
+    whole = _Part(path, name, name)
+    if path.is_dir():
+        try:
+            files = [file for file in sorted(path.iterdir()) if not file.name.startswith(".") and file.is_file()]
+        except OSError as error:
+            raise TrainingError(f"{path}: cannot be listed ({error.strerror}). Pass a readable folder.") from error
+        inside = [_Part(file, f"{name}/{printable(file.name)}", name) for file in files]
+        shards = [part for part in inside if part.ends(".parquet")] or [part for part in inside if part.ends(".tar")]
+        return (shards or [whole]) + [part for part in inside if part.ends(*PACKED_SUFFIXES)]
     if not path.exists():
         raise TrainingError(f"{path}: no such file or folder. {_ALLOWED}.")
-    if path.is_dir():
-        names = [file.name for file in _listed(path) if not file.name.startswith(".") and file.is_file()]
-        shards = _ending(names, ".parquet") or _ending(names, ".tar")
-        inside = [_Part(path / shard, f"{name}/{printable(shard)}", name) for shard in shards + _ending(names, *PACKED_SUFFIXES)]
-        return inside if shards else [_Part(path, name, name), *inside]
-    if _ending([path.name], *PACKED_SUFFIXES):
+    if whole.ends(*PACKED_SUFFIXES):
         raise TrainingError(f"{path}: a compressed archive ({path.suffix}). {UNPACK}.")
-    if not _ending([path.name], ".parquet", ".tar"):
+    if not whole.ends(".parquet", ".tar"):
         raise TrainingError(f"{path}: not Parquet, a shard or a folder (suffix {path.suffix!r}). {_ALLOWED}.")
-    return [_Part(path, name, name)]
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise TrainingError(f"{folder}: cannot be listed ({error.strerror}). Pass a readable folder.") from error
-
-
-def _ending(names: Sequence[str], *suffixes: str) -> list[str]:
-    return [name for name in names if name.lower().endswith(suffixes)]
+    return [whole]
 
 
 def _check_overlap(parts: Sequence[_Part]) -> None:
     """Raises TrainingError if a picture has two names: it could then be trained on and held out at once."""
-    seen, folders = dict[Path, _Part](), list[Path]()
-    for part in parts:
-        path = part.path.resolve()
-        if path.is_dir():
-            folders.append(path)
-        nested = (folder for folder in folders[:-1] if path.is_dir() and (folder in path.parents or path in folder.parents))
-        if other := seen.get(path) or seen.get(next(nested, path)):
+    first = dict[Path, _Part]()
+    pairs = [(part, first.setdefault(part.path.resolve(), part)) for part in parts]
+    folders = {path: part for path, part in first.items() if path.is_dir()}
+    pairs += [(part, folders[outer]) for path, part in folders.items() for outer in path.parents if outer in folders]
+    for part, other in pairs:
+        if part is not other:
             raise TrainingError(f"{part.path}: read twice (also by {other.path}). Pass each file or folder once.")
-        seen[path] = part
 
 
 def _read(part: _Part) -> Examples:
     if part.path.is_dir():
         return read_folder(part.path, name=part.name)
-    if _ending([part.name], *PACKED_SUFFIXES):
+    if part.ends(*PACKED_SUFFIXES):
         return Examples((), (Skipped(part.name, UNPACK),))
-    read = read_parquet if _ending([part.name], ".parquet") else read_shard
-    return read(part.path, name=part.name, source=part.source)
+    return (read_parquet if part.ends(".parquet") else read_shard)(part.path, name=part.name, source=part.source)

@@ -15,17 +15,11 @@ _MOST_VALIDATED = 5000  # enough to know recall to about a point; every validati
 
 @dataclass(frozen=True)
 class Selection:
-    """The examples of a training run.
+    """The examples of a training run."""
 
-    Attributes:
-        examples: each with its split: "train", "val" for validation, or "test" if neither may use it.
-        pictures: the key of their names and bytes.
-        skipped: duplicates that were left out, and what the readers skipped.
-    """
-
-    examples: tuple[Example, ...]
-    pictures: str
-    skipped: tuple[Skipped, ...]
+    examples: tuple[Example, ...]  # each with its split: "train", "val" for validation, or "test" if neither may use it
+    pictures: str  # the key of their names and bytes
+    skipped: tuple[Skipped, ...]  # duplicates that were left out, and what the readers skipped
 
 
 def select_examples(data: Examples, recipe: Recipe, ranks: Ranks) -> Selection:
@@ -38,27 +32,21 @@ def select_examples(data: Examples, recipe: Recipe, ranks: Ranks) -> Selection:
 def merge(examples: Sequence[Example], hashes: Sequence[str]) -> tuple[list[Example], list[str], list[Skipped]]:
     """Merge rows with the same picture into one example with all texts, for data sets with a row for each caption.
 
-    A picture that is held out in one row is trained on in none. All texts of a picture have the kind of its first row.
-
-    Args:
-        hashes: of the bytes of each picture; "" for an unreadable picture, which equals no other.
-
-    Returns:
-        The examples, their hashes, and the rows that were left out.
+    A picture that is held out in one row is trained on in none. All texts of a picture have the kind of its first row. The hash of
+    an unreadable picture is "", which equals no other. Returns the examples, their hashes, and the rows that were left out.
     """
     held_out = {digest for digest, example in zip(hashes, examples, strict=True) if digest and example.split == "val"}
-    merged, hash_of, skipped = dict[str, Example](), dict[str, str](), list[Skipped]()
+    merged, skipped = dict[str, tuple[Example, str]](), list[Skipped]()
     for digest, example in zip(hashes, examples, strict=True):
-        key = digest or example.name
+        first, _ = merged.get(digest or example.name, (example, digest))
         if digest in held_out and example.split != "val":
             skipped.append(Skipped(example.name, "its picture is held out in another row"))
-        elif key not in merged:
-            merged[key], hash_of[key] = example, digest
-        elif merged[key].kind == example.kind:
-            merged[key] = replace(merged[key], texts=tuple(dict.fromkeys((*merged[key].texts, *example.texts))))
+        elif first.kind != example.kind:
+            skipped.append(Skipped(example.name, f"the same picture as {first.name}, with texts of another kind"))
         else:
-            skipped.append(Skipped(example.name, f"the same picture as {merged[key].name}, with texts of another kind"))
-    return list(merged.values()), list(hash_of.values()), skipped
+            texts = tuple(dict.fromkeys((*first.texts, *example.texts)))
+            merged[digest or example.name] = (example if first is example else replace(first, texts=texts)), digest
+    return [example for example, _ in merged.values()], [digest for _, digest in merged.values()], skipped
 
 
 def split_examples(examples: Sequence[Example], recipe: Recipe) -> tuple[Example, ...]:
@@ -73,27 +61,21 @@ def split_examples(examples: Sequence[Example], recipe: Recipe) -> tuple[Example
     return tuple(replace(example, split=splits[example.name]) for example in examples)
 
 
-def hold_out(examples: Sequence[Example], *, share: float, most: int | None = None, seed: int = 0) -> tuple[Example, ...]:
-    """Mark about a `share` of the examples with texts as "val", unless the data has a split "val" already.
+def hold_out(examples: Sequence[Example], *, share: float, most: int | None = None) -> tuple[Example, ...]:
+    """Mark about a `share` (0 <= share < 1) of the examples with texts as "val", unless the data has a split "val" already.
 
     The choice depends only on the hash of each name, so adding examples does not move others, unless the limit `most` is reached.
     At least twenty are held out, or a quarter if there are fewer than eighty; two are always left, and of fewer than eight none is taken.
-
-    Raises:
-        ValueError: `share` is outside [0, 1).
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"The share of pictures to hold out is out of range ({share}). Allowed: 0 (none) up to, but not including, 1.")
-    ranks = {example.name: _fraction(example.name, seed) for example in examples if example.texts}
-    if share == 0 or len(ranks) < _FEWEST or any(example.split == "val" for example in examples):
+    fractions = {example.name: _fraction(example.name) for example in examples if example.texts}
+    if share == 0 or len(fractions) < _FEWEST or any(example.split == "val" for example in examples):
         return tuple(examples)
-    ordered = sorted(ranks, key=ranks.__getitem__)
-    count = max(sum(rank < share for rank in ranks.values()), min(20, len(ordered) // 4))
-    held = set(ordered[: min(count, len(ordered) - 2, len(ordered) if most is None else most)])
+    ordered = sorted(fractions, key=fractions.__getitem__)
+    count = max(sum(fraction < share for fraction in fractions.values()), min(20, len(ordered) // 4))
+    held = set(ordered[: min(count, len(ordered) - 2, most or len(ordered))])
     return tuple(replace(example, split="val") if example.name in held else example for example in examples)
 
 
-def _fraction(name: str, seed: int) -> float:
-    """A number in [0, 1) that depends only on the name and the seed, uniformly distributed."""
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
+def _fraction(name: str) -> float:
+    """A number in [0, 1) that depends only on the name, uniformly distributed."""
+    return int.from_bytes(hashlib.sha256(f"0:{name}".encode()).digest()[:6], "big") / 2**48

@@ -7,15 +7,15 @@ its members. A picture is then one seek away, which a compressed archive does no
 import json
 import re
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from tarfile import TarInfo
 from typing import BinaryIO
 
 from media.formats import suffixes
 from training.errors import TrainingError
-from training.examples.example import Example, Examples, Skipped, printable, read_span, split_in_name, split_or_reason, usable_texts
+from training.examples.example import Example, Examples, Skipped, UnusableError, printable, read_span, split_in_name, split_of, usable_texts
 
 PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 UNPACK = "Pictures in it cannot be read one by one: unpack it to .tar, for example with gunzip"
@@ -25,109 +25,90 @@ _TEXT_KEYS = ("caption", "captions", "text", "texts")
 _PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
 
 
-@dataclass
-class _Sample:
-    """The members of a sample by suffix, repeated names, the texts, and why a member has none."""
-
-    members: dict[str, tarfile.TarInfo] = field(default_factory=dict)
-    repeated: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def picture(self) -> tarfile.TarInfo | None:
-        return next((member for suffix, member in self.members.items() if f".{suffix}" in suffixes("image") and member.size), None)
-
-
 def read_shard(file: Path, *, name: str, source: str) -> Examples:
     """Read the samples of one shard in order: a picture each, and captions in .txt (one) or .json (caption, captions, text, texts).
 
     The split comes from the name of the file or its folder. If the shard is cut short, its complete samples are used.
-
-    Raises:
-        TrainingError: the file is not a tar file.
+    Raises TrainingError if the file is not a tar file.
     """
-    split, reason = _split(file)
-    if reason:
-        return Examples((), (Skipped(name, reason),))
+    folder, split = split_in_name(file.absolute().parent.name), split_in_name(file.name)
     examples, skipped = list[Example](), list[Skipped]()
     try:
+        split = split_of("val" if folder == "val" and split == "train" else split)
         with file.open("rb") as stream:
-            samples, broken = _scan(stream, file)
-            _read_texts(stream, samples)
+            samples, repeated, broken = _scan(stream, file)
+            cut_short = next(reversed(samples), None) if broken else None
+            for key, members in samples.items():
+                try:
+                    picture, texts = _picture(members), _texts(stream, members)
+                    read = partial(read_span, file, picture.offset_data, picture.size)
+                    examples.append(Example(f"{name} {printable(picture.name)}", source, split, "caption", texts, read))
+                except UnusableError as error:
+                    if key != cut_short:
+                        skipped.append(Skipped(f"{name} {printable(key)}", str(error)))
+    except UnusableError as error:
+        return Examples((), (Skipped(name, str(error)),))
     except OSError as error:
         raise TrainingError(f"{file}: cannot be read ({error.strerror or error}). Pass a readable shard.") from error
-    cut_short = next(reversed(samples), None) if broken else None
-    for key, sample in samples.items():
-        picture, texts = sample.picture(), tuple(dict.fromkeys(sample.texts))  # img2dataset writes a caption into both files
-        if picture and texts:
-            read = partial(read_span, file, picture.offset_data, picture.size)
-            examples.append(Example(f"{name} {printable(picture.name)}", source, split, "caption", texts, read))
-        elif key != cut_short:
-            skipped.append(Skipped(f"{name} {printable(key)}", _why_unusable(sample, picture)))
-        skipped += [Skipped(f"{name} {printable(member)}", "repeated in the shard. The first counts") for member in sample.repeated]
+    skipped += [Skipped(f"{name} {printable(member)}", "repeated in the shard. The first counts") for member in repeated]
     return Examples(tuple(examples), (*skipped, *([Skipped(name, broken)] if broken else [])))
 
 
-def _split(file: Path) -> tuple[str, str]:
-    folder = split_in_name(file.absolute().parent.name)
-    split = split_in_name(file.name)
-    return split_or_reason("val" if folder == "val" and split == "train" else split)
-
-
-def _scan(stream: BinaryIO, file: Path) -> tuple[dict[str, _Sample], str]:
-    """The samples by key, in the order of the shard, and what is wrong with the end of the shard, or ""."""
+def _scan(stream: BinaryIO, file: Path) -> tuple[dict[str, dict[str, TarInfo]], list[str], str]:
+    """The members of each sample by suffix, in the order of the shard; repeated names; and what is wrong with its end, or ""."""
+    samples, repeated = dict[str, dict[str, TarInfo]](), list[str]()
     size_bytes = file.stat().st_size
     if size_bytes < _BLOCK:
-        return {}, f"cut short: {size_bytes} bytes, less than one header"
-    samples = dict[str, _Sample]()
+        return samples, repeated, f"cut short: {size_bytes} bytes, less than one header"
     try:
         with tarfile.open(fileobj=stream, mode="r:") as tar:
-            for member in _members(tar):
-                parts = _MEMBER.fullmatch(member.name.removeprefix("./"))
-                if parts is None or not member.isreg() or member.issparse():
-                    continue
-                sample = samples.setdefault(parts[1], _Sample())
-                if member.offset_data + member.size > size_bytes:
-                    break
-                if sample.members.setdefault(parts[2].lower(), member) is not member:
-                    sample.repeated.append(member.name)
-            end = tar.offset
+            with suppress(tarfile.TarError, ValueError):  # a damaged header, some of which `tarfile` reports as an end instead
+                while (member := tar.next()) is not None:
+                    parts = _MEMBER.fullmatch(member.name.removeprefix("./"))
+                    if parts is None or not member.isreg() or member.issparse():
+                        continue
+                    members = samples.setdefault(parts[1], {})
+                    if member.offset_data + member.size > size_bytes:
+                        break
+                    if members.setdefault(parts[2].lower(), member) is not member:
+                        repeated.append(member.name)
+            end = min(tar.offset, size_bytes)
     except (tarfile.TarError, ValueError) as error:
         stream.seek(0)
         packed = _PACKED.get(stream.read(2))
         advice = UNPACK if packed else "Pass a plain, uncompressed tar file"
         raise TrainingError(f"{file}: not a tar file ({f'compressed with {packed}' if packed else error}). {advice}.") from error
-    stream.seek(min(end, size_bytes))
-    if stream.read(_BLOCK) == bytes(_BLOCK):
-        return samples, ""
-    return samples, f"cut short or damaged at byte {min(end, size_bytes)} of {size_bytes}: only the samples before it are used"
+    stream.seek(end)
+    complete = stream.read(_BLOCK) == bytes(_BLOCK)
+    broken = "" if complete else f"cut short or damaged at byte {end} of {size_bytes}: only the samples before it are used"
+    return samples, repeated, broken
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members up to the end or the first damaged header. `tarfile` raises for some of these and reports an end for others."""
-    while True:
+def _picture(members: dict[str, TarInfo]) -> TarInfo:
+    for suffix, member in members.items():
+        if f".{suffix}" in suffixes("image") and member.size:
+            return member
+    raise UnusableError(f"no picture (members: {_listed(members)}). Expected one of {' '.join(sorted(suffixes('image')))}")
+
+
+def _texts(stream: BinaryIO, members: dict[str, TarInfo]) -> tuple[str, ...]:
+    """The texts of a sample. img2dataset writes a caption into both files, so equal texts count once."""
+    texts, problems = list[str](), list[str]()
+    for suffix in sorted(members.keys() & {"txt", "json"}, reverse=True):
+        member = members[suffix]
+        stream.seek(member.offset_data)
         try:
-            member = tar.next()
-        except (tarfile.TarError, ValueError):
-            return
-        if member is None:
-            return
-        yield member
+            text = stream.read(member.size).decode("utf-8-sig")
+            texts += usable_texts([text] if suffix == "txt" else _in_json(json.loads(text)))
+        except (ValueError, RecursionError) as error:
+            problems.append(f"{member.name} cannot be read ({error})")
+    if not texts:
+        why = f": {'; '.join(problems)}" if problems else ""
+        raise UnusableError(f"no text (members: {_listed(members)}){why}. Expected .txt, or .json with one of {', '.join(_TEXT_KEYS)}")
+    return tuple(dict.fromkeys(texts))
 
 
-def _read_texts(stream: BinaryIO, samples: dict[str, _Sample]) -> None:
-    for sample in samples.values():
-        for suffix in sorted(sample.members.keys() & {"txt", "json"}, reverse=True):
-            member = sample.members[suffix]
-            stream.seek(member.offset_data)
-            try:
-                text = stream.read(member.size).decode("utf-8-sig")
-                sample.texts += usable_texts([text] if suffix == "txt" else _texts_of(json.loads(text)))
-            except (ValueError, RecursionError) as error:
-                sample.problems.append(f"{member.name} cannot be read ({error})")
-
-
-def _texts_of(document: object) -> list[object]:
+def _in_json(document: object) -> list[object]:
     """The texts of a JSON object. Raises ValueError for any other document."""
     if not isinstance(document, dict):
         raise ValueError(f"a {type(document).__name__}, not an object")
@@ -135,9 +116,5 @@ def _texts_of(document: object) -> list[object]:
     return [text for value in values for text in (value if isinstance(value, list) else [value])]
 
 
-def _why_unusable(sample: _Sample, picture: tarfile.TarInfo | None) -> str:
-    members = ", ".join(f".{suffix}" for suffix in sample.members)
-    if picture is None:
-        return f"no picture (members: {members}). Expected one of {' '.join(sorted(suffixes('image')))}"
-    problems = f": {'; '.join(sample.problems)}" if sample.problems else ""
-    return f"no text (members: {members}){problems}. Expected .txt, or .json with one of {', '.join(_TEXT_KEYS)}"
+def _listed(members: dict[str, TarInfo]) -> str:
+    return ", ".join(f".{suffix}" for suffix in members)

@@ -1,10 +1,12 @@
-"""Contrastive objectives: move a picture and its text together, and away from the other rows of the batch.
+"""Contrastive objectives: move a picture and its text together, and away from others.
 
 Each is the mean of its two directions, picture to text and text to picture, so that a weight means the same for all of them.
-They differ in what counts as a positive and a negative. The rows may come from one process or from all of them.
+They differ in what counts as a positive and a negative: other rows of the batch, which may come from all processes, or with
+momentum contrast (COTS, Lu et al. 2022, CVPR, arXiv 2204.07441) earlier rows in queues (see `steps/momentum.py`), because a batch
+that fits a small machine has few negatives. Of COTS only the abstract and summaries could be read here.
 
-Axes: B batch, E embedding. In every loss `image` and `text` are float (B, E) with rows of L2 norm 1, row i of one belongs to row i
-of the other, and `scale` is a scalar, 1 / temperature. Losses are scalars in nats.
+Axes: B batch, K rows in a queue, E embedding. In every loss `image`, `text`, `query` and `key` are float (B, E) with rows of L2
+norm 1, row i of one belongs to row i of the other, and `scale` is a scalar, 1 / temperature. Losses are scalars in nats.
 """
 
 import math
@@ -17,11 +19,8 @@ from torch.nn import functional as F
 def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, targets: Tensor | None = None) -> Tensor:
     """The symmetric cross-entropy over the batch: CoCa equation 2, but the mean of its two directions instead of their sum.
 
-    Args:
-        targets: (B, B), for several texts of one picture: rows sum to 1 and no column is all zero. Default: the identity.
-
-    Returns:
-        A scalar; 0 for a batch of one.
+    `targets` is (B, B), for several texts of one picture: rows sum to 1 and no column is all zero. The default is the identity.
+    The loss of a batch of one is 0.
     """
     logits = scale * image @ text.T  # (B, B)
     if targets is None:
@@ -38,13 +37,9 @@ def soft_targets(texts: Tensor, temperature: float) -> Tensor:
 
 
 def same_picture_targets(picture: Tensor) -> Tensor:
-    """(B, B) targets for `contrastive_loss` if rows repeat a picture with different captions: each of them is a positive.
+    """float32 (B, B) targets for `contrastive_loss`: row i is evenly distributed over all rows with the picture of row i.
 
-    Args:
-        picture: int64 (B,), the picture of each row, numbered in any way.
-
-    Returns:
-        float32 (B, B), rows summing to 1: row i is evenly distributed over the rows with the picture of row i.
+    `picture` is int64 (B,), the picture of each row, numbered in any way.
     """
     same = (picture[:, None] == picture[None, :]).float()  # (B, B)
     return same / same.sum(1, keepdim=True)
@@ -58,18 +53,13 @@ def decoupled_contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, sigma
     negatives. Here, with two modalities, the negatives are the rows of the other modality only, as in `contrastive_loss`.
 
     Args:
-        sigma: None for DCL. A number (0.5 in published implementations) for DCLW, which weights each positive by
+        sigma: None for DCL. A number above 0 (0.5 in published implementations) for DCLW, which weights each positive by
             2 - exp(cosine / sigma) / mean of exp(cosine / sigma) over the batch: more if a pair is still far apart. The
             weights have no gradient, as in lightly's implementation; we could not check this in the paper.
 
     Returns:
         A scalar without a lower bound of 0. A batch of one has no negatives: -scale * cosine.
-
-    Raises:
-        ValueError: `sigma` is not above 0.
     """
-    if sigma is not None and not sigma > 0:
-        raise ValueError(f"sigma is not above 0 ({sigma}). Allowed: a number above 0, or None for no weights.")
     logits = scale * image @ text.T  # (B, B)
     positive = logits.diagonal()  # (B,)
     if sigma is not None:
@@ -87,11 +77,8 @@ def continuously_weighted_contrastive_loss(image: Tensor, text: Tensor, scale: T
     The target of row j for row i is similarity[i, j] / sum of similarity[i]. (cosine + 1) / 2 hardly separates captions:
     unrelated ones still weigh about half as much as the true one, so use this beside `contrastive_loss`.
 
-    Args:
-        similarity: (B, B), 0..1, the diagonal above 0, from a frozen encoder of one modality, see `similarity_of`.
-
-    Returns:
-        A scalar; 0 for a batch of one.
+    `similarity` is (B, B), 0..1, the diagonal above 0, from a frozen encoder of one modality, see `similarity_of`.
+    The loss of a batch of one is 0.
     """
     return _both_ways(scale * image @ text.T, similarity, similarity.T)
 
@@ -106,3 +93,35 @@ def _both_ways(logits: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
     """The mean cross-entropy of logits (B, B) and of their transpose, each with its targets, whose rows are scaled to sum to 1."""
     forward, backward = (target.to(logits.dtype) / target.to(logits.dtype).sum(1, keepdim=True) for target in (forward, backward))
     return (F.cross_entropy(logits, forward) + F.cross_entropy(logits.T, backward)) / 2
+
+
+def retrieval_logits(query: Tensor, key: Tensor, queue: Tensor, scale: Tensor) -> Tensor:
+    """The scaled similarity of each query to its own key (column 0) and to every row of the queue: (B, 1 + K).
+
+    Keys and queue (K, E) are of the other modality, from its momentum tower; K may be 0. Only `query` and `scale` get a gradient.
+    """
+    positive = (query * key.detach()).sum(1, keepdim=True)  # (B, 1)
+    negative = query @ queue.detach().to(query.dtype).T  # (B, K)
+    return scale * torch.cat([positive, negative], dim=1)  # (B, 1+K)
+
+
+def momentum_contrast_loss(query: Tensor, key: Tensor, queue: Tensor, scale: Tensor) -> Tensor:
+    """InfoNCE of one direction with the queue's negatives (MoCo, He et al. 2020, equation 1; in COTS across modalities).
+
+    COTS uses it twice: picture to text, and text to picture. Other rows of the batch are not negatives. 0 with an empty queue.
+    """
+    logits = retrieval_logits(query, key, queue, scale)
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
+
+
+def kl_alignment_loss(image_to_text: Tensor, text_to_image: Tensor) -> Tensor:
+    """COTS's task alignment: a picture's distribution over the queue of texts equals its text's distribution over their pictures.
+
+    The paper calls it a KL divergence between the distributions of the two retrieval tasks. Its direction, and whether one
+    distribution is held fixed, could not be verified. Here it is the mean of KL(p, q) and KL(q, p), with gradient to both.
+
+    The arguments are `retrieval_logits` (B, 1 + K) of pictures against texts and of their texts against pictures. Column j
+    belongs to the same pair in both. 0 with an empty queue.
+    """
+    p, q = image_to_text.log_softmax(1), text_to_image.log_softmax(1)
+    return ((p.exp() - q.exp()) * (p - q)).sum(1).mean() / 2

@@ -1,6 +1,6 @@
 """Distillation: a small model learns from larger frozen ones, such as sentence encoders, classifiers and other image-text models.
 
-Axes: B batch, E embedding, K classes. All vectors have L2 norm 1. `scale` is a scalar, 1 / temperature.
+Axes: B batch, E embedding, K classes. All vectors have L2 norm 1. `scale` is a scalar, 1 / temperature. Losses are scalars.
 """
 
 import torch
@@ -11,12 +11,7 @@ from torch.nn import functional as F
 def imitation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """1 - cosine, plus a small contrastive term within the batch that separates similar sentences.
 
-    Args:
-        student: float (B, E).
-        teacher: (B, E), the teacher's vectors of the same inputs.
-
-    Returns:
-        A scalar; 1 - cosine for a batch of one.
+    Both are (B, E), of the same inputs. A batch of one has only the first term.
     """
     similar = student @ teacher.T  # (B, B)
     contrast = F.cross_entropy(20.0 * similar, torch.arange(len(student), device=student.device))
@@ -26,15 +21,9 @@ def imitation_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def class_distillation_loss(image: Tensor, class_vectors: Tensor, probabilities: Tensor, scale: Tensor) -> Tensor:
     """Soft labels (Hinton et al. 2015, arXiv 1503.02531): the cross-entropy of a classifier's probabilities and our zero-shot ones.
 
-    Zero-shot classification as in CLIP (Radford et al. 2021, section 3.1.2): a softmax over the cosines to the class texts.
-
-    Args:
-        image: float (B, E).
-        class_vectors: (K, E), the text embedding of each class name.
-        probabilities: (B, K), rows summing to 1: the classifier's, for the same pictures.
-
-    Returns:
-        A scalar in nats, the mean over the batch. Its minimum is the entropy of `probabilities`, not 0.
+    Zero-shot classification as in CLIP (Radford et al. 2021, section 3.1.2): a softmax over the cosines of the pictures (B, E) to
+    `class_vectors` (K, E), the text embeddings of the class names. The `probabilities` (B, K) are the classifier's. The minimum of
+    the loss, in nats, is their entropy, not 0.
     """
     return F.cross_entropy(scale * image @ class_vectors.T, probabilities.detach().to(image.dtype))
 
@@ -42,18 +31,12 @@ def class_distillation_loss(image: Tensor, class_vectors: Tensor, probabilities:
 def relational_distillation_loss(
     image: Tensor, text: Tensor, teacher_image: Tensor, teacher_text: Tensor, *, scale: Tensor, teacher_scale: Tensor
 ) -> Tensor:
-    """The KL divergence of student and teacher between the similarities of all pairs in the batch, in both directions.
+    """KL(teacher, student) in nats between the similarities of all pairs in the batch, in both directions.
 
     CLIP-KD calls it contrastive relational distillation (Yang et al. 2024, arXiv 2307.12732); its published code also takes
     the mean of both directions. TinyCLIP's affinity mimicking (Wu et al. 2023, ICCV) differs only by the teacher's entropy,
-    which is constant. Only cosines are compared, so the teacher's embedding may have another width.
-
-    Args:
-        image: float (B, E); text: (B, E), row i of one belongs to row i of the other.
-        teacher_image: (B, E'), of the same pictures; teacher_text: (B, E'), of the same texts.
-
-    Returns:
-        A scalar in nats: KL(teacher, student). 0 if they agree, and for a batch of one. No gradient to the teacher.
+    which is constant. Only cosines are compared, so the teacher's vectors (B, E') may be wider than image and text (B, E).
+    Row i of all four belongs to the same pair. The loss is 0 for a batch of one. The teacher gets no gradient.
     """
     logits = scale * image @ text.T  # (B, B)
     target = (teacher_scale * teacher_image @ teacher_text.T).detach().to(logits.dtype)  # (B, B)

@@ -1,4 +1,4 @@
-"""Losses that mask part of a picture or a text, and predict it with the help of the other modality.
+"""Objectives that mask part of a picture or a text, and predict it with the help of the other modality.
 
 COTS (Lu et al. 2022, arXiv 2204.07441) masks words and patches. It predicts them from the rest of their own modality and the
 other's global vector: `mask_tokens` or `mask_largest`, then `MaskedHead`. The towers stay as they are.
@@ -15,14 +15,103 @@ import math
 from collections.abc import Sequence
 from typing import cast
 
-import faiss
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coca_model.architecture.coca import CoCa
 from coca_model.architecture.transformer import Block
+from training.batches.batch import Batch
+from training.errors import TrainingError
+from training.prepare.corpus import Texts
 
+MASKED = ("masked_words", "masked_patches", "painted_patches")
 ROWS_AT_A_TIME = 8192  # of the distances between features and centroids, so that they fit in memory
+_WORDS, _PATCHES, _PAINTED = 0.3, 0.4, 0.5  # shares that are masked; half is the paper's
+_CODES = 512
+Cost = tuple[Tensor, Tensor]
+
+
+class MaskedObjectives(nn.Module):
+    """Heads and costs of the masked objectives of a phase.
+
+    The target of a patch is its feature behind the frozen units, because the feature cache holds no pixels.
+
+    Args:
+        names: of `MASKED`.
+        maps: some features behind the frozen units, (N, H', W', C) or (N, P, C), to learn the codes of patches from.
+        special_ids: tokens that are not words. The first, padding, replaces a masked word.
+    """
+
+    def __init__(
+        self, names: Sequence[str], model: CoCa, maps: Tensor, *, frozen_units: int, special_ids: Sequence[int], seed: int
+    ) -> None:
+        super().__init__()
+        config, self.frozen_units, self.special_ids = model.config, frozen_units, tuple(special_ids)
+        patches, width, text_width = config.image.num_patches, config.image.width, config.text.width
+        self.names, maps = tuple(names), maps.flatten(1, -2).float()  # (N, P', C)
+        if names != ("masked_words",) and (maps.shape[1] != patches or frozen_units > model.image_tower.stem_units):
+            raise TrainingError(
+                f"frozen_units does not give a map of {patches} patches ({frozen_units}), which {', '.join(names)} need. "
+                "Freeze the whole stem, or the units of a convolutional stem that halve the picture."
+            )
+        self.heads = nn.ModuleDict()
+        if "masked_words" in names:
+            self.heads["masked_words"] = MaskedHead(text_width, config.embedding_width, config.text.vocabulary_size)
+        if "masked_patches" in names:
+            self.heads["codes"] = book = VisualCodebook.fit(maps, min(_CODES, maps.shape[0] * maps.shape[1]), seed)
+            self.heads["masked_patches"] = MaskedHead(width, config.embedding_width, len(book.centroids))
+            self.hidden_patch = nn.Parameter(torch.zeros(maps.shape[-1]))
+        if "painted_patches" in names:
+            self.heads["painted_patches"] = TextGuidedDecoder(patches, width, text_width=text_width, target_width=maps.shape[-1])
+
+    def forward(self, model: CoCa, batch: Batch, image: tuple[Tensor, Tensor], text: tuple[Tensor, Tensor]) -> dict[str, Cost]:
+        """For each objective the sum of its costs over masked parts, and their number.
+
+        Args:
+            batch: with cached features as pictures, texts, and noise.
+            image: of the pictures the embeddings (B, E), not normalised, and the tokens (B, P', D).
+            text: of the texts the same, (B, E) and (B, T, D).
+        """
+        pictures, texts, noise = batch.pictures, batch.texts, batch.noise
+        assert pictures is not None and texts is not None and noise is not None, "masked objectives need all three"  # noqa: PT018
+        means = {}
+        if "masked_words" in self.names:
+            means["masked_words"] = self._masked_words(model, texts, image[0], noise)
+        if "masked_patches" in self.names:
+            means["masked_patches"] = self._masked_patches(model, pictures, text[0], noise)
+        if "painted_patches" in self.names:
+            means["painted_patches"] = self._painted_patches(model, pictures, texts, None if batch.patches is not None else image[1], text)
+        return {name: (mean * masked.sum(), masked.sum()) for name, (mean, masked) in means.items()}
+
+    def _masked_words(self, model: CoCa, texts: Texts, image: Tensor, noise: Tensor) -> Cost:
+        """The mean cost, and which words are masked."""
+        noise, pad = noise[:, : texts.valid.shape[1]], self.special_ids[0]  # (B, T)
+        ids, masked = mask_tokens(texts.token_ids, texts.valid, noise, share=_WORDS, mask_id=pad, special_ids=self.special_ids)
+        _, tokens = model.encode_text(ids, texts.valid)  # (B, T, D)
+        return self.heads["masked_words"](tokens, image, texts.token_ids, masked), masked
+
+    def _masked_patches(self, model: CoCa, pictures: Tensor, text: Tensor, noise: Tensor) -> Cost:
+        """The mean cost, and which patches are masked."""
+        maps = pictures.flatten(1, -2)  # (B, P, C)
+        noise = noise[:, : maps.shape[1]]  # (B, P)
+        masked = mask_largest(noise, torch.ones_like(noise, dtype=torch.bool), share=_PATCHES)
+        shown = torch.where(masked[..., None], self.hidden_patch.to(maps.dtype), maps).view_as(pictures)
+        tokens = model.image_tower.finish(shown, self.frozen_units)[:, -maps.shape[1] :]  # (B, P, D), without a class token
+        codes = cast("VisualCodebook", self.heads["codes"]).ids(maps.float())
+        return self.heads["masked_patches"](tokens, text, codes, masked), masked
+
+    def _painted_patches(self, model: CoCa, pictures: Tensor, texts: Texts, tokens: Tensor | None, text: tuple[Tensor, Tensor]) -> Cost:
+        """The mean cost, and which patches are masked: those nearest to the text in the common embedding space.
+
+        Where SyCoCa compares them is not known to us. Needs the tokens of all patches. If the step has only some (`tokens` is
+        None), they are computed again.
+        """
+        maps = pictures.flatten(1, -2)  # (B, P, C)
+        tokens = (model.image_tower.finish(pictures, self.frozen_units) if tokens is None else tokens)[:, -maps.shape[1] :]  # (B, P, D)
+        masked = attentive_mask(model.poolers.embed_each(tokens), text[0], share=_PAINTED)
+        painted = self.heads["painted_patches"](tokens, masked, text[1], texts.valid)  # (B, P, C)
+        return text_guided_reconstruction_loss(painted.float(), maps.float(), masked), masked
 
 
 def mask_largest(score: Tensor, allowed: Tensor, *, share: float) -> Tensor:
@@ -30,8 +119,6 @@ def mask_largest(score: Tensor, allowed: Tensor, *, share: float) -> Tensor:
 
     Uniform noise as scores gives a random mask. The caller draws it, so that the mask of a row does not depend on micro-batches.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"The share to mask is out of range ({share}). Allowed: 0..1.")
     counts = (share * allowed.sum(1, keepdim=True).double() - 1e-6).ceil()  # (B, 1); 0.07 * 100 is slightly above 7
     rank = score.masked_fill(~allowed, -math.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
     return rank < counts
@@ -47,9 +134,7 @@ def mask_tokens(
     Our text decoder is causal, so unlike in COTS a masked word is predicted only from the words before it.
 
     Args:
-        token_ids: int64 (B, T).
-        valid: bool (B, T), False on padding.
-        noise: float (B, T), uniform.
+        token_ids: int64 (B, T); valid: bool (B, T), False on padding; noise: float (B, T), uniform.
         share: 0..1, of the words that are neither padding nor special, rounded up.
         mask_id: replaces a masked word.
         special_ids: tokens that are never masked, such as start and end.
@@ -63,16 +148,11 @@ def mask_tokens(
 
 
 def masked_prediction_loss(hidden: Tensor, head: nn.Linear, target_ids: Tensor, is_masked: Tensor) -> Tensor:
-    """The mean of -log p of the masked tokens (both terms of COTS's masked vision-language modelling).
+    """The mean of -log p of the masked tokens in nats (both terms of COTS's masked vision-language modelling).
 
-    Args:
-        hidden: float (B, N, D).
-        head: gives logits (..., V) of words or of codes of the `VisualCodebook`; only computed for masked positions.
-        target_ids: int64 (B, N), the true tokens; only read for masked positions.
-        is_masked: bool (B, N).
-
-    Returns:
-        A scalar in nats. If nothing is masked it is 0 with a zero gradient, which DistributedDataParallel waits for.
+    `head` gives logits (..., V) of words or of codes of the `VisualCodebook` from hidden states (B, N, D). The true tokens
+    `target_ids`, int64 (B, N), and the logits are only needed where `is_masked`, bool (B, N). If nothing is masked, the loss is 0
+    with a zero gradient, which DistributedDataParallel waits for.
     """
     costs = F.cross_entropy(head(hidden[is_masked]), target_ids[is_masked], reduction="sum")
     return costs / is_masked.sum().clamp(min=1)
@@ -108,10 +188,10 @@ class VisualCodebook(nn.Module):
 
     @classmethod
     def fit(cls, features: Tensor, k: int, seed: int) -> "VisualCodebook":
-        """Cluster all rows of float features (..., C) on the CPU by k-means. Raises ValueError if there are fewer rows than `k`."""
+        """Cluster all rows of float features (..., C), at least `k` of them, on the CPU by k-means."""
+        import faiss  # only these objectives need it, and other runs start without it
+
         rows = features.reshape(-1, features.shape[-1])  # (rows, C)
-        if not 1 <= k <= len(rows):
-            raise ValueError(f"The number of codes does not fit the features ({k}). Allowed: 1..{len(rows)}, the number of patches.")
         kmeans = faiss.Kmeans(rows.shape[1], k, seed=seed % 2**31, min_points_per_centroid=1, max_points_per_centroid=len(rows))
         kmeans.train(rows.numpy())
         return cls(torch.from_numpy(kmeans.centroids))
@@ -132,8 +212,7 @@ def attentive_mask(image_tokens: Tensor, text: Tensor, *, share: float) -> Tenso
     Only the text can tell what these patches show. That the similarity is the cosine could not be verified.
 
     Args:
-        image_tokens: float (B, P, E), in the space of the text.
-        text: (B, E), the vector of the text.
+        image_tokens: float (B, P, E), in the space of the text's vector, (B, E).
         share: 0..1, of the patches, rounded up; 0.5 in the paper.
 
     Returns:
@@ -144,18 +223,11 @@ def attentive_mask(image_tokens: Tensor, text: Tensor, *, share: float) -> Tenso
 
 
 def text_guided_reconstruction_loss(predicted: Tensor, target: Tensor, masked: Tensor) -> Tensor:
-    """The mean squared error on masked patches, over patches and features (MAE, He et al. 2022, arXiv 2111.06377).
+    """The mean squared error on masked patches, bool (B, P), over patches and features (MAE, He et al. 2022, arXiv 2111.06377).
 
     As in MAE, each patch of the target is normalised to mean 0 and variance 1. SyCoCa predicts pixels; whether its error is
-    squared or absolute could not be verified.
-
-    Args:
-        predicted: float (B, P, C).
-        target: (B, P, C), features of a frozen stem. Gets no gradient.
-        masked: bool (B, P).
-
-    Returns:
-        A scalar; 0 if nothing is masked.
+    squared or absolute could not be verified. `predicted` is float (B, P, C); the target holds features of a frozen stem, which
+    get no gradient. The loss is 0 if nothing is masked.
     """
     target = F.layer_norm(target.detach().to(predicted.dtype), target.shape[-1:], eps=1e-6)
     errors = (predicted - target)[masked].square()  # (masked, C)

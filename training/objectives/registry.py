@@ -5,7 +5,6 @@ compare its rows with each other: small functions on the embeddings of all ranks
 """
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -15,16 +14,18 @@ from training.objectives.contrastive import (
     continuously_weighted_contrastive_loss,
     contrastive_loss,
     decoupled_contrastive_loss,
+    kl_alignment_loss,
+    momentum_contrast_loss,
+    retrieval_logits,
     same_picture_targets,
     similarity_of,
     soft_targets,
 )
 from training.objectives.distillation import class_distillation_loss, imitation_loss, relational_distillation_loss
-from training.objectives.masked_heads import MASKED
-from training.objectives.momentum_contrast import kl_alignment_loss, momentum_contrast_loss, retrieval_logits
-from training.recipe import Phase, Recipe
+from training.objectives.masked import MASKED
+from training.recipe import Recipe
 
-_CLASS_SCALE = 20.0  # 1 / temperature of the cosines to class names
+_CLASS_SCALE = torch.tensor(20.0)  # 1 / temperature of the cosines to class names
 _SAME_MEANING = 0.05  # temperature: captions share their pictures if their cosine is within about this of 1
 
 
@@ -42,31 +43,10 @@ class WholeBatch(dict[str, Tensor]):
         image_key, text_key: (B, E), the momentum model's embeddings; image_queue, text_queue: (Q, E), those of earlier batches.
     """
 
-    def __missing__(self, name: str) -> Tensor:
-        raise TrainingError(f"An objective needs {name!r}, which this recipe does not provide. {_REMEDIES[name]}")
-
-
-_PICTURES = "Give its phase a batch of pictures."
-_SENTENCES = 'Name a sentence_teacher, such as "minilm".'
-_CLASSES = "Name a class_teacher and a sentence_teacher."
-_IMAGES = "Name an image_teacher, a checkpoint."
-_REMEDIES = {
-    **dict.fromkeys(("image", "text", "picture", "text_key"), _PICTURES),
-    **dict.fromkeys(("meaning", "sentence_meaning"), _SENTENCES),
-    **dict.fromkeys(("probabilities", "class_vectors"), _CLASSES),
-    **dict.fromkeys(("teacher_image", "teacher_scale"), _IMAGES),
-    "sentence": "Give its phase a number of sentences.",
-}
-
 
 def _sentence_distillation(batch: WholeBatch) -> Tensor:
     pairs = [(name, meaning) for name, meaning in (("text", "meaning"), ("sentence", "sentence_meaning")) if name in batch]
     return imitation_loss(torch.cat([batch[name] for name, _ in pairs]), torch.cat([batch[meaning] for _, meaning in pairs]))
-
-
-def _class_distillation(batch: WholeBatch) -> Tensor:
-    scale = torch.tensor(_CLASS_SCALE, device=batch["class_vectors"].device)
-    return class_distillation_loss(batch["image"], batch["class_vectors"], batch["probabilities"], scale)
 
 
 def _image_distillation(batch: WholeBatch) -> Tensor:
@@ -101,35 +81,32 @@ def _queries(batch: WholeBatch) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], 
 
 OF_ROWS = ("captioning", "language", *MASKED)
 OF_MOMENTUM = ("momentum_contrast", "kl_alignment")
-OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = MappingProxyType(
-    {
-        "contrastive": lambda b: contrastive_loss(b["image"], b["text"], b["scale"], same_picture_targets(b["picture"])),
-        "soft_contrastive": lambda b: contrastive_loss(b["image"], b["text"], b["scale"], soft_targets(b["meaning"], _SAME_MEANING)),
-        "contrastive_to_teacher": lambda b: contrastive_loss(
-            b["image"], b["meaning"], b["scale"], soft_targets(b["meaning"], _SAME_MEANING)
-        ),
-        "decoupled_contrastive": lambda b: decoupled_contrastive_loss(b["image"], b["text"], b["scale"]),
-        "weighted_decoupled_contrastive": lambda b: decoupled_contrastive_loss(b["image"], b["text"], b["scale"], 0.5),
-        "continuously_weighted_contrastive": lambda b: continuously_weighted_contrastive_loss(
-            b["image"], b["text"], b["scale"], similarity_of(b["meaning"])
-        ),
-        "momentum_contrast": lambda b: torch.stack([momentum_contrast_loss(*query) for query in _queries(b)]).mean(),
-        "kl_alignment": lambda b: kl_alignment_loss(*(retrieval_logits(*query) for query in _queries(b))),
-        "sentence_distillation": _sentence_distillation,
-        "class_distillation": _class_distillation,
-        "image_distillation": _image_distillation,
-        "relational_distillation": _relational_distillation,
-    }
-)
+OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = {
+    "contrastive": lambda b: contrastive_loss(b["image"], b["text"], b["scale"], same_picture_targets(b["picture"])),
+    "soft_contrastive": lambda b: contrastive_loss(b["image"], b["text"], b["scale"], soft_targets(b["meaning"], _SAME_MEANING)),
+    "contrastive_to_teacher": lambda b: contrastive_loss(b["image"], b["meaning"], b["scale"], soft_targets(b["meaning"], _SAME_MEANING)),
+    "decoupled_contrastive": lambda b: decoupled_contrastive_loss(b["image"], b["text"], b["scale"]),
+    "weighted_decoupled_contrastive": lambda b: decoupled_contrastive_loss(b["image"], b["text"], b["scale"], 0.5),
+    "continuously_weighted_contrastive": lambda b: continuously_weighted_contrastive_loss(
+        b["image"], b["text"], b["scale"], similarity_of(b["meaning"])
+    ),
+    "momentum_contrast": lambda b: torch.stack([momentum_contrast_loss(*query) for query in _queries(b)]).mean(),
+    "kl_alignment": lambda b: kl_alignment_loss(*(retrieval_logits(*query) for query in _queries(b))),
+    "sentence_distillation": _sentence_distillation,
+    "class_distillation": lambda b: class_distillation_loss(b["image"], b["class_vectors"], b["probabilities"], _CLASS_SCALE),
+    "image_distillation": _image_distillation,
+    "relational_distillation": _relational_distillation,
+}
+_TEXT_AND_MEANING = ("text", "meaning")
 _NEEDS = {  # of the others each needs texts
     "language": ("sentence",),
-    "soft_contrastive": ("text", "meaning"),
-    "contrastive_to_teacher": ("text", "meaning"),
-    "continuously_weighted_contrastive": ("text", "meaning"),
+    "soft_contrastive": _TEXT_AND_MEANING,
+    "contrastive_to_teacher": _TEXT_AND_MEANING,
+    "continuously_weighted_contrastive": _TEXT_AND_MEANING,
     "sentence_distillation": ("meaning",),
     "class_distillation": ("text", "class_vectors"),
     "image_distillation": ("text", "teacher_image"),
-    "relational_distillation": ("text", "meaning", "teacher_image"),
+    "relational_distillation": (*_TEXT_AND_MEANING, "teacher_image"),
 }
 
 
@@ -137,19 +114,16 @@ def check_objectives(recipe: Recipe) -> None:
     """Raises TrainingError if an objective of the recipe does not exist, or lacks something that it needs."""
     allowed = sorted((*OF_ROWS, *OF_WHOLE))
     for phase in recipe.phases:
+        provided = {  # whether there is such a part of `WholeBatch`, and how to get it
+            "text": (phase.batch, "Give its phase a batch of pictures."),
+            "sentence": (phase.sentences, "Give its phase a number of sentences."),
+            "meaning": (recipe.sentence_teacher, 'Name a sentence_teacher, such as "minilm".'),
+            "class_vectors": (recipe.class_teacher and recipe.sentence_teacher, "Name a class_teacher and a sentence_teacher."),
+            "teacher_image": (recipe.image_teacher, "Name an image_teacher, a checkpoint."),
+        }
         for name in phase.objectives:
             if name not in allowed:
                 raise TrainingError(f"There is no objective {name!r}. Allowed: {', '.join(allowed)}.")
             for part in _NEEDS.get(name, ("text",)):
-                if not _provides(recipe, phase, part):
-                    raise TrainingError(f"Phase {phase.name!r} gives {name} no {part!r}. {_REMEDIES[part]}")
-
-
-def _provides(recipe: Recipe, phase: Phase, part: str) -> bool:
-    return {
-        "text": phase.batch > 0,
-        "sentence": phase.sentences > 0,
-        "meaning": bool(recipe.sentence_teacher),
-        "class_vectors": bool(recipe.class_teacher and recipe.sentence_teacher),
-        "teacher_image": bool(recipe.image_teacher),
-    }[part]
+                if not provided[part][0]:
+                    raise TrainingError(f"Phase {phase.name!r} gives {name} no {part!r}. {provided[part][1]}")

@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from coca_model.architecture.coca import CoCa
 from coca_model.checkpoints.read_write import save_checkpoint
-from coca_model.tokenizer import Tokenizer
 from training.errors import TrainingError
 from training.examples.example import Skipped
 from training.outputs.curves import draw_curves
+from training.outputs.resume import Snapshot, save_snapshot
 from training.outputs.run_log import LINE_KEYS, RunLog
-from training.outputs.snapshot import Snapshot, save_snapshot
-from training.outputs.validation import LOG_LOSS, held_out_pictures
+from training.outputs.validation import LOG_LOSS, Validation
 from training.prepare.materials import Materials
 from training.ranks import Ranks
 from training.recipe import Phase, Recipe, as_table
+from training.steps.optimiser import averaged
 from training.steps.phase_loop import PhaseLoop, precision
 
 _SHOW_EVERY = 10  # steps between two lines of losses; the first and the last step have one too
@@ -32,38 +30,28 @@ class Checkpointer:
     """Writes into `output` on the leading rank. The other ranks write nothing.
 
     Attributes:
-        held_out, candidates: the number of held-out pictures, and of the pictures that they are searched among.
+        average: the moving average of the model's weights, which is validated and saved.
         unreadable: the pictures that could not be read so far, by name.
     """
 
     def __init__(
-        self, recipe: Recipe, materials: Materials, output: Path, fingerprint: str, *, ranks: Ranks, snapshot_seconds: float
+        self, recipe: Recipe, materials: Materials, output: Path, *, ranks: Ranks, fingerprint: str, snapshot_seconds: float
     ) -> None:
-        self._recipe, self._materials, self._output, self._fingerprint, self._ranks = recipe, materials, output, fingerprint, ranks
-        self._folder = output / "training"
-        self._log = RunLog(self._folder / "log.jsonl")
-        self._validation, unreadable = held_out_pictures(materials, ranks.device)
-        self.unreadable = {one.name: one for one in unreadable}
-        self.held_out, self.candidates = (0, 0) if self._validation is None else (self._validation.count, self._validation.candidates)
+        self._recipe, self._materials, self._output, self._ranks, self._fingerprint = recipe, materials, output, ranks, fingerprint
+        self.average = averaged(materials.model)
+        self._log, self._validation = RunLog(output / "training" / "log.jsonl"), Validation(materials, ranks.device)
+        self.unreadable = {one.name: one for one in self._validation.skipped}
         self._snapshot_seconds, self._saved = snapshot_seconds, time.monotonic()
 
     def begin(self, phase: int, step: int, unreadable: Sequence[tuple[str, str]] = ()) -> None:
         """Start the outputs, or resume them from a step of a phase, with the pictures that were `unreadable` until then."""
         self.unreadable |= {name: Skipped(name, reason) for name, reason in unreadable}
         if self._ranks.leads:
-            (self._folder / "recipe.json").write_text(json.dumps(as_table(self._recipe), indent=2) + "\n", encoding="utf-8")
+            table = json.dumps(as_table(self._recipe), indent=2)
+            (self._output / "training" / "recipe.json").write_text(table + "\n", encoding="utf-8")
             self._log.begin([one.name for one in self._recipe.phases], phase, step)
 
-    def after_step(
-        self,
-        loop: PhaseLoop,
-        number: int,
-        done: int,
-        costs: Mapping[str, float],
-        models: Mapping[str, nn.Module],
-        *,
-        stopping: Callable[[], bool],
-    ) -> None:
+    def after_step(self, loop: PhaseLoop, done: int, costs: Mapping[str, float], *, stopping: Callable[[], bool]) -> None:
         """Write a log line, validate, and save a snapshot, each if it is due. All are due at the last step of a phase.
 
         Takes a snapshot whenever weights are saved or the run is `stopping`. Otherwise a resumed run might save other weights
@@ -76,34 +64,31 @@ class Checkpointer:
         if done % _SHOW_EVERY == 0 or done == 1 or last:
             self._log.write("step", phase.name, done, {name: round(value, 4) for name, value in costs.items()})
         if last or (phase.batch and done % (self._recipe.validate_every or max(1, phase.steps // 5)) == 0):
-            saved = self.validate(cast("AveragedModel", models["average"]), phase, done)
+            saved = self.validate(phase, done)
         if last or saved or stopping() or time.monotonic() - self._saved > self._snapshot_seconds:
-            next_step = (number + 1, 0) if last else (number, done)
-            states = {name: module.state_dict() for name, module in models.items()} | loop.states()
+            next_step = (loop.number + 1, 0) if last else (loop.number, done)
+            models = {"model": self._materials.model.state_dict(), "average": self.average.state_dict()}
             unreadable = [(one.name, one.reason) for one in self.unreadable.values()]
-            save_snapshot(self._folder / "snapshot.pt", Snapshot(self._fingerprint, *next_step, states, unreadable))
+            snapshot = Snapshot(self._fingerprint, *next_step, models | loop.states(), unreadable)
+            save_snapshot(self._output / "training" / "snapshot.pt", snapshot)
             self._saved = time.monotonic()
 
-    def validate(self, average: AveragedModel, phase: Phase, step: int) -> bool:
-        """Measure the averaged weights, and save them if they are the best so far. Without held-out pictures, always save them.
-
-        Returns:
-            Whether they were saved.
-        """
+    def validate(self, phase: Phase, step: int) -> bool:
+        """Save the averaged weights if they are the best so far, or if no pictures are held out. Returns whether they were saved."""
         if not self._ranks.leads:
             return False
-        model, device, measured = cast("CoCa", average.module), self._ranks.device, dict[str, float]()
-        if self._validation is not None:
-            measured = dict(self._validation(model, self._materials.corpus, precision=precision(device), device=device))
+        measured = self._validation(cast("CoCa", self.average.module), precision(self._ranks.device))
+        if measured:
             self._log.write("validation", phase.name, step, measured)
         before = self._log.kept()
         better = not measured or before is None or _log_loss(measured) < _log_loss(before)
         try:
             if better:
-                _save(self._output, model, self._materials.tokenizer)
+                self._save(cast("CoCa", self.average.module))
                 self._log.write("kept", phase.name, step)
         finally:  # a diverged run has curves too
-            draw_curves(self._log.lines, [(one.name, one.steps) for one in self._recipe.phases], self._folder / "curves.png")
+            phases = [(one.name, one.steps) for one in self._recipe.phases]
+            draw_curves(self._log.lines, phases, self._output / "training" / "curves.png")
         return better
 
     def result(self) -> dict[str, Any]:
@@ -113,22 +98,23 @@ class Checkpointer:
         best = kept if kept["step"] else min((line for line in validated if line["step"]), key=_log_loss, default=kept)
         before = next((line for line in validated if line["step"] == 0), {})
         measured, start = ({name: value for name, value in line.items() if name not in LINE_KEYS} for line in (best, before))
-        counts = {"held_out": self.held_out, "candidates": self.candidates}
+        counts = {"held_out": self._validation.count, "candidates": self._validation.candidates}
         return {"measured": measured, "before": start, "step": best["step"], "kept": bool(kept["step"]), **counts}
+
+    def _save(self, model: CoCa) -> None:
+        """Write the checkpoint. Raises TrainingError if the disk is full, or a weight is too large for float16."""
+        for name, value in model.state_dict().items():
+            if not bool((value.abs() < torch.finfo(torch.float16).max).all()):
+                raise TrainingError(f"{name} is not finite, or too large for a checkpoint. The training diverged; lower the learning rate.")
+        try:
+            save_checkpoint(self._output, model, self._materials.tokenizer)
+        except OSError as error:
+            raise TrainingError(
+                f"{self._output}: the checkpoint cannot be written ({error.strerror}). Choose a folder with room."
+            ) from error
 
 
 def _log_loss(measured: Mapping[str, Any]) -> float:
     """The sum of the log losses of both directions; infinite if not measured, or diverged."""
     losses = [value for name, value in measured.items() if name.endswith(LOG_LOSS)]
     return sum(losses) if losses and all(map(math.isfinite, losses)) else math.inf
-
-
-def _save(folder: Path, model: CoCa, tokenizer: Tokenizer) -> None:
-    """Write the checkpoint. Raises TrainingError if the disk is full, or a weight is too large for float16."""
-    for name, value in model.state_dict().items():
-        if not bool((value.abs() < torch.finfo(torch.float16).max).all()):
-            raise TrainingError(f"{name} is not finite, or too large for a checkpoint. The training diverged; lower the learning rate.")
-    try:
-        save_checkpoint(folder, model, tokenizer)
-    except OSError as error:
-        raise TrainingError(f"{folder}: the checkpoint cannot be written ({error.strerror}). Choose a folder with room.") from error

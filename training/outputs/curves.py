@@ -16,9 +16,7 @@ _SMALL: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "
 def draw_curves(lines: Sequence[Mapping[str, Any]], phases: Sequence[tuple[str, int]], path: Path) -> None:
     """Draw a PNG: the losses above, the recall of held-out pictures below, and a line at the step whose weights are the checkpoint.
 
-    Args:
-        lines: of the `RunLog`.
-        phases: names, and lengths in steps.
+    `lines` are those of the `RunLog`; `phases` are names, and lengths in steps.
     """
     starts, total = {}, 0
     for name, steps in phases:

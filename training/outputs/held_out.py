@@ -16,11 +16,7 @@ from training.examples.example import Example, Skipped
 
 
 def write_held_out(examples: Sequence[Example], folder: Path) -> list[Skipped]:
-    """Write the examples of the split "test" below `folder`, in a folder for each source. Replaces earlier files there.
-
-    Returns:
-        The pictures that cannot be read.
-    """
+    """Replace `folder` by the examples of the split "test", in a folder for each source. Returns the pictures that cannot be read."""
     shutil.rmtree(folder, ignore_errors=True)
     skipped, queries = [], dict[Path, list[tuple[str, str]]]()
     for number, example in enumerate(examples):

@@ -33,11 +33,9 @@ class RunLog:
 
     def kept(self) -> dict[str, Any] | None:
         """The last line of kind "kept", with the measures of the validation of that step if there was one; None if none was kept."""
-        last = next((line for line in reversed(self.lines) if line["kind"] == "kept"), None)
-        same = [
-            line for line in self.lines if last and line["kind"] == "validation" and all(line[key] == last[key] for key in LINE_KEYS[1:])
-        ]
-        return {**same[-1], **last} if last and same else last
+        measured = {(line["phase"], line["step"]): line for line in self.lines if line["kind"] == "validation"}
+        kept = [line for line in self.lines if line["kind"] == "kept"]
+        return {**measured.get((kept[-1]["phase"], kept[-1]["step"]), {}), **kept[-1]} if kept else None
 
     def write(self, kind: str, phase: str, step: int, values: Mapping[str, float] | None = None) -> None:
         """Add a line."""

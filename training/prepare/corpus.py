@@ -21,23 +21,17 @@ _WORD_SENTENCES = ("{}", "a photo of a {}")
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of a batch as tokens.
+    """The texts of a batch as tokens."""
 
-    Attributes:
-        token_ids: int64 (N, T); valid: bool (N, T), False on padding.
-        decoded: bool (N,), the rows on which the decoder learns to write.
-        meaning: float32 (N, E'), the sentence teacher's vectors, each of L2 norm 1, or None without a teacher.
-    """
-
-    token_ids: Tensor
-    valid: Tensor
-    decoded: Tensor
-    meaning: Tensor | None = None
+    token_ids: Tensor  # int64 (N, T)
+    valid: Tensor  # bool (N, T), False on padding
+    decoded: Tensor  # bool (N,), the rows on which the decoder learns to write
+    meaning: Tensor | None = None  # float32 (N, E'), the sentence teacher's vectors, each of L2 norm 1, or None without a teacher
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
-    def rows(self, part: slice) -> "Texts":
+    def __getitem__(self, part: slice) -> "Texts":
         """Some of the texts, cut to the longest of them."""
         valid = self.valid[part]
         length = int(valid.sum(1).max()) if len(valid) else 0
@@ -51,20 +45,13 @@ class Texts:
 
 @dataclass(frozen=True)
 class Corpus:
-    """N texts by number.
-
-    Attributes:
-        of_example: for each example the numbers of its texts.
-        sentences: int64, the numbers of the texts that may be trained on without a picture.
-        written: bool (N,), texts that people wrote as sentences. The decoder learns to write only these.
-        teacher: float16 (N, E'), the sentence teacher's vectors, or None without a teacher.
-    """
+    """N texts by number."""
 
     token_ids: tuple[tuple[int, ...], ...]
-    of_example: tuple[tuple[int, ...], ...]
-    sentences: NDArray[np.int64]
-    written: NDArray[np.bool_]
-    teacher: Tensor | None
+    of_example: tuple[tuple[int, ...], ...]  # for each example the numbers of its texts
+    sentences: NDArray[np.int64]  # the numbers of the texts that may be trained on without a picture
+    written: NDArray[np.bool_]  # (N,), texts that people wrote as sentences. The decoder learns to write only these
+    teacher: Tensor | None  # float16 (N, E'), the sentence teacher's vectors, or None without a teacher
     pad: int
 
     @property
@@ -74,22 +61,18 @@ class Corpus:
 
     def batch(self, numbers: NDArray[np.int64], *, most_tokens: int, decoded: NDArray[np.bool_]) -> Texts:
         """The given texts, cut to `most_tokens` without losing the end token. `decoded`: bool (B,), see `Texts`."""
-        rows = [self._cut(self.token_ids[number], most_tokens) for number in numbers]
+        texts = [self.token_ids[number] for number in numbers]
+        rows = [torch.tensor(ids if len(ids) <= most_tokens else (*ids[: most_tokens - 1], ids[-1])) for ids in texts]
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad)
         valid = ids != self.pad  # this also hides CLIP's "!" inside words, as in CLIP's training
         teacher = None if self.teacher is None else nn.functional.normalize(self.teacher[torch.from_numpy(numbers)].float(), dim=-1)
         return Texts(ids, valid, torch.from_numpy(decoded), teacher)
 
-    @staticmethod
-    def _cut(ids: tuple[int, ...], most: int) -> Tensor:
-        return torch.tensor(ids if len(ids) <= most else (*ids[: most - 1], ids[-1]))
-
 
 def texts_of(examples: Sequence[Example], recipe: Recipe, clean: Callable[[str], str] = clean_text) -> list[tuple[str, ...]]:
     """The texts of each example, cleaned as queries are, a label inside the recipe's sentence. Omits texts that are empty then."""
-    shapes = {"label": recipe.label}
-    cleaned = [[clean(shapes.get(example.kind, "{}").format(text)) for text in example.texts] for example in examples]
-    return [tuple(text for text in texts if text) for texts in cleaned]
+    cleaned = [[clean(recipe.label.format(text) if one.kind == "label" else text) for text in one.texts] for one in examples]
+    return [tuple(filter(None, texts)) for texts in cleaned]
 
 
 def read_corpus(
@@ -104,24 +87,16 @@ def read_corpus(
 ) -> tuple[Corpus, Tokenizer]:
     """Collect the texts. Those of held-out pictures get tokens and vectors too, but are never trained on.
 
-    Args:
-        tokenizer: the model's, or None to train one on the texts.
+    Without the `tokenizer` of a model, trains one on the texts.
     """
     clean = clean_text if tokenizer is None else tokenizer.clean
     of_examples = texts_of(examples, recipe, clean)
-
-    def select(*, train: bool, written: bool = False) -> list[str]:
-        return [
-            text
-            for example, texts in zip(examples, of_examples, strict=True)
-            if (example.split == "train") is train
-            and (not written or (example.kind == "caption" and recipe.source(example.source).captions))
-            for text in texts
-        ]
-
-    queries = {*select(train=False, written=True)}  # validation searches for these, so no sentence may repeat them
-    alone = [text for text in map(clean, sentences) if text and text not in queries]
-    trained, held_out = select(train=True), select(train=False)
+    trained, held_out, written, queries = list[str](), list[str](), list[str](), set[str]()
+    for example, texts in zip(examples, of_examples, strict=True):
+        (trained if example.split == "train" else held_out).extend(texts)
+        if example.kind == "caption" and recipe.source(example.source).captions:
+            (written.extend if example.split == "train" else queries.update)(texts)
+    alone = [text for text in map(clean, sentences) if text and text not in queries]  # validation searches for the queries
     words = teacher.words() if isinstance(teacher, MiniLM) else []
     imitated = [shape.format(word) for word in words for shape in _WORD_SENTENCES]
     if recipe.class_teacher:
@@ -130,19 +105,14 @@ def read_corpus(
     if tokenizer is None:
         tokenizer = train_tokenizer([*alone, *trained, *words], vocabulary_size=recipe.vocabulary_size, context_length=context_length)
     ids, valid = tokenizer.encode(list(number))
-    written = np.zeros(len(number), bool)
-    written[[number[text] for text in (*alone, *select(train=True, written=True))]] = True
+    is_written = np.zeros(len(number), bool)
+    is_written[[number[text] for text in (*alone, *written)]] = True
     corpus = Corpus(
-        tuple(tuple(row[: _length(mask)].tolist()) for row, mask in zip(ids, valid, strict=True)),
+        tuple(tuple(row[: int(mask.nonzero()[-1]) + 1].tolist()) for row, mask in zip(ids, valid, strict=True)),
         tuple(tuple(number[text] for text in texts) for texts in of_examples),
         np.arange(len({*alone, *trained, *imitated})),
-        written,
+        is_written,
         None if teacher is None else sentence_vectors(teacher, recipe.sentence_teacher, list(number), folder),
         tokenizer.special.pad,
     )
     return corpus, tokenizer
-
-
-def _length(valid: Tensor) -> int:
-    """The number of tokens up to the last valid one; valid: bool (T,)."""
-    return int(valid.nonzero()[-1]) + 1

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from coca_model import load
 from coca_model.architecture.coca import CoCa
+from coca_model.architecture.config import CoCaConfig
 from coca_model.architecture.convolutional_stem import ConvolutionalStem
 from coca_model.architecture.image_tower import ImageTower
+from coca_model.architecture.published_configs import COCA_2B, COCA_BASE, COCA_LARGE, embedded_config
 from coca_model.checkpoints.find import find_checkpoint
 from coca_model.checkpoints.read_write import read_checkpoint
 from coca_model.machine import fast_dtype
@@ -23,36 +25,30 @@ from training.cache.files import lock
 from training.errors import TrainingError
 from training.examples.example import Example, Skipped
 from training.prepare.corpus import Corpus, read_corpus
-from training.prepare.new_model import model_from_scratch, shape_from_scratch
 from training.recipe import Recipe
-from training.teachers.classifier import class_probabilities, read_classifier
+from training.teachers.classifier import Classifier, class_probabilities, read_classifier
 from training.teachers.images import image_vectors
 from training.teachers.sentences import sentence_teacher
 
+SCRATCH = "scratch"
+SHAPES = {"scratch:base": COCA_BASE, "scratch:large": COCA_LARGE, "scratch:2b": COCA_2B}
 _VIEW_SEED = 0  # not the recipe's seed, so that runs with other seeds share the feature cache
 Note = Callable[[str, int, int], None]  # progress: what is done, how much of it, and the total
 
 
 @dataclass(frozen=True)
 class Materials:
-    """What the steps of a training run read.
-
-    Attributes:
-        features: of the views that the recipe caches; None if each step uses new views.
-        answers: the teachers' predictions for each example, float16 (N, ...), by their names in `objectives.registry.WholeBatch`.
-        constants: the same for predictions that do not depend on an example.
-        skipped: pictures that cannot be read.
-    """
+    """What the steps of a training run read."""
 
     model: CoCa
     tokenizer: Tokenizer
     corpus: Corpus
     examples: Sequence[Example]
     frozen_units: int
-    features: FeatureCache | None
-    answers: Mapping[str, Tensor]
-    constants: Mapping[str, Tensor]
-    skipped: Sequence[Skipped]
+    features: FeatureCache | None  # of the views that the recipe caches; None if each step uses new views
+    answers: Mapping[str, Tensor]  # the teachers' predictions for each example, float16 (N, ...), by name in `WholeBatch`
+    constants: Mapping[str, Tensor]  # the same for predictions that do not depend on an example
+    skipped: Sequence[Skipped]  # pictures that cannot be read
 
 
 def prepare(
@@ -62,34 +58,24 @@ def prepare(
     *,
     folder: Path,
     device: torch.device,
+    pictures: str,
     note: Note,
-    pictures: str = "",
 ) -> Materials:
     """Read and compute the materials. Reuses the results that an earlier run left in `folder`.
 
-    Args:
-        pictures: the `pictures_key`; computed where it is needed by default.
-
-    Raises:
-        TrainingError: the recipe asks for something that does not exist.
-        CheckpointError: the recipe's start is not a checkpoint.
+    `pictures` is the `pictures_key` of the examples. Raises TrainingError if the recipe asks for something that does not exist, and
+    CheckpointError if its start is not a checkpoint.
     """
     torch.manual_seed(recipe.seed)
     teacher = sentence_teacher(recipe.sentence_teacher) if recipe.sentence_teacher else None
-    shape = shape_from_scratch(recipe)
-    start = None if shape is not None else read_checkpoint(find_checkpoint(recipe.start))
-    shape = shape or start[0].config  # type: ignore[index]
-    corpus, tokenizer = read_corpus(
-        examples,
-        sentences,
-        recipe,
-        tokenizer=None if start is None else start[1],
-        context_length=shape.text.context_length,
-        teacher=teacher,
-        folder=folder,
-    )
+    shape, model, tokenizer = shape_from_scratch(recipe), None, None
+    if shape is None:
+        model, tokenizer, _ = read_checkpoint(find_checkpoint(recipe.start))
+        shape = model.config
+    length = shape.text.context_length
+    corpus, tokenizer = read_corpus(examples, sentences, recipe, tokenizer=tokenizer, context_length=length, teacher=teacher, folder=folder)
     classifier = read_classifier(recipe.class_teacher, shape.image) if recipe.class_teacher else None
-    model = model_from_scratch(shape, tokenizer, classifier, teacher) if start is None else start[0]
+    model = model or model_from_scratch(shape, tokenizer, classifier, teacher)
     tower = model.requires_grad_(True).train().to(device).image_tower
     units = _frozen_units(tower, recipe.frozen_units)
     views = [1 if example.split != "train" else recipe.source(example.source).views for example in examples]
@@ -126,3 +112,32 @@ def _frozen_units(tower: ImageTower, wanted: int | None) -> int:
     if not 0 <= frozen <= units:
         raise TrainingError(f"frozen_units is out of range ({wanted}). The image tower has {units} units.")
     return frozen
+
+
+def shape_from_scratch(recipe: Recipe) -> CoCaConfig | None:
+    """The shape of a model from scratch, or None for a checkpoint. Raises TrainingError if its stem needs a class teacher."""
+    if recipe.start == SCRATCH and not recipe.class_teacher:
+        raise TrainingError(
+            f'A model from "{SCRATCH}" needs a classifier for its stem, and the recipe has no class_teacher. Name one, or start from '
+            f"{', '.join(SHAPES)}."
+        )
+    shape = embedded_config(recipe.vocabulary_size) if recipe.start == SCRATCH else SHAPES.get(recipe.start)
+    if shape is None:
+        return None
+    text_only = any("language" in phase.objectives for phase in recipe.phases)
+    return replace(shape, text=replace(shape.text, vocabulary_size=recipe.vocabulary_size, text_only=text_only))
+
+
+def model_from_scratch(shape: CoCaConfig, tokenizer: Tokenizer, classifier: Classifier | None, teacher: object) -> CoCa:
+    """A new model. Its stem gets the classifier's weights, its token embeddings the sentence teacher's, if that has some as wide."""
+    model = CoCa(replace(shape, text=replace(shape.text, vocabulary_size=tokenizer.vocabulary_size)))
+    if classifier is not None:
+        model.image_tower.stem.load_state_dict(dict(classifier.stem))
+    word_vectors = getattr(teacher, "word_vectors", None)
+    if word_vectors is not None:
+        table = model.unimodal.token_embedding.weight
+        vectors = word_vectors([tokenizer.decode([token]) for token in range(len(table))])
+        if vectors.shape == table.shape:
+            known = vectors.abs().sum(1) > 0
+            table.data[known] = vectors[known] * table.std().item()
+    return model

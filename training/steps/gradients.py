@@ -42,23 +42,22 @@ class StepGradients:
     def __call__(self, batch: Batch, micro_batch: int = 0) -> dict[str, float]:
         """Add the gradient of one step. Returns the cost of each objective that had a term, unweighted, over the batch of all ranks."""
         parts = batch.split(micro_batch)
-        if len(parts) == 1:
-            seen = [self._forward(parts[0])]
-        else:
-            with torch.no_grad():
-                seen = [self._forward(part, decode=False) for part in parts]
+        alone = len(parts) == 1
+        with nullcontext() if alone else torch.no_grad():
+            seen = [self._forward(part, decode=alone) for part in parts]
         counts, done = self._totals(seen, "counts"), []
-        costs, gradients = self._whole(seen, batch, self._keys(parts))
+        costs, gradients = self._whole(seen, batch, parts)
         for number, part in enumerate(parts):
-            with self._synchronised(last=number == len(parts) - 1):
-                one = seen[0] if len(parts) == 1 else self._forward(part)
+            # Ranks average their gradients only at the last micro-batch.
+            with nullcontext() if number == len(parts) - 1 else getattr(self.student, "no_sync", nullcontext)():
+                one = seen[0] if alone else self._forward(part)
                 done.append({"sums": {name: total.detach() for name, total in one["sums"].items()}})
                 pairs = [(one["whole"][name], gradient) for name, gradient in gradients[number].items()]
                 # DistributedDataParallel then divides by the number of ranks.
                 for name, total in one["sums"].items():
                     pairs.append((total, self.weights[name] * self.ranks.count / counts[name].clamp(min=1).float()))
-                pairs = [(value, gradient) for value, gradient in pairs if value.requires_grad]
-                torch.autograd.backward([value for value, _ in pairs], [gradient.to(value.dtype) for value, gradient in pairs])
+                pairs = [(value, gradient.to(value.dtype)) for value, gradient in pairs if value.requires_grad]
+                torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
         sums = self._totals(done, "sums")
         return costs | {name: float(sums[name] / count) for name, count in counts.items() if count > 0}
 
@@ -71,51 +70,30 @@ class StepGradients:
         with self.precision():
             return cast("Seen", self.student(batch, decode=decode))
 
-    @torch.no_grad()
-    def _keys(self, parts: Sequence[Batch]) -> dict[str, Tensor]:
-        """The momentum model's embeddings of the batch, of all ranks; empty without one."""
-        if self.momentum is None:
-            return {}
-        with self.precision():
-            seen = [self.momentum.student(part)["whole"] for part in parts]
-        return {name: self.ranks.gather(torch.cat([one[name] for one in seen])) for name in ("image", "text")}
-
-    def _whole(self, seen: Sequence[Seen], batch: Batch, keys: Mapping[str, Tensor]) -> tuple[dict[str, float], list[dict[str, Tensor]]]:
+    def _whole(self, seen: Sequence[Seen], batch: Batch, parts: Sequence[Batch]) -> tuple[dict[str, float], list[dict[str, Tensor]]]:
         """The costs over all rows, and for each micro-batch the gradient with respect to its embeddings and the scale."""
-        with_rows = {name: [number for number, one in enumerate(seen) if name in one["whole"]] for name in _ROWS}
-        rows_of = {name: [seen[number]["whole"][name].detach() for number in numbers] for name, numbers in with_rows.items() if numbers}
-        leaves = {name: self.ranks.gather(torch.cat(rows)).requires_grad_() for name, rows in rows_of.items()}
+        rows_of = {name: {number: one["whole"][name] for number, one in enumerate(seen) if name in one["whole"]} for name in _ROWS}
+        leaves = {name: self.ranks.gather(torch.cat([*rows.values()])).requires_grad_() for name, rows in rows_of.items() if rows}
         leaves["scale"] = seen[0]["whole"]["scale"].detach().requires_grad_()
-        followed = {} if self.momentum is None else self.momentum.parts(keys)
-        whole = WholeBatch(**leaves, **self._answers(batch), **followed, **self.constants)
-        losses = {name: OF_WHOLE[name](whole) for name in self.weights if name not in OF_ROWS}
-        if self.momentum is not None:
-            self.momentum.push(keys)
-        if losses:
-            torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum().backward()
-        gradients: list[dict[str, Tensor]] = [{} for _ in seen]
-        for name, rows in rows_of.items():
-            grad = leaves[name].grad
-            if grad is not None:
-                own = self.ranks.own(grad) * self.ranks.count
-                for number, part in zip(with_rows[name], own.split([len(one) for one in rows]), strict=True):
-                    gradients[number][name] = part
-        if leaves["scale"].grad is not None:
-            gradients[-1]["scale"] = leaves["scale"].grad
-        return {name: float(loss.detach()) for name, loss in losses.items()}, gradients
-
-    def _answers(self, batch: Batch) -> dict[str, Tensor]:
-        """What the objectives read besides the embeddings, of all ranks."""
-        values = {
+        answers = {
             "picture": batch.picture,
             "meaning": None if batch.texts is None else batch.texts.meaning,
             "sentence_meaning": None if batch.sentences is None else batch.sentences.meaning,
             **batch.answers,
         }
-        return {name: self.ranks.gather(value) for name, value in values.items() if value is not None}
-
-    def _synchronised(self, *, last: bool) -> AbstractContextManager[object]:
-        """Let ranks average their gradients only at the last micro-batch of a step."""
-        if last or not isinstance(self.student, nn.parallel.DistributedDataParallel):
-            return nullcontext()
-        return self.student.no_sync()
+        gathered = {name: self.ranks.gather(value) for name, value in answers.items() if value is not None}
+        with self.precision():
+            followed = {} if self.momentum is None else self.momentum(parts, self.ranks)
+        whole = WholeBatch(**leaves, **gathered, **followed, **self.constants)
+        losses = {name: OF_WHOLE[name](whole) for name in self.weights if name not in OF_ROWS}
+        if losses:
+            torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum().backward()
+        gradients: list[dict[str, Tensor]] = [{} for _ in seen]
+        for name, rows in rows_of.items():
+            if rows and (grad := leaves[name].grad) is not None:
+                own = self.ranks.own(grad) * self.ranks.count
+                for number, part in zip(rows, own.split([len(one) for one in rows.values()]), strict=True):
+                    gradients[number][name] = part
+        if leaves["scale"].grad is not None:
+            gradients[-1]["scale"] = leaves["scale"].grad
+        return {name: float(loss.detach()) for name, loss in losses.items()}, gradients

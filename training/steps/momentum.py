@@ -1,16 +1,18 @@
 """The momentum model, which follows the student slowly, and the queues of its embeddings, which are COTS's negatives.
 
-The momentum model embeds every batch. A queue for each modality keeps its last embeddings (see `objectives/momentum_contrast.py`).
+The momentum model embeds every batch. A queue for each modality keeps its last embeddings (see `objectives/contrastive.py`).
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from training.batches.batch import Batch
+from training.ranks import Ranks
 from training.steps.student import Student
 
 MOMENTUM = 0.99
@@ -26,8 +28,6 @@ class EmbeddingQueue(nn.Module):
 
     def __init__(self, length: int, width: int) -> None:
         super().__init__()
-        if length < 1:
-            raise ValueError(f"A queue needs room ({length}). Allowed: a length of at least 1.")
         self.rows: Tensor
         self.pushed: Tensor
         self.register_buffer("rows", torch.zeros(length, width))
@@ -64,11 +64,12 @@ class Momentum(nn.Module):
         """Move a little towards the student."""
         self._average(list(self.student.model.parameters()), list(student.model.parameters()), 0)
 
-    def parts(self, keys: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The keys of this batch and of earlier ones, by their names in `objectives.registry.WholeBatch`."""
-        return {"image_key": keys["image"], "text_key": keys["text"], "image_queue": self.images(), "text_queue": self.texts()}
-
-    def push(self, keys: Mapping[str, Tensor]) -> None:
-        """Remember the keys of this batch, of all ranks, for the next steps."""
-        self.images.push(keys["image"])
-        self.texts.push(keys["text"])
+    @torch.no_grad()
+    def forward(self, parts: Sequence[Batch], ranks: Ranks) -> dict[str, Tensor]:
+        """The keys of this batch, of all ranks, and those in the queues, by name in `WholeBatch`. Then queues the keys of this batch."""
+        seen = [self.student(part)["whole"] for part in parts]
+        image, text = (ranks.gather(torch.cat([one[name] for one in seen])) for name in ("image", "text"))
+        found = {"image_key": image, "text_key": text, "image_queue": self.images(), "text_queue": self.texts()}
+        self.images.push(image)
+        self.texts.push(text)
+        return found

@@ -21,16 +21,13 @@ _Tensors = tuple[Tensor, ...] | list[Tensor]
 def choose_parameters(model: CoCa, phase: Phase, frozen_units: int) -> dict[str, nn.Parameter]:
     """Let only the parameters of the phase learn. Returns them by name. Raises TrainingError if there are none."""
     frozen = {id(parameter) for module in model.image_tower.units()[:frozen_units] for parameter in module.parameters()}
-    chosen = {}
-    for name, parameter in model.named_parameters():
-        learns = id(parameter) not in frozen and (not phase.train or name.startswith(phase.train))
-        parameter.requires_grad_(learns)
-        if learns:
-            chosen[name] = parameter
-    named = [*phase.train, *phase.slower]
-    if lost := [start for start in named if not any(name.startswith(start) for name, _ in model.named_parameters())]:
+    named = dict(model.named_parameters())
+    if lost := [start for start in (*phase.train, *phase.slower) if not any(name.startswith(start) for name in named)]:
         parts = ", ".join(name for name, _ in model.named_children())
         raise TrainingError(f"Phase {phase.name!r} names a part that the model does not have ({lost[0]}). Parts: {parts}, and their parts.")
+    for name, parameter in named.items():
+        parameter.requires_grad_(id(parameter) not in frozen and (not phase.train or name.startswith(phase.train)))
+    chosen = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
     if not chosen:
         raise TrainingError(f"Phase {phase.name!r} trains nothing ({', '.join(phase.train)}). Name parts such as unimodal or poolers.")
     return chosen
@@ -39,31 +36,33 @@ def choose_parameters(model: CoCa, phase: Phase, frozen_units: int) -> dict[str,
 class Optimiser:
     """Takes steps along the gradients of the parameters, and updates the moving average of the model.
 
-    Args:
-        chosen: the parameters that learn. Those outside the model, such as an objective's head, are not averaged.
-
-    Attributes:
-        moved: whether any step had a gradient other than 0.
+    `chosen` are the parameters that learn. Those outside the model, such as an objective's head, are not averaged.
+    `moved` tells whether any step had a gradient other than 0.
     """
 
     def __init__(self, model: CoCa, average: AveragedModel, chosen: Mapping[str, nn.Parameter], phase: Phase) -> None:
-        self.model, self.average, self.phase = model, average, phase
+        self.model, self.average, self.phase, self.moved = model, average, phase, False
         self.average.multi_avg_fn = _towards(phase.average)
-        self._parameters, self.moved = list(chosen.values()), False
-        self.optimizer = torch.optim.AdamW(_groups(chosen, phase), betas=_BETAS)
+        self._parameters = list(chosen.values())
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}  # by learning rate and weight decay
+        for name, parameter in chosen.items():
+            factor = next((factor for start, factor in phase.slower.items() if name.startswith(start)), 1.0)
+            decay = phase.weight_decay if parameter.ndim > 1 else 0.0  # vectors (norms, biases, positions) do not decay
+            groups.setdefault((phase.learning_rate * factor, decay), []).append(parameter)
+        with_rates = [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
+        self.optimizer = torch.optim.AdamW(with_rates, betas=_BETAS)
         self.schedule = LambdaLR(self.optimizer, self._factor)
 
     def step(self) -> float:
         """Take one step and clear the gradients. Returns their norm before clipping.
 
-        Raises:
-            TrainingError: a gradient is not finite. Nothing was changed.
+        If a gradient is not finite, raises TrainingError and changes nothing.
         """
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self.phase.clip))
         if not math.isfinite(norm):
-            rate = max(group["lr"] for group in self.optimizer.param_groups)
+            rate = f"{max(group['lr'] for group in self.optimizer.param_groups):.2g}"
             raise TrainingError(
-                f"The training diverged in phase {self.phase.name!r} (a gradient is {norm}). Lower the learning rate ({rate:.2g})."
+                f"The training diverged in phase {self.phase.name!r} (a gradient is {norm}). Lower the learning rate ({rate})."
             )
         self.moved = self.moved or norm > 0
         self.optimizer.step()
@@ -101,13 +100,3 @@ def _towards(most: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
         get_ema_multi_avg_fn(min(most, (int(count) + 1) / (int(count) + 10)))(list(average), list(new), count)
 
     return update
-
-
-def _groups(chosen: Mapping[str, nn.Parameter], phase: Phase) -> list[dict[str, object]]:
-    """Groups of parameters with the same learning rate and weight decay. Vectors (norms, biases, positions) do not decay."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in chosen.items():
-        factor = next((factor for start, factor in phase.slower.items() if name.startswith(start)), 1.0)
-        decay = phase.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((phase.learning_rate * factor, decay), []).append(parameter)
-    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from coca_model.machine import fast_dtype
 from training.batches.batches import Batches
 from training.errors import TrainingError
 from training.examples.example import Skipped
-from training.objectives.masked_heads import MASKED, MaskedObjectives
-from training.objectives.registry import OF_MOMENTUM, OF_ROWS
+from training.objectives.masked import MASKED, MaskedObjectives
+from training.objectives.registry import OF_MOMENTUM
 from training.prepare.materials import Materials
 from training.ranks import Ranks
 from training.recipe import Phase, Recipe
@@ -30,30 +30,20 @@ _CODED = 400  # cached views from which the codes of patches are learned
 
 
 class PhaseLoop:
-    """One phase, which can start at any step.
-
-    Args:
-        number: of the phase in the recipe.
-        average: the moving average of the model's weights, updated by every step.
-    """
+    """One phase, by its number in the recipe. It can start at any step, and updates the moving `average` of the model's weights."""
 
     def __init__(self, number: int, recipe: Recipe, materials: Materials, average: AveragedModel, ranks: Ranks) -> None:
-        self.phase, self.ranks = recipe.phases[number], ranks
-        phase, model = self.phase, materials.model
+        self.number, self.phase, self.ranks = number, recipe.phases[number], ranks
+        phase, model, units = self.phase, materials.model, materials.frozen_units
         masked = _masked_objectives(phase, materials, recipe.seed + number)
-        chosen = choose_parameters(model, phase, materials.frozen_units)
+        chosen = choose_parameters(model, phase, units)
         if masked is not None:
-            masked.to(ranks.device)
-            chosen |= {f"masked.{name}": parameter for name, parameter in masked.named_parameters()}
-        self._optimiser = Optimiser(model, average, chosen, phase)
-        self._student = Student(
-            model,
-            frozen_units=materials.frozen_units,
-            fresh=materials.features is None,
-            decodes=frozenset(phase.objectives) & frozenset(OF_ROWS),
-            masked=masked,
-        )
+            chosen |= {f"masked.{name}": parameter for name, parameter in masked.to(ranks.device).named_parameters()}
+        self._optimiser, fresh = Optimiser(model, average, chosen, phase), materials.features is None
+        self._student = Student(model, frozen_units=units, fresh=fresh, decodes=frozenset(phase.objectives), masked=masked)
         self._momentum = Momentum(self._student).to(ranks.device) if phase.objectives.keys() & set(OF_MOMENTUM) else None
+        with_state = {"hidden": masked, "momentum": self._momentum}  # "hidden" as in the snapshots of earlier versions
+        self._beside = nn.ModuleDict({name: part for name, part in with_state.items() if part is not None})
         self._gradients = StepGradients(
             ranks.wrap(self._student),
             phase.objectives,
@@ -68,24 +58,18 @@ class PhaseLoop:
         """Run the steps from `start`. After each, yields how many are done, and the costs with the rate and the time left."""
         began = time.monotonic()
         micro_batch = -(-self.phase.micro_batch // self.ranks.count)
-        try:
-            for done, batch in enumerate(self._batches.from_step(start), start + 1):
-                costs = self._gradients(batch.to(self.ranks.device), micro_batch)
-                norm = self._optimiser.step()
-                if done == min(start + _UNMOVED, self.phase.steps) and not self._optimiser.moved:
-                    raise TrainingError(f"Phase {self.phase.name!r} learns nothing: none of its objectives reaches a part that it trains.")
-                if self._momentum is not None:
-                    self._momentum.follow(self._student)
-                seconds = time.monotonic() - began
-                rate = (done - start) / seconds
-                clock = {
-                    "seconds": seconds,
-                    "pictures_a_second": rate * self.phase.batch,
-                    "seconds_left": (self.phase.steps - done) / rate,
-                }
-                yield done, costs | {"gradient_norm": norm} | clock
-        finally:
-            self._batches.close()
+        for done, batch in enumerate(self._batches.from_step(start), start + 1):
+            costs = self._gradients(batch.to(self.ranks.device), micro_batch)
+            norm = self._optimiser.step()
+            if done == min(start + _UNMOVED, self.phase.steps) and not self._optimiser.moved:
+                raise TrainingError(f"Phase {self.phase.name!r} learns nothing: none of its objectives reaches a part that it trains.")
+            if self._momentum is not None:
+                self._momentum.follow(self._student)
+            seconds = time.monotonic() - began
+            rate = (done - start) / seconds
+            left = (self.phase.steps - done) / rate
+            clock = {"seconds": seconds, "pictures_a_second": rate * self.phase.batch, "seconds_left": left}
+            yield done, costs | {"gradient_norm": norm} | clock
 
     @property
     def unreadable(self) -> Mapping[str, Skipped]:
@@ -94,17 +78,12 @@ class PhaseLoop:
 
     def states(self) -> dict[str, Any]:
         """The states for `load`, besides the model."""
-        return {"beside": self._beside().state_dict(), **self._optimiser.states()}
+        return {"beside": self._beside.state_dict(), **self._optimiser.states()}
 
     def load(self, states: Mapping[str, Any]) -> None:
         """Resume from `states`."""
-        self._beside().load_state_dict(states["beside"])
+        self._beside.load_state_dict(states["beside"])
         self._optimiser.load(states)
-
-    def _beside(self) -> nn.ModuleDict:
-        """What has a state besides the model: the heads of objectives, and the momentum model with its queues."""
-        parts = {"hidden": self._student.masked, "momentum": self._momentum}  # "hidden" as in the snapshots of earlier versions
-        return nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
 
 
 def precision(device: torch.device) -> Precision:
@@ -113,12 +92,11 @@ def precision(device: torch.device) -> Precision:
     On a CPU it uses the plain attention, because its backward pass is 2.8 times as fast for our short texts and small maps.
     """
 
-    def context() -> AbstractContextManager[object]:
-        stack = ExitStack()
-        stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=fast_dtype(device) is torch.bfloat16))
-        if device.type == "cpu":
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        return stack
+    @contextmanager
+    def context() -> Iterator[None]:
+        attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast_dtype(device) is torch.bfloat16), attention:
+            yield
 
     return context
 
@@ -128,17 +106,11 @@ def _masked_objectives(phase: Phase, materials: Materials, seed: int) -> MaskedO
     names = tuple(name for name in MASKED if name in phase.objectives)
     if not names:
         return None
-    features = materials.features
+    features, units = materials.features, materials.frozen_units
     if features is None:
         raise TrainingError(f"{', '.join(names)} need cached views. Set views of every source above 0, and freeze some units.")
-    some = np.linspace(0, len(features.maps) - 1, min(len(features.maps), _CODED)).astype(np.int64)
+    some = features.read(np.linspace(0, len(features.maps) - 1, min(len(features.maps), _CODED)).astype(np.int64))
     with torch.random.fork_rng():  # so that a resumed run creates the same heads
         torch.manual_seed(seed)
-        return MaskedObjectives(
-            names,
-            materials.model,
-            features.read(some),
-            frozen_units=materials.frozen_units,
-            special_ids=materials.tokenizer.special,
-            seed=seed,
-        )
+        special_ids = materials.tokenizer.special
+        return MaskedObjectives(names, materials.model, some, frozen_units=units, special_ids=special_ids, seed=seed)

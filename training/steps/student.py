@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from coca_model.architecture.coca import CoCa
 from coca_model.decoding.likelihood import next_token_losses
 from training.batches.batch import Batch
-from training.objectives.masked_heads import MaskedObjectives
+from training.objectives.masked import MaskedObjectives
 from training.prepare.corpus import Texts
 
 
@@ -37,32 +37,32 @@ class Student(nn.Module):
 
         whole: float32 embeddings of L2 norm 1 by name (`image`, `text` (B, E), `sentence` (S, E)), and the scalar `scale`.
         sums: for each objective of rows the sum of its cost; counts: how many terms each sum has.
-
-        Args:
-            decode: False only counts the words that the decoder would learn to write.
+        Without `decode` the words that the decoder would learn to write are only counted.
         """
-        whole: dict[str, Tensor] = {}
-        sums: dict[str, Tensor] = {}
-        counts: dict[str, Tensor] = {}
+        whole, sums, counts = dict[str, Tensor](), dict[str, Tensor](), dict[str, Tensor]()
+
+        def captioning(name: str, texts: Texts, text_tokens: Tensor, caption_tokens: Tensor | None) -> None:
+            """The captioning loss (paper equation 3), summed over words."""
+            rows = texts.decoded
+            if name in self.decodes:
+                counts[name] = texts.valid[rows][:, 1:].sum()
+            if name in self.decodes and decode:
+                hidden = self.model.multimodal.hidden(text_tokens[rows], None if caption_tokens is None else caption_tokens[rows])
+                losses = next_token_losses(hidden, self.model.multimodal.output, texts.token_ids[rows], texts.valid[rows])
+                sums[name] = losses.sum()
+
         if batch.texts is not None and batch.pictures is not None:
             image_tokens = self._image_tokens(batch.pictures, batch.patches)
-            image, caption_tokens = self.model.poolers(image_tokens)
-            text, text_tokens = self.model.encode_text(batch.texts.token_ids, batch.texts.valid)
-            whole |= {"image": image, "text": text}
-            if "captioning" in self.decodes:
-                counts["captioning"] = _words(batch.texts)
-                if decode:
-                    sums["captioning"] = self._decode(batch.texts, text_tokens, caption_tokens)
+            whole["image"], caption_tokens = self.model.poolers(image_tokens)
+            whole["text"], text_tokens = self.model.encode_text(batch.texts.token_ids, batch.texts.valid)
+            captioning("captioning", batch.texts, text_tokens, caption_tokens)
             if self.masked is not None:
-                for name, cost in self.masked(self.model, batch, (image, image_tokens), (text, text_tokens)).items():
+                costs = self.masked(self.model, batch, (whole["image"], image_tokens), (whole["text"], text_tokens))
+                for name, cost in costs.items():
                     sums[name], counts[name] = cost
         if batch.sentences is not None:
-            sentence, sentence_tokens = self.model.encode_text(batch.sentences.token_ids, batch.sentences.valid)
-            whole["sentence"] = sentence
-            if "language" in self.decodes:
-                counts["language"] = _words(batch.sentences)
-                if decode:
-                    sums["language"] = self._decode(batch.sentences, sentence_tokens, None)
+            whole["sentence"], sentence_tokens = self.model.encode_text(batch.sentences.token_ids, batch.sentences.valid)
+            captioning("language", batch.sentences, sentence_tokens, None)
         unit = {name: F.normalize(value.float(), dim=-1) for name, value in whole.items()}
         return {"whole": unit | {"scale": self.model.log_scale.exp()}, "sums": sums, "counts": counts}
 
@@ -72,14 +72,3 @@ class Student(nn.Module):
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen_units == 0):
                 pictures = tower.begin(pictures, self.frozen_units)
         return tower.finish(pictures, self.frozen_units, patches)  # (B, P', D)
-
-    def _decode(self, texts: Texts, text_tokens: Tensor, caption_tokens: Tensor | None) -> Tensor:
-        """The captioning loss (paper equation 3), summed over words."""
-        rows = texts.decoded
-        hidden = self.model.multimodal.hidden(text_tokens[rows], None if caption_tokens is None else caption_tokens[rows])
-        return next_token_losses(hidden, self.model.multimodal.output, texts.token_ids[rows], texts.valid[rows]).sum()
-
-
-def _words(texts: Texts) -> Tensor:
-    """How many words the decoder learns to write."""
-    return texts.valid[texts.decoded][:, 1:].sum()

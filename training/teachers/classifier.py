@@ -44,10 +44,8 @@ def read_classifier(name: str, image: ImageConfig) -> Classifier:
         raise TrainingError(f"{name}: the model's stem is not that of a classifier ({image.stem!r}). Allowed: efficientnet_lite1.")
     published = torch.load(file, map_location="cpu", weights_only=True)
     stem = ConvolutionalStem()
-    weights: dict[str, Tensor] = {}
     try:
-        for ours, convolution, norm in _names(stem):
-            weights |= {f"{ours}.{part}": value for part, value in _folded(published, convolution, norm).items()}
+        weights = {f"{ours}.{part}": value for ours, *theirs in _names(stem) for part, value in _folded(published, *theirs).items()}
         stem.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:  # a layer is missing, or has another shape
         raise TrainingError(f"{file}: not the classifier with the stem {image.stem!r} ({error}).") from error
@@ -60,11 +58,10 @@ def _names(stem: ConvolutionalStem) -> list[tuple[str, str, str]]:
     """For each convolution our name, the package's name, and the package's name of its batch norm."""
     names = [("stem", "_conv_stem", "_bn0"), ("head", "_conv_head", "_bn1")]
     for number, block in enumerate(stem.blocks):
-        ours, theirs = f"blocks.{number}", f"_blocks.{number}."
-        if block.expand is not None:
-            names.append((f"{ours}.expand", f"{theirs}_expand_conv", f"{theirs}_bn0"))
-        names.append((f"{ours}.depthwise", f"{theirs}_depthwise_conv", f"{theirs}_bn1"))
-        names.append((f"{ours}.project", f"{theirs}_project_conv", f"{theirs}_bn2"))
+        for norm, part in enumerate(("expand", "depthwise", "project")):
+            if getattr(block, part) is not None:
+                theirs = f"_blocks.{number}."
+                names.append((f"blocks.{number}.{part}", f"{theirs}_{part}_conv", f"{theirs}_bn{norm}"))
     return names
 
 
@@ -86,22 +83,21 @@ def class_probabilities(classifier: Classifier, tower: ImageTower, features: Fea
 
     The rest of the classifier's stem runs on the cached features of the tower's first `units` units.
     """
-    path = folder / f"classes-{key_of([features.key, hash_of_weights(classifier.stem.values())])}.pt"
-    return cached_tensor(path, lambda: _probabilities(classifier, tower, features, units, note))
 
+    def compute() -> Tensor:
+        device = next(tower.parameters()).device
+        stem = ConvolutionalStem()
+        stem.load_state_dict(dict(classifier.stem))
+        stem = stem.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        linear = classifier.linear.to(device)
+        rows, plain = [], features.first[:-1]
+        with torch.inference_mode():
+            for start in range(0, len(plain), size := batch_size(device, tower.config)):
+                maps = features.read(plain[start : start + size]).to(device).float()
+                if units < len(stem.units()):
+                    maps = stem(maps.permute(0, 3, 1, 2), units).flatten(2).transpose(1, 2)  # (B, P, 1280)
+                rows.append(torch.softmax(linear(maps.mean(1)), dim=-1).half().cpu())
+                note(min(start + size, len(plain)), len(plain))
+        return torch.cat(rows)
 
-def _probabilities(classifier: Classifier, tower: ImageTower, features: FeatureCache, units: int, note: Note) -> Tensor:
-    device = next(tower.parameters()).device
-    stem = ConvolutionalStem()
-    stem.load_state_dict(dict(classifier.stem))
-    stem = stem.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    linear = classifier.linear.to(device)
-    rows, plain = [], features.first[:-1]
-    with torch.inference_mode():
-        for start in range(0, len(plain), size := batch_size(device, tower.config)):
-            maps = features.read(plain[start : start + size]).to(device).float()
-            if units < len(stem.units()):
-                maps = stem(maps.permute(0, 3, 1, 2), units).flatten(2).transpose(1, 2)  # (B, P, 1280)
-            rows.append(torch.softmax(linear(maps.mean(1)), dim=-1).half().cpu())
-            note(min(start + size, len(plain)), len(plain))
-    return torch.cat(rows)
+    return cached_tensor(folder / f"classes-{key_of([features.key, hash_of_weights(classifier.stem.values())])}.pt", compute)

@@ -1,7 +1,6 @@
 """The image teacher: a checkpoint whose vectors of the pictures training imitates. They are computed once."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -14,35 +13,30 @@ from coca_model import Encoder, PictureError
 from training.cache.files import Note, cached_tensor
 from training.cache.prefetch import prefetch
 from training.examples.example import Example
-from training.examples.hashes import key_of, pictures_key
+from training.examples.hashes import key_of
 
 
-def image_vectors(
-    teacher: Encoder, examples: Sequence[Example], folder: Path, *, pictures: str = "", note: Note = lambda *_: None
-) -> Tensor:
+def image_vectors(teacher: Encoder, examples: Sequence[Example], folder: Path, *, pictures: str, note: Note = lambda *_: None) -> Tensor:
     """float16 (N, E): the teacher's vectors of the plain pictures, cached in `folder`; zeros for unreadable pictures.
 
-    Args:
-        pictures: the `pictures_key`; computed here by default.
+    `pictures` is the `pictures_key` of the examples.
     """
-    path = folder / f"pictures-{key_of([teacher.model_id, pictures or pictures_key(examples)])}.pt"
-    return cached_tensor(path, lambda: _encode(teacher, examples, note))
 
-
-def _encode(teacher: Encoder, examples: Sequence[Example], note: Note) -> Tensor:
-    vectors = torch.zeros(len(examples), teacher.config.embedding_width, dtype=torch.float16)
-
-    def pixels(number: int) -> tuple[int, NDArray[np.uint8] | None]:
+    def pixels(number: int) -> NDArray[np.uint8] | None:
         try:
-            return number, teacher.preprocess(examples[number].read())
+            return teacher.preprocess(examples[number].read())
         except (PictureError, OSError):
-            return number, None
+            return None
 
-    with ThreadPoolExecutor(2) as pool:
-        stream = prefetch(pool, pixels, range(len(examples)), depth=4 * teacher.batch_size)
+    def encode() -> Tensor:
+        vectors, done = torch.zeros(len(examples), teacher.config.embedding_width, dtype=torch.float16), 0
+        stream = prefetch(pixels, range(len(examples)), threads=2, depth=4 * teacher.batch_size)
         while part := list(islice(stream, teacher.batch_size)):
-            good = {number: one for number, one in part if one is not None}
+            good = {done + row: one for row, one in enumerate(part) if one is not None}
             if good:
                 vectors[list(good)] = torch.from_numpy(teacher.encode_pixels(np.stack([*good.values()]))).half()
-            note(part[-1][0] + 1, len(examples))
-    return vectors
+            done += len(part)
+            note(done, len(examples))
+        return vectors
+
+    return cached_tensor(folder / f"pictures-{key_of([teacher.model_id, pictures])}.pt", encode)

@@ -6,8 +6,7 @@ import re
 import pytest
 
 from evaluation.datasets.label_maps import read_label_map
-from evaluation.datasets.labelled_media import read_class_folders, read_objectnet
-from evaluation.datasets.labelled_videos import read_kinetics, read_moments_in_time
+from evaluation.datasets.labelled_media import read_class_folders, read_kinetics, read_moments_in_time, read_objectnet
 from evaluation.errors import DatasetError
 from tests.fakes import write_picture
 
@@ -117,7 +116,7 @@ def test_answers_are_looked_for_among_the_folders_that_are_there_or_the_whole_ma
 
 def test_a_class_with_two_folders_is_refused(tmp_path):
     root = pictures(tmp_path / "set", "0/a.png", "n01440764/b.png")
-    with refuses("the class 'n01440764' has another folder too"):
+    with refuses(f"{root}/n01440764: the class 'n01440764' appears twice (first in {root}/0)."):
         read_class_folders(root, read_label_map(written(tmp_path / "map", KERAS)))
 
 
@@ -165,7 +164,7 @@ def test_a_json_map_gives_one_name_or_a_list(tmp_path):
         ("n01440764 tench\ngoldfish\n", "line 2: not a synset and its names ('goldfish')"),
         ("a,b\n1,2\n", "line 1: no column folder, name"),
         ("folder,name\n", "has no line below the column names"),
-        ("folder,name\na,\n", "line 2: no name ('')"),
+        ("folder,name\na,\n", "line 2: the name is empty"),
         ("folder,name\na,x\na,x\n", "line 3: the entry ('a', 'x') appears twice"),
         ("folder,name\na\n", "line 2: not as many fields"),
     ],
@@ -205,7 +204,7 @@ def test_an_object_or_label_that_no_map_knows_is_named(objectnet):
     images, folders, overlap = objectnet
     with refuses("entry 'Anvil': no folder has this label"):
         read_objectnet(images, folders, written(overlap.with_name("other.json"), {**OVERLAP, "Anvil": "anvil"}))
-    with refuses("'alarm_clock' is 3. Expected text"):
+    with refuses("entry 'alarm_clock': 3 is no name. Expected a text"):
         read_objectnet(images, written(folders.with_name("other.json"), {**FOLDERS, "alarm_clock": 3}), overlap)
     pictures(images, "anvil/1.png")
     with refuses("anvil: the class 'anvil' is not in"):
@@ -252,14 +251,14 @@ def test_a_missing_video_is_named_or_left_out_while_its_class_stays(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("yoga,a,x,10,val", "line 2: time_start is 'x'. Expected seconds"),
-        ("yoga,a,1e300,10,val", "line 2: time_start is '1e300'. Expected seconds"),
+        ("yoga,a,x,10,val", "line 2: time_start: not a time ('x'). Expected seconds"),
+        ("yoga,a,1e300,10,val", "line 2: time_start: not a time ('1e300'). Expected seconds"),
         pytest.param(
             f"yoga,{'y' * 400},0,10,val",
             f"line 2: the video '{'y' * 400}_000000_000010.mp4' is not in",
             id="an id of 400 characters",
         ),
-        ("yoga,a,0,inf,val", "line 2: time_end is 'inf'. Expected seconds"),
+        ("yoga,a,0,inf,val", "line 2: time_end: not a time ('inf'). Expected seconds"),
         (",a,0,10,val", "line 2: the class is empty"),
         ("yoga,a,0,10,val\nrun,a,0,10,val", "line 3: the video 'a_000000_000010.mp4' appears twice"),
         ("", "no record of a video"),

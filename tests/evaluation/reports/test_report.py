@@ -14,7 +14,6 @@ from evaluation.datasets.dataset import Medium
 from evaluation.errors import EvaluationError
 from evaluation.measures.intervals import Measure
 from evaluation.reports.chart import draw
-from evaluation.reports.page import render
 from evaluation.reports.parts import Curve, Example, Line, Row, Table, shown
 from evaluation.reports.report import Report
 from tests.fakes import write_film, write_picture
@@ -83,7 +82,7 @@ def test_the_picture_is_a_png_wide_enough_to_read(report):
 
 
 def test_the_page_stands_alone_and_escapes_what_it_shows(report):
-    text = render(report, chart_of(report))
+    text = report.to_html(chart_of(report))
     assert "<script>" not in text
     assert "theirs &lt;b&gt;" in text
     assert "http" not in re.sub(r"data:image/[a-z]+;base64,[^\"]+", "", text)

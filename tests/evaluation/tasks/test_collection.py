@@ -10,9 +10,7 @@ from PIL import Image
 
 from evaluation.errors import DatasetError
 from evaluation.tasks import collection as module
-from evaluation.tasks import collection_answers
-from evaluation.tasks.collection import evaluate_collection
-from evaluation.tasks.collection_answers import OwnQuery, read_own_queries_of
+from evaluation.tasks.collection import OwnQuery, evaluate_collection, read_own_queries_of
 from indexer import index
 from search import open_collection
 from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
@@ -120,12 +118,6 @@ def test_the_gain_of_reranking_is_what_the_decoder_mends(folder):
     assert before < 100
 
 
-def test_percentiles_are_those_of_numpy():
-    values = np.random.default_rng(0).exponential(10, 57).tolist()
-    found = module._percentiles(values)
-    assert (found["p50"].value, found["p99"].value) == pytest.approx(tuple(np.percentile(values, (50, 99))))
-
-
 class Slow(SeeingEncoder):
     """Takes its time over the second look."""
 
@@ -141,13 +133,13 @@ def test_the_second_look_counts_in_the_latency_of_reranking_alone(folder):
 
 
 def test_an_index_that_misses_something_is_found_out(collection, monkeypatch):
-    real = collection_answers.search
+    real = module.search
 
     def forgetful(query, **options):
         hits = real(query, **options)
         return hits[:-3] if isinstance(query, np.ndarray) else hits
 
-    monkeypatch.setattr(collection_answers, "search", forgetful)
+    monkeypatch.setattr(module, "search", forgetful)
     report = evaluate_collection(collection, [OwnQuery("red", frozenset()), OwnQuery("blue", frozenset())])
     assert figures(report, "index against exact search") == {"recall@9": pytest.approx(100 * 6 / 9)}
 

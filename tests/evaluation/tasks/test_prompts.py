@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.errors import DatasetError
-from evaluation.tasks.prompts import PICTURES, SINGLE, VIDEOS, class_vectors, fill, read_templates
+from evaluation.tasks.zero_shot import PICTURES, SINGLE, VIDEOS, class_vectors, fill, read_templates
 
 VECTORS = {"a cat.": (1, 0, 0), "the cat!": (0, 1, 0), "a house cat.": (1, 0, 0), "the house cat!": (0, 0.6, 0.8), "a dog.": (0, 0, 1)}
 

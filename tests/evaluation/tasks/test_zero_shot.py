@@ -13,11 +13,10 @@ from evaluation.datasets.labelled_media import read_class_folders
 from evaluation.errors import DatasetError, UnreadableMediaError
 from evaluation.features.cache import ResultCache
 from evaluation.features.extract import FeatureSource
-from evaluation.measures.classification import rank_classes
 from evaluation.measures.intervals import Measure
+from evaluation.measures.ranking import rank_classes
 from evaluation.reports.published import COCA
-from evaluation.tasks.prompts import PICTURES, VIDEOS
-from evaluation.tasks.zero_shot import ZeroShotOptions, default_templates, evaluate_zero_shot
+from evaluation.tasks.zero_shot import PICTURES, VIDEOS, ZeroShotOptions, default_templates, evaluate_zero_shot
 from tests.fakes import FakeEncoder, write_film, write_picture
 
 BARE = ZeroShotOptions(templates=("{}",))

@@ -17,7 +17,7 @@ from indexer import index
 from search import IncompatibleError, LockedError, NoCollectionError, open_collection, search
 from search.collection import CollectionWriter
 from search.collection.lance_tables import LanceTable
-from search.schema import media_id_of, media_id_of_segment, segment_id_of
+from search.schema import media_id_of_segment, new_media_id, segment_id_of
 from tests.fakes import FakeEncoder, rows_of, write_picture
 
 
@@ -238,8 +238,8 @@ def test_a_dead_writer_leaves_no_lock(path):
 
 
 def test_ids_fit_a_javascript_number_and_tell_their_file():
-    media_id = media_id_of("/a/b.jpg")
+    media_id = new_media_id("/a/b.jpg")
     assert 0 <= media_id < 2**43
-    assert media_id != media_id_of("/a/b.jpg", salt=1)
+    assert media_id != new_media_id("/a/b.jpg", used={media_id})
     assert media_id_of_segment(segment_id_of(media_id, 7)) == media_id
     assert segment_id_of(2**43 - 1, 2**20 - 1) == 2**63 - 1

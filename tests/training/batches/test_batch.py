@@ -87,13 +87,13 @@ def test_an_empty_batch_is_one_part_of_no_rows():
 @pytest.mark.parametrize(("part", "width"), [(slice(0, 2), 2), (slice(1, 3), 6), (slice(0, 0), 0), (slice(3, 4), 4)])
 def test_some_of_the_texts_are_cut_to_the_longest_of_them(part, width):
     whole = texts([2, 2, 6, 4])
-    some = whole.rows(part)
+    some = whole[part]
     assert some.token_ids.shape == some.valid.shape == (part.stop - part.start, width)
     assert written_out(some) == written_out(whole)[part]
 
 
 def test_texts_without_a_teacher_stay_without():
-    assert texts([2, 3], meaning=False).rows(slice(0, 1)).meaning is None
+    assert texts([2, 3], meaning=False)[:1].meaning is None
 
 
 @pytest.mark.parametrize("whole", [batch(3, 2), Batch(sentences=texts([2])), Batch()], ids=["all", "sentences", "none"])

@@ -54,7 +54,7 @@ def batches(examples, *, phase=PHASE, features=None, number=0, ranks=None, recip
     materials = SimpleNamespace(examples=examples, corpus=corpus_of(examples), features=features, answers=answers or {}, model=model)
     phases = tuple(dataclasses.replace(phase, name=str(place)) for place in range(number + 1))
     found = Batches(number, dataclasses.replace(recipe, phases=phases), materials, ranks or Ranks(), noise=False)
-    found.order = found.order and PictureOrder({"all": range(len(examples))}, {"all": 1.0}, seed=recipe.seed)
+    found.order = PictureOrder({"all": range(len(examples))}, {"all": 1.0}, seed=recipe.seed)
     return found
 
 

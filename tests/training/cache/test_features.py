@@ -12,6 +12,7 @@ from training.cache import features, views
 from training.cache.features import cache_features
 from training.cache.views import view
 from training.errors import TrainingError
+from training.examples.hashes import pictures_key
 
 PATCH = ImageConfig(32, 8, "patch", width=12, layers=2, heads=2, mlp_width=16)
 LITE = ImageConfig(64, 32, "efficientnet_lite1", width=12, layers=1, heads=2, mlp_width=16)
@@ -48,8 +49,9 @@ def folder(tmp_path):
     return tmp_path / "work"
 
 
-def keep(examples, tower, folder, units=1, **options):
-    return cache_features(examples, VIEWS[: len(examples)], tower, units, folder=folder, seed=SEED, **options)
+def keep(examples, tower, folder, units=1, *, pictures=None, **options):
+    pictures = pictures or pictures_key(examples)
+    return cache_features(examples, VIEWS[: len(examples)], tower, units, folder=folder, seed=SEED, pictures=pictures, **options)
 
 
 def with_read(examples, number, read):
@@ -114,7 +116,7 @@ def test_what_was_written_behind_the_mark_is_written_again(examples, tower, fold
     expected = keep(examples, tower, folder / "other")[0].maps.tobytes()
     marks = []
     with monkeypatch.context() as patched:
-        patched.setattr(features, "_write_mark", lambda *mark: marks.append(mark[1]))
+        patched.setattr(features, "write_json", lambda _, mark: marks.append(mark["done"]))
         keep(examples, tower, folder)
     assert marks == [6, 12, 15, 20]
     (maps,) = folder.glob("*.bf16")
@@ -164,7 +166,7 @@ def other_weights(tower):
 )
 def test_what_the_maps_depend_on_is_in_the_names_of_their_files(examples, tower, folder, change):
     asked = {"examples": examples, "views": VIEWS, "tower": tower, "units": 1, "seed": SEED}
-    keys = {cache_features(**asked, folder=folder)[0].key for asked in (asked, change(asked), asked)}
+    keys = {cache_features(**of, pictures=pictures_key(of["examples"]), folder=folder)[0].key for of in (asked, change(asked), asked)}
     assert len(keys) == 2
     assert {file.name for file in folder.iterdir()} == {f"maps-{key}.{ending}" for key in keys for ending in ("bf16", "json")}
 

@@ -1,19 +1,12 @@
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from training.cache.prefetch import prefetch
 
 
-@pytest.fixture
-def pool():
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
-
-
 @pytest.mark.parametrize("depth", [0, 1, 3, 100])
-def test_results_come_in_the_order_of_the_items(pool, depth):
+def test_results_come_in_the_order_of_the_items(depth):
     first = threading.Event()
 
     def compute(number):
@@ -22,25 +15,24 @@ def test_results_come_in_the_order_of_the_items(pool, depth):
         first.set()
         return number**2
 
-    assert list(prefetch(pool, compute, range(20), depth=depth)) == [number**2 for number in range(20)]
+    assert list(prefetch(compute, range(20), threads=4, depth=depth)) == [number**2 for number in range(20)]
 
 
 @pytest.mark.parametrize("depth", [0, 2, 5])
 def test_no_more_is_begun_than_the_depth_says(depth):
     begun = []
-    with ThreadPoolExecutor(1) as pool:
-        results = prefetch(pool, begun.append, range(20), depth=depth)
-        for asked in range(1, 5):
-            next(results)
-            assert len(begun) <= asked + depth
+    results = prefetch(begun.append, range(20), threads=1, depth=depth)
+    for asked in range(1, 5):
+        next(results)
+        assert len(begun) <= asked + depth
 
 
-def test_nothing_in_gives_nothing_out(pool):
-    assert list(prefetch(pool, str, [], depth=3)) == []
+def test_nothing_in_gives_nothing_out():
+    assert list(prefetch(str, [], threads=4, depth=3)) == []
 
 
-def test_what_goes_wrong_is_raised_in_its_place(pool):
-    results = prefetch(pool, lambda number: 1 // number, [1, 1, 0, 1], depth=3)
+def test_what_goes_wrong_is_raised_in_its_place():
+    results = prefetch(lambda number: 1 // number, [1, 1, 0, 1], threads=4, depth=3)
     assert [next(results), next(results)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from coca_model.architecture.coca import CoCa
 from training.batches.batch import Batch
 from training.errors import TrainingError
-from training.objectives.masked_heads import MASKED, MaskedObjectives
+from training.objectives.masked import MASKED, MaskedObjectives
 from training.prepare.corpus import Texts
 from training.steps.student import Student
 

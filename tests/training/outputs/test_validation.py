@@ -16,7 +16,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(params=[0, 2], ids=["fresh", "kept"])
 def materials(request, colours, tiny_checkpoint, tmp_path):
     recipe = Recipe(start=str(tiny_checkpoint), frozen_units=2, phases=(Phase(steps=1),), other_sources=Source(views=request.param))
-    return prepare(read_examples([colours]).examples, [], recipe, folder=tmp_path / "work", device=CPU, note=lambda *_: None)
+    return prepare(
+        read_examples([colours]).examples, [], recipe, folder=tmp_path / "work", pictures="these", device=CPU, note=lambda *_: None
+    )
 
 
 def by_hand(encoder, folder, names, count):
@@ -34,11 +36,11 @@ def by_hand(encoder, folder, names, count):
 @pytest.mark.parametrize("candidates", [0, 13, 200], ids=["held-out alone", "some beside", "all beside"])
 def test_recall_is_what_the_evaluation_measures_of_the_encoder(materials, colours, tiny_encoder, candidates, monkeypatch):
     monkeypatch.setattr(validate, "_CANDIDATES", candidates)
-    validation, skipped = validate.held_out_pictures(materials, CPU)
-    found = validation(materials.model, materials.corpus, precision=nullcontext, device=CPU)
+    validation = validate.Validation(materials, CPU)
+    found = validation(materials.model, nullcontext)
     named = {split: [one.name.split("/")[1] for one in materials.examples if one.split == split] for split in ("val", "train")}
     beside = {0: [], 13: [named["train"][place] for place in (0, 3, 7, 11, 15)], 200: named["train"]}[candidates]
-    assert (validation.count, validation.candidates, skipped) == (8, 8 + len(beside), [])
+    assert (validation.count, validation.candidates, validation.skipped) == (8, 8 + len(beside), [])
     slack = 100.0 / 8 if materials.features is not None else 0.06  # cached features are bfloat16, which may turn a tie
     for way, expected in by_hand(tiny_encoder, colours, named["val"] + beside, 8).items():
         assert {f"{way} R@{k}" for k in (1, 5, 10)} <= found.keys()
@@ -73,14 +75,16 @@ def test_fewer_than_two_pictures_are_no_validation(materials):
     few = [number for number, example in enumerate(materials.examples) if example.split == "val"][1:]
     for number in few:
         object.__setattr__(materials.examples[number], "split", "test")
-    assert validate.held_out_pictures(materials, CPU)[0] is None
+    validation = validate.Validation(materials, CPU)
+    assert (validation.count, validation.candidates) == (0, 0)
+    assert validation(materials.model, nullcontext) == {}
 
 
 def test_pictures_that_cannot_be_read_are_left_out_and_named(colours, tiny_checkpoint, tmp_path):
     (colours / "blue0.png").write_bytes(b"no picture")
     recipe = Recipe(start=str(tiny_checkpoint), phases=(Phase(steps=1),))
-    materials = prepare(read_examples([colours]).examples, [], recipe, folder=tmp_path, device=CPU, note=lambda *_: None)
-    validation, skipped = validate.held_out_pictures(materials, CPU)
-    assert [one.name for one in skipped] == ["colours/blue0.png"]
+    materials = prepare(read_examples([colours]).examples, [], recipe, folder=tmp_path, pictures="these", device=CPU, note=lambda *_: None)
+    validation = validate.Validation(materials, CPU)
+    assert [one.name for one in validation.skipped] == ["colours/blue0.png"]
     assert (validation.count, validation.candidates) == (7, 7 + 16)
-    assert np.array_equal(np.unique(validation.owner), np.arange(7 + 16))
+    assert validation(materials.model, nullcontext)["text to picture log loss"] > 0

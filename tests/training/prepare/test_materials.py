@@ -18,8 +18,7 @@ from training.batches.order import picture_order
 from training.cache import features as feature_cache
 from training.errors import TrainingError
 from training.prepare import corpus, materials
-from training.prepare.materials import prepare
-from training.prepare.new_model import model_from_scratch, shape_from_scratch
+from training.prepare.materials import model_from_scratch, prepare, shape_from_scratch
 from training.recipe import Phase, Recipe, Source
 from training.teachers.classifier import Classifier, class_probabilities
 
@@ -41,7 +40,7 @@ def examples(make_examples):
 def prepared(examples, tiny_checkpoint, tmp_path):
     def prepared(**settings):
         recipe = Recipe(start=str(tiny_checkpoint), **settings)
-        return prepare(examples, ["a dog"], recipe, folder=tmp_path / "work", device=CPU, note=lambda *_: None), recipe
+        return prepare(examples, ["a dog"], recipe, folder=tmp_path / "work", pictures="these", device=CPU, note=lambda *_: None), recipe
 
     return prepared
 
@@ -159,7 +158,7 @@ def probabilities(make_examples, classifier, tmp_path, monkeypatch):
     tower.stem.load_state_dict(dict(classifier.stem))
 
     def probabilities(units):
-        kept, _ = feature_cache.cache_features(make_examples(5), [2] * 5, tower, units, folder=tmp_path, seed=0)
+        kept, _ = feature_cache.cache_features(make_examples(5), [2] * 5, tower, units, pictures="these", folder=tmp_path, seed=0)
         return class_probabilities(classifier, tower, kept, units, tmp_path, lambda *_: None), kept
 
     return probabilities

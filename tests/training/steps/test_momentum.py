@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from coca_model.architecture.coca import CoCa
 from training.batches.batch import Batch
-from training.objectives.momentum_contrast import momentum_contrast_loss
+from training.objectives.contrastive import momentum_contrast_loss
 from training.prepare.corpus import Texts
 from training.ranks import ALONE
 from training.steps.gradients import StepGradients

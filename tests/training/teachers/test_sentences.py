@@ -282,8 +282,8 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_the_image_teacher_sees_each_picture_once_and_as_it_sees_pictures(make_examples, tiny_encoder, tmp_path, monkeypatch):
     examples = make_examples(5)
-    found = image_vectors(tiny_encoder, examples, tmp_path)
+    found = image_vectors(tiny_encoder, examples, tmp_path, pictures="these")
     expected = tiny_encoder.encode_images([example.read() for example in examples])
     assert_close(found.float().numpy(), expected, rtol=0, atol=1e-3)
     monkeypatch.setattr(type(tiny_encoder), "encode_pixels", None)
-    assert torch.equal(image_vectors(tiny_encoder, examples, tmp_path), found)
+    assert torch.equal(image_vectors(tiny_encoder, examples, tmp_path, pictures="these"), found)

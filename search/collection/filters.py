@@ -1,4 +1,4 @@
-"""Filters: checks what a user gives before it reaches the SQL engine, and puts it in terms of the stored columns.
+"""Checks a user's filter before it reaches the SQL engine, and rewrites it in terms of the stored columns.
 
 Some expressions can end or freeze the engine. A function such as `array_repeat` can ask for more memory than there is, which ends the
 process. Nested CASTs take exponential time to parse. Long chains overflow the stack of the planner. So only comparisons of columns and
@@ -31,11 +31,10 @@ _TOKEN = re.compile(
 
 
 def sql_of(where: str, roots: Mapping[str, str]) -> str:
-    """A filter of a user as SQL that Lance can plan. Raises QueryError for anything but comparisons of columns and literals.
+    """A user's filter over the columns of `search.schema.Row` as SQL that Lance can plan. `roots`: folder of each root by its id.
 
-    Args:
-        where: SQL over the columns of `search.schema.Row`.
-        roots: folder of each root by its id, see `Identity`.
+    Raises:
+        QueryError: anything but comparisons of columns and literals.
     """
     check_filter(where)
     return " ".join(_uri(roots) if text.strip('"`').lower() == "uri" else text for _, text in tokens(where))

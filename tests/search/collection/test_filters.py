@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from search import QueryError
-from search.filters import MAX_DEPTH, MAX_OPERATORS, check_filter
+from search.collection.filters import MAX_DEPTH, MAX_OPERATORS, check_filter
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from training.errors import TrainingError
-from training.outputs.snapshot import Snapshot, read_snapshot, save_snapshot
+from training.outputs.resume import Snapshot, read_snapshot, save_snapshot
 
 SNAPSHOT = Snapshot("abc", 1, 7, {"model": {"weight": torch.arange(3.0)}}, [("a.png", "gone")])
 

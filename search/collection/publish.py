@@ -1,0 +1,122 @@
+"""Builds snapshots from Lance: the writer publishes them, and a reader rebuilds one that is missing or damaged."""
+
+import json
+import shutil
+import tempfile
+import weakref
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from media.atomic_write import atomic_path, atomic_write
+from media.hashing import sha256_of_file
+from search.collection.identity import Identity
+from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
+from search.collection.snapshot import ROWS, STATISTICS, VECTORS, Current, Snapshot, Statistics, open_current, open_files, read_current
+from search.collection.vector_index import build_index
+from search.errors import IncompatibleError
+from search.schema import KINDS, Row, columns_of, stored_columns
+
+WRITER_LOCK = "writer.lock"
+_ROWS_PER_BATCH = 1 << 20  # a string column of a batch holds at most 2 GiB
+
+
+def publish(path: Path, identity: Identity, segments: LanceTable, num_failed: int) -> None:
+    """Make the latest version of the table the current snapshot. Only the holder of the writer's lock may call this."""
+    folder = path / "snapshots" / str(segments.version)
+    current = Current(identity.collection_id, segments.version, num_failed)
+    before = read_current(path)
+    if before is None or before.collection_id != identity.collection_id or before.version != current.version or not folder.is_dir():
+        partial = folder.with_name(f"{folder.name}.partial")
+        for leftover in (partial, folder):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial.mkdir(parents=True)
+        build(partial, segments, identity)
+        partial.rename(folder)
+    if before != current:
+        atomic_write(path / "current", json.dumps(asdict(current)) + "\n")
+    for old in (path / "snapshots").iterdir():
+        if old != folder:
+            shutil.rmtree(old, ignore_errors=True)  # readers that have it open keep its files
+
+
+def build(folder: Path, segments: LanceTable, identity: Identity) -> None:
+    """Write the three files of a snapshot into an existing folder, and wait until the disk has them."""
+    names = [each.name for each in stored_columns(Row) if each.name in segments.schema.names]
+    table = segments.read(names).sort_by("segment_id")
+    for each in columns_of(Row):
+        if each.column.arrow == "dictionary":
+            position = table.schema.get_field_index(each.name)
+            table = table.set_column(position, each.name, table.column(position).combine_chunks().dictionary_encode())
+    table = table.combine_chunks().unify_dictionaries()
+    with atomic_path(folder / ROWS) as path, pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
+    with atomic_path(folder / VECTORS) as path:
+        build_index(segments.batches(["segment_id", "vector"]), identity.embedding_width).write(path)
+    counts: dict[str, int] = {kind: segments.count(f"kind = '{kind}'") for kind in KINDS}
+    statistics = Statistics(counts, {name: sha256_of_file(folder / name) for name in (ROWS, VECTORS)})
+    atomic_write(folder / STATISTICS, json.dumps(asdict(statistics), indent=2) + "\n")
+
+
+def discard(path: Path) -> None:
+    """Delete all snapshots, which are derived. Only the holder of the writer's lock may call this."""
+    (path / "current").unlink(missing_ok=True)
+    shutil.rmtree(path / "snapshots", ignore_errors=True)
+
+
+def open_snapshot(path: Path, identity: Identity, *, may_write: bool) -> Snapshot:
+    """Open the newest snapshot of a collection; build it from Lance if it is missing, damaged, or of another collection.
+
+    Args:
+        may_write: keep what was built. Otherwise it is only for this process: a collection that is being deleted must not grow again.
+
+    Raises:
+        IncompatibleError: the tables are missing or damaged too.
+    """
+    current = read_current(path)
+    while current is not None and current.collection_id == identity.collection_id:
+        try:
+            return open_current(path, identity, current)
+        except (OSError, ValueError, TypeError, RuntimeError):
+            newer = read_current(path)
+            if newer == current:
+                break  # damaged
+            current = newer  # it was replaced while we opened it
+    check_tables(path)
+    try:
+        return _rebuild(path, identity, may_write=may_write)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), repr(error))
+        raise IncompatibleError(f"{path}: the tables cannot be read ({reason}). Restore them from a backup.") from error
+
+
+def _rebuild(path: Path, identity: Identity, *, may_write: bool) -> Snapshot:
+    segments, failures = LanceTable(path, SEGMENTS), LanceTable(path, FAILURES)
+    segments.pin(segments.version)
+    current = Current(identity.collection_id, segments.version, failures.count())
+    try:
+        if may_write:
+            with FileLock(path / WRITER_LOCK, timeout=0):
+                discard(path)
+                publish(path, identity, segments, current.num_failed)
+                return open_current(path, identity, current)
+    except (OSError, Timeout):
+        pass  # another process is writing, or the disk is read-only
+    temporary = Path(tempfile.mkdtemp(prefix="coca-search-"))
+    try:
+        build(temporary, segments, identity)
+        snapshot = open_files(path, temporary, identity, current)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    weakref.finalize(snapshot, shutil.rmtree, temporary, ignore_errors=True)
+    return snapshot
+
+
+def check_tables(path: Path) -> None:
+    """Raises IncompatibleError if the tables of a collection are missing."""
+    for name in (SEGMENTS, FAILURES):
+        if not (path / f"{name}.lance").is_dir():
+            raise IncompatibleError(f"{path}: the table {name} is missing. Restore it, or index into a new --collection directory.")

@@ -1,0 +1,43 @@
+"""What a run has to do: the scan against what the collection knows."""
+
+import pytest
+
+from indexer.plan import make_plan
+from indexer.scan import Problem, Scan
+from media.sources import SourceFile
+from search.collection import Failure, Identity, KnownFile
+
+
+def known_file(uri, media_id=1):
+    return KnownFile(media_id=media_id, root_id="r", path=uri.removeprefix("/"), uri=uri, size_bytes=5, mtime=1.0, sha256="0" * 64)
+
+
+def failure(uri):
+    return Failure(uri=uri, root_id="r", path=uri.removeprefix("/"), size_bytes=5, mtime=1.0, stage="read", reason="no")
+
+
+IDENTITY = Identity("0" * 32, "default", "m@1", "p", 4, roots={"r": "/"})
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_gone"), [("/a/y.jpg", True), ("/a/b/y.jpg", True), ("/ab/y.jpg", False), ("/a/closed/y.jpg", False), ("/c.jpg", True)]
+)
+def test_only_what_the_scan_would_have_found_is_gone(uri, is_gone):
+    scan = Scan(("/a", "/c.jpg"), ("/a", "/"), {}, unreadable=("/a/closed",))
+    plan = make_plan(scan, {uri: known_file(uri)}, {uri: failure(uri)}, IDENTITY)
+    assert [file.uri for file in plan.gone] == [uri] * is_gone
+    assert [each.uri for each in plan.settled_failures] == [uri] * is_gone
+
+
+def test_two_files_whose_ids_would_be_equal_get_different_ones(monkeypatch):
+    monkeypatch.setattr("hashlib.blake2b", lambda text, digest_size: type("", (), {"digest": lambda self: text[:1] * digest_size})())
+    scan = Scan(("/a",), ("/a",), {uri: SourceFile(uri, 5, 1.0) for uri in ("/a/x.jpg", "/a/y.jpg")})
+    ids = [task.media_id for task in make_plan(scan, {}, {}, IDENTITY).tasks]
+    assert len(set(ids)) == 2
+
+
+def test_a_name_that_cannot_be_stored_is_told_once():
+    scan = Scan(("/a",), ("/a",), {}, problems=(Problem(SourceFile(r"/a/\xff.jpg", 5, 1.0), "Rename it."),))
+    (told,) = make_plan(scan, {}, {}, IDENTITY).new_failures
+    assert (told.uri, told.stage, told.reason) == (r"/a/\xff.jpg", "scan", "Rename it.")
+    assert make_plan(scan, {}, {told.uri: told}, IDENTITY).new_failures == ()
