@@ -63,12 +63,10 @@ def measure(small: bool = False) -> Result:
 def plain_loop(folder: Path, encoder: Encoder) -> dict[str, NDArray[np.float32]]:
     """File -> vector, float32 (E,), without any parallel steps."""
     files = sorted(folder.iterdir())
-    vectors: dict[str, NDArray[np.float32]] = {}
+    vectors: list[NDArray[np.float32]] = []
     for start in range(0, len(files), BATCH):
-        batch = files[start : start + BATCH]
-        pixels = np.stack([encoder.preprocess(file) for file in batch])
-        vectors |= zip(map(str, batch), encoder.encode_pixels(pixels), strict=True)
-    return vectors
+        vectors += [*encoder.encode_pixels(np.stack([encoder.preprocess(file) for file in files[start : start + BATCH]]))]
+    return dict(zip(map(str, files), vectors, strict=True))
 
 
 def write_photographs(folder: Path, count: int, size: tuple[int, int]) -> None:
@@ -80,8 +78,7 @@ def write_photographs(folder: Path, count: int, size: tuple[int, int]) -> None:
     for number in range(count):
         picture = _crop(samples[PHOTOGRAPHS[number % len(PHOTOGRAPHS)]], size, random)
         shifted = ImageChops.offset(noise, *(int(shift) for shift in random.integers(0, size)))
-        picture = ImageChops.add(picture, shifted, offset=-128)
-        picture.save(folder / f"{number:05}.jpg", quality=85)
+        ImageChops.add(picture, shifted, offset=-128).save(folder / f"{number:05}.jpg", quality=85)
 
 
 def _crop(picture: Image.Image, size: tuple[int, int], random: np.random.Generator) -> Image.Image:

@@ -7,6 +7,7 @@ A program without a collection would do what the other side does.
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class InMemory:
         """The positions that the filter `WIDE` keeps."""
         return np.flatnonzero(self.width >= 6000)
 
-    def nearest(self, vector: Vector, k: int = K, among: Positions | None = None) -> tuple[Positions, Vector]:
+    def nearest(self, vector: Vector, k: int, among: Positions | None = None) -> tuple[Positions, Vector]:
         """Positions and cosines of the best `k`."""
         cosines = (self.vectors if among is None else self.vectors[among]) @ vector
         best = np.argpartition(-cosines, k)[:k]
@@ -55,7 +56,7 @@ class InMemory:
         best, cosines = self.nearest(vector, K, among)
         return self.ids[best], cosines
 
-    def search(self, query: str | Vector, k: int = K, *, filtered: bool = False) -> list[dict[str, Any]]:
+    def search(self, query: str | Vector, k: int, *, filtered: bool) -> list[dict[str, Any]]:
         """Rows of the best `k`, with their cosines."""
         vector = self.encoder.encode_texts([query])[0] if isinstance(query, str) else query
         best, cosines = self.nearest(vector, k, self.wide() if filtered else None)
@@ -88,53 +89,33 @@ def measure(small: bool = False) -> Result:
 
 def _cases(collection: Collection, memory: InMemory, calls: int) -> Iterator[tuple[str, Sides, Sequence[Any]]]:
     """What is compared, its two sides, and their inputs."""
-    snapshot, wide = collection.snapshot, memory.wide()
-    allowed = snapshot.filtered(WIDE)
-    vectors = queries(calls, memory.encoder.config.embedding_width)
-    yield "ranking", {"FAISS": lambda vector: snapshot.index.nearest(vector, K), "NumPy": memory.ranking}, vectors
-    yield (
-        "ranking, filter",
-        {"FAISS": lambda vector: snapshot.index.nearest(vector, K, allowed), "NumPy": lambda vector: memory.ranking(vector, wide)},
-        vectors,
-    )
-    random = np.random.default_rng(2)
+    snapshot, random = collection.snapshot, np.random.default_rng(2)
+    vectors, sentences = queries(calls, memory.encoder.config.embedding_width), words(calls)
+    nearest = partial(snapshot.index.nearest, k=K)
+    yield "ranking", {"FAISS": nearest, "NumPy": memory.ranking}, vectors
+    filtered = partial(nearest, allowed=snapshot.filtered(WIDE))
+    yield "ranking, filter", {"FAISS": filtered, "NumPy": partial(memory.ranking, among=memory.wide())}, vectors
     for count in ROWS_OF_HITS:
-        yield (
-            f"rows of {count:,} hits",
-            {
-                "snapshot": lambda positions: snapshot.rows(memory.ids[positions]),
-                "in memory": lambda positions: memory.rows.take(positions).to_pylist(),
-            },
-            [random.choice(len(snapshot), min(count, len(snapshot)), replace=False) for _ in range(calls)],
-        )
+        positions = [random.choice(len(snapshot), min(count, len(snapshot)), replace=False) for _ in range(calls)]
+        both = {"snapshot": lambda at: snapshot.rows(memory.ids[at]), "in memory": lambda at: memory.rows.take(at).to_pylist()}
+        yield f"rows of {count:,} hits", both, positions
     for what, k, where, inputs in (
         ("vector", K, None, vectors),
         (f"vector, k {MANY:,}", MANY, None, vectors),
         ("vector, filter", K, WIDE, vectors),
-        ("words", K, None, words(calls)),
-        ("words, filter", K, WIDE, words(calls)),
+        ("words", K, None, sentences),
+        ("words, filter", K, WIDE, sentences),
     ):
-        yield what, _search(collection, memory, k, where), inputs
-
-
-def _search(collection: Collection, memory: InMemory, k: int, where: str | None) -> Sides:
-    return {
-        "search()": lambda query: search(query, collection=collection, k=k, where=where),
-        "in memory": lambda query: memory.search(query, k, filtered=where is not None),
-    }
+        ours = partial(search, collection=collection, k=k, where=where)
+        yield what, {"search()": ours, "in memory": partial(memory.search, k=k, filtered=where is not None)}, inputs
 
 
 def _difference(pair: Sides, given: Any) -> float:
     """The largest difference of a cosine between both sides. Raises AssertionError if they differ otherwise."""
     ours, theirs = (run(given) for run in pair.values())
+    if isinstance(ours, tuple):  # ids and cosines
+        return check_same(*(list(zip(*(part.tolist() for part in side), strict=True)) for side in (ours, theirs)))
     if isinstance(ours, list):  # rows without cosines
         assert ours == theirs
         return 0.0
-    return check_same(_ranked(ours), _ranked(theirs))
-
-
-def _ranked(found: Any) -> list[tuple[int, float]]:
-    if isinstance(found, tuple):
-        return list(zip(found[0].tolist(), found[1].tolist(), strict=True))
-    rows = [row if isinstance(row, dict) else vars(row) for row in found]
-    return [(row["segment_id"], row["similarity"]) for row in rows]
+    return check_same([(hit.segment_id, hit.similarity) for hit in ours], [(row["segment_id"], row["similarity"]) for row in theirs])

@@ -96,8 +96,8 @@ def both_sides(count: int) -> Sides:
 def their_pixels(pixels: np.ndarray, name: str) -> Tensor:
     """uint8 (N, H, W, 3) -> float32 (N, 3, H, W), normalised as by open_clip's transform."""
     image = PUBLISHED[name].image
-    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    return ((x - torch.tensor(image.mean).view(3, 1, 1)) / torch.tensor(image.std).view(3, 1, 1)).contiguous()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (image.mean, image.std))
+    return ((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std).contiguous()
 
 
 def photographs() -> list[np.ndarray]:

@@ -4,6 +4,7 @@ The vectors lie in clusters, as vectors of real pictures do. The picture files d
 """
 
 import itertools
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def write_collection(folder: Path, encoder: Encoder, count: int) -> None:
 
 def clustered(count: int, width: int, random: np.random.Generator) -> NDArray[np.float32]:
     """float32 (count, width), rows of L2 norm 1, about cosine 0.5 to the others of their cluster."""
-    centres = random.standard_normal((-(-count // _PICTURES_PER_CLUSTER), width), dtype=np.float32)
+    centres = random.standard_normal((math.ceil(count / _PICTURES_PER_CLUSTER), width), dtype=np.float32)
     vectors = random.standard_normal((count, width), dtype=np.float32)
     vectors += centres[random.integers(0, len(centres), count)]
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -47,23 +47,15 @@ class ImageTokens:
 
 
 class Encoder:
-    """A CoCa ready to use. `load` makes one.
-
-    Attributes:
-        model_id: name and hash of the weights. A collection stores it with its vectors.
-        preprocessing_id: how a picture becomes pixels. Vectors with different ids are not comparable.
-        config: the shape of the model; `config.embedding_width` is E.
-        batch_size: pictures per batch.
-        logit_scale: the factor of cosines in the contrastive loss, 1 / temperature.
-    """
+    """A CoCa ready to use. `load` makes one."""
 
     def __init__(self, model: CoCa, tokenizer: Tokenizer, *, model_id: str, device: torch.device, dtype: torch.dtype) -> None:
-        self.model_id = model_id
-        self.config: CoCaConfig = model.config
+        self.model_id = model_id  # name and hash of the weights; a collection stores it with its vectors
+        self.config: CoCaConfig = model.config  # `config.embedding_width` is E
         image = model.config.image
-        self.preprocessing_id = f"{image.resize}-{image.image_size}-bicubic-srgb"
+        self.preprocessing_id = f"{image.resize}-{image.image_size}-bicubic-srgb"  # vectors with different ids are not comparable
         self.device, self.dtype, self.batch_size = device, dtype, batch_size(device, image)
-        self.logit_scale = float(model.log_scale.detach().float().exp())
+        self.logit_scale = float(model.log_scale.detach().float().exp())  # factor of cosines in the contrastive loss, 1 / temperature
         self._model = model.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         pack_linear_layers(self._model)
         self._tokenizer = tokenizer
@@ -74,21 +66,13 @@ class Encoder:
         return OVERSAMPLING * self.config.image.image_size
 
     def preprocess(self, picture: PictureSource | Pixels) -> Pixels:
-        """One picture -> pixels for the image tower: uint8 (H, W, 3), RGB, 0..255.
-
-        Raises:
-            PictureError: the picture cannot be read.
-        """
+        """One picture -> pixels for the image tower: uint8 (H, W, 3), RGB, 0..255. Raises PictureError if it cannot be read."""
         if isinstance(picture, np.ndarray):
             picture = Image.fromarray(picture)
         return to_square(open_picture(picture, min_side=self.min_side), self.config.image)
 
     def encode_images(self, images: Sequence[PictureSource | Pixels]) -> Vectors:
-        """Paths, encoded bytes, Pillow images or uint8 (H, W, 3) arrays -> float32 (N, E), each row of L2 norm 1.
-
-        Raises:
-            PictureError: an image cannot be read. The message names it.
-        """
+        """Paths, encoded bytes, Pillow images or uint8 (H, W, 3) arrays -> float32 (N, E), each row of L2 norm 1. Raises PictureError."""
         return self.encode_pixels(self._stack(images))
 
     @torch.inference_mode()
@@ -135,7 +119,6 @@ class Encoder:
 
         For log p(text), a model that was also trained on text alone runs without an image. For other models, whose decoder has always
         seen a picture, a grey one stands for "no picture" (the null image of Lin et al. 2024, arXiv 2306.01879, section 4).
-
         The end token counts. With CLIP's tokenizer, "!" inside a word does not, because its id is that of padding, as in training.
 
         Returns:

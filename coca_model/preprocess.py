@@ -21,9 +21,7 @@ def to_square(picture: Image.Image, config: ImageConfig) -> NDArray[np.uint8]:
 
     `crop` is torchvision's `Resize(size)` of the shorter side and `CenterCrop(size)`, with their rounding, as open_clip and the
     published CoCa checkpoints have it. Both are one call here: a picture of 1 x 5000 would first become 224 x 1,120,000.
-
-    Returns:
-        uint8 (H, W, 3), 0..255, with H = W = `config.image_size`.
+    Returns uint8 (H, W, 3), 0..255, with H = W = `config.image_size`.
     """
     size = config.image_size
     box = _centre(picture.size, size) if config.resize == "crop" else None

@@ -59,11 +59,10 @@ class Tokenizer:
         return self._bpe.get_vocab_size()
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Clean and tokenize texts, with start and end tokens, padded to the longest.
+        """Clean and tokenize texts -> token_ids int64 (B, T) and valid bool (B, T), False on padding to the longest text.
 
-        Returns:
-            token_ids int64 (B, T) and valid bool (B, T), False on padding. T is at most the context length. A longer text is
-            truncated before its end token; the first one causes a warning.
+        Each text has a start and an end token. T is at most the context length. A longer text is truncated before its end token; the
+        first one causes a warning.
         """
         unicode = [text.encode("utf-8", "replace").decode() for text in texts]  # browsers may send half a surrogate pair
         encodings = self._bpe.encode_batch([self.clean(text) for text in unicode], add_special_tokens=False)

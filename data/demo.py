@@ -29,13 +29,10 @@ QUERIES = {
 }
 # The same for the film: the shot that should come first, as data/make_sample_collection.py names it.
 FILM_QUERIES = {
-    "a cat": "chelsea",
-    "a cup of coffee": "coffee",
-    "a rocket": "rocket",
-    "a red motorcycle": "motorcycle",
-    "a flower": "flower",
-}
+    "a cat": "chelsea", "a cup of coffee": "coffee", "a rocket": "rocket", "a red motorcycle": "motorcycle", "a flower": "flower",
+}  # fmt: skip
 TOLERANCE_SECONDS = 1.0
+SIGN = {True: "✓", False: "✗"}
 
 
 def main(folder: Path) -> int:
@@ -58,8 +55,7 @@ def main(folder: Path) -> int:
         milliseconds = 1000 * (time.monotonic() - since)
         names = [Path(hit.uri).stem for hit in hits]
         rows.append((query, names[0] == wanted, hits))
-        sign = "✓" if names[0] == wanted else "✗"
-        print(f"{sign:2}{query:30}{names[0]:18}{hits[0].similarity:8.2f}{milliseconds:6.0f}   {', '.join(names[1:4])}")
+        print(f"{SIGN[names[0] == wanted]:2}{query:30}{names[0]:18}{hits[0].similarity:8.2f}{milliseconds:6.0f}   {', '.join(names[1:4])}")
     right = sum(good for _, good, _ in rows)
     print(f"{right} of {len(QUERIES)} queries have the right picture first.\n")
 
@@ -73,7 +69,7 @@ def main(folder: Path) -> int:
         good = max(abs(start - true_start), abs(end - true_end)) <= TOLERANCE_SECONDS
         film_right += good
         rows.append((f"{query} (film)", good, hits))
-        print(f"{'✓' if good else '✗':2}{query:30}{f'{start:.1f}-{end:.1f} s':18}{f'{true_start:.1f}-{true_end:.1f} s':18}")
+        print(f"{SIGN[good]:2}{query:30}{f'{start:.1f}-{end:.1f} s':18}{f'{true_start:.1f}-{true_end:.1f} s':18}")
     print(f"{film_right} of {len(FILM_QUERIES)} queries have the right shot, to within {TOLERANCE_SECONDS:g} second at both ends.\n")
 
     first_pictures = {hits[0].uri for _, _, hits in rows if hits[0].kind == "image"}
@@ -87,16 +83,15 @@ def main(folder: Path) -> int:
 def _page(collection: Path, rows: list[tuple[str, bool, Sequence[Hit]]], captions: dict[str, str]) -> str:
     parts = [_STYLE, "<h1>coca-search: what the demo found</h1>"]
     for query, good, hits in rows:
-        cells = "".join(_cell(collection, hit, captions.get(hit.uri) if place == 0 else None) for place, hit in enumerate(hits))
-        parts.append(f"<h2>{'✓' if good else '✗'} {html.escape(query)}</h2><div class='row'>{cells}</div>")
+        cells = "".join(_cell(collection, hit, captions.get(hit.uri) if rank == 0 else None) for rank, hit in enumerate(hits))
+        parts.append(f"<h2>{SIGN[good]} {html.escape(query)}</h2><div class='row'>{cells}</div>")
     return "\n".join(parts) + "\n"
 
 
 def _cell(collection: Path, hit: Hit, caption: str | None) -> str:
     picture = thumbnail_of(collection, vars(hit)).relative_to(collection.parent)
     moment = "" if hit.start_seconds is None else f" {hit.start_seconds:.1f}–{hit.end_seconds:.1f} s"
-    said = f"<br><i>{html.escape(caption)}</i>" if caption else ""
-    words = f"{hit.similarity:.2f} {html.escape(Path(hit.uri).stem)}{moment}{said}"
+    words = f"{hit.similarity:.2f} {html.escape(Path(hit.uri).stem)}{moment}" + (f"<br><i>{html.escape(caption)}</i>" if caption else "")
     return f"<figure><img src='{picture}'><figcaption>{words}</figcaption></figure>"
 
 

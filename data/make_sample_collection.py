@@ -1,7 +1,7 @@
 """Writes sample pictures and a sample video: `python data/make_sample_collection.py FOLDER`.
 
-The pictures come from the public API of scikit-image and scikit-learn, so that nothing is downloaded. The video shows some
-of them, each panned for a few seconds, so that the right moment for a query is known: `shots.json` beside it.
+The pictures come from the public API of scikit-image and scikit-learn, so that nothing is downloaded. The video pans over some of them
+for a few seconds each. `shots.json` beside it has the times, so the right moment for a query is known.
 """
 
 import json
@@ -22,27 +22,9 @@ SIZE = (640, 360)  # width, height
 VIDEO = {"chelsea": 4.0, "coffee": 3.5, "rocket": 5.0, "flower": 3.0, "astronaut": 4.5, "coins": 3.5, "motorcycle": 4.0, "china": 4.5}
 
 NAMES = [
-    "astronaut",
-    "brick",
-    "camera",
-    "chelsea",
-    "clock",
-    "coffee",
-    "coins",
-    "colorwheel",
-    "grass",
-    "gravel",
-    "hubble_deep_field",
-    "immunohistochemistry",
-    "logo",
-    "moon",
-    "page",
-    "retina",
-    "rocket",
-    "horse",
-    "checkerboard",
-    "text",
-]
+    "astronaut", "brick", "camera", "chelsea", "clock", "coffee", "coins", "colorwheel", "grass", "gravel",
+    "hubble_deep_field", "immunohistochemistry", "logo", "moon", "page", "retina", "rocket", "horse", "checkerboard", "text",
+]  # fmt: skip
 
 
 def sample_pictures() -> dict[str, Image.Image]:

@@ -41,18 +41,12 @@ def tree() -> str:
     comments = {name: OTHER_FILES.get(name) or _first_sentence(ROOT / name) for name in _shown(listed)}
     width = max(len(Path(name).name) for name in comments) + 6
     lines, folder = [], Path()
-    for name, comment in sorted(comments.items(), key=lambda each: (FOLDERS.index(each[0].split("/")[0]), _order(each[0]))):
-        path = Path(name)
+    for path in sorted(map(Path, comments), key=lambda path: (FOLDERS.index(path.parts[0]), str(path.parent), path.name)):
         if path.parent != folder:
             folder = path.parent
             lines.append(f"{folder}/".ljust(width) + _first_sentence(ROOT / folder / "__init__.py"))
-        lines.append(f"    {path.name}".ljust(width) + comment)
+        lines.append(f"    {path.name}".ljust(width) + comments[str(path)])
     return "```\n" + "\n".join(line.rstrip() for line in lines) + "\n```\n"
-
-
-def with_tables(text: str, tables: dict[str, str]) -> str:
-    """A page with what lies between each pair of markers made anew."""
-    return _TABLE.sub(lambda match: match[1] + tables[match["name"]] + match[3], text)
 
 
 def pages() -> dict[Path, str]:
@@ -61,11 +55,11 @@ def pages() -> dict[Path, str]:
 
     tables = {"tree": tree(), "columns of segments": columns_as_markdown(Row), "columns of failures": columns_as_markdown(FailureColumns)}
     files = [ROOT / "docs" / name for name in ("architecture.md", "collection.md")]
-    return {file: with_tables(file.read_text(), tables) for file in files}
+    return {file: _TABLE.sub(lambda match: match[1] + tables[match["name"]] + match[3], file.read_text()) for file in files}
 
 
 def _shown(listed: list[str]) -> set[str]:
-    """Files and, where a folder has a comment of its own, the folder in their place."""
+    """The files. A folder that has a comment stands for its files."""
     shown = set()
     for name in listed:
         folder = next((other for other in OTHER_FILES if name.startswith(other + "/")), None)
@@ -74,10 +68,6 @@ def _shown(listed: list[str]) -> set[str]:
         elif name.endswith((".py", ".md", ".css", ".js", ".html", ".txt")) and not name.endswith("__init__.py") and (ROOT / name).exists():
             shown.add(name)
     return shown
-
-
-def _order(name: str) -> tuple[str, str]:
-    return str(Path(name).parent), Path(name).name
 
 
 def _first_sentence(file: Path) -> str:

@@ -6,17 +6,11 @@ MediaError          a file that cannot be read or decoded
 
 from typing import Literal
 
-Stage = Literal["read", "probe", "decode"]
+Stage = Literal["read", "probe", "decode"]  # what failed: reading the bytes, finding out what the file is, decoding its pixels
 
 
 class MediaError(Exception):
-    """A file that cannot be read or decoded.
-
-    Attributes:
-        stage: where it failed: "read" (the bytes), "probe" (what the file is) or "decode" (its pixels).
-        reason: what is wrong, without the name of the file.
-        name: the file, or empty if the caller knows it.
-    """
+    """A file that cannot be read or decoded. `reason` says what is wrong; `name` is the file, or empty if the caller knows it."""
 
     def __init__(self, stage: Stage, reason: str, name: str = "") -> None:
         super().__init__(stage, reason, name)

@@ -54,8 +54,7 @@ class ImageTower(nn.Module):
     def begin(self, pixels: Tensor, units: int) -> Tensor:
         """Pixels uint8 (B, H, W, 3) -> features after the first `units` units. Training caches them if these units are frozen.
 
-        Returns:
-            A map (B, H', W', C) inside the stem; tokens (B, P, C) at its end and after it.
+        The result is a map (B, H', W', C) inside the stem, and tokens (B, P, C) at its end and after it.
         """
         dtype = next(self.stem.parameters()).dtype
         shift, scale = (-self.mean / self.std).to(dtype), (1 / (255 * self.std)).to(dtype)

@@ -28,19 +28,18 @@ _BY_HAND = f"Without a network, copy {OPEN_CLIP_WEIGHTS[1]} from its page at hug
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """The files of one checkpoint. `tokenizer` is None for open_clip's weights, which use CLIP's tokenizer."""
+    """The files of one checkpoint."""
 
     name: str
     weights: Path
-    config: Path | None
-    tokenizer: Path | None
+    config: Path | None = None
+    tokenizer: Path | None = None  # None for open_clip's weights, which use CLIP's tokenizer
 
 
 def find_checkpoint(name_or_path: str | Path) -> CheckpointFiles:
     """The files of "default", of a folder, of a file of weights, or of a Hugging Face "owner/name", which is downloaded once.
 
-    Raises:
-        CheckpointError: nothing is found, a file is missing, or the download fails.
+    Raises CheckpointError if nothing is found, a file is missing, or the download fails.
     """
     name, path = str(name_or_path), Path(name_or_path)
     if name == "default":
@@ -82,7 +81,7 @@ def _file(path: Path) -> CheckpointFiles:
 
 def _open_clip(name: str, weights: Path) -> CheckpointFiles:
     config = weights.parent / OPEN_CLIP_CONFIG
-    return CheckpointFiles(name, weights, config if config.is_file() else None, None)
+    return CheckpointFiles(name, weights, config if config.is_file() else None)
 
 
 def _download(name: str) -> Path:

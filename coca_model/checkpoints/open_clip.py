@@ -69,10 +69,8 @@ _TRANSPOSED = {"poolers.project.weight", "unimodal.project.weight", "multimodal.
 def unwrap(loaded: Any) -> dict[str, Tensor]:
     """The weights in the result of `torch.load`: a plain dictionary, or open_clip's training state with the prefix `module.`.
 
-    Attention masks, which older versions of open_clip saved too, are dropped: they are computed, not learned.
-
-    Raises:
-        ValueError: the file contains no named weights.
+    Attention masks, which older versions of open_clip saved too, are dropped: they are computed, not learned. Raises ValueError if there
+    are no named weights.
     """
     weights = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(weights, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in weights.items()):
@@ -99,9 +97,8 @@ def published_config(weights: Mapping[str, Tensor]) -> CoCaConfig:
 def convert_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename weights from open_clip's names to ours. Unknown names stay, and the loader refuses them.
 
-    Raises:
-        KeyError, IndexError, RuntimeError: a part of an attention is missing or has another shape.
-        ValueError: two names mean the same weight.
+    Raises KeyError, IndexError or RuntimeError if a part of an attention is absent or has another shape, and ValueError if two names
+    mean the same weight.
     """
     ours: dict[str, Tensor] = {}
     for name, weight in weights.items():
@@ -133,8 +130,7 @@ def _split_attention(weights: dict[str, Tensor], prefix: str) -> None:
 def follow_config(config: CoCaConfig, raw: Mapping[str, Any]) -> CoCaConfig:
     """Take mean, standard deviation and resize mode from `open_clip_config.json`, which the weights cannot tell.
 
-    Raises:
-        ValueError: the heads, sizes, resize mode or interpolation differ from those of the published models.
+    Raises ValueError if the heads, sizes, resize mode or interpolation differ from those of the published models.
     """
     sections = {"preprocess_cfg": {}, **raw, **raw["model_cfg"]}
     pixels = sections["preprocess_cfg"]

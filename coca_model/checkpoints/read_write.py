@@ -30,8 +30,7 @@ _TIED, _TIED_TO = "multimodal.output.weight", "unimodal.token_embedding.weight"
 def read_checkpoint(files: CheckpointFiles) -> tuple[CoCa, Tokenizer, str]:
     """Read a checkpoint. Returns the float32 model, its tokenizer and the sha256 of its weights' file (hex).
 
-    Raises:
-        CheckpointError: names or shapes do not fit the config, a weight is not finite, or a file is damaged.
+    Raises CheckpointError if names or shapes do not fit the config, a weight is not finite, or a file is damaged.
     """
     weights = _read_weights(files.weights)
     if open_clip.is_open_clip(weights):
@@ -46,9 +45,8 @@ def read_checkpoint(files: CheckpointFiles) -> tuple[CoCa, Tokenizer, str]:
         config = read_config(files.config)
         tokenizer = load_tokenizer(files.tokenizer, config.text.context_length)
     if tokenizer.vocabulary_size > config.text.vocabulary_size:
-        raise CheckpointError(
-            f"{files.tokenizer}: has {tokenizer.vocabulary_size} tokens. The config allows {config.text.vocabulary_size}."
-        )
+        message = f"has {tokenizer.vocabulary_size} tokens. The config allows {config.text.vocabulary_size}."
+        raise CheckpointError(f"{files.tokenizer}: {message}")
     return _model(files, config, weights), tokenizer, sha256_of_file(files.weights)
 
 
@@ -57,9 +55,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         safe = path.suffix == ".safetensors"
         return open_clip.unwrap(load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: not a plain file of weights. A file that runs code when it is read is refused. Use .safetensors."
-        ) from error
+        reason = "A file that runs code when it is read is refused. Use .safetensors."
+        raise CheckpointError(f"{path}: not a plain file of weights. {reason}") from error
     except Exception as error:  # a damaged pickle raises almost anything: KeyError, IndexError, struct.error, AssertionError ...
         reason = next(iter(str(error).splitlines()), repr(error))
         raise CheckpointError(f"{path}: damaged ({reason}). Copy, download or train the checkpoint again.") from error
@@ -93,9 +90,8 @@ def _model(files: CheckpointFiles, config: CoCaConfig, weights: dict[str, Tensor
         with torch.device("meta"), _Uninitialised():
             model = CoCa(config)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{files.config}: no CoCa has this config ({error}). Expected the JSON that CoCaConfig.to_json writes."
-        ) from error
+        reason = f"no CoCa has this config ({error}). Expected the JSON that CoCaConfig.to_json writes."
+        raise CheckpointError(f"{files.config}: {reason}") from error
     if config.text.tied_output and _TIED_TO in weights:
         weights[_TIED] = weights[_TIED_TO]
     _check_weights(files.weights, weights, model.state_dict())
@@ -109,8 +105,8 @@ def _check_weights(path: Path, found: Mapping[str, Tensor], expected: Mapping[st
     for name in {**expected, **found}:
         has, wants = (tuple(side[name].shape) if name in side else None for side in (found, expected))
         if has is None or has != wants:
-            has_words, wants_words = "absent" if has is None else f"of shape {has}", "none" if wants is None else f"shape {wants}"
-            raise CheckpointError(f"{path}: {name} is {has_words}. The config asks for {wants_words}.")
+            found_words, wanted_words = "absent" if has is None else f"of shape {has}", "none" if wants is None else f"shape {wants}"
+            raise CheckpointError(f"{path}: {name} is {found_words}. The config asks for {wanted_words}.")
         if not _is_finite(found[name]):
             raise CheckpointError(f"{path}: {name} holds NaN or infinity. The checkpoint is damaged or its training diverged.")
 

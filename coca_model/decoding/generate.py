@@ -5,6 +5,8 @@ Every method takes a `Decoder` and returns token ids.
 Axes: B pictures, K beams or candidates, R rows, T text length, D width, V vocabulary.
 """
 
+from itertools import takewhile
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,17 +26,18 @@ def generate(
 
     `sample` draws from `random`, which must be on the device of the decoder. The default is a new generator with the options' seed.
     """
-    random = random or torch.Generator().manual_seed(options.seed)
-    start = torch.full((batch,), special.start, device=random.device)  # (B,)
     if not batch:
         return []
+    random = random or torch.Generator().manual_seed(options.seed)
+    start = torch.full((batch,), special.start, device=random.device)  # (B,)
     if options.method == "beam":
         ids = _beam_search(decoder, start, special, options)  # (B, T)
     elif options.method == "contrastive":
         ids = _contrastive_search(decoder, start, special, options)
     else:
         ids = _greedy_or_sample(decoder, start, special, options, random)
-    return [_without_special(row, special) for row in ids.tolist()]
+    sentences = [takewhile(lambda token: token != special.end, row[1:]) for row in ids.tolist()]
+    return [[token for token in sentence if token != special.pad] for sentence in sentences]
 
 
 def _greedy_or_sample(decoder: Decoder, start: Tensor, special: SpecialTokens, options: CaptionOptions, random: torch.Generator) -> Tensor:
@@ -152,8 +155,3 @@ def _mask_forbidden(logits: Tensor, ids: Tensor, special: SpecialTokens, options
         logits[row, runs[row, start, -1]] = NEVER
     logits[logits.amax(1) == NEVER, special.end] = 0.0
     return logits
-
-
-def _without_special(ids: list[int], special: SpecialTokens) -> list[int]:
-    sentence = ids[1 : ids.index(special.end)] if special.end in ids else ids[1:]
-    return [token for token in sentence if token != special.pad]
