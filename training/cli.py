@@ -64,9 +64,9 @@ def train(
     ranks = join_ranks(device)
     try:
         with progress_bars() as note:
-            note = note if ranks.leads else lambda *_: None
+            shown = note if ranks.leads else lambda *_: None
             options: dict[str, Any] = {"work": work, "overwrite": overwrite, "snapshot_seconds": snapshot_seconds}
-            trained = run(examples, sentences, chosen, output, ranks=ranks, note=note, **options)
+            trained = run(examples, sentences, chosen, output, ranks=ranks, note=shown, **options)
     except OSError as error:
         if error.errno not in _FULL:
             raise

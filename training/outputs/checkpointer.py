@@ -13,9 +13,8 @@ from coca_model.architecture.coca import CoCa
 from coca_model.checkpoints.read_write import save_checkpoint
 from training.errors import TrainingError
 from training.examples.example import Skipped
-from training.outputs.curves import draw_curves
 from training.outputs.resume import Snapshot, save_snapshot
-from training.outputs.run_log import LINE_KEYS, RunLog
+from training.outputs.run_log import LINE_KEYS, RunLog, draw_curves
 from training.outputs.validation import LOG_LOSS, Validation
 from training.prepare.materials import Materials
 from training.ranks import Ranks
