@@ -28,9 +28,8 @@ _SHOW_EVERY = 10  # steps between two lines of losses; the first and the last st
 class Checkpointer:
     """Writes into `output` on the leading rank. The other ranks write nothing.
 
-    Attributes:
-        average: the moving average of the model's weights, which is validated and saved.
-        unreadable: the pictures that could not be read so far, by name.
+    `average` is the moving average of the model's weights, which is validated and saved. `unreadable` has the pictures that could
+    not be read so far, by name.
     """
 
     def __init__(

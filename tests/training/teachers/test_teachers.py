@@ -16,7 +16,7 @@ from coca_model.architecture.config import ImageConfig
 from coca_model.architecture.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
 from training.cache.files import save
 from training.errors import TrainingError
-from training.examples.hashes import key_of
+from training.examples.select import key_of
 from training.teachers.classifier import imagenet_classes, read_classifier
 from training.teachers.vectors import MiniLM, image_vectors, sentence_teacher, sentence_vectors
 
