@@ -63,10 +63,10 @@ def train(
     examples, sentences = read_examples(data), _sentences(data, chosen.sentences)
     ranks = join_ranks(device)
     try:
-        with progress_bars() as bars:
-            note = bars if ranks.leads else lambda *_: None
+        with progress_bars() as note:
+            shown = note if ranks.leads else lambda *_: None
             options: dict[str, Any] = {"work": work, "overwrite": overwrite, "snapshot_seconds": snapshot_seconds}
-            trained = run(examples, sentences, chosen, output, ranks=ranks, note=note, **options)
+            trained = run(examples, sentences, chosen, output, ranks=ranks, note=shown, **options)
     except OSError as error:
         if error.errno not in _FULL:
             raise

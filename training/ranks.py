@@ -77,8 +77,9 @@ _TIMEOUT = timedelta(hours=12)  # the others wait while the first rank computes 
 
 
 def join_ranks(device: str | None = None) -> Ranks:
-    """Join the processes that `torchrun` started, if any. The default device is CUDA if available, otherwise the CPU.
-    Raises TrainingError if the device cannot be used.
+    """Join the processes that `torchrun` started, if any. Raises TrainingError if the device cannot be used.
+
+    The default device is CUDA if available, otherwise the CPU.
     """
     count, number = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     try:
@@ -95,10 +96,7 @@ def join_ranks(device: str | None = None) -> Ranks:
 
 
 def leave_ranks() -> None:
-    """Leave the process group.
-
-    Objects that still refer to it keep threads of gloo alive until the interpreter ends, which then sometimes aborts.
-    """
+    """Leave the process group. Objects that still refer to it keep threads of gloo alive, which sometimes abort the process at its end."""
     gc.collect()  # DistributedDataParallel is in reference cycles
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

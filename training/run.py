@@ -19,8 +19,7 @@ from media.hashing import sha256_of_file
 from training.cache.files import lock
 from training.errors import TrainingError
 from training.examples.example import Examples
-from training.examples.hashes import key_of
-from training.examples.select import select_examples
+from training.examples.select import key_of, select_examples
 from training.objectives.registry import check_objectives
 from training.outputs.checkpointer import Checkpointer
 from training.outputs.held_out import write_held_out
@@ -70,8 +69,8 @@ def train(
         about = [(one.name, one.split, one.texts) for one in examples]
         fingerprint = key_of([recipe.fingerprint(), sha256_of_file(start) if start else "", about, list(sentences), selection.pictures])
         if overwrite and ranks.leads:
-            for old in ("result.json", "snapshot.pt"):
-                (folder / old).unlink(missing_ok=True)
+            (folder / "result.json").unlink(missing_ok=True)
+            (folder / "snapshot.pt").unlink(missing_ok=True)
         ranks.wait()
         _check_recipe(folder, recipe)
         if finished := read_result(output, fingerprint):
@@ -159,6 +158,6 @@ def _check_recipe(folder: Path, recipe: Recipe) -> None:
 def _clear(folder: Path, ranks: Ranks) -> None:
     """Remove the large files that only an unfinished run needs."""
     if ranks.leads:
-        for file in ("snapshot.pt", "lock"):
-            (folder / file).unlink(missing_ok=True)
+        (folder / "snapshot.pt").unlink(missing_ok=True)
+        (folder / "lock").unlink(missing_ok=True)
         shutil.rmtree(folder / "kept", ignore_errors=True)

@@ -23,7 +23,7 @@ from training.cache.prefetch import prefetch
 from training.cache.views import view_or_reason
 from training.errors import TrainingError
 from training.examples.example import Example, Skipped
-from training.examples.hashes import key_of
+from training.examples.select import key_of
 
 _MARK_EVERY = 1024  # views between two marks, from which a killed run resumes
 

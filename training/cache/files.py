@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -25,24 +25,18 @@ def hash_of_weights(weights: Iterable[Tensor]) -> str:
     return total.hexdigest()
 
 
-@contextmanager
-def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file `path`, which one process at a time can hold. Creates its folder.
+def lock(path: Path, *, wait: bool = False) -> AbstractContextManager[object]:
+    """Acquire the lock file `path`, which one process at a time can hold, until the context ends. Creates its folder.
 
     Raises TrainingError if another process holds the lock and `wait` is False, or if the folder cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(path, timeout=-1 if wait else 0)
-        held.acquire()
+        return FileLock(path).acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise TrainingError(f"{path.parent}: another training run writes there. Wait for it, or pass another output folder.") from None
     except OSError as error:
         raise TrainingError(f"{path.parent}: the folder cannot be created ({error.strerror}). Choose another.") from error
-    try:
-        yield
-    finally:
-        held.release()
 
 
 def cached_tensor(path: Path, compute: Callable[[], Tensor]) -> Tensor:

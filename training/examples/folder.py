@@ -37,10 +37,7 @@ def read_folder(folder: Path, *, name: str) -> Examples:
 
 
 class _Reader:
-    """The files below a folder in a fixed order, and what cannot be used.
-
-    `pictures` and `texts` map the `_key` of a path, for texts without its suffix, to the path relative to the folder.
-    """
+    """The files below a folder, by the `_key` of their path, for texts without its suffix; and what cannot be used."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
@@ -147,10 +144,7 @@ def _key(path: str) -> str:
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
-    """For each row the line where it begins, and its fields or the reason to skip it.
-
-    Not `evaluation.datasets.files.read_csv`, which refuses a file with a bad row. Training continues without the row.
-    """
+    """For each row the line where it begins, and its fields or the reason to skip it. `read_csv` of evaluation refuses such files."""
     try:
         # Not str.splitlines, which also splits at U+2028, U+0085 and form feeds inside a text.
         rows = csv.reader(io.StringIO(read_text(table), newline=""), strict=True, skipinitialspace=True)

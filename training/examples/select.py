@@ -1,11 +1,12 @@
 """Chooses the examples of a training run: leaves out unused sources, merges duplicates, and holds some pictures out."""
 
 import hashlib
+import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from training.examples.example import Example, Examples, Skipped
-from training.examples.hashes import hash_pictures, pictures_key
 from training.ranks import Ranks
 from training.recipe import Recipe
 
@@ -79,3 +80,26 @@ def hold_out(examples: Sequence[Example], *, share: float, most: int | None = No
 def _fraction(name: str) -> float:
     """A number in [0, 1) that depends only on the name, uniformly distributed."""
     return int.from_bytes(hashlib.sha256(f"0:{name}".encode()).digest()[:6], "big") / 2**48
+
+
+def key_of(value: object) -> str:
+    """16 hexadecimal digits that identify a value of plain types and dataclasses."""
+    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]
+
+
+def hash_pictures(examples: Sequence[Example]) -> list[str]:
+    """The SHA-256 of the bytes of each picture, or "" if it cannot be read. Reads every picture once."""
+
+    def digest(example: Example) -> str:
+        try:
+            return hashlib.sha256(example.read()).hexdigest()
+        except OSError:
+            return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(digest, examples))
+
+
+def pictures_key(examples: Sequence[Example], hashes: Sequence[str]) -> str:
+    """A key of the names and bytes of all pictures, in order."""
+    return key_of([[example.name for example in examples], hashes])

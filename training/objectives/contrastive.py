@@ -2,7 +2,7 @@
 
 Each is the mean of its two directions, picture to text and text to picture, so that a weight means the same for all of them.
 They differ in what counts as a positive and a negative: other rows of the batch, which may come from all processes, or with
-momentum contrast (COTS, Lu et al. 2022, CVPR, arXiv 2204.07441) earlier rows in queues (see `steps/momentum.py`), because a batch
+momentum contrast (COTS, Lu et al. 2022, CVPR, arXiv 2204.07441) earlier rows in queues (see `steps/student.py`), because a batch
 that fits a small machine has few negatives. Of COTS only the abstract and summaries could be read here.
 
 Axes: B batch, K rows in a queue, E embedding. In every loss `image`, `text`, `query` and `key` are float (B, E) with rows of L2
@@ -52,13 +52,9 @@ def decoupled_contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, sigma
     pushes the others apart. The paper (equation 6) has two views of one picture, each with the rows of both views as
     negatives. Here, with two modalities, the negatives are the rows of the other modality only, as in `contrastive_loss`.
 
-    Args:
-        sigma: None for DCL. A number above 0 (0.5 in published implementations) for DCLW, which weights each positive by
-            2 - exp(cosine / sigma) / mean of exp(cosine / sigma) over the batch: more if a pair is still far apart. The
-            weights have no gradient, as in lightly's implementation; we could not check this in the paper.
-
-    Returns:
-        A scalar without a lower bound of 0. A batch of one has no negatives: -scale * cosine.
+    With `sigma` (0.5 in published implementations) this is DCLW, which weights each positive by 2 - exp(cosine / sigma) / mean of
+    exp(cosine / sigma) over the batch: more if a pair is still far apart. The weights have no gradient, as in lightly's
+    implementation; we could not check this in the paper. The loss may be below 0. A batch of one has no negatives: -scale * cosine.
     """
     logits = scale * image @ text.T  # (B, B)
     positive = logits.diagonal()  # (B,)

@@ -33,14 +33,11 @@ Cost = tuple[Tensor, Tensor]
 
 
 class MaskedObjectives(nn.Module):
-    """Heads and costs of the masked objectives of a phase.
+    """Heads and costs of some of the `MASKED` objectives.
 
-    The target of a patch is its feature behind the frozen units, because the feature cache holds no pixels.
-
-    Args:
-        names: of `MASKED`.
-        maps: some features behind the frozen units, (N, H', W', C) or (N, P, C), to learn the codes of patches from.
-        special_ids: tokens that are not words. The first, padding, replaces a masked word.
+    The target of a patch is its feature behind the frozen units, because the feature cache holds no pixels. The codes of patches are
+    learned from `maps`, some of these features: (N, H', W', C) or (N, P, C). The first of the `special_ids`, which are not words, is
+    padding and replaces a masked word.
     """
 
     def __init__(
@@ -68,20 +65,17 @@ class MaskedObjectives(nn.Module):
     def forward(self, model: CoCa, batch: Batch, image: tuple[Tensor, Tensor], text: tuple[Tensor, Tensor]) -> dict[str, Cost]:
         """For each objective the sum of its costs over masked parts, and their number.
 
-        Args:
-            batch: with cached features as pictures, texts, and noise.
-            image: of the pictures the embeddings (B, E), not normalised, and the tokens (B, P', D).
-            text: of the texts the same, (B, E) and (B, T, D).
+        The batch has cached features as pictures. `image` and `text` have the embeddings (B, E), not normalised, and the tokens
+        (B, P', D) and (B, T, D).
         """
         pictures, texts, noise = batch.pictures, batch.texts, batch.noise
         assert pictures is not None and texts is not None and noise is not None, "masked objectives need all three"  # noqa: PT018
-        means = {}
-        if "masked_words" in self.names:
-            means["masked_words"] = self._masked_words(model, texts, image[0], noise)
-        if "masked_patches" in self.names:
-            means["masked_patches"] = self._masked_patches(model, pictures, text[0], noise)
-        if "painted_patches" in self.names:
-            means["painted_patches"] = self._painted_patches(model, pictures, texts, None if batch.patches is not None else image[1], text)
+        compute = {
+            "masked_words": lambda: self._masked_words(model, texts, image[0], noise),
+            "masked_patches": lambda: self._masked_patches(model, pictures, text[0], noise),
+            "painted_patches": lambda: self._painted_patches(model, pictures, texts, image[1] if batch.patches is None else None, text),
+        }
+        means = {name: compute[name]() for name in self.names}
         return {name: (mean * masked.sum(), masked.sum()) for name, (mean, masked) in means.items()}
 
     def _masked_words(self, model: CoCa, texts: Texts, image: Tensor, noise: Tensor) -> Cost:
@@ -133,14 +127,8 @@ def mask_tokens(
     lose no word (Bitton et al. 2021, arXiv 2109.02040). Here each loses at least one. COTS's share is not known to us.
     Our text decoder is causal, so unlike in COTS a masked word is predicted only from the words before it.
 
-    Args:
-        token_ids: int64 (B, T); valid: bool (B, T), False on padding; noise: float (B, T), uniform.
-        share: 0..1, of the words that are neither padding nor special, rounded up.
-        mask_id: replaces a masked word.
-        special_ids: tokens that are never masked, such as start and end.
-
-    Returns:
-        int64 (B, T), the masked texts, and bool (B, T), the masked positions.
+    The share, rounded up, is of the words that are neither padding (where `valid`, bool (B, T), is False) nor special, such as start
+    and end. `noise`, float (B, T), is uniform. Returns the masked texts, int64 (B, T), and the masked positions, bool (B, T).
     """
     special = torch.tensor(special_ids, dtype=token_ids.dtype, device=token_ids.device)
     is_masked = mask_largest(noise, valid & ~torch.isin(token_ids, special), share=share)
@@ -209,14 +197,8 @@ class VisualCodebook(nn.Module):
 def attentive_mask(image_tokens: Tensor, text: Tensor, *, share: float) -> Tensor:
     """SyCoCa's attentive masking for text-guided reconstruction: masks the patches that are most similar to the text.
 
-    Only the text can tell what these patches show. That the similarity is the cosine could not be verified.
-
-    Args:
-        image_tokens: float (B, P, E), in the space of the text's vector, (B, E).
-        share: 0..1, of the patches, rounded up; 0.5 in the paper.
-
-    Returns:
-        bool (B, P), True on patches to mask.
+    Only the text can tell what these patches show. That the similarity is the cosine could not be verified. The image tokens,
+    (B, P, E), are in the space of the text's vector, (B, E). The share is rounded up; 0.5 in the paper. Returns bool (B, P).
     """
     score = (F.normalize(image_tokens, dim=-1) @ F.normalize(text, dim=-1)[:, :, None])[..., 0]  # (B, P)
     return mask_largest(score, torch.ones_like(score, dtype=torch.bool), share=share)

@@ -66,17 +66,14 @@ def _relational_distillation(batch: WholeBatch) -> Tensor:
             f"The image teacher's vectors ({teacher.shape[1]} wide) and the sentence teacher's ({meaning.shape[1]}) differ in width. "
             "Name one checkpoint as both."
         )
-    return relational_distillation_loss(
-        batch["image"], batch["text"], teacher, meaning, scale=batch["scale"], teacher_scale=batch["teacher_scale"]
-    )
+    scales = {"scale": batch["scale"], "teacher_scale": batch["teacher_scale"]}
+    return relational_distillation_loss(batch["image"], batch["text"], teacher, meaning, **scales)
 
 
-def _queries(batch: WholeBatch) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]:
+def _queries(batch: WholeBatch) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """The arguments of `retrieval_logits`, picture to text and text to picture."""
-    return (
-        (batch["image"], batch["text_key"], batch["text_queue"], batch["scale"]),
-        (batch["text"], batch["image_key"], batch["image_queue"], batch["scale"]),
-    )
+    ways = (("image", "text"), ("text", "image"))
+    return [(batch[one], batch[f"{other}_key"], batch[f"{other}_queue"], batch["scale"]) for one, other in ways]
 
 
 OF_ROWS = ("captioning", "language", *MASKED)
@@ -97,16 +94,13 @@ OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = {
     "image_distillation": _image_distillation,
     "relational_distillation": _relational_distillation,
 }
-_TEXT_AND_MEANING = ("text", "meaning")
 _NEEDS = {  # of the others each needs texts
     "language": ("sentence",),
-    "soft_contrastive": _TEXT_AND_MEANING,
-    "contrastive_to_teacher": _TEXT_AND_MEANING,
-    "continuously_weighted_contrastive": _TEXT_AND_MEANING,
+    **dict.fromkeys(("soft_contrastive", "contrastive_to_teacher", "continuously_weighted_contrastive"), ("text", "meaning")),
     "sentence_distillation": ("meaning",),
     "class_distillation": ("text", "class_vectors"),
     "image_distillation": ("text", "teacher_image"),
-    "relational_distillation": (*_TEXT_AND_MEANING, "teacher_image"),
+    "relational_distillation": ("text", "meaning", "teacher_image"),
 }
 
 

@@ -13,9 +13,8 @@ from coca_model.architecture.coca import CoCa
 from coca_model.checkpoints.read_write import save_checkpoint
 from training.errors import TrainingError
 from training.examples.example import Skipped
-from training.outputs.curves import draw_curves
 from training.outputs.resume import Snapshot, save_snapshot
-from training.outputs.run_log import LINE_KEYS, RunLog
+from training.outputs.run_log import LINE_KEYS, RunLog, draw_curves
 from training.outputs.validation import LOG_LOSS, Validation
 from training.prepare.materials import Materials
 from training.ranks import Ranks
@@ -29,9 +28,8 @@ _SHOW_EVERY = 10  # steps between two lines of losses; the first and the last st
 class Checkpointer:
     """Writes into `output` on the leading rank. The other ranks write nothing.
 
-    Attributes:
-        average: the moving average of the model's weights, which is validated and saved.
-        unreadable: the pictures that could not be read so far, by name.
+    `average` is the moving average of the model's weights, which is validated and saved. `unreadable` has the pictures that could
+    not be read so far, by name.
     """
 
     def __init__(

@@ -30,12 +30,8 @@ class Validation:
     """Measures a model on the held-out pictures that have texts and can be read.
 
     If they are few, training pictures are added as distractors, evenly spaced in the order of the examples. A text is correct for
-    each picture that has it.
-
-    Attributes:
-        count: the number of held-out pictures; 0 if there are fewer than two.
-        candidates: the number of pictures that they are searched among.
-        skipped: the pictures that cannot be read.
+    each picture that has it. `count` is the number of held-out pictures, 0 if there are fewer than two; `candidates` is the number
+    of pictures that they are searched among; `skipped` has the pictures that cannot be read.
     """
 
     def __init__(self, materials: Materials, device: torch.device) -> None:

@@ -13,7 +13,7 @@ from coca_model.tokenizer import Tokenizer, clean_text, train_tokenizer
 from training.examples.example import Example
 from training.recipe import Recipe
 from training.teachers.classifier import imagenet_classes
-from training.teachers.sentences import MiniLM, SentenceTeacher, sentence_vectors
+from training.teachers.vectors import MiniLM, SentenceTeacher, sentence_vectors
 
 _CLASS_SENTENCES = ("{}", "a {}", "a photo of a {}", "a picture of the {}")
 _WORD_SENTENCES = ("{}", "a photo of a {}")

@@ -27,8 +27,7 @@ from training.examples.example import Example, Skipped
 from training.prepare.corpus import Corpus, read_corpus
 from training.recipe import Recipe
 from training.teachers.classifier import Classifier, class_probabilities, read_classifier
-from training.teachers.images import image_vectors
-from training.teachers.sentences import sentence_teacher
+from training.teachers.vectors import image_vectors, sentence_teacher
 
 SCRATCH = "scratch"
 SHAPES = {"scratch:base": COCA_BASE, "scratch:large": COCA_LARGE, "scratch:2b": COCA_2B}

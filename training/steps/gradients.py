@@ -8,6 +8,7 @@ Several ranks differ only in that rows are gathered from all of them.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -16,28 +17,23 @@ from torch import Tensor, nn
 from training.batches.batch import Batch
 from training.objectives.registry import OF_ROWS, OF_WHOLE, WholeBatch
 from training.ranks import Ranks
-from training.steps.momentum import Momentum
+from training.steps.student import Momentum
 
 _ROWS = ("image", "text", "sentence")
 Precision = Callable[[], AbstractContextManager[object]]
 Seen = dict[str, dict[str, Tensor]]  # what `Student.forward` returns
 
 
+@dataclass(frozen=True)
 class StepGradients:
     """Adds the gradient of a weighted sum of objectives to the student's parameters, for any micro-batch and any number of ranks."""
 
-    def __init__(
-        self,
-        student: nn.Module,
-        weights: Mapping[str, float],
-        *,
-        ranks: Ranks,
-        precision: Precision,
-        constants: Mapping[str, Tensor] | None = None,
-        momentum: Momentum | None = None,
-    ) -> None:
-        self.student, self.weights, self.momentum = student, weights, momentum
-        self.ranks, self.precision, self.constants = ranks, precision, constants or {}
+    student: nn.Module
+    weights: Mapping[str, float]
+    ranks: Ranks
+    precision: Precision
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
+    momentum: Momentum | None = None
 
     def __call__(self, batch: Batch, micro_batch: int = 0) -> dict[str, float]:
         """Add the gradient of one step. Returns the cost of each objective that had a term, unweighted, over the batch of all ranks."""

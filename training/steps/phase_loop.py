@@ -21,9 +21,8 @@ from training.prepare.materials import Materials
 from training.ranks import Ranks
 from training.recipe import Phase, Recipe
 from training.steps.gradients import Precision, StepGradients
-from training.steps.momentum import Momentum
 from training.steps.optimiser import Optimiser, choose_parameters
-from training.steps.student import Student
+from training.steps.student import Momentum, Student
 
 _UNMOVED = 10  # steps without a gradient after which a phase is given up
 _CODED = 400  # cached views from which the codes of patches are learned
@@ -44,14 +43,8 @@ class PhaseLoop:
         self._momentum = Momentum(self._student).to(ranks.device) if phase.objectives.keys() & set(OF_MOMENTUM) else None
         with_state = {"hidden": masked, "momentum": self._momentum}  # "hidden" as in the snapshots of earlier versions
         self._beside = nn.ModuleDict({name: part for name, part in with_state.items() if part is not None})
-        self._gradients = StepGradients(
-            ranks.wrap(self._student),
-            phase.objectives,
-            ranks=ranks,
-            precision=precision(ranks.device),
-            constants=materials.constants,
-            momentum=self._momentum,
-        )
+        student, forward = ranks.wrap(self._student), precision(ranks.device)
+        self._gradients = StepGradients(student, phase.objectives, ranks, forward, materials.constants, self._momentum)
         self._batches = Batches(number, recipe, materials, ranks, noise=masked is not None)
 
     def steps(self, start: int) -> Iterator[tuple[int, dict[str, float]]]:

@@ -16,7 +16,7 @@ from coca_model.tokenizer import clean_text
 from training.cache.features import FeatureCache
 from training.cache.files import Note, cached_tensor, hash_of_weights
 from training.errors import TrainingError
-from training.examples.hashes import key_of
+from training.examples.select import key_of
 
 _BATCH_NORM_EPSILON = 1e-3  # of the published EfficientNets, in TensorFlow
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from training.batches.order import PictureOrder, sentences_of_similar_length
+from training.batches.batches import PictureOrder, sentences_of_similar_length
 from training.errors import TrainingError
 
 # Sources by the hundred of their pictures' numbers, so that a picture tells where it is from.

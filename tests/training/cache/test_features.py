@@ -12,7 +12,7 @@ from training.cache import features, views
 from training.cache.features import cache_features
 from training.cache.views import view
 from training.errors import TrainingError
-from training.examples.hashes import pictures_key
+from training.examples.select import hash_pictures, pictures_key
 
 PATCH = ImageConfig(32, 8, "patch", width=12, layers=2, heads=2, mlp_width=16)
 LITE = ImageConfig(64, 32, "efficientnet_lite1", width=12, layers=1, heads=2, mlp_width=16)
@@ -50,7 +50,7 @@ def folder(tmp_path):
 
 
 def keep(examples, tower, folder, units=1, *, pictures=None, **options):
-    pictures = pictures or pictures_key(examples)
+    pictures = pictures or pictures_key(examples, hash_pictures(examples))
     return cache_features(examples, VIEWS[: len(examples)], tower, units, folder=folder, seed=SEED, pictures=pictures, **options)
 
 
@@ -166,7 +166,10 @@ def other_weights(tower):
 )
 def test_what_the_maps_depend_on_is_in_the_names_of_their_files(examples, tower, folder, change):
     asked = {"examples": examples, "views": VIEWS, "tower": tower, "units": 1, "seed": SEED}
-    keys = {cache_features(**of, pictures=pictures_key(of["examples"]), folder=folder)[0].key for of in (asked, change(asked), asked)}
+    keys = {
+        cache_features(**of, pictures=pictures_key(of["examples"], hash_pictures(of["examples"])), folder=folder)[0].key
+        for of in (asked, change(asked), asked)
+    }
     assert len(keys) == 2
     assert {file.name for file in folder.iterdir()} == {f"maps-{key}.{ending}" for key in keys for ending in ("bf16", "json")}
 

@@ -12,7 +12,7 @@ from training.objectives.contrastive import (
     momentum_contrast_loss,
     retrieval_logits,
 )
-from training.steps.momentum import EmbeddingQueue
+from training.steps.student import EmbeddingQueue
 
 SCALE = torch.tensor(7.0, dtype=torch.float64)
 

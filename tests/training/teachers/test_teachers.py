@@ -16,10 +16,9 @@ from coca_model.architecture.config import ImageConfig
 from coca_model.architecture.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
 from training.cache.files import save
 from training.errors import TrainingError
-from training.examples.hashes import key_of
+from training.examples.select import key_of
 from training.teachers.classifier import imagenet_classes, read_classifier
-from training.teachers.images import image_vectors
-from training.teachers.sentences import MiniLM, sentence_teacher, sentence_vectors
+from training.teachers.vectors import MiniLM, image_vectors, sentence_teacher, sentence_vectors
 
 PACKAGE = "tiny_classifier"
 IMAGE = ImageConfig(64, 32, "efficientnet_lite1", 12, 1, 2, 16)
