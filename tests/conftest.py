@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers use all cores already; mo
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
-# --- tests that need a GPU ---------------------------------------------------------------------------------------------
+# --- every test -------------------------------------------------------------------------------------------------------
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test marked `gpu` on a machine without CUDA. REQUIRE_CUDA=1 lets it fail instead."""
+    """Seed torch, and skip a test marked `gpu` on a machine without CUDA. REQUIRE_CUDA=1 lets it fail instead."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)  # a test draws the same numbers whichever tests ran before it in its process
     if item.get_closest_marker("gpu"):
         import torch
 
