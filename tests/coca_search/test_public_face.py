@@ -1,5 +1,6 @@
 """The public face: what it exports, what it costs to import, and what it says if a file of the user hides a package."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,15 @@ def test_a_file_that_hides_a_package_is_named_in_one_sentence(tmp_path, installe
     package = name.split("/")[0].removesuffix(".py")
     said = f"ImportError: {file} hides the package '{package}' of coca-search. Rename it, or run Python from another folder."
     assert done.stderr.strip().splitlines()[-1] == said
+
+
+def test_the_command_says_it_in_one_line(tmp_path, installed):
+    (tmp_path / "search.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-m", "coca_search", "--version"]
+    done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"coca-search: {tmp_path / 'search.py'} hides the package 'search'")
 
 
 def test_a_package_that_was_imported_before_is_noticed_too(tmp_path, installed):

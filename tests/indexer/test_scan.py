@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,10 @@ def test_a_folder_under_two_names_is_one_folder(tmp_path):
     write_picture(tmp_path / "real" / "x.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
     assert list(scan([tmp_path / "link", tmp_path / "real"]).files) == [str((tmp_path / "real" / "x.jpg").resolve())]
+
+
+def test_a_folder_whose_name_is_not_valid_utf8_is_refused(tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff")
+    write_picture(Path(folder) / "x.jpg")
+    with pytest.raises(SourceError, match=r"bad\\xff: the name is not valid UTF-8"):
+        scan([folder])

@@ -18,7 +18,7 @@ from tests.fakes import a_hit
         SearchRequest("a dog"),
         SearchRequest("a dog", 5, ("clip",), "width > 5", False),
         SearchRequest("é 🐈", where="camera IS NULL"),
-        SearchRequest("a", kinds=()),
+        SearchRequest("a", kinds=("image", "clip")),
     ],
 )
 def test_a_request_survives_the_wire(request_):

@@ -91,14 +91,39 @@ def test_hits_become_a_table_with_the_same_values(collection):
         ("red", {"kinds": ["movie"]}, r"Unknown kind \(movie\). Allowed: image, shot, clip"),
         ("red", {"where": "colour = 1"}, r"The filter cannot be used .*colour"),
         ("red", {"where": "width >"}, "The filter cannot be used"),
-        (np.zeros(48, np.float32), {}, r"norm 0.0"),
-        (np.full(48, np.nan, np.float32), {}, r"norm nan"),
+        (np.zeros(48, np.float32), {}, r"largest number 0.0"),
+        (np.full(48, np.nan, np.float32), {}, r"largest number nan"),
         (np.ones(7, np.float32), {}, r"shape \(7,\)"),
+        (None, {}, r"The query cannot be used \(None\)"),
+        ([0.1] * 48, {}, r"The query cannot be used \(\[0.1"),
+        (np.array("dog"), {}, "The query cannot be used"),
+        (np.ones(48, complex), {}, "The query cannot be used"),
+        *[("red", {"k": k}, "k is no whole number") for k in (2.0, "5", None, [3])],
+        ("red", {"kinds": []}, "No kind is given"),
+        *[("red", {"kinds": [kind]}, "Unknown kind") for kind in (1, None, ["image"])],
+        ("red", {"where": 5}, r"The filter is no text \(5\)"),
     ],
 )
 def test_a_bad_query_says_what_is_wrong_with_it(collection, query, options, message):
     with pytest.raises(QueryError, match=message):
         search(query, collection=collection, **options)
+
+
+@pytest.mark.parametrize("k", [np.int64(3), np.int8(3), np.array(3)])
+def test_k_may_be_any_integer(collection, k):
+    assert len(search("red", collection=collection, k=k)) == 3
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
+def test_the_length_of_a_vector_does_not_matter(collection, scale):
+    vector = FakeEncoder().encode_texts(["red"])[0]
+    found = search(vector.astype(np.float64) * scale, collection=collection)
+    assert [hit.uri for hit in found] == [hit.uri for hit in search(vector, collection=collection)]
+    assert found[0].similarity == pytest.approx(1.0)
+
+
+def test_one_kind_may_be_given_as_a_word(collection):
+    assert {hit.kind for hit in search("red", collection=collection, kinds="clip")} == {"clip"}
 
 
 def test_a_query_picture_that_cannot_be_read_is_named(collection, tmp_path):

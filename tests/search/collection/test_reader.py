@@ -45,10 +45,24 @@ def test_a_newer_format_is_refused(path):
         open_collection(path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 1, "nonsense": 2}', '{"format_version": 2, "nonsense": 2}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "{}", '{"format_version": 1, "nonsense": 2}', '{"format_version": 2, "nonsense": 2}', "[" * 100_000),
+        *('{"format_version": true}', '{"format_version": 1, "migrating_from": [1]}'),
+    ],
+    ids=range(8),
+)
 def test_a_damaged_identity_is_refused(path, content):
     (path / "collection.json").write_text(content)
     with pytest.raises(IncompatibleError, match=r"collection\.json"):
+        open_collection(path)
+
+
+@pytest.mark.parametrize("value", [{"embedding_width": "48"}, {"roots": None}, {"roots": [1]}, {"roots": {"x": 5}}, {"model": 7}])
+def test_a_value_of_the_wrong_type_in_the_identity_is_refused(path, value):
+    change(path, **value)
+    with pytest.raises(IncompatibleError, match="a value of the wrong type"):
         open_collection(path)
 
 
@@ -235,6 +249,20 @@ def test_a_dead_writer_leaves_no_lock(path):
     process.join()
     with CollectionWriter(path, FakeEncoder(), model="fake") as writer:
         assert len(writer.known_files()) == 3
+
+
+def test_what_a_killed_writer_left_is_swept(path):
+    (path / "writer.json").write_text("{}")  # the note of a writer that did not end
+    leftovers = [path / "thumbnails" / "001" / "1-0123456789ab.webp", path / "current.0123456789abcdef.partial"]
+    for file in leftovers:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"x")
+    thumbnails = set(path.glob("thumbnails/*/*")) - set(leftovers)
+    with CollectionWriter(path, FakeEncoder(), model="fake") as writer:
+        writer.finish()
+    assert set(path.glob("thumbnails/*/*")) == thumbnails
+    assert not leftovers[1].exists()
+    assert not (path / "writer.json").exists()
 
 
 def test_ids_fit_a_javascript_number_and_tell_their_file():

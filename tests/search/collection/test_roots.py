@@ -8,7 +8,8 @@ import pytest
 from indexer import index
 from search import QueryError, open_collection, search
 from search.collection.identity import Identity
-from search.collection.roots import move_root
+from search.collection.roots import move_root, remove_root
+from search.collection.verify import verify
 from tests.fakes import FakeEncoder, write_film, write_picture
 
 IDENTITY = Identity("c", "default", "m@1", "p", 4, {"a": "/home/anna/Pictures", "b": "/home/anna", "c": "/media/disk"})
@@ -89,3 +90,28 @@ def test_indexing_a_folder_above_a_root_keeps_ids_and_rows(tmp_path, library):
 
 def test_an_identity_keeps_its_roots_when_one_moves():
     assert IDENTITY.move_root("c", "/mnt/x") == replace(IDENTITY, roots={**IDENTITY.roots, "c": "/mnt/x"})
+
+
+def test_a_root_inside_a_moved_one_moves_with_it():
+    identity = replace(IDENTITY, roots={"out": "/a/b", "in": "/a/b/c/d", "beside": "/a/bc"})
+    assert identity.move_root("out", "/x").roots == {"out": "/x", "in": "/x/c/d", "beside": "/a/bc"}
+    assert identity.move_root("in", "/x").roots == {"out": "/a/b", "in": "/x", "beside": "/a/bc"}
+
+
+def test_a_root_is_not_moved_onto_files_that_are_indexed_already(tmp_path, library):
+    (old,) = opened(tmp_path).identity.roots
+    shutil.move(library, tmp_path / "moved")
+    index(tmp_path / "moved", collection=tmp_path / "c", encoder=FakeEncoder())
+    with pytest.raises(QueryError, match=rf"3 files of root {old} are indexed there already.* roots remove {old}"):
+        move_root(tmp_path / "c", old, tmp_path / "moved")
+    assert remove_root(tmp_path / "c", old) == 3
+    hits = search("red", collection=opened(tmp_path))
+    assert sorted(hit.uri for hit in hits) == sorted(str(file) for file in (tmp_path / "moved").rglob("*.*"))
+    assert old not in opened(tmp_path).identity.roots
+    assert verify(tmp_path / "c").problems == []
+
+
+def test_an_unknown_root_cannot_be_removed(tmp_path, library):
+    with pytest.raises(QueryError, match="Unknown root"):
+        remove_root(tmp_path / "c", "nonsense")
+    assert len(search("red", collection=opened(tmp_path))) == 3
