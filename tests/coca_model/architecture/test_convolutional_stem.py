@@ -98,7 +98,7 @@ def test_inverted_residual_equals_its_convolutions_written_out(channels, out_cha
 
 
 @pytest.mark.parametrize("size", [(32, 64), (33, 31)])
-def test_running_in_two_parts_equals_running_whole_wherever_it_is_cut(model, size):
+def test_running_in_two_parts_equals_running_whole_at_every_cut(model, size):
     pixels = torch.randn(2, 3, *size)
     whole = model(pixels)
     assert 0 < (whole > 0).float().mean() < 1
