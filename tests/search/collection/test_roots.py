@@ -1,4 +1,4 @@
-"""Roots: where files lie, apart from what they are called below it."""
+"""Roots: folders whose files are stored with relative paths, so a moved library keeps its rows."""
 
 import shutil
 from dataclasses import replace
@@ -28,19 +28,19 @@ def opened(tmp_path):
     return open_collection(tmp_path / "c", encoder=FakeEncoder())
 
 
-def test_the_innermost_root_holds_a_file():
+def test_a_file_belongs_to_its_innermost_root():
     assert IDENTITY.locate("/home/anna/Pictures/2020/x.jpg") == ("a", "2020/x.jpg")
     assert IDENTITY.locate("/home/anna/Pictures2/x.jpg") == ("b", "Pictures2/x.jpg")
     assert IDENTITY.locate("/tmp/x.jpg") == ("", "/tmp/x.jpg")
     assert IDENTITY.uri_of("a", "2020/x.jpg") == "/home/anna/Pictures/2020/x.jpg"
 
 
-def test_a_folder_below_a_root_is_no_new_root():
+def test_a_folder_below_a_root_does_not_become_a_root():
     assert IDENTITY.with_root("/media/disk/2020") == IDENTITY
     assert list(IDENTITY.with_root("/media").roots.values())[-1] == "/media"
 
 
-def test_a_moved_library_is_found_again_and_nothing_is_embedded(tmp_path, library):
+def test_moving_a_root_finds_a_moved_library_without_embedding(tmp_path, library):
     before = {hit.path: hit.similarity for hit in search("red", collection=opened(tmp_path))}
     shutil.move(library, tmp_path / "drive" / "library")
     (root_id,) = opened(tmp_path).identity.roots
@@ -61,17 +61,17 @@ def test_an_open_reader_follows_a_moved_root(tmp_path, library):
 
 
 @pytest.mark.parametrize(
-    ("root_id", "folder", "said"),
+    ("root_id", "folder", "expected"),
     [
         ("nonsense", "library", "Unknown root"),
         ("", "nowhere", "no such folder"),
         ("", "empty", r"none of the 3 files .* Nothing was changed"),
     ],
 )
-def test_a_wrong_root_or_folder_is_refused(tmp_path, library, root_id, folder, said):
+def test_a_wrong_root_or_folder_is_refused(tmp_path, library, root_id, folder, expected):
     (tmp_path / "empty").mkdir()
     before = opened(tmp_path).identity
-    with pytest.raises(QueryError, match=said):
+    with pytest.raises(QueryError, match=expected):
         move_root(tmp_path / "c", root_id or next(iter(before.roots)), tmp_path / folder)
     assert opened(tmp_path).identity == before
 
@@ -88,7 +88,7 @@ def test_indexing_a_folder_above_a_root_keeps_ids_and_rows(tmp_path, library):
     shutil.rmtree(collection)
 
 
-def test_an_identity_keeps_its_roots_when_one_moves():
+def test_moving_one_root_keeps_the_others():
     assert IDENTITY.move_root("c", "/mnt/x") == replace(IDENTITY, roots={**IDENTITY.roots, "c": "/mnt/x"})
 
 

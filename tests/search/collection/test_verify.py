@@ -1,4 +1,4 @@
-"""`verify` finds what does not agree, and repairs it without embedding."""
+"""`verify` finds damage, and repairs it without embedding."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def indexed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verify")
     for colour in ("red", "green", "blue"):
         write_picture(folder / "library" / f"{colour}.png", colour)
@@ -26,8 +26,8 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def path(made, tmp_path):
-    return shutil.copytree(made, tmp_path / "collection")
+def path(indexed, tmp_path):
+    return shutil.copytree(indexed, tmp_path / "collection")
 
 
 def thumbnails(path):
@@ -66,7 +66,7 @@ DAMAGE = {
 }
 
 
-def test_a_sound_collection_has_no_problems(path):
+def test_an_undamaged_collection_has_no_problems(path):
     findings = verify(path)
     assert (findings.num_rows, findings.num_files, findings.problems, findings.repaired) == (6, 4, [], [])
 
@@ -95,7 +95,7 @@ def test_a_thumbnail_of_a_file_that_changed_cannot_be_repaired(path, tmp_path):
     assert verify(tmp_path / "c", repair=True).problems == ["1 thumbnails are missing or damaged."]
 
 
-def test_vectors_that_are_not_unit_vectors_are_named(path):
+def test_vectors_without_unit_norm_are_reported(path):
     table = LanceTable(path, "segments")
     rows = table.read(table.schema.names)
     vectors = [[0.0] * 48 if row["path"] == "red.png" else row["vector"] for row in rows.to_pylist()]
