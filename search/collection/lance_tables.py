@@ -10,7 +10,7 @@ from search.errors import QueryError
 
 SEGMENTS, FAILURES = "segments", "failures"
 _IDS_PER_FILTER = 2000
-_KEEP_OLD_VERSIONS = timedelta(days=1)  # readers of an older snapshot have this long to move on
+_KEEP_OLD_VERSIONS = timedelta(days=1)  # a reader can filter an older snapshot for this long
 
 
 class LanceTable:
@@ -79,7 +79,7 @@ class LanceTable:
         self._table.delete(where)
 
     def compact(self) -> None:
-        """Merge small fragments, and drop versions that no reader should hold any more."""
+        """Merge small fragments, and delete versions that no reader should use any more."""
         self._table.optimize(cleanup_older_than=_KEEP_OLD_VERSIONS)
 
 

@@ -1,4 +1,4 @@
-"""Moves a root: tells a collection where a folder that was indexed lies now."""
+"""Moves a root: stores the new path of a folder that was indexed."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from search.errors import QueryError
 
 
 def move_root(path: Path, root_id: str, folder: Path) -> tuple[int, int]:
-    """Note that a root lies in `folder` now. Returns how many files of the root exist there, and how many it has.
+    """Set the folder of a root. Returns how many of its files exist there, and how many it has.
 
     Raises:
         QueryError: an unknown root, no such folder, or none of its files are there.
@@ -20,7 +20,7 @@ def move_root(path: Path, root_id: str, folder: Path) -> tuple[int, int]:
         snapshot = open_collection(path).snapshot
         moved = snapshot.identity.move_root(root_id, str(folder.resolve()))
         if not folder.is_dir():
-            raise QueryError(f"{folder}: no such folder. Give the folder where the files of root {root_id} lie now.")
+            raise QueryError(f"{folder}: no such folder. Give the folder where the files of root {root_id} are now.")
         files = {row["path"] for row in snapshot.rows(snapshot.segment_ids) if row["root_id"] == root_id}
         num_found = sum(Path(moved.uri_of(root_id, file)).exists() for file in files)
         if files and not num_found:

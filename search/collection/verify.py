@@ -1,4 +1,4 @@
-"""Checks a collection: Lance, the snapshot and the thumbnails must agree. Rebuilds what is derived, without embedding again."""
+"""Checks a collection: Lance, the snapshot and the thumbnails must agree. Rebuilds snapshot and thumbnails, without embedding again."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ _UNIT_TOLERANCE = 1e-3
 
 @dataclass
 class Findings:
-    """What `verify` found. `problems` are sentences; `repaired` says what was done about some of them."""
+    """What `verify` found. Both lists hold sentences for the user."""
 
     num_rows: int = 0
     num_files: int = 0
@@ -37,14 +37,14 @@ class Findings:
 
 
 def verify(path: Path, *, repair: bool = False) -> Findings:
-    """Compare rows, snapshot and thumbnails with Lance, which is the truth.
+    """Check the rows in Lance, then compare the snapshot and the thumbnails with them.
 
     Args:
         path: the directory of the collection.
         repair: rebuild the snapshot and missing thumbnails, and remove orphaned thumbnails. Embeds nothing.
 
     Returns:
-        Findings; without problems the collection is sound. With `repair`, `problems` holds only those that remain.
+        Findings. No problems: the collection is sound. With `repair`, `problems` holds only those that remain.
 
     Raises:
         NoCollectionError, IncompatibleError: it cannot be opened. LockedError: another process is writing to it.
@@ -79,13 +79,11 @@ def _check_rows(segments: LanceTable, identity: Identity, findings: Findings) ->
         vectors = _vectors(batch, identity.embedding_width)
         norms = np.linalg.norm(vectors, axis=1)
         for segment_id in segment_ids[~(np.abs(norms - 1) < _UNIT_TOLERANCE)].tolist():
-            findings.problems.append(
-                f"Segment {segment_id}: its vector is not of length 1. Delete its file from the index and index again."
-            )
+            findings.problems.append(f"Segment {segment_id}: its vector does not have norm 1. Index into a new --collection directory.")
         for row in batch.drop_columns(["vector"]).to_pylist():
             media.add(row["media_id"])
             if media_id_of_segment(row["segment_id"]) != row["media_id"]:
-                findings.problems.append(f"Segment {row['segment_id']}: it belongs to another file than its media id says.")
+                findings.problems.append(f"Segment {row['segment_id']}: its segment id does not match its media id.")
             yield row
     every = np.concatenate([np.zeros(0, np.int64), *ids])
     findings.num_rows, findings.num_files = len(every), len(media)
@@ -148,7 +146,7 @@ def _check_thumbnails(path: Path, identity: Identity, rows: list[dict[str, Any]]
         for orphan in orphans:
             orphan.unlink(missing_ok=True)
     if made:
-        findings.repaired.append(f"{made} thumbnails were made anew.")
+        findings.repaired.append(f"{made} thumbnails were rebuilt.")
     if len(broken) > made:
         findings.problems.append(f"{len(broken) - made} thumbnails are missing or damaged.")
     if orphans and repair:
@@ -158,7 +156,7 @@ def _check_thumbnails(path: Path, identity: Identity, rows: list[dict[str, Any]]
 
 
 def _is_whole_webp(file: Path) -> bool:
-    """Whether the file is a WebP of the length that its header says."""
+    """Whether the file is a WebP with the length in its header."""
     try:
         with file.open("rb") as stream:
             head = stream.read(12)
@@ -168,7 +166,7 @@ def _is_whole_webp(file: Path) -> bool:
 
 
 def _make_thumbnail(file: Path, row: dict[str, Any], identity: Identity) -> bool:
-    """Make a thumbnail from its file. Returns whether that was possible: the file must be the one that was indexed."""
+    """Make a thumbnail from its file. Returns False if that is impossible, for example because the file has changed."""
     uri = Path(identity.uri_of(row["root_id"], row["path"]))
     try:
         if sha256_of_file(uri) != row["sha256"]:

@@ -292,7 +292,7 @@ def test_a_model_that_was_renamed_is_taken_up_again_from_its_new_place(tmp_path,
     write_picture(tmp_path / "library" / "red.png", "red")
     index([tmp_path / "library"], collection=tmp_path / "collection", model=str(old), options=OPTIONS)
     old.rename(new)
-    with pytest.raises(CheckpointError, match=r"the model of this collection is not found\. Index once more, with --model"):
+    with pytest.raises(CheckpointError, match=r"the model of this collection was not found\. Run coca-search index again, with --model"):
         _ = open_collection(tmp_path / "collection").encoder
     report = index([tmp_path / "library"], collection=tmp_path / "collection", model=str(new), options=OPTIONS)
     assert report.num_unchanged == 1

@@ -104,4 +104,4 @@ def test_vectors_that_are_not_unit_vectors_are_named(path):
         rows.set_column(position, rows.schema.field(position), pa.chunked_array([pa.array(vectors, rows.schema.field(position).type)])),
         key="segment_id",
     )
-    assert any("its vector is not of length 1" in problem for problem in verify(path, repair=True).problems)
+    assert any("its vector does not have norm 1" in problem for problem in verify(path, repair=True).problems)
