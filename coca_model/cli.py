@@ -11,20 +11,20 @@ from coca_model.decoding.options import CaptionOptions, Method
 
 def caption(
     files: Annotated[list[Path], typer.Argument(help="Pictures.")],
-    model: Annotated[str, typer.Option(help="A checkpoint: a folder, a file of open_clip's weights, or a name of the hub.")] = "default",
-    method: Annotated[Method, typer.Option(help="The method of choosing words.")] = "beam",
-    beams: Annotated[int, typer.Option(help="beam: how many sentences it follows at once.")] = 4,
-    top_k: Annotated[int, typer.Option(help="sample, contrastive: choose among this many words; 0 for the default of the method.")] = 0,
-    top_p: Annotated[float, typer.Option(help="sample: choose among the likeliest words that together have this probability.")] = 1.0,
-    temperature: Annotated[float, typer.Option(help="sample: above 1 bolder, below 1 safer.")] = 1.0,
+    model: Annotated[str, typer.Option(help="A checkpoint folder, open_clip's weights, or a name on the Hugging Face hub.")] = "default",
+    method: Annotated[Method, typer.Option(help="How words are chosen.")] = "beam",
+    beams: Annotated[int, typer.Option(help="For beam: the number of beams.")] = 4,
+    top_k: Annotated[int, typer.Option(help="For sample and contrastive: choose among this many words. 0: the method's default.")] = 0,
+    top_p: Annotated[float, typer.Option(help="For sample: choose among the likeliest words, up to this probability.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="For sample: above 1 bolder, below 1 safer.")] = 1.0,
     guidance: Annotated[
         float | None,
-        typer.Option(help="Above 1, captions say more of what is specific to the picture; 1: off.", show_default="depends on the model"),
+        typer.Option(help="Above 1, captions are more specific to the picture. 1: off.", show_default="depends on the model"),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(help="The longest caption, in words or parts of words.")] = 24,
-    seed: Annotated[int, typer.Option(help="sample: another seed gives another caption.")] = 0,
+    max_tokens: Annotated[int, typer.Option(help="The most tokens (words or parts of words) in a caption.")] = 24,
+    seed: Annotated[int, typer.Option(help="For sample: another seed gives other captions.")] = 0,
 ) -> None:
-    """Describe each picture in one sentence. Pictures that cannot be read are reported, and the exit code is then 2."""
+    """Describe each picture in one sentence. If a picture cannot be read, the others are described, and the exit code is 2."""
     from coca_model.encoder import load
     from coca_model.errors import PictureError
 

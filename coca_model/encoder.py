@@ -38,7 +38,7 @@ _GUIDANCE = 1.5  # the best of 1, 1.25, 1.5, 1.75, 2 and 2.5 on 400 pictures of 
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """The caption tokens of N pictures, computed once for any number of captions and scores by the same model."""
+    """The caption tokens of N pictures. Compute them once to caption and score the pictures several times by one model."""
 
     tokens: Tensor  # (N, Q, D), in the dtype of the model
 
@@ -53,7 +53,7 @@ class Encoder:
         self.model_id = model_id  # name and hash of the weights; a collection stores it with its vectors
         self.config: CoCaConfig = model.config  # `config.embedding_width` is E
         image = model.config.image
-        self.preprocessing_id = f"{image.resize}-{image.image_size}-bicubic-srgb"  # vectors with different ids are not comparable
+        self.preprocessing_id = f"{image.resize}-{image.image_size}-bicubic-srgb"  # vectors with different ids cannot be compared
         self.device, self.dtype, self.batch_size = device, dtype, batch_size(device, image)
         self.logit_scale = float(model.log_scale.detach().float().exp())  # factor of cosines in the contrastive loss, 1 / temperature
         self._model = model.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -62,7 +62,7 @@ class Encoder:
 
     @property
     def min_side(self) -> int:
-        """Pixels. A JPEG may be decoded at a reduced scale if both sides keep this many, almost without changing the embedding."""
+        """In pixels. A JPEG may be decoded at a reduced scale with sides of at least this length: the embedding hardly changes."""
         return OVERSAMPLING * self.config.image.image_size
 
     def preprocess(self, picture: PictureSource | Pixels) -> Pixels:
@@ -105,9 +105,9 @@ class Encoder:
         return captions
 
     def caption_options(self, options: CaptionOptions | None = None) -> CaptionOptions:
-        """The options that `caption` really uses: `max_tokens` within the context, and a default for `guidance`.
+        """The options that `caption` uses: `max_tokens` limited to the context, and the default of `guidance` filled in.
 
-        Guidance is on by default for a decoder that was also trained on sentences without a picture, because it knows p(text).
+        By default, guidance is on if the decoder was also trained on sentences without pictures, because it then models p(text).
         """
         options = options or CaptionOptions()
         guidance = (_GUIDANCE if self.config.text.text_only else 1.0) if options.guidance is None else options.guidance
@@ -119,7 +119,7 @@ class Encoder:
 
         For log p(text), a model that was also trained on text alone runs without an image. For other models, whose decoder has always
         seen a picture, a grey one stands for "no picture" (the null image of Lin et al. 2024, arXiv 2306.01879, section 4).
-        The end token counts. With CLIP's tokenizer, "!" inside a word does not, because its id is that of padding, as in training.
+        The end token counts. With CLIP's tokenizer, "!" inside a word does not count, because padding has the same id.
 
         Returns:
             float32 (M, N), log p(text n | image m); with `images=None` float32 (N,), log p(text n).
@@ -133,7 +133,7 @@ class Encoder:
 
     @cached_property
     def _null(self) -> Tensor | None:
-        """Instead of caption tokens: nothing or, if the decoder was never trained without a picture, those of the mean colour (1, Q, D)."""
+        """The input for "no picture": None, or caption tokens of a grey picture (1, Q, D) if the decoder was never trained without one."""
         if self.config.text.text_only:
             return None
         size = self.config.image.image_size
@@ -147,7 +147,7 @@ class Encoder:
         return np.array([self.preprocess(image) for image in images], np.uint8).reshape(-1, size, size, 3)
 
     def _batches(self, pixels: Pixels) -> list[Tensor]:
-        """At least one batch, which is empty if there are no pictures."""
+        """The batches; a single empty one if there are no pictures."""
         return [batch.to(self.device) for batch in torch.from_numpy(pixels).split(self.batch_size)]
 
     def _by_length(self, texts: Sequence[str], compute: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -173,10 +173,10 @@ def load(name_or_path: str | Path = "default", device: str | None = None, dtype:
 
     Args:
         name_or_path: "default" for the checkpoint that ships with the project; a checkpoint folder; a file of open_clip's
-            `coca_ViT-B-32` or `coca_ViT-L-14` (.safetensors, .bin, .pt); or a name of the Hugging Face hub, such as
+            `coca_ViT-B-32` or `coca_ViT-L-14` (.safetensors, .bin, .pt); or a name on the Hugging Face hub, such as
             "laion/CoCa-ViT-B-32-laion2B-s13B-b90k", which is downloaded once.
         device: a torch device. By default CUDA if available, else the CPU.
-        dtype: of the weights. By default bfloat16 if the machine is fast with it, else float32.
+        dtype: of the weights. By default bfloat16 if the device has instructions for it, else float32.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged, or does not fit its config.

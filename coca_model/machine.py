@@ -10,7 +10,7 @@ import torch
 
 from coca_model.architecture.config import ImageConfig
 
-_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of CPU time per period of so many microseconds
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # of a container: CPU time per period, and the period, in microseconds
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -24,7 +24,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def batch_size(device: torch.device, image: ImageConfig) -> int:
-    """Pictures per batch. Measured on two cores with AMX: 16 keep the maps of the convolutional stem in the CPU cache (209 pictures
+    """Pictures per batch. Measured on two cores with AMX: with 16, the maps of the convolutional stem fit the CPU cache (209 pictures
     a second; 187 with 48, 97 with 128). A ViT needs 32 or more (120 a second; 93 with 16). Not measured on CUDA.
     """
     if device.type == "cuda":
@@ -41,7 +41,7 @@ def use_cpus() -> None:
     if "OMP_NUM_THREADS" in os.environ:
         return
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # no container, or "max", which is no limit
+    with suppress(OSError, ValueError):  # no container, or "max" (no limit)
         quota, period = map(int, _CPU_MAX.read_text().split())
         allowed = min(allowed, max(1, round(quota / period)))
     if torch.get_num_threads() > allowed:

@@ -1,7 +1,7 @@
 """From an RGB picture to the pixels that the image tower reads.
 
-A picture leaves here as uint8; the image tower scales it to its own range on the device, so that a quarter of the bytes
-travel and no caller can normalise twice.
+The pixels are uint8. The image tower normalises them on the device, so only a quarter of the bytes are transferred, and no
+caller can normalise twice.
 """
 
 import numpy as np
@@ -13,14 +13,14 @@ from media.picture import open_picture
 
 __all__ = ["OVERSAMPLING", "open_picture", "to_square"]
 
-OVERSAMPLING = 3  # a reduced JPEG keeps so many times the square's side: measured, 2.5 is not enough for a cosine of 0.999
+OVERSAMPLING = 3  # the least size of a reduced JPEG, in sides of the square; with 2.5 the cosine falls below 0.999
 
 
 def to_square(picture: Image.Image, config: ImageConfig) -> NDArray[np.uint8]:
     """Bring an RGB picture to the tower's input, by bicubic interpolation with antialiasing.
 
-    `crop` is torchvision's `Resize(size)` of the shorter side and `CenterCrop(size)`, with their rounding, as open_clip and the
-    published CoCa checkpoints have it. Both are one call here: a picture of 1 x 5000 would first become 224 x 1,120,000.
+    `crop` is torchvision's `Resize(size)` of the shorter side and `CenterCrop(size)`, with their rounding, as for open_clip's
+    published CoCa checkpoints. One call does both, because a picture of 1 x 5000 would first become 224 x 1,120,000.
     Returns uint8 (H, W, 3), 0..255, with H = W = `config.image_size`.
     """
     size = config.image_size
@@ -29,7 +29,7 @@ def to_square(picture: Image.Image, config: ImageConfig) -> NDArray[np.uint8]:
 
 
 def _centre(sides: tuple[int, int], size: int) -> tuple[float, float, float, float]:
-    """The part (left, top, right, bottom) of a picture that torchvision's resize and centre crop leave, in its own pixels."""
+    """The part of a picture that torchvision's resize and centre crop keep: left, top, right, bottom, in its pixels."""
     short = min(sides)
     spans = []
     for side in sides:

@@ -1,6 +1,6 @@
 """Text to token ids and back, by byte-pair encoding (BPE): the tokenizer of the embedded checkpoint, and CLIP's.
 
-Both work on bytes, so every text can be encoded, and both use lower case, as in training.
+Both work on bytes, so they can encode any text. Both use lower case, as in training.
 """
 
 import gzip
@@ -45,7 +45,7 @@ def clean_clip_text(text: str) -> str:
 
 
 class Tokenizer:
-    """A `tokenizers` BPE with the ids of its special tokens. `clean` prepares a text as in training, before it is split into tokens."""
+    """A `tokenizers` BPE with the ids of its special tokens. `clean` prepares a text for tokenization, as in training."""
 
     def __init__(self, bpe: _Tokenizer, context_length: int, special: SpecialTokens, clean: Callable[[str], str]) -> None:
         self._bpe = bpe
@@ -106,7 +106,7 @@ def clip_tokenizer(merges: Path, context_length: int) -> Tokenizer:
     """CLIP's tokenizer with 49,408 tokens (Radford et al. 2021, section 2.4), as open_clip's models use it.
 
     The vocabulary consists of the bytes, the bytes at the end of a word, one token for each merge, start and end. The id of padding
-    is 0, which is also "!" inside a word: the published models were trained this way.
+    is 0, which is also the id of "!" inside a word, because the published models were trained this way.
     """
     bpe = _clip_bpe(merges)
     size = bpe.get_vocab_size()

@@ -1,7 +1,7 @@
 """Converts any Pillow picture to 8-bit RGB in sRGB on a white background.
 
-Pillow's `convert("RGB")` is not enough: it drops transparency, clips values above 255 and ignores the ICC profile, so that a
-Display P3 photograph looks pale.
+Pillow's `convert("RGB")` drops transparency, clips values above 255 and ignores the ICC profile. A Display P3 photograph then
+looks pale.
 """
 
 import io
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 _MODE_OF_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC.1:2022, table 19, to Pillow's modes
-_BITS = (8, 10, 12, 14, 16)  # of cameras, scanners and microscopes
+_BITS = (8, 10, 12, 14, 16)  # usual depths of cameras, scanners and microscopes
 
 
 def to_srgb(picture: Image.Image) -> Image.Image:
@@ -54,9 +54,9 @@ def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Grey values (H, W) of any number type -> uint8 (H, W). The range of the values determines which value becomes white.
 
     The PNG and TIFF standards say that 65535 is white, but sensors write 10, 12 or 14 bits into the low end, which would look black.
-    So white is the full scale of the smallest usual depth that holds the brightest pixel. Nearly every 16-bit photograph has a pixel
-    above 16383, so its white is 65535. A darker one looks as if it was exposed longer. Floats have the scales 1.0 and 255. If the
-    values fit no scale, the brightest one is white. Negative, NaN and infinite values are black: height maps use them for the sea and
+    So white is the maximum of the smallest usual depth that holds the brightest pixel. Nearly every 16-bit photograph has a pixel
+    above 16383, so its white is 65535. A darker one is brightened. For floats, white is 1.0 or 255. If neither fits, white is the
+    brightest value. Negative, NaN and infinite values are black: height maps use them for the sea and
     for missing data.
     """
     values = np.nan_to_num(values, posinf=0.0, neginf=0.0).clip(0)
@@ -69,7 +69,7 @@ def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def _apply_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """Mode L, RGB, CMYK or LAB -> RGB. A profile for other channels than those of the picture is ignored."""
+    """Mode L, RGB, CMYK or LAB -> RGB. A profile is ignored if its channels differ from those of the picture."""
     transform = _transform(profile) if profile else None
     if transform is not None and transform.input_mode == "RGB" and picture.mode == "L":
         picture = picture.convert("RGB")  # cameras add an RGB profile to their black-and-white pictures
@@ -80,8 +80,8 @@ def _apply_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
 def _transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
     """The transform from a profile to sRGB; None if it changes nothing, or if the profile is damaged.
 
-    The transform is tried on sample colours to see whether the profile is sRGB, because makers name it differently. A damaged profile is
-    ignored, as in browsers: most likely the picture is in sRGB.
+    Sample colours show whether the profile is sRGB, because makers name it differently. A damaged profile is ignored, as in browsers:
+    the picture is most likely in sRGB.
     """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -1,4 +1,4 @@
-"""The one table of media formats. It imports nothing but the standard library, so that the page can use it."""
+"""The table of media formats. It imports only the standard library, so the page can use it."""
 
 import os
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]  # of file names, in lower case and with the dot
-    media_type: str  # for HTTP; `mimetypes` depends on the machine, which may lack WebP or take .mts for a 3-D model
+    media_type: str  # for HTTP; `mimetypes` differs between machines: it may lack WebP, or take .mts for a 3-D model
     kind: Kind
-    browsers_show: bool  # or play it
+    browsers_show: bool  # whether browsers can show or play it
 
 
 FORMATS = (
@@ -41,12 +41,12 @@ _BY_SUFFIX = {suffix: known for known in FORMATS for suffix in known.suffixes}
 
 
 def format_of(path: str | os.PathLike[str]) -> Format | None:
-    """The format that the suffix of a path or URI names; None if no known format has it."""
+    """The format of a path or URI by its suffix; None if the suffix is unknown."""
     return _BY_SUFFIX.get(os.path.splitext(path)[1].lower())  # noqa: PTH122 the indexer asks for millions of names
 
 
 def kind_of(path: str | os.PathLike[str]) -> Kind | None:
-    """Whether the suffix of a path names a picture or a video; None for neither."""
+    """Picture or video, by the suffix of a path; None if the suffix is unknown."""
     return known.kind if (known := format_of(path)) else None
 
 

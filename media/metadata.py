@@ -40,7 +40,7 @@ _DAMAGE = (OSError, ValueError, SyntaxError, TypeError, LookupError, AttributeEr
 
 
 def picture_metadata(picture: Image.Image, size: tuple[int, int]) -> dict[str, Any]:
-    """The metadata of a picture that Pillow opened. `size` is its width and height in the file, not turned. Damaged EXIF gives no keys."""
+    """The metadata of a picture that Pillow opened. `size`: width and height in the file, not rotated. Damaged EXIF gives no keys."""
     tags = dict(_exif_tags(picture))
     width, height = reversed(size) if orientation_of(picture) in _SIDEWAYS else size
     derived = {
@@ -71,7 +71,7 @@ def _known(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def orientation_of(picture: Image.Image) -> int:
-    """The EXIF (or XMP) orientation, 1 to 8. If there is none, or if the EXIF block is damaged: 1, which means not turned."""
+    """The EXIF (or XMP) orientation, 1 to 8. 1 (not rotated) if there is none or the EXIF block is damaged."""
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation)
     except (SyntaxError, ValueError, struct.error, Warning):
@@ -105,7 +105,7 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def _text(value: bytes | str, name: str) -> str | None:
-    """EXIF allows only ASCII, but programs write UTF-8. Pillow reads Latin-1. Windows' titles, comments and versions are text in bytes."""
+    """EXIF allows only ASCII, but programs write UTF-8, which Pillow reads as Latin-1. Some tags hold text as bytes, as Windows' titles."""
     data = value.encode("latin-1") if isinstance(value, str) else value
     try:
         text = data.decode("utf-16-le" if name.startswith("XP") else "utf-8")
@@ -129,12 +129,12 @@ def _iso_time(value: str) -> datetime.datetime | None:
 
 
 def _plausible(taken_at: datetime.datetime) -> datetime.datetime | None:
-    """The time; None before the first photograph (1826) or after 2100, which only a wrong clock gives.
+    """The time; None if it is before the first photograph (1826) or after 2100, because then the clock was wrong.
 
-    A time without a zone counts as UTC: wrong by hours at most, and the same on every machine.
+    A time without a zone is read as UTC. It is wrong by hours at most, and the same on every machine.
     """
     taken_at = taken_at if taken_at.tzinfo else taken_at.replace(tzinfo=datetime.UTC)
-    with suppress(OverflowError, ValueError):  # years 1 and 9999 with an offset lie outside what Python can hold
+    with suppress(OverflowError, ValueError):  # with an offset, years 1 and 9999 can leave Python's range
         if 1826 <= taken_at.astimezone(datetime.UTC).year <= 2100:
             return taken_at
     return None

@@ -16,9 +16,9 @@ from media.errors import PictureError
 from media.metadata import Metadata, orientation_of, picture_metadata
 
 PictureSource = str | PathLike[str] | bytes | Image.Image
-MAX_PIXELS = 250_000_000  # the 200 megapixels of a phone open; a decompression bomb does not
-_NOT_PICTURES = {"EPS"}  # a PostScript program, which Pillow would let Ghostscript run
-# What Pillow raises for damaged files: RuntimeError for AVIF, Warning in programs that turn warnings into errors.
+MAX_PIXELS = 250_000_000  # allows the 200 megapixels of a phone, but no decompression bomb
+_NOT_PICTURES = {"EPS"}  # a PostScript program: Pillow would run it in Ghostscript
+# Pillow raises these for damaged files: RuntimeError for AVIF, Warning where warnings are errors.
 _DAMAGE = (OSError, ValueError, SyntaxError, RuntimeError, Warning, Image.DecompressionBombError)
 
 
@@ -35,7 +35,7 @@ def open_picture(source: PictureSource, *, min_side: int = 0) -> Image.Image:
 
     Args:
         source: path, encoded bytes, or a Pillow image (which is not changed).
-        min_side: if not 0, a JPEG may be decoded at a reduced scale, several times as fast, if both sides keep this many pixels.
+        min_side: if not 0, a JPEG may be decoded at a reduced scale with at least this many pixels a side, several times as fast.
 
     Returns:
         A new picture, mode RGB, without metadata, so that opening it again changes nothing.
@@ -49,9 +49,9 @@ def open_picture(source: PictureSource, *, min_side: int = 0) -> Image.Image:
 
 
 def read_picture(data: bytes, *, min_side: int = 0, name: str = "picture") -> Picture:
-    """Read a picture and its metadata in one parse of the encoded bytes. `name` is that of the file, for the error.
+    """Read a picture and its metadata in one parse of the encoded bytes. `name` is the file's name, for errors.
 
-    `min_side` and the errors are those of `open_picture`. The metadata have the `width` and `height` of the whole picture.
+    `min_side` and the errors are those of `open_picture`. `width` and `height` in the metadata are those of the full scale.
     """
     with _identified(data, name) as picture:
         size = picture.size  # before a reduced scale changes it
@@ -61,27 +61,27 @@ def read_picture(data: bytes, *, min_side: int = 0, name: str = "picture") -> Pi
 def identify(stream: BinaryIO) -> ImageFile.ImageFile:
     """The header of a picture: size, mode and metadata. No pixels are decoded. Close it, or use it in a `with`.
 
-    This is `Image.open` without its limit on pixels, which warns at 89 megapixels and refuses 179. That limit belongs to the
-    whole program, so a library must not raise it. The limit of `open_picture` is `MAX_PIXELS`.
+    This is `Image.open` without its limit on pixels, which warns at 89 megapixels and refuses 179. That limit is global to the
+    program, so a library must not change it. `open_picture` allows `MAX_PIXELS`.
 
     Raises:
-        UnidentifiedImageError: the stream holds no picture, or one that is a program (EPS).
+        UnidentifiedImageError: the stream contains no picture, or a program (EPS).
     """
     Image.init()
     start = stream.read(16)
     for name in Image.ID:
         factory, accepts = Image.OPEN[name]
-        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # how a plugin says that a file is not of its format
-            claim = accepts(start) if accepts else True  # a string tells why a format cannot be read here
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # a plugin raises these if a file is not of its format
+            claim = accepts(start) if accepts else True  # a string is the reason why this Pillow cannot read the format
             if claim and not isinstance(claim, str) and name not in _NOT_PICTURES:
                 stream.seek(0)
                 return factory(stream, "")
-    raise UnidentifiedImageError(f"It begins with {start!r}; JPEG, PNG, WebP, GIF, TIFF, BMP and AVIF are known.")
+    raise UnidentifiedImageError(f"It begins with {start!r}. Use JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF.")
 
 
 @contextmanager
 def _identified(source: PictureSource, name: str) -> Iterator[Image.Image]:
-    """The source as a Pillow image whose pixels may not be decoded yet. What Pillow raises in the block becomes a PictureError."""
+    """The source as a Pillow image, usually not decoded yet. Errors of Pillow in the block become PictureErrors."""
     try:
         if isinstance(source, Image.Image):
             yield source
@@ -92,15 +92,13 @@ def _identified(source: PictureSource, name: str) -> Iterator[Image.Image]:
         raise PictureError("decode", f"not a picture that Pillow can read. {error}", name) from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise PictureError(
-                "read", f"cannot be read ({error.strerror}). The path of a readable picture file is needed.", name
-            ) from error
-        raise PictureError("decode", f"cannot be decoded ({error}). A whole, undamaged file is needed.", name) from error
+            raise PictureError("read", f"cannot be read ({error.strerror}). Pass the path of a readable picture.", name) from error
+        raise PictureError("decode", f"cannot be decoded ({error}). The file may be damaged or incomplete.", name) from error
 
 
 def _upright_srgb(picture: Image.Image, name: str, min_side: int) -> Image.Image:
     if picture.width * picture.height > MAX_PIXELS:
-        raise PictureError("decode", f"too many pixels ({picture.width}x{picture.height}). At most {MAX_PIXELS:,} are opened.", name)
+        raise PictureError("decode", f"too many pixels ({picture.width}x{picture.height}). At most {MAX_PIXELS:,} are allowed.", name)
     if min_side:
         _reduce(picture, min_side)
     picture.load()
@@ -113,7 +111,7 @@ def _upright_srgb(picture: Image.Image, name: str, min_side: int) -> Image.Image
 
 
 def _reduce(picture: Image.Image, min_side: int) -> None:
-    """Let a JPEG that is not loaded yet be decoded at 1/2, 1/4 or 1/8. Other formats do not change.
+    """Make Pillow decode a JPEG at 1/2, 1/4 or 1/8 of its size. Other formats do not change.
 
     The scale must divide both sides, as it does for the sizes of cameras. Otherwise the last column would contain fewer pixels than the
     others and shift them all, which changes the embedding of a photograph by up to 0.006 of cosine.

@@ -1,4 +1,4 @@
-"""Where media lie: finds files and reads their bytes. Local folders so far; an object store is one more class with the same methods."""
+"""Finds media files and reads their bytes: in local folders so far. An object store would be a class with the same methods."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,14 +17,14 @@ class SourceFile:
 
 
 class Source:
-    """Folders of this machine. Skips hidden files, and folders that hold a collection: its thumbnails are not the user's pictures."""
+    """Folders of this machine. Skips hidden files, and folders of collections, because their thumbnails are not the user's pictures."""
 
     def resolve(self, path: str | os.PathLike[str]) -> str:
-        """The absolute path, with links followed, so that a folder under two names is one folder."""
+        """The absolute path without links, so that two names of a folder give one path."""
         return os.path.realpath(path)
 
     def is_folder(self, uri: str) -> bool:
-        """Whether it is a folder. Raises FileNotFoundError if there is nothing."""
+        """Whether `uri` is a folder. Raises FileNotFoundError if it does not exist."""
         if not os.path.exists(uri):
             raise FileNotFoundError(uri)
         return os.path.isdir(uri)
@@ -35,7 +35,7 @@ class Source:
         return SourceFile(uri, status.st_size, status.st_mtime)
 
     def walk(self, folder: str, *, wanted: Callable[[str], bool], on_unreadable: Callable[[str], None]) -> Iterator[SourceFile]:
-        """All files below a folder whose name is wanted, in a fixed order.
+        """All files below `folder` with a wanted name, in a fixed order.
 
         Folders that cannot be listed are reported and skipped. Links to folders are not followed.
         """
@@ -53,7 +53,7 @@ class Source:
             if entry.is_dir(follow_symlinks=False):
                 yield from self.walk(entry.path, wanted=wanted, on_unreadable=on_unreadable)
             elif wanted(entry.name):
-                with suppress(OSError):  # a link to itself, or a file that was removed since it was listed
+                with suppress(OSError):  # a link to itself, or a file that was just removed
                     if entry.is_file():
                         yield self.stat(entry.path)
 

@@ -10,8 +10,8 @@ LONG_SIDE = 320
 def make_thumbnail(picture: Image.Image) -> bytes:
     """An RGB picture as WebP with its long side at `LONG_SIDE` pixels or less.
 
-    `reducing_gap` first shrinks by whole numbers to 1.5 times the size: a third of the time without a visible difference. Method 2 takes
-    half the time of the default for 3 % more bytes.
+    `reducing_gap` first shrinks by a whole factor to 1.5 times the size. This takes a third of the time, with no visible difference.
+    WebP method 2 takes half the time of the default, for 3 % more bytes.
     """
     scale = min(1.0, LONG_SIDE / max(picture.size))
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))

@@ -15,12 +15,12 @@ from search.options import CollectionOption, WhereOption
 def search(
     query: Annotated[str, typer.Argument(help="What you remember of the picture.")],
     collection: CollectionOption = None,
-    top: Annotated[int, typer.Option("--top", "-t", min=1, max=10_000, help="How many hits.")] = 10,
+    top: Annotated[int, typer.Option("--top", "-t", min=1, max=10_000, help="The number of hits.")] = 10,
     where: WhereOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line.")] = False,
-    only_paths: Annotated[bool, typer.Option("--filepath-only", "-f", help="Only the paths, one a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+    only_paths: Annotated[bool, typer.Option("--filepath-only", "-f", help="Print only the paths, one per line.")] = False,
 ) -> None:
-    """Find pictures and moments of videos by a sentence."""
+    """Find pictures and moments of videos by a description."""
     from search.engine import search as find
 
     hits = find(query, collection=collection, k=top, where=where)
@@ -38,7 +38,7 @@ def search(
 
 def serve(
     collection: CollectionOption = None,
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8460,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the service.")] = 8460,
 ) -> None:
     """Answer searches over HTTP, on this machine only: POST /search, /media/ID, /thumbnail/ID, /healthz."""
     import socket

@@ -18,7 +18,7 @@ class Client:
 
     def __init__(self, url: str = DEFAULT_URL, *, timeout_seconds: float = 60.0) -> None:
         self.url = url.rstrip("/")
-        # Proxies of the environment are ignored: the service is on this machine.
+        # Ignore proxies of the environment: the service is on this machine.
         self._http = httpx.Client(timeout=timeout_seconds, trust_env=False)
 
     def __enter__(self) -> "Client":
@@ -35,7 +35,7 @@ class Client:
         """What the service serves: collection, model, version and counts. Raises ServiceError."""
         answer = self._ask("GET", "/healthz")
         if "collection" not in answer:
-            raise ServiceError(f"{self.url}: another program than coca-search answers there. Give the address of the service.")
+            raise ServiceError(f"{self.url}: the program that answers there is not coca-search. Give the address of the service.")
         return answer
 
     def search(self, text: str, *, k: int = 20, kinds: Sequence[Kind] = ("image", "shot"), where: str | None = None) -> list[RemoteHit]:
@@ -43,7 +43,7 @@ class Client:
         return self.answer(SearchRequest(text, k, tuple(kinds), where))
 
     def answer(self, request: SearchRequest) -> list[RemoteHit]:
-        """The hits of a request, best first. Raises QueryError for a query that the service refuses, else ServiceError."""
+        """The hits of a request, best first. Raises QueryError if the service rejects the query, else ServiceError."""
         answer = self._ask("POST", "/search", request.to_wire())
         try:
             return [RemoteHit.from_wire(hit) for hit in answer["hits"]]

@@ -1,4 +1,4 @@
-"""`coca-search status`, `list`, `roots` and `verify`: what a collection holds, and whether it is sound."""
+"""`coca-search status`, `list`, `roots` and `verify`: show what a collection holds, and check it."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ def status(collection: CollectionOption = None, as_json: JsonOption = False) -> 
 def list_segments(
     collection: CollectionOption = None,
     where: WhereOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line, with every column.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line, with every column.")] = False,
 ) -> None:
     """List what is indexed: one line for each picture, moment of a video, and video."""
     from search.collection.reader import open_collection
@@ -71,21 +71,21 @@ def list_roots(context: typer.Context, collection: CollectionOption = None, as_j
         if as_json:
             print(json.dumps({"id": root_id, "path": folder, "exists": is_there}, ensure_ascii=False))
         else:
-            print(f"{root_id}  {folder}{'' if is_there else '  (not there)'}")
+            print(f"{root_id}  {folder}{'' if is_there else '  (missing)'}")
 
 
 def move_root(
     context: typer.Context,
-    root_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the root, from `coca-search roots`.")],
-    new_path: Annotated[Path, typer.Argument(help="The folder where its files lie now.")],
+    root_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the folder, from `coca-search roots`.")],
+    new_path: Annotated[Path, typer.Argument(help="The path of the folder now.")],
     collection: CollectionOption = None,
 ) -> None:
-    """Tell where a root lies now, after its folder was moved or copied. Nothing is embedded again."""
+    """Give an indexed folder its new path after you moved it. Nothing is indexed again."""
     from search.collection.identity import default_path
     from search.collection.roots import move_root
 
     num_found, num_files = move_root(collection or context.obj or default_path(), root_id, new_path)
-    print(f"Root {root_id} lies at {new_path.resolve()} now. {num_found} of {num_files} files were found there.")
+    print(f"Root {root_id} is now {new_path.resolve()}. {num_found} of {num_files} files were found there.")
 
 
 def remove_root(
@@ -102,9 +102,9 @@ def remove_root(
 
 def verify(
     collection: CollectionOption = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Rebuild what is derived; nothing is embedded again.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Rebuild the search index and the thumbnails, without the model.")] = False,
 ) -> None:
-    """Check that the tables, the snapshot and the thumbnails agree. Exit code 1 if a problem remains."""
+    """Check the collection for damage. The exit code is 1 if a problem remains."""
     from search.collection.identity import default_path
     from search.collection.verify import verify as check
 

@@ -1,8 +1,8 @@
-"""Reranks a shortlist with the multimodal decoder: how much likelier the text is with the picture than without.
+"""Reranks a shortlist with the multimodal decoder, by how much a picture raises the likelihood of the text.
 
-log p(text | image) - log p(text) and the cosine divided by the temperature of the contrastive loss both estimate, in nats, how much
-more often the two go together than by chance (van den Oord et al. 2018, arXiv 1807.03748, section 2.3), up to a constant for each text.
-So they are averaged with one weight.
+Two scores estimate the pointwise mutual information of text and picture, in nats, up to a constant for each text: log p(text | image)
+- log p(text), and the cosine divided by the temperature of the contrastive loss (van den Oord et al. 2018, arXiv 1807.03748, section
+2.3). So their weighted mean is the new score.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ WEIGHT = 0.4  # of the decoder; measured, see docs/LOG.md
 
 
 def rerank(hits: Sequence[Hit], text: str, encoder: Encoder, collection: Path, *, weight: float = WEIGHT) -> list[Hit]:
-    """The same hits, best first by cosine and decoder. Only their thumbnails in the folder `collection` are read.
+    """The same hits, sorted by cosine and decoder. Reads only their thumbnails in the folder `collection`.
 
     Raises:
         PictureError: a thumbnail is missing or broken.
@@ -34,5 +34,5 @@ def rerank(hits: Sequence[Hit], text: str, encoder: Encoder, collection: Path, *
 
 
 def fused(cosines: NDArray[np.float64], evidence: NDArray[np.float32], logit_scale: float, *, weight: float) -> NDArray[np.float64]:
-    """Cosines (N,) and log p(text | image) - log p(text) (N,) as one score (N,) in nats. Only differences mean something."""
+    """Cosines (N,) and log p(text | image) - log p(text) (N,) as one score (N,) in nats. Only differences between scores are meaningful."""
     return (1 - weight) * logit_scale * cosines + weight * evidence

@@ -1,4 +1,4 @@
-"""`search()`: a request to hits.
+"""`search()`: from a request to hits.
 
 query -> vector -> ranked segments (`search.ranking`) -> the rows of the best
 """
@@ -38,8 +38,8 @@ def search(
 
     Args:
         query: words; a picture as `pathlib.Path` or Pillow image; or a vector of the model's width.
-        collection: an open collection, or the directory of one; this user's default one if absent.
-        k: how many hits, 1..10,000. Fewer are returned only if there are fewer.
+        collection: an open collection, or its folder; None for the user's default.
+        k: how many hits, 1..10,000. There may be fewer in the collection.
         kinds: what to search: "image", "shot" (a moment of a video), "clip" (a whole video).
         where: SQL over the columns of `docs/collection.md`, applied before the search, such as "width >= 1000".
         group_by_file: return only the best moment of each video.

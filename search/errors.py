@@ -2,11 +2,11 @@
 
 SearchError
 ├── CollectionError
-│   ├── NoCollectionError     nothing was indexed there yet
+│   ├── NoCollectionError     no collection at this path
 │   ├── IncompatibleError     a newer format, another model, another preprocessing or width
 │   └── LockedError           another process is writing
 ├── QueryError                a query or filter that cannot be answered
-└── ServiceError              the service cannot be reached, or it refused
+└── ServiceError              the service cannot be reached, or rejected the request
     └── NoServiceError        nothing listens at its address
 """
 
@@ -20,7 +20,7 @@ class CollectionError(SearchError):
 
 
 class NoCollectionError(CollectionError):
-    """There is no collection at this place."""
+    """There is no collection at this path."""
 
 
 class IncompatibleError(CollectionError):
@@ -36,7 +36,7 @@ class QueryError(SearchError):
 
 
 class ServiceError(SearchError):
-    """The service cannot be reached, or it refused the request."""
+    """The service cannot be reached, or rejected the request."""
 
 
 class NoServiceError(ServiceError):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-FileState = Literal["unchanged", "changed", "missing"]  # the file of a hit, compared with what was indexed
+FileState = Literal["unchanged", "changed", "missing"]  # the file now, compared with the indexed one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,13 @@ class Hit(Row):
     similarity: float
 
     def to_wire(self) -> dict[str, Any]:
-        """The hit as JSON holds it: numbers that are not finite are null, times are ISO 8601, the segment id is text."""
+        """The hit as JSON values: numbers that are not finite are null, times are ISO 8601, the segment id is text."""
         return to_wire(vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteHit(Hit):
-    """A hit as a service tells it, with addresses for a browser."""
+    """A hit from the service, with URLs for a browser."""
 
     file: FileState
     media_url: str
@@ -77,9 +77,9 @@ class Hits(Sequence[Hit]):
 
 
 def to_wire(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a row or hit as JSON holds them."""
+    """The values of a row or hit as JSON values."""
     wire = {name: _json_value(value) for name, value in row.items()}
-    wire["segment_id"] = str(wire["segment_id"])  # 63 bits: more than a JavaScript number holds
+    wire["segment_id"] = str(wire["segment_id"])  # 63 bits do not fit a JavaScript number
     return wire
 
 

@@ -1,7 +1,7 @@
-"""An ASGI middleware that answers only pages of this machine: for the search service and for the server of the page.
+"""An ASGI middleware that rejects requests of foreign web pages, for the search service and for the server of the page.
 
-Both listen on the loopback interface, yet a foreign web page can reach them through the user's browser: under a name that resolves
-to 127.0.0.1 (DNS rebinding), or by a request or WebSocket to localhost. `Host` shows the first, `Origin` the second.
+Both listen on the loopback interface. But a foreign web page can reach them through the user's browser: by a name that resolves to
+127.0.0.1 (DNS rebinding), or by a request or WebSocket to localhost. The header `Host` reveals the first, `Origin` the second.
 """
 
 import re
@@ -18,10 +18,10 @@ _SCHEME = re.compile(r"^https?://", re.IGNORECASE)
 
 
 class LocalOnly:
-    """Refuses HTTP requests and WebSockets whose `Host` or `Origin` is foreign. A request without `Origin` is answered."""
+    """Rejects HTTP requests and WebSockets with a foreign `Host` or `Origin`. A request needs no `Origin`."""
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str] = LOOPBACK) -> None:
-        """`hosts` are the names that are answered; an IPv6 address may come without brackets."""
+        """`hosts` are the allowed host names; IPv6 addresses with or without brackets."""
         self._app = app
         self._hosts = frozenset(_in_brackets(host.lower()) for host in hosts)
 

@@ -8,8 +8,8 @@ import typer
 CollectionOption = Annotated[
     Path | None,
     typer.Option(
-        "--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="The directory of the collection; by default in your data directory."
+        "--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="The folder of the collection. Default: one in your data directory."
     ),
 ]
-WhereOption = Annotated[str | None, typer.Option(help="A filter: SQL over the columns, such as: width >= 1000 AND kind = 'image'.")]
+WhereOption = Annotated[str | None, typer.Option(help="Only what matches an SQL condition, such as: width >= 1000 AND kind = 'image'.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

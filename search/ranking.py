@@ -18,7 +18,7 @@ from search.schema import media_id_of_segment
 
 @dataclass(frozen=True)
 class Candidates:
-    """Segments, best first: segment ids int64 (n,), cosines float32 (n,), and whether no more can be retrieved."""
+    """Segments, best first: segment ids int64 (n,), cosines float32 (n,), and whether these are all."""
 
     segment_ids: NDArray[np.int64]
     similarity: NDArray[np.float32]
@@ -32,7 +32,7 @@ class Candidates:
 
 
 def rank(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest) -> Candidates:
-    """The best `request.k` candidates. Retrieves more until enough files are found: one video may fill the front with its moments."""
+    """The best `request.k` candidates. Retrieves more until enough files are found, because moments of one video may fill the list."""
     wanted = 2 * request.k
     while True:
         found = fuse([retrieve(snapshot, vector, request, wanted)])
@@ -43,18 +43,18 @@ def rank(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest
 
 
 def retrieve(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest, wanted: int) -> Candidates:
-    """The segments nearest to the vector that the request allows, among the `wanted` nearest. Raises QueryError for a bad filter."""
+    """The nearest segments to the vector that the request allows, at most `wanted`. Raises QueryError for a bad filter."""
     return Candidates(*snapshot.nearest(vector, wanted, request.kinds, request.where))
 
 
 def fuse(lists: Sequence[Candidates]) -> Candidates:
-    """Several rankings as one. There is one ranking so far, so it passes through."""
+    """Joins several rankings. So far there is only one, which is returned."""
     (only,) = lists
     return only
 
 
 def rerank(candidates: Candidates, request: SearchRequest) -> Candidates:
-    """The order of the front by the multimodal decoder. Passes through so far; `search.decoder_rerank` is measured by `eval collection`."""
+    """Reorders the best candidates. Changes nothing so far; `eval collection` measures reranking by `search.decoder_rerank`."""
     return candidates
 
 
@@ -67,5 +67,5 @@ def collapse(candidates: Candidates, request: SearchRequest) -> Candidates:
 
 
 def calibrate(candidates: Candidates) -> Candidates:
-    """How sure each candidate is. Passes through so far: hits carry the cosine only."""
+    """Turns scores into confidences. Changes nothing so far: hits have only the cosine."""
     return candidates

@@ -1,4 +1,4 @@
-"""`SearchRequest`: what is asked, in one shape and one wire form for Python, the command line, HTTP and the page."""
+"""`SearchRequest`: a search, with one wire form, for Python, the command line, HTTP and the page."""
 
 import operator
 import os
@@ -77,7 +77,7 @@ class SearchRequest:
 
     @staticmethod
     def from_wire(body: Mapping[str, Any]) -> "SearchRequest":
-        """Read the body of `POST /search`. Raises QueryError with a sentence for each thing that is wrong with it."""
+        """Read the body of `POST /search`. Raises QueryError with a sentence for each fault."""
         from pydantic import ValidationError
 
         try:
@@ -86,7 +86,7 @@ class SearchRequest:
             raise QueryError(" ".join(sentence(problem) for problem in error.errors())) from error
         text, vector = fields.pop("text"), fields.pop("vector")
         if (text is None) == (vector is None):
-            raise QueryError("text: Field required, or vector instead.")
+            raise QueryError("Give text or vector, and not both.")
         return SearchRequest(np.array(vector, np.float32) if text is None else text, **fields)
 
 

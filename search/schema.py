@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # image: a picture. shot: one shot of a video. clip: a whole video, the mean of 16 uniformly spaced frames.
 Kind = Literal["image", "shot", "clip"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-DEFAULT_KINDS: tuple[Kind, ...] = ("image", "shot")  # what a search looks for unless it says otherwise
+DEFAULT_KINDS: tuple[Kind, ...] = ("image", "shot")  # what a search returns by default
 
 _ORDINAL_BITS = 20
 MAX_MEDIA_ID = 1 << 43  # exclusive; so that a segment id fits 63 bits
@@ -32,13 +32,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Column:
-    """What is known of a column beside its name and Python type.
+    """The properties of a column beside its name and Python type.
 
     Attributes:
         meaning: one sentence for docs/collection.md.
         unit: of the values, such as "seconds"; empty where there is none.
         source: the key of `media.Metadata` that fills it; by default the column's name.
-        arrow: the Arrow type, where it is not the usual one of the Python type.
+        arrow: the Arrow type, if it is not the usual one for the Python type.
         stored: whether it is a column of the Lance table; otherwise it is computed when a row is read.
     """
 
@@ -65,7 +65,7 @@ class FileColumns:
     """The columns of one file, repeated on each of its segments. A column without a value in the file's metadata is null."""
 
     media_id: Annotated[int, Column("the file; kept when the file moves; fits a JavaScript number")]
-    root_id: Annotated[str, Column("the root that the file lies below (`coca-search roots`)", arrow="dictionary")]
+    root_id: Annotated[str, Column("the root that contains the file (`coca-search roots`)", arrow="dictionary")]
     path: Annotated[str, Column("path below the root, with `/` between folders")]
     size_bytes: Annotated[int, Column("size of the file", "bytes")]
     mtime: Annotated[float, Column("time of the last change of the file", "seconds since 1970")]
@@ -84,18 +84,18 @@ class FileColumns:
 class Row(FileColumns, SegmentColumns):
     """One segment with the columns of its file, as a reader sees it."""
 
-    uri: Annotated[str, Column("absolute path of the file: where its root lies now, and `path`", stored=False)]
+    uri: Annotated[str, Column("absolute path of the file: the folder of its root now, and `path`", stored=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailureColumns:
     """The columns of a file that could not be indexed."""
 
-    root_id: Annotated[str, Column("the root that the file lies below")]
+    root_id: Annotated[str, Column("the root that contains the file")]
     path: Annotated[str, Column("path below the root")]
     size_bytes: Annotated[int, Column("size of the file", "bytes")]
     mtime: Annotated[float, Column("time of the last change of the file", "seconds since 1970")]
-    stage: Annotated[str, Column("`scan`, `read`, `probe`, `decode` or `embed`")]
+    stage: Annotated[str, Column("`scan`, `read`, `probe` or `decode`")]
     reason: Annotated[str, Column("why, as a sentence for the user")]
     attempts: Annotated[int, Column("how many runs tried it", arrow="int32")] = 1
     last_tried_at: Annotated[datetime | None, Column("when it was tried last", "UTC")] = None
@@ -136,7 +136,7 @@ def stored_columns(record: type) -> tuple[ColumnInfo, ...]:
 
 
 def columns_from_metadata(metadata: Mapping[str, object]) -> dict[str, Any]:
-    """The values of `FileColumns` that the metadata of a file gives: {column name: value}. Values of another type are left out."""
+    """The values of `FileColumns` from the metadata of a file: {column name: value}. Values of a wrong type are left out."""
     values = {}
     for each in columns_of(FileColumns):
         value = metadata.get(each.column.source or each.name)
@@ -182,7 +182,7 @@ def arrow_fields(columns: tuple[ColumnInfo, ...]) -> list["pa.Field"]:
 
 
 def datetime_of(microseconds: int | None) -> datetime | None:
-    """Microseconds since 1970, UTC, as a datetime. None where Python has no such date: older versions wrote impossible ones."""
+    """Microseconds since 1970, UTC, as a datetime. None if Python has no such date: older versions wrote impossible ones."""
     if microseconds is None:
         return None
     try:
@@ -192,9 +192,9 @@ def datetime_of(microseconds: int | None) -> datetime | None:
 
 
 def new_media_id(uri: str, used: Container[int] = ()) -> int:
-    """The id of a file first seen under `uri`: 43 bits of a hash, so that every run and every worker agrees on it.
+    """The id of a file first seen under `uri`: 43 bits of a hash, so that all runs and workers agree on it.
 
-    In the rare case that another file has the id (it is in `used`), the hash is made with the next salt.
+    If another file has that id (it is in `used`), the hash is repeated with the next salt.
     """
     for salt in count():
         digest = hashlib.blake2b(f"{salt}:{uri}".encode(), digest_size=8).digest()

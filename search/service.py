@@ -1,7 +1,7 @@
 """The HTTP service over one collection: the only file that imports fastapi.
 
-A media id names a file, never a path, so no request can reach a file that was not indexed. The service is meant for the loopback
-interface. It refuses other host names and foreign origins (DNS rebinding).
+Requests name files by media id, never by path, so they can reach only indexed files. The service is meant for the loopback
+interface. It rejects other host names and foreign origins (DNS rebinding).
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from search.schema import MAX_MEDIA_ID
 
 
 def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
-    """The ASGI application. `hosts` are the names under which it answers, an IPv6 address with or without brackets."""
+    """The ASGI application. `hosts` are its allowed host names, IPv6 addresses with or without brackets."""
     app = FastAPI(title="coca-search", docs_url=None, redoc_url=None)  # those pages load scripts from the network
     app.add_middleware(LocalOnly, hosts=hosts)
     app.add_exception_handler(RequestValidationError, _explain)
@@ -119,5 +119,5 @@ async def _explain(request: Request, error: Exception) -> JSONResponse:
 
 
 def _printable(text: str) -> str:
-    """Text that JSON can carry: half of a surrogate pair cannot be encoded."""
+    """Text without lone surrogates, which JSON cannot encode."""
     return text.encode(errors="backslashreplace").decode()

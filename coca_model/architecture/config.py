@@ -1,7 +1,7 @@
 """The shape of a CoCa as frozen dataclasses, and their JSON form.
 
-One config describes every model: the paper's, open_clip's, and the embedded one. Each dataclass checks its values, so the error for a bad
-`config.json` has the wrong value.
+One config describes every model: the paper's, open_clip's, and the embedded one. Each dataclass checks its values, so an error names the
+bad value of a `config.json`.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ class ImageConfig:
         _one_of("image.layout", self.layout, Layout)
         _one_of("image.resize", self.resize, ResizeKind)
         if len(self.mean) != 3 or not all(map(math.isfinite, self.mean)):
-            raise ValueError(f"image.mean does not fit a picture ({self.mean}). Allowed: three numbers, for red, green and blue.")
+            raise ValueError(f"image.mean does not fit a picture ({self.mean}). Allowed: three finite numbers, for red, green and blue.")
         if len(self.std) != 3 or not all(0 < value < math.inf for value in self.std):
             raise ValueError(f"image.std does not fit a picture ({self.std}). Allowed: three numbers above 0, for red, green and blue.")
         _divides("image.heads", self.heads, "image.width", self.width)
@@ -68,8 +68,8 @@ class ImageConfig:
 class PoolerConfig:
     """The attentional poolers (paper section 3.2, "Attentional Poolers").
 
-    `cascade`: the single contrastive query reads the outputs of the caption queries. `parallel`: both read the image tokens.
-    `open_clip`: there is one pooler, and its first query is the contrastive one.
+    `cascade`: the contrastive query attends to the outputs of the caption queries. `parallel`: both attend to the image tokens.
+    `open_clip`: there is one pooler. Its first query is the contrastive one.
     """
 
     kind: PoolerKind = "cascade"

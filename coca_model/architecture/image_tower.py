@@ -66,7 +66,7 @@ class ImageTower(nn.Module):
 
     def finish(self, x: Tensor, units: int, keep: Tensor | None = None) -> Tensor:
         """Features from `begin(..., units)` -> image tokens (B, P, D). `keep` int64 (P',) drops the other patches, to regularise."""
-        if not torch.is_autocast_enabled(x.device.type):  # cached features may have a coarser dtype than the weights
+        if not torch.is_autocast_enabled(x.device.type):  # cached features may have another dtype than the weights
             x = x.to(self.position.dtype)
         if units <= self.stem_units:
             x = self._embed(self._run_stem(x, units, self.stem_units), keep)  # (B, P', D)

@@ -22,7 +22,7 @@ class AttentionalPooler(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor, queries: slice = slice(None)) -> Tensor:
-        """Tokens (B, P, D_in) -> (B, Q, D). A slice of the `queries` gives the same rows: queries do not attend to each other."""
+        """Tokens (B, P, D_in) -> (B, Q, D). A slice of `queries` gives the same values, because queries do not attend to each other."""
         query = self.query_norm(self.queries[queries])[None]  # (1, Q, D)
         return self.norm(self.attention(query, self.attention.project(self.context_norm(tokens))))  # (B, Q, D)
 
@@ -51,7 +51,7 @@ class ImagePoolers(nn.Module):
         return self.project(contrast[:, 0]), caption_tokens
 
     def embed(self, tokens: Tensor, queries: slice = slice(None)) -> Tensor:
-        """Only the embedding (B, E) of `forward`. Computes caption tokens, those of the `queries`, only if the embedding needs them."""
+        """Only the embedding (B, E) of `forward`. In a cascade, `queries` selects the caption queries that it attends to."""
         if self.contrast is None:
             return self.project(self.caption(tokens, slice(0, 1))[:, 0])
         return self.project(self.contrast(self.caption(tokens, queries) if self.kind == "cascade" else tokens)[:, 0])
@@ -59,7 +59,7 @@ class ImagePoolers(nn.Module):
     def embed_each(self, tokens: Tensor) -> Tensor:
         """Tokens (B, P, D_image) -> (B, P, E): the embedding, not normalised, of each token alone.
 
-        Every query that attends to a single token returns that token, so one query stands for all.
+        With a single token, every query gives the same output, so one query is enough.
         """
         alone = tokens.flatten(0, 1)[:, None]  # (B*P, 1, D)
         return self.embed(alone, slice(0, 1)).unflatten(0, tokens.shape[:2])  # (B, P, E)

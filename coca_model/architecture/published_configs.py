@@ -1,13 +1,13 @@
 """The configs of named models: the paper's, open_clip's, and the embedded default.
 
-Parameter counts of table 1, and ours, which include the poolers and projections that the table leaves out:
+Parameter counts of table 1, then ours. Ours include the poolers and projections:
 
     CoCa-Base     86M image + 297M text = 383M    389M
     CoCa-Large   303M image + 484M text = 787M    798M
     CoCa          1B image + 1.1B text = 2.1B    2.17B
 
-The table's text counts of Base and Large contain two matrices of 64k words, input and output. The count of the largest contains
-only one (two would make 1.23B), so its output matrix is tied to its input here.
+The text counts of Base and Large include two matrices of 64k words, input and output. That of the largest model includes only one
+(two would make 1.23B), so we tie its output matrix to its input matrix.
 """
 
 from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
@@ -24,7 +24,7 @@ def _paper(width: int, mlp_width: int, heads: int, image_layers: int, text_layer
 
 
 def _open_clip(patch_size: int, image_width: int, image_layers: int, text_width: int) -> CoCaConfig:
-    """open_clip 3.3.0, model_configs/coca_ViT-*.json: heads of 64, but 8 heads in the pooler; 76 tokens and CLS."""
+    """open_clip 3.3.0, model_configs/coca_ViT-*.json: heads of width 64, except 8 heads in the pooler; 76 tokens and CLS."""
     mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
     sizes = image_width, image_layers, image_width // 64, 4 * image_width
     image = ImageConfig(224, patch_size, "patch", *sizes, mean=mean, std=std, layout="open_clip")
@@ -40,7 +40,7 @@ COCA_VIT_L_14 = _open_clip(14, image_width=1024, image_layers=24, text_width=768
 
 
 def embedded_config(vocabulary_size: int) -> CoCaConfig:
-    """The default in `data/`: a stem of EfficientNet-Lite1, with the pixel range that it was trained on, and small towers of width 384."""
+    """The default in `data/`: an EfficientNet-Lite1 stem with its pixel range, and small towers of width 384."""
     image = ImageConfig(224, 32, "efficientnet_lite1", 384, 3, 6, 1536, "squash", mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
     text = TextConfig(384, 4, 3, heads=6, mlp_width=1536, context_length=48, vocabulary_size=vocabulary_size, tied_output=True)
     return CoCaConfig(image, PoolerConfig(caption_queries=32, heads=6), text, embedding_width=384)

@@ -18,8 +18,8 @@ Past = list[KV]  # the KV cache: for each block, the keys and values of its self
 class UnimodalDecoder(nn.Module):
     """token ids (R, T) -> text embedding (R, E) and text tokens (R, T, D).
 
-    A learned CLS token follows the sentence. With causal attention it sees the whole sentence and no word sees it, so one pass
-    serves both the contrastive and the captioning loss (paper section 3.2).
+    A learned CLS token follows the sentence. With causal attention it sees the whole sentence, but no word sees it. So one pass
+    gives both the contrastive and the captioning loss (paper section 3.2).
     """
 
     def __init__(self, config: TextConfig, *, embedding_width: int) -> None:

@@ -1,1 +1,1 @@
-"""Checkpoints: where they lie, how they are read and written, and open_clip's names for weights."""
+"""Checkpoints: finding, reading and writing them, and converting open_clip's."""

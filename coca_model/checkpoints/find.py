@@ -18,12 +18,15 @@ OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin
 EMBEDDED = "coca-embedded"
 CLIP_MERGES = "clip-tokenizer/merges.txt.gz"
 _SUFFIXES = (".safetensors", ".bin", ".pt")
-_FORMATS = (*((OPEN_CLIP_CONFIG, weights) for weights in OPEN_CLIP_WEIGHTS), FILES)  # as the hub has them, in order of preference
+_FORMATS = (
+    *((OPEN_CLIP_CONFIG, weights) for weights in OPEN_CLIP_WEIGHTS),
+    FILES,
+)  # on the hub, in order of preference
 _INSTEAD = (
     f'Pass "default" for the embedded checkpoint, a folder with {", ".join(FILES)}, '
-    f"a file of open_clip's weights ({', '.join(_SUFFIXES)}), or a name of the Hugging Face hub."
+    f"a file of open_clip's weights ({', '.join(_SUFFIXES)}), or the name of a model on the Hugging Face hub."
 )
-_BY_HAND = f"Without a network, copy {OPEN_CLIP_WEIGHTS[1]} from its page at huggingface.co, and pass the file. "
+_BY_HAND = f"On a machine without network, copy {OPEN_CLIP_WEIGHTS[1]} from its page on huggingface.co, and pass the file. "
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,13 @@ def _in_folder(name: str, folder: Path) -> CheckpointFiles:
             return _open_clip(name, folder / file)
     for file in FILES:
         if not (folder / file).is_file():
-            raise CheckpointError(f"{folder / file}: not found, so {str(folder)!r} is no checkpoint. {_INSTEAD}")
+            raise CheckpointError(f"{folder / file}: not found, so {str(folder)!r} is not a checkpoint. {_INSTEAD}")
     return CheckpointFiles(name, folder / WEIGHTS, folder / CONFIG, folder / TOKENIZER)
 
 
 def _file(path: Path) -> CheckpointFiles:
     if path.suffix not in _SUFFIXES:
-        raise CheckpointError(f"{path}: its suffix is not that of a file of weights ({path.suffix!r}). {_INSTEAD}")
+        raise CheckpointError(f"{path}: unknown suffix for a file of weights ({path.suffix!r}). {_INSTEAD}")
     if path.name == WEIGHTS and all((path.parent / file).is_file() for file in FILES):
         return _in_folder(path.resolve().parent.name, path.parent)
     return _open_clip(path.stem, path)
@@ -87,8 +90,8 @@ def _open_clip(name: str, weights: Path) -> CheckpointFiles:
 def _download(name: str) -> Path:
     """The folder of `name` in the hub's cache, downloaded if it is not there.
 
-    A cached checkpoint is used without asking the hub, so a collection keeps its model and works offline. The hub is asked for the
-    names of files without its retries, so that a missing network is reported at once.
+    A cached checkpoint is used without asking the hub, so a collection keeps its model and works offline. Files are looked up without
+    retries, so that a missing network is reported at once.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import RemoteEntryNotFoundError
@@ -109,7 +112,7 @@ def _download(name: str) -> Path:
             for files in _FORMATS:
                 if all(map(has, files)):
                     return [Path(hf_hub_download(name, file, local_files_only=is_local)).parent for file in files][-1]
-    except Exception as error:  # the hub, its HTTP client and the disk raise unrelated errors; each means that there is no file
+    except Exception as error:  # the hub, its HTTP client and the disk raise unrelated errors; each means that the file cannot be had
         reason = next(iter(str(error).splitlines()), repr(error))
         raise CheckpointError(
             f"{name}: no such folder or file, and the download from the Hugging Face hub failed ({reason}). {_BY_HAND}{_INSTEAD}"

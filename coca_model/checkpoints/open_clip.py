@@ -1,6 +1,6 @@
 """Convert open_clip's CoCa checkpoints: the names of their weights, and their config if there is one.
 
-Only options of the published `coca_ViT-*` models are accepted. The error names any other option.
+Only the options of the published `coca_ViT-*` models are accepted. An error names any other option.
 """
 
 import re
@@ -53,7 +53,7 @@ _NAMES = (
     (r"\.mlp\.c_fc\.", ".mlp.0."),
     (r"\.mlp\.c_proj\.", ".mlp.2."),
 )
-# Options that the weights do not show, with their values in the published models. None and {} mean the same to open_clip.
+# Options that cannot be seen in the weights, with their published values. None and {} mean the same to open_clip.
 _FIXED = (
     ("model_cfg", "quick_gelu", False),
     ("vision_cfg", "pool_type", "tok"),
@@ -95,10 +95,10 @@ def published_config(weights: Mapping[str, Tensor]) -> CoCaConfig:
 
 
 def convert_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename weights from open_clip's names to ours. Unknown names stay, and the loader refuses them.
+    """Rename weights from open_clip's names to ours. Unknown names stay; the loader rejects them.
 
-    Raises KeyError, IndexError or RuntimeError if a part of an attention is absent or has another shape, and ValueError if two names
-    mean the same weight.
+    Raises KeyError, IndexError or RuntimeError if a matrix of an attention is missing or has another shape, and ValueError if two
+    names map to the same weight.
     """
     ours: dict[str, Tensor] = {}
     for name, weight in weights.items():
@@ -122,13 +122,13 @@ def _split_attention(weights: dict[str, Tensor], prefix: str) -> None:
         query, key_value = together[:width], together[width:]
     else:
         query, *key_and_value = (weights.pop(f"{prefix}{part}_proj_weight") for part in "qkv")
-        key_value = torch.stack(key_and_value).flatten(0, 1)  # stack() refuses other shapes
+        key_value = torch.stack(key_and_value).flatten(0, 1)  # stack() raises for other shapes
     weights[f"{prefix}query.weight"], weights[f"{prefix}key_value.weight"] = query, key_value
     weights[f"{prefix}query.bias"], weights[f"{prefix}key_value.bias"] = bias[:width], bias[width:]
 
 
 def follow_config(config: CoCaConfig, raw: Mapping[str, Any]) -> CoCaConfig:
-    """Take mean, standard deviation and resize mode from `open_clip_config.json`, which the weights cannot tell.
+    """Take mean, standard deviation and resize mode, which weights do not contain, from `open_clip_config.json`.
 
     Raises ValueError if the heads, sizes, resize mode or interpolation differ from those of the published models.
     """
@@ -145,7 +145,7 @@ def follow_config(config: CoCaConfig, raw: Mapping[str, Any]) -> CoCaConfig:
     ):
         found = sections[section].get(key, default)
         if found != wanted and not (found in (None, {}) and default == wanted):
-            raise ValueError(f"{section}.{key} is not that of the published models ({found!r}). Allowed: {wanted!r}.")
+            raise ValueError(f"{section}.{key} differs from the published models ({found!r}). Allowed: {wanted!r}.")
     resize = pixels.get("resize_mode", "shortest")
     if resize not in _RESIZE:
         raise ValueError(f"preprocess_cfg.resize_mode is unknown ({resize!r}). Allowed: {', '.join(_RESIZE)}.")

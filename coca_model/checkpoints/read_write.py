@@ -1,7 +1,7 @@
 """Read and write checkpoints: weights, config and tokenizer.
 
-Reading never unpickles code and never resizes or guesses a weight. A weight that is missing, unknown, of another shape or not finite
-is an error with its name.
+Reading never runs pickled code, and never resizes or guesses a weight. If a weight is missing, unknown, not finite or of another
+shape, an error names it.
 """
 
 import json
@@ -55,7 +55,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         safe = path.suffix == ".safetensors"
         return open_clip.unwrap(load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
-        reason = "A file that runs code when it is read is refused. Use .safetensors."
+        reason = "It may run code when it is read, so it was not loaded. Use .safetensors."
         raise CheckpointError(f"{path}: not a plain file of weights. {reason}") from error
     except Exception as error:  # a damaged pickle raises almost anything: KeyError, IndexError, struct.error, AssertionError ...
         reason = next(iter(str(error).splitlines()), repr(error))
@@ -75,7 +75,7 @@ def _from_open_clip(files: CheckpointFiles, weights: Mapping[str, Tensor]) -> tu
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Skips random initialisation: even on the meta device it imports torch's compiler, which takes a second."""
+    """Skips random initialisation, which imports torch's compiler even on the meta device. That takes a second."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -112,12 +112,12 @@ def _check_weights(path: Path, found: Mapping[str, Tensor], expected: Mapping[st
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Usually one fast pass: a finite sum has only finite terms. A sum that is not finite may only have overflowed."""
+    """If the sum is finite, all terms are (one fast pass). Otherwise check each, because the sum may have overflowed."""
     return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
 
 
 def save_checkpoint(folder: Path, model: CoCa, tokenizer: Tokenizer, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write a checkpoint folder. A weight that is tied to another is written once."""
+    """Write a checkpoint folder. A tied weight is written once."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
     if model.config.text.tied_output:

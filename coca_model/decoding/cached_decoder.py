@@ -1,7 +1,7 @@
 """Incremental decoding with a KV cache: the cost of a token does not grow with the length of the sentence.
 
-The cache holds the keys and values of both decoders' self-attention, and those of the picture, which all tokens and all sentences
-about it share. The search methods in `generate` use only `step` and `select`.
+The cache holds the keys and values of both decoders' self-attention, and those of the picture, which all its sentences share.
+The search methods in `generate` use only `step` and `select`.
 
 Axes: B pictures, G sentences for each, R = B * G rows, D width, Q caption queries, V vocabulary.
 """
@@ -15,7 +15,7 @@ from coca_model.architecture.text_decoders import Past
 
 
 class CachedDecoder:
-    """Continues R sentences by one token at a time: about B pictures or, without caption tokens (B, Q, D), about none.
+    """Continues R sentences about B pictures, one token at a time. Without caption tokens (B, Q, D) it ignores pictures.
 
     The first step sets the number of sentences for each picture.
     """
@@ -45,7 +45,7 @@ class CachedDecoder:
 class GuidedDecoder:
     """Classifier-free guidance (Kornblith et al. 2023, arXiv 2307.16686, section 3): p(word) (p(word | image) / p(word))^weight.
 
-    A weight of 1 means no guidance. With a larger weight, captions say more of what is specific to the picture. Each step runs both
+    A weight of 1 means no guidance. A larger weight gives captions that are more specific to the picture. Each step runs both
     decoders.
     """
 

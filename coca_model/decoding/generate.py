@@ -103,7 +103,7 @@ def _beam_search(decoder: Decoder, start: Tensor, special: SpecialTokens, option
         logits = decoder.step(ids[:, -1])[0]  # (B*K, V)
         log_sum = logits.logsumexp(1, keepdim=True)  # before masking: forbidden tokens do not make the others likelier
         logits = _mask_forbidden(logits, ids, special, options)
-        score, parent, token = _best_continuations(score, logits, log_sum, 2 * beams)  # (B, 2K): at most half of them can end
+        score, parent, token = _best_continuations(score, logits, log_sum, 2 * beams)  # (B, 2K): at most K of them end, so K continue
         longer = torch.cat([ids[parent + first], token[..., None]], dim=2)  # (B, 2K, T+1)
         ends = token == special.end
         newly_ended = (score / penalty).masked_fill(~ends | done[:, None], NEVER)[:, :beams]

@@ -10,20 +10,20 @@ Method = Literal["beam", "greedy", "sample", "contrastive"]
 class CaptionOptions:
     """How a caption is generated.
 
-    `beam` is beam search; `greedy` takes the likeliest token; `sample` draws one; `contrastive` is contrastive search, which takes a
-    likely token whose hidden state is unlike those before it (Su et al. 2022, equation 5).
+    `beam` is beam search; `greedy` takes the likeliest token; `sample` draws one; `contrastive` is contrastive search, which takes
+    a likely token whose hidden state differs from the earlier ones (Su et al. 2022, equation 5).
     """
 
     method: Method = "beam"
-    max_tokens: int = 24  # the context of the model is a further limit
+    max_tokens: int = 24  # also limited by the context of the model
     min_tokens: int = 0
     no_repeat: int = 3  # no run of this many tokens occurs twice, and no token twice in a row; 0 allows repetition
-    beams: int = 4  # open sentences of beam search
+    beams: int = 4  # of beam search
     length_penalty: float = 0.7  # beam search ranks whole sentences by log p / length ** length_penalty (Wu et al. 2016, section 7)
     temperature: float = 1.0  # of sampling
-    top_k: int = 0  # sampling draws from so many of the likeliest tokens (0: all); contrastive search chooses among them (0: five)
-    top_p: float = 1.0  # sampling draws from the fewest tokens with this probability together (nucleus; Holtzman et al. 2020)
-    degeneration_penalty: float = 0.6  # weight of dissimilarity in contrastive search
+    top_k: int = 0  # sampling and contrastive search choose among this many of the likeliest tokens (0: all, or 5)
+    top_p: float = 1.0  # nucleus sampling: draw from the fewest tokens with this total probability (Holtzman et al. 2020)
+    degeneration_penalty: float = 0.6  # weight of the similarity penalty in contrastive search
     guidance: float | None = None  # weight of `cached_decoder.GuidedDecoder`; None for the default of `encoder.Encoder.caption_options`
     seed: int = 0  # of sampling
 

@@ -1,4 +1,4 @@
-"""Videos: decoding in worker processes, and the times of the frames to look at."""
+"""Videos: decoding in worker processes, and the times of the sampled frames."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
-"""Videos to frames, through worker processes that may crash or hang without harm.
+"""Decodes videos in worker processes, because a decoder may crash or hang on a broken file.
 
-decord goes first, because it is fast on sparse frames. If it cannot open a video or crashes, PyAV continues from the frame where decord
-stopped.
+decord is tried first, because it is fast on sparse frames. If it cannot open a video or crashes, PyAV continues from the frame where
+decord stopped.
 """
 
 import os
@@ -25,7 +25,7 @@ _MAX_IDLE = os.cpu_count() or 1
 class Video:
     """An open video: its metadata, always with `width`, `height` and `duration_seconds`, and its frames in order of time.
 
-    `frames` can be iterated once, and raises MediaError if decoding fails.
+    `frames` can be iterated once. It raises MediaError if decoding fails.
     """
 
     metadata: Metadata
@@ -39,7 +39,7 @@ class VideoDecoder:
 
     Args:
         limit_seconds: a worker that sends no frame for this long is killed.
-        seconds_between: the distance of the sampled frames, see `sample_times`; infinity gives 16 frames of any video.
+        seconds_between: seconds between sampled frames, see `sample_times`; infinity gives 16 frames of any video.
     """
 
     def __init__(self, *, limit_seconds: float = 60.0, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> None:
@@ -54,8 +54,8 @@ class VideoDecoder:
         """Open a video and give its metadata and its sampled frames. The block may end before all frames are read.
 
         Raises:
-            MediaError: not a video, or neither library gets a frame out of it (the message has both reasons). It is raised here or
-                while frames are read.
+            MediaError: not a video, or neither library can decode a frame (the message gives both reasons). Raised here or while frames
+                are read.
             RuntimeError: the decoder is closed, or was closed meanwhile.
         """
         with closing(self._read(os.fspath(path))) as replies:
@@ -65,7 +65,7 @@ class VideoDecoder:
         """End all worker processes."""
         with self._lock:
             self._closed = True
-            for worker in self._busy:  # the thread that uses it frees it
+            for worker in self._busy:  # the thread that uses it closes it
                 worker.kill()
             while self._idle:
                 self._idle.pop().close()
@@ -77,7 +77,7 @@ class VideoDecoder:
         self.close()
 
     def _read(self, path: str) -> Generator[dict[str, Any] | VideoFrame]:
-        """The metadata once, then the frames, from the second library where the first one stops."""
+        """The metadata once, then the frames. If the first library fails, the second continues."""
         reasons: list[str] = []
         sent = 0  # the metadata and the frames that the caller already has
         for backend in get_args(Backend):
@@ -97,7 +97,7 @@ class VideoDecoder:
             raise MediaError("decode", "; ".join(reasons))
 
     def _answer(self, request: Request) -> Iterator[dict[str, Any] | VideoFrame]:
-        """Let a worker answer. It is reused unless it crashed, hangs, or is in the middle of a video that its caller left."""
+        """Send a request to a worker. The worker is reused, unless it crashed, hangs, or its caller stopped reading a video early."""
         with self._lock:
             if self._closed:
                 raise RuntimeError("the video decoder is closed")

@@ -13,7 +13,7 @@ from media.video.pyav_reader import small_size
 def read_frames(path: str, times: Sequence[float], *, size: tuple[int, int]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """The frames shown at `times` (rising, in seconds): time in seconds and uint8 (H, W, 3), RGB, upright. Raises MediaError (decode).
 
-    `size` is the width and height of the upright frame, because decord turns frames. Times are presentation timestamps, not index / fps.
+    `size` is the width and height of the upright frame, because decord rotates frames. Times are presentation timestamps, not index / fps.
     """
     width, height = small_size(*size)
     try:

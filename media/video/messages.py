@@ -1,4 +1,4 @@
-"""What the parent and the video worker send each other: a request; then the metadata, the frames, and None or a MediaError at the end."""
+"""Messages to and from the video worker: a request; then the metadata, the frames, and at the end None or a MediaError."""
 
 from dataclasses import dataclass
 from typing import Literal

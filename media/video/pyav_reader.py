@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from media.errors import MediaError
 from media.metadata import video_metadata
 
-SHORT_SIDE = 256  # frames leave the decoder no larger than the model and a thumbnail need
+SHORT_SIDE = 256  # pixels; enough for the model and a thumbnail
 _ATTACHED_PICTURE = 0x400
 
 
@@ -32,7 +32,7 @@ def probe(path: str) -> dict[str, Any]:
 def read_frames(path: str, times: Sequence[float]) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """The frames shown at `times` (rising, in seconds): time in seconds and uint8 (H, W, 3), RGB, upright.
 
-    A time behind the last frame gives nothing. Raises MediaError (decode).
+    A time after the last frame gives nothing. Raises MediaError (decode).
     """
     waiting = list(times)
     try:
@@ -56,7 +56,7 @@ def read_frames(path: str, times: Sequence[float]) -> Iterator[tuple[float, NDAr
 
 
 def small_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height with the short side at `SHORT_SIDE`, even, never larger than before."""
+    """Width and height, even, with the short side at `SHORT_SIDE` or less."""
     scale = min(1.0, SHORT_SIDE / min(width, height))
     return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
 

@@ -1,7 +1,7 @@
-"""The worker process that decodes videos, so that a library that aborts or hangs takes only this process with it.
+"""The worker process that decodes videos. If a library aborts or hangs, only this process is lost.
 
-It answers requests over one connection until the other side closes it. It must not import torch, lancedb or pyarrow, so that it starts
-in a fraction of a second.
+It answers requests over one connection until the parent closes it. It must not import torch, lancedb or
+pyarrow, because it must start in a fraction of a second.
 """
 
 from multiprocessing.connection import Connection

@@ -10,8 +10,8 @@ from typing import Any
 from media.errors import MediaError
 from media.video.messages import Request, VideoFrame
 
-# `-P` and this program import `media` from beside this file and nothing from the current directory. PYTHONPATH would also put the
-# folder of all packages before the standard library. multiprocessing.Process does not fit: fork is unsafe beside the threads of torch,
+# With `-P` and this program, the worker imports `media` from our folder and nothing from the current directory. PYTHONPATH would put
+# that folder before the standard library. multiprocessing.Process does not fit: fork is unsafe beside the threads of torch,
 # and spawn runs the user's script again.
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); import media; del sys.path[0]\n"
@@ -21,7 +21,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class WorkerProcess:
-    """A process that decodes one video at a time. For POSIX systems: it inherits its end of a socket.
+    """A process that decodes one video at a time. Works on POSIX systems only, because it inherits a socket.
 
     `ready` is False while it decodes, and stays False if it crashed, hangs, or its caller left a video early.
     """
@@ -31,11 +31,11 @@ class WorkerProcess:
         self._connection, theirs = Pipe()
         with theirs:
             command = (sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), str(theirs.fileno()))
-            quiet = subprocess.DEVNULL  # libraries print what users need not see
+            quiet = subprocess.DEVNULL  # hides what the libraries print
             self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=quiet, stdout=quiet, stderr=quiet)
 
     def answer(self, request: Request, limit_seconds: float) -> Iterator[dict[str, Any] | VideoFrame]:
-        """The metadata, then the frames. Raises MediaError, also if the process crashes or sends nothing for `limit_seconds`."""
+        """The metadata, then the frames. Raises MediaError, also if the process crashes or is silent for `limit_seconds`."""
         self.ready = False
         try:
             self._connection.send(request)
@@ -55,7 +55,7 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def exit_status(self) -> str:
-        """How a process ended whose connection is broken: its signal or exit status."""
+        """The signal or exit status of a process whose connection broke."""
         code = self._process.wait(timeout=10)
         return f"signal {-code}" if code < 0 else f"exit status {code}"
 
@@ -64,7 +64,7 @@ class WorkerProcess:
         self._process.kill()
 
     def close(self) -> None:
-        """End the process and free what it holds here."""
+        """End the process and close the connection to it."""
         self.kill()
         self._process.wait()
         self._connection.close()

@@ -12,7 +12,7 @@ from search.collection.lance_tables import quoted
 from search.errors import QueryError
 
 MAX_LENGTH = 100_000  # characters
-MAX_DEPTH = 16  # parentheses inside each other
+MAX_DEPTH = 16  # nested parentheses
 MAX_OPERATORS = 200
 _WORDS = frozenset(["AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "IS", "NULL", "BETWEEN", "TRUE", "FALSE", "ESCAPE"])
 _BEFORE_PARENTHESIS = frozenset(["AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "BETWEEN", "ESCAPE"])
@@ -41,11 +41,11 @@ def sql_of(where: str, roots: Mapping[str, str]) -> str:
 
 
 def check_filter(where: str) -> None:
-    """Raises QueryError, with the part that is not allowed, for anything but comparisons of columns and literals."""
+    """Raises QueryError, which shows the part that is not allowed, for anything but comparisons of columns and literals."""
     if len(where) > MAX_LENGTH:
         raise QueryError(f"It is too long ({len(where)} characters). At most {MAX_LENGTH:,} are allowed.")
     depth = num_operators = 0
-    before, word = "", ""  # the token before, and in capitals if it is a name
+    before, word = "", ""  # the kind of the token before, and its text in capitals if it is a name
     for kind, text in tokens(where):
         upper = text.upper() if kind == "name" else ""
         if kind == "open" and before in {"name", "quoted"} and word not in _BEFORE_PARENTHESIS:
@@ -53,7 +53,7 @@ def check_filter(where: str) -> None:
         is_value = kind in {"string", "quoted", "number", "open"} or (kind == "name" and upper not in _WORDS - _VALUES)
         after_value = before in {"string", "quoted", "number", "close"} or (before == "name" and word not in _WORDS - _VALUES)
         if is_value and after_value and not (kind == "string" and word in _TYPES):
-            raise QueryError(f"Two values stand side by side, at {text[:40]!r}. Put a comparison, AND or OR between them.")
+            raise QueryError(f"Two values follow each other, at {text[:40]!r}. Put a comparison, AND or OR between them.")
         depth += (kind == "open") - (kind == "close")
         num_operators += kind == "operator" or upper in _WORDS - _VALUES
         if depth > MAX_DEPTH:
@@ -68,13 +68,13 @@ def check_filter(where: str) -> None:
 
 
 def tokens(where: str) -> list[tuple[str, str]]:
-    """A filter as (kind, text) of each token but spaces. Raises QueryError for what no filter may contain, such as ; or --."""
+    """The tokens of a filter without spaces, as (kind, text). Raises QueryError for characters that are not allowed, such as ; or --."""
     found, position = [], 0
     while position < len(where):
         match = _TOKEN.match(where, position)
         if match is None:
             rest = where[position : position + 20]
-            what = "A quotation mark is not closed" if rest[0] in "'\"`" else "This is not understood"
+            what = "A quotation mark is not closed" if rest[0] in "'\"`" else "This is not allowed"
             raise QueryError(f"{what}, at {rest!r}. Allowed are columns, values, comparisons, IN, LIKE, IS NULL, AND, OR, NOT.")
         if match.lastgroup != "space":
             found.append((str(match.lastgroup), match[0]))
@@ -83,7 +83,7 @@ def tokens(where: str) -> list[tuple[str, str]]:
 
 
 def _uri(roots: Mapping[str, str]) -> str:
-    """The expression of the column `uri`, which is not stored: where the root lies, and the path below it. Lance has no CASE."""
+    """The column `uri`, which is not stored, as SQL: the folder of the root, and the path. Lance has no CASE."""
     folder = "'|' || root_id || '|'"
     for root_id, location in roots.items():
         folder = f"replace({folder}, '|{root_id}|', {quoted(location.rstrip('/') + '/')})"

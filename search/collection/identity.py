@@ -1,7 +1,7 @@
-"""`collection.json`: which collection this is, what made its vectors, and where its roots lie.
+"""`collection.json`: the id of a collection, the model of its vectors, and the folders of its roots.
 
-A root is a folder that was indexed. Rows store the id of a root and the path below it, so that a library on another drive or machine
-is found again after `coca-search roots move`.
+A root is a folder that was indexed. Rows store the id of a root and the path below it. So a library that moved to another drive
+or machine is found again after `coca-search roots move`.
 """
 
 import json
@@ -31,7 +31,7 @@ class Identity:
     """The content of `collection.json`.
 
     Attributes:
-        collection_id: random; a collection that is deleted and made anew has another one.
+        collection_id: random; a new collection at the same place has another one.
         model: what `coca_model.load` takes.
         model_id: name of the model and hash of its weights.
         preprocessing_id: how a picture becomes pixels.
@@ -64,7 +64,7 @@ class Identity:
         ):
             if not _same(mine, other):
                 raise IncompatibleError(
-                    f"{path}: made with another {what} ({mine}; this one is {other}). "
+                    f"{path}: made with another {what} ({mine}, not {other}). "
                     "Use the same model, or index into a new --collection directory."
                 )
 
@@ -78,7 +78,7 @@ class Identity:
         return os.path.join(root, path.replace("/", os.sep))  # noqa: PTH118 - every hit needs it, and `Path` takes four times as long
 
     def locate(self, uri: str) -> tuple[str, str]:
-        """Root id and path below it. The innermost root counts. `("", uri)` for a file that lies below no root."""
+        """Root id and path below it. Takes the innermost root. `("", uri)` if the file is below no root."""
         inside = [(root, root_id) for root_id, root in self.roots.items() if is_below(uri, root)]
         if not inside:
             return "", uri
@@ -118,7 +118,7 @@ def is_below(uri: str, root: str) -> bool:
 
 
 def default_path() -> Path:
-    """The directory of the collection if none is given: in the user's data directory."""
+    """The default folder of the collection: in the user's data directory."""
     return user_data_path("coca-search") / "collection"
 
 
@@ -131,7 +131,7 @@ def read_identity(path: Path) -> Identity:
     """
     raw = read_raw_identity(path)
     if raw["format_version"] != FORMAT_VERSION:
-        raise IncompatibleError(f"{path}: format {raw['format_version']} has to be migrated first. Open it with `open_collection`.")
+        raise IncompatibleError(f"{path}: format {raw['format_version']} must be migrated first. Open it with `open_collection`.")
     try:
         identity = Identity(**raw)
     except TypeError as error:
@@ -169,5 +169,5 @@ def write_identity(path: Path, identity: Identity) -> None:
 
 
 def _same(mine: object, other: object) -> bool:
-    """Weights are compared by the hash behind the `@`: their file may have been renamed."""
+    """Weights are compared by the hash after the `@`, because their file may have been renamed."""
     return str(mine).rsplit("@")[-1] == str(other).rsplit("@")[-1]

@@ -1,7 +1,7 @@
 """Numbered migrations: one function for each step from a format to the next.
 
-Each step can be killed at any moment and started again: it first notes in `collection.json` that it is under way, and that note is
-the last thing to go. A program of the old format refuses the collection from then on, in one sentence.
+A step can be killed at any moment and started again: it first writes `migrating_from` to `collection.json`, and removes it last.
+From then on, an older program refuses the collection with an error.
 """
 
 import os
@@ -43,7 +43,7 @@ def migrate(path: Path) -> None:
 
 
 def _from_1_to_2(path: Path, raw: dict[str, Any]) -> None:
-    """Roots apart from paths, a collection id, thumbnails named by the version of their file, snapshots instead of `faiss/`."""
+    """Adds roots, a collection id, and the file's version in names of thumbnails. Snapshots replace `faiss/`."""
     segments, failures = LanceTable(path, SEGMENTS), LanceTable(path, FAILURES)
     if raw["format_version"] == 1:
         try:
@@ -66,7 +66,7 @@ _STEPS: dict[int, Callable[[Path, dict[str, Any]], None]] = {1: _from_1_to_2}
 
 
 def common_roots(uris: list[str]) -> list[str]:
-    """The deepest folder that contains all files; if that is the root of the file system, one for each folder there."""
+    """The deepest folder that contains all files. If that is the root of the file system, one such folder for each folder in it."""
     if not uris:
         return []
     folders = sorted({Path(uri).parent for uri in uris})
@@ -106,7 +106,7 @@ def _with_paths(batches: Iterator[pa.RecordBatch], schema: pa.Schema, identity: 
 
 
 def _rename_thumbnails(path: Path, segments: LanceTable) -> None:
-    """Format 1 named a thumbnail by media id and time only. What no row refers to is removed."""
+    """Format 1 named a thumbnail by media id and time only. Removes those that no row refers to."""
     for row in segments.read(["media_id", "sha256", "frame_seconds"]).to_pylist():
         moment = "" if row["frame_seconds"] is None else f"-{round(row['frame_seconds'] * 1000)}"
         before = path / "thumbnails" / f"{row['media_id'] % 1000:03d}" / f"{row['media_id']}{moment}.webp"
@@ -126,6 +126,6 @@ def migrate_for_reading(path: Path) -> None:
             migrate(path)
     except OSError as error:
         raise IncompatibleError(
-            f"{path}: an older format that has to be migrated, and that failed ({error.strerror or error}). "
-            "Make sure that this user may write there and that the disk is not full."
+            f"{path}: cannot be migrated from an older format ({error.strerror or error}). "
+            "Make sure that you may write there and that the disk is not full."
         ) from error

@@ -39,11 +39,11 @@ def publish(path: Path, identity: Identity, segments: LanceTable, num_failed: in
         atomic_write(path / "current", json.dumps(asdict(current)) + "\n")
     for old in (path / "snapshots").iterdir():
         if old != folder:
-            shutil.rmtree(old, ignore_errors=True)  # readers that have it open keep its files
+            shutil.rmtree(old, ignore_errors=True)  # open readers keep its files
 
 
 def build(folder: Path, segments: LanceTable, identity: Identity) -> None:
-    """Write the three files of a snapshot into an existing folder, and wait until the disk has them."""
+    """Write the three files of a snapshot into an existing folder, and sync them to disk."""
     names = [each.name for each in stored_columns(Row) if each.name in segments.schema.names]
     table = segments.read(names).sort_by("segment_id")
     if unknown := set(table["root_id"].unique().to_pylist()) - {"", *identity.roots}:
@@ -67,7 +67,7 @@ def build(folder: Path, segments: LanceTable, identity: Identity) -> None:
 
 
 def discard(path: Path) -> None:
-    """Delete all snapshots, which are derived. Only the holder of the writer's lock may call this."""
+    """Delete all snapshots. They can be rebuilt from Lance. Only the holder of the writer's lock may call this."""
     (path / "current").unlink(missing_ok=True)
     shutil.rmtree(path / "snapshots", ignore_errors=True)
 
@@ -76,10 +76,10 @@ def open_snapshot(path: Path, identity: Identity, *, may_write: bool) -> Snapsho
     """Open the newest snapshot of a collection; build it from Lance if it is missing, damaged, or of another collection.
 
     Args:
-        may_write: keep what was built. Otherwise it is only for this process: a collection that is being deleted must not grow again.
+        may_write: save a rebuilt snapshot. Otherwise only this process has it: a collection that is being deleted must not be written.
 
     Raises:
-        IncompatibleError: the tables are missing or damaged too.
+        IncompatibleError: the tables are also missing or damaged.
     """
     current = read_current(path)
     while current is not None and current.collection_id == identity.collection_id:

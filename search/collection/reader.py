@@ -1,6 +1,6 @@
 """A collection on disk, for reading: one consistent snapshot at a time, many readers.
 
-A reader keeps its snapshot until `refresh`, which also notices a collection that was removed, made anew, or now has another model.
+A reader keeps its snapshot until `refresh`, which also notices if the collection was removed or replaced, or has another model now.
 """
 
 import os
@@ -31,7 +31,7 @@ class Collection:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The version that this reader holds. One answer should use one snapshot throughout."""
+        """The version that this reader holds. Use one snapshot for a whole answer."""
         return self._snapshot
 
     @property
@@ -47,7 +47,7 @@ class Collection:
         """The model that made the vectors of a snapshot; loaded at first use.
 
         Raises:
-            CheckpointError: the model is not found where it was. IncompatibleError: another model lies there now.
+            CheckpointError: the model is not where it was. IncompatibleError: another model is there now.
         """
         with self._lock:
             if self._encoder is None or not snapshot.identity.fits(self._encoder):
@@ -58,7 +58,7 @@ class Collection:
         """Move to the newest version. Returns whether there was a newer one.
 
         Raises:
-            NoCollectionError: the collection was removed. IncompatibleError: it cannot be read any more.
+            NoCollectionError: the collection was removed. IncompatibleError: it can no longer be read.
         """
         with self._lock:
             if self._fingerprint() == self._seen:
@@ -86,7 +86,7 @@ class Collection:
             except IncompatibleError:
                 if read_identity(self.path) == identity:
                     raise
-                continue  # it was deleted or remade meanwhile
+                continue  # it was deleted or replaced meanwhile
             if read_identity(self.path) == identity:
                 self._seen = seen
                 return snapshot
@@ -101,8 +101,8 @@ class Collection:
         try:
             encoder = load(identity.model)
         except CheckpointError as error:
-            moved = f"Index once more, with --model and the place where it lies now. {error}"
-            raise CheckpointError(f"{self.path}: the model of this collection is not found. {moved}") from error
+            moved = f"Run coca-search index again, with --model and its new path. {error}"
+            raise CheckpointError(f"{self.path}: the model of this collection was not found. {moved}") from error
         identity.check(encoder, self.path)
         return encoder
 
@@ -111,8 +111,8 @@ def open_collection(path: str | os.PathLike[str] | None = None, *, encoder: Enco
     """Open a collection for reading. A collection of an older format is migrated first.
 
     Args:
-        path: the directory; the default one of this user if absent.
-        encoder: the model to embed queries with, if it is loaded already; else the collection's model is loaded at first use.
+        path: the folder of the collection; None for the user's default.
+        encoder: the model for queries, if already loaded. Otherwise the collection's model is loaded at first use.
 
     Raises:
         NoCollectionError: there is none.

@@ -1,4 +1,4 @@
-"""What one file leaves in a collection: rows and thumbnails, or a failure. The columns are those of `search.schema`."""
+"""What a collection stores of one file: rows and thumbnails, or a failure. The columns are those of `search.schema`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Segment:
 
 @dataclass(frozen=True)
 class FileRows:
-    """Everything that one file leaves in a collection.
+    """Everything that a collection stores of one file.
 
-    `thumbnails` are WebP, by the `frame_seconds` of the segments that they show.
+    `thumbnails` maps the `frame_seconds` of segments to WebP bytes.
     """
 
     file: FileColumns

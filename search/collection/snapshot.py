@@ -3,7 +3,7 @@
     snapshots/<version>/rows.arrow        all columns but the vector, sorted by segment_id
     snapshots/<version>/vectors.faiss     the index of the same rows
     snapshots/<version>/statistics.json   counts and checksums
-    current                               which version is the newest complete one
+    current                               the newest complete version
 
 A snapshot is derived from one version of `segments.lance`. Deleting it loses nothing.
 """
@@ -85,17 +85,17 @@ class Snapshot:
 
         Args:
             vector: float32 (E,), L2 norm 1.
-            k: how many of all segments are looked at. Those of other kinds are left out, unless a filter has removed them before.
+            k: the most to return. Fewer come back if whole videos are among the nearest `k` and not wanted: they are dropped afterwards.
             where: a filter, applied before the search.
 
         Returns:
-            segment ids int64 (n,), cosines float32 (n,), n <= k, and whether there are no more.
+            segment ids int64 (n,), cosines float32 (n,), n <= k, and whether these are all.
 
         Raises:
             QueryError: a bad filter.
         """
         chosen = frozenset(kinds)
-        if where is None and chosen.issuperset(DEFAULT_KINDS):  # whole videos are few: it costs less to leave them out afterwards
+        if where is None and chosen.issuperset(DEFAULT_KINDS):  # whole videos are few: dropping them afterwards costs less
             ids, similarity = self.index.nearest(vector, k)
             kept = self._are_of(ids, chosen)
             return ids[kept], similarity[kept], k >= len(self)
@@ -169,7 +169,7 @@ class Snapshot:
 
 
 def _values(batch: pa.RecordBatch, column: ColumnInfo) -> list[Any]:
-    """The values of a column as Python objects; None in a column that an older version did not write."""
+    """The values of a column as Python objects; all None if an older version did not write the column."""
     if column.name not in batch.schema.names:
         return [None] * batch.num_rows
     values = batch.column(column.name)
@@ -181,7 +181,7 @@ def _values(batch: pa.RecordBatch, column: ColumnInfo) -> list[Any]:
 
 
 def read_current(path: Path) -> Current | None:
-    """Which snapshot is the newest complete one. None if that is unknown: no file, or a damaged one."""
+    """The newest complete snapshot; None if the file is missing or damaged."""
     try:
         return Current(**json.loads((path / "current").read_text()))
     except (OSError, ValueError, TypeError):

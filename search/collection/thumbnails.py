@@ -1,7 +1,7 @@
-"""Where the thumbnails of a collection lie: one WebP for each segment, owned by one version of its file.
+"""The thumbnails of a collection: one WebP file for each segment of one version of a media file.
 
-The name holds the media id, the first digits of the SHA-256 of the file, and the time of the frame. So a picture that was replaced
-never shows an older thumbnail.
+The name holds the media id, the first digits of the SHA-256 of the file, and the time of the frame. So a replaced
+picture never shows an old thumbnail.
 """
 
 import re
@@ -15,7 +15,7 @@ _NAME = re.compile(r"(\d+)-([0-9a-f]{12})(?:-(\d+))?\.webp")
 
 
 def thumbnail_path(collection: Path, media_id: int, sha256: str, seconds: float | None) -> Path:
-    """The path of a thumbnail. A thousand folders keep each of them small."""
+    """The path of a thumbnail. They are spread over a thousand folders."""
     moment = "" if seconds is None else f"-{round(seconds * 1000)}"
     return collection / "thumbnails" / f"{media_id % 1000:03d}" / f"{media_id}-{sha256[:12]}{moment}.webp"
 
@@ -38,7 +38,7 @@ def remove_thumbnails(collection: Path, media_id: int, *, keep_sha256: str | Non
 
 
 def orphaned_thumbnails(collection: Path, wanted: Iterable[Path]) -> Iterator[Path]:
-    """Files below `thumbnails/` that are none of the `wanted` ones, including unfinished ones."""
+    """Files below `thumbnails/` that are not `wanted`, including unfinished ones."""
     known = set(wanted)
     for path in (collection / "thumbnails").glob("*/*"):
         if path not in known and (_NAME.fullmatch(path.name) or path.name.endswith(".partial")):

@@ -1,6 +1,6 @@
 """FAISS: the only file of the search engine that imports faiss. An index is a cache of the vectors in Lance.
 
-The index answers with segment ids, never with positions, so a vector cannot be taken for that of another row.
+The index returns segment ids, never positions, so vectors and rows cannot be mixed up.
 """
 
 from collections.abc import Iterable
@@ -55,7 +55,7 @@ class VectorIndex:
         return self.ids()[positions[0][found]], similarity[0][found]
 
     def _positions(self, segment_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The positions in the index of those segments that it holds, int64 (n,), rising: vectors are read in the order of memory."""
+        """The positions in the index of the segments that it contains, int64 (n,), rising, so that memory is read in order."""
         sorted_ids, order = self._order
         ranks = np.minimum(np.searchsorted(sorted_ids, segment_ids), len(order) - 1)
         return np.sort(order[ranks[sorted_ids[ranks] == segment_ids]])

@@ -1,4 +1,4 @@
-"""Checks a collection: Lance, the snapshot and the thumbnails must agree. Rebuilds what is derived, without embedding again."""
+"""Checks a collection: Lance, the snapshot and the thumbnails must agree. Rebuilds snapshot and thumbnails, without embedding again."""
 
 import os
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _RESTORE = "Restore the collection from a backup, or index into a new --collecti
 
 @dataclass
 class Findings:
-    """What `verify` found. `problems` are sentences; `repaired` says what was done about some of them."""
+    """What `verify` found. Both lists hold sentences for the user."""
 
     num_rows: int = 0
     num_files: int = 0
@@ -40,14 +40,14 @@ class Findings:
 
 
 def verify(path: Path, *, repair: bool = False) -> Findings:
-    """Compare rows, snapshot and thumbnails with Lance, which is the truth.
+    """Check the rows in Lance, then compare the snapshot and the thumbnails with them.
 
     Args:
         path: the directory of the collection.
         repair: rebuild the snapshot and missing thumbnails, and remove orphaned thumbnails. Embeds nothing.
 
     Returns:
-        Findings; without problems the collection is sound. With `repair`, `problems` holds only those that remain.
+        Findings. No problems: the collection is sound. With `repair`, `problems` holds only those that remain.
 
     Raises:
         NoCollectionError, IncompatibleError: it cannot be opened. LockedError: another process is writing to it.
@@ -157,7 +157,7 @@ def _check_thumbnails(path: Path, identity: Identity, rows: list[dict[str, Any]]
         for orphan in orphans:
             orphan.unlink(missing_ok=True)
     if made:
-        findings.repaired.append(f"{made} thumbnails were made anew.")
+        findings.repaired.append(f"{made} thumbnails were rebuilt.")
     if len(broken) > made:
         findings.problems.append(f"{len(broken) - made} thumbnails are missing or damaged.")
     if orphans and repair:
@@ -167,7 +167,7 @@ def _check_thumbnails(path: Path, identity: Identity, rows: list[dict[str, Any]]
 
 
 def _is_whole_webp(file: Path) -> bool:
-    """Whether the file is a WebP of the length that its header says."""
+    """Whether the file is a WebP with the length in its header."""
     try:
         with file.open("rb") as stream:
             head = stream.read(12)
@@ -177,7 +177,7 @@ def _is_whole_webp(file: Path) -> bool:
 
 
 def _make_thumbnail(file: Path, row: dict[str, Any], identity: Identity) -> bool:
-    """Make a thumbnail from its file. Returns whether that was possible: the file must be the one that was indexed."""
+    """Make a thumbnail from its file. Returns False if that is impossible, for example because the file has changed."""
     uri = Path(identity.uri_of(row["root_id"], row["path"]))
     try:
         if sha256_of_file(uri) != row["sha256"]:

@@ -1,7 +1,7 @@
 """A collection on disk, for writing: one writer at a time, one commit for each change.
 
-The writer owns everything that a file leaves: its rows, its thumbnails and its failure. A process killed at any moment leaves the last
-commit readable. Thumbnails are written before the commit that refers to them, and removed after readers have left the version that did.
+The writer manages all that is stored of a file: rows, thumbnails and failure. If the process is killed, the last commit stays readable.
+Thumbnails are written before the commit that refers to them, and removed after a snapshot without them is published.
 """
 
 import json
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _ROWS_PER_COMMIT = 1024
 _SECONDS_PER_COMMIT = 15.0
-_PUBLISH_SHARE = 0.05  # of the time may be spent on snapshots during a long run
+_PUBLISH_SHARE = 0.05  # the share of a long run that may be spent on snapshots
 _LEAST_SECONDS_BETWEEN_SNAPSHOTS = 60.0
 
 
@@ -73,7 +73,7 @@ class WriterLock:
 class CollectionWriter:
     """The one writer of a collection: `with CollectionWriter(path, encoder, model=...) as writer`.
 
-    `add` and `add_failures` buffer, and commit now and then; `finish` commits the rest and publishes a snapshot.
+    `add` and `add_failures` buffer, and commit from time to time. `finish` commits the rest and publishes a snapshot.
 
     Raises on entering:
         LockedError: another process is writing; the message names it.
@@ -85,7 +85,7 @@ class CollectionWriter:
         self._lock = WriterLock(path)
         self._files: list[FileRows] = []
         self._failures: list[Failure] = []
-        self._outdated: dict[int, str | None] = {}  # media id -> the version whose thumbnails stay
+        self._outdated: dict[int, str | None] = {}  # media id -> hash of the version whose thumbnails stay
         self._last_commit = self._last_publish = time.monotonic()
         self._publish_seconds = 0.0
         self.num_rows = 0
@@ -109,7 +109,7 @@ class CollectionWriter:
         width = self._encoder.config.embedding_width
         self._segments = LanceTable(self.path, SEGMENTS, segment_schema(width))
         self._failed = LanceTable(self.path, FAILURES, failure_schema())
-        if is_new:  # a reader that sees the identity must find the rest
+        if is_new:  # collection.json last: a reader that finds it must find the rest
             if self._segments.count():
                 raise IncompatibleError(f"{self.path}: has rows but no collection.json. Restore it, or index into a new directory.")
             self.identity = Identity.of(self._encoder, self._model)
@@ -122,7 +122,7 @@ class CollectionWriter:
         self._lock.__exit__()
 
     def add_roots(self, folders: Iterable[str]) -> None:
-        """Make every folder a root, unless a root contains it already."""
+        """Make each folder a root, unless a root already contains it."""
         identity = self.identity
         for folder in folders:
             identity = identity.with_root(folder)
@@ -145,19 +145,19 @@ class CollectionWriter:
         return {failure.uri: failure for failure in failures}
 
     def add(self, rows: FileRows) -> None:
-        """Replace everything that the collection has of a file."""
+        """Replace all that the collection stores of a file."""
         for seconds, webp in rows.thumbnails.items():
             write_thumbnail(thumbnail_path(self.path, rows.file.media_id, rows.file.sha256, seconds), webp)
         self._files.append(rows)
         self._commit_if_due()
 
     def add_failures(self, failures: Iterable[Failure]) -> None:
-        """Remember files that could not be indexed. Their older rows stay."""
+        """Record files that could not be indexed. Their older rows stay."""
         self._failures.extend(failures)
         self._commit_if_due()
 
     def relocate(self, files: Iterable[KnownFile]) -> None:
-        """Give known files the root, path and mtime that they have now: they were moved or touched. One commit."""
+        """Update root, path and mtime of files that were moved or touched. One commit."""
         now = {file.media_id: file for file in files}
         if not now:
             return
@@ -170,19 +170,19 @@ class CollectionWriter:
         self._segments.replace(rows, key="segment_id")
 
     def remove(self, media_ids: Iterable[int]) -> None:
-        """Remove everything that files left. One commit."""
+        """Remove files: their rows in one commit, their thumbnails with the next snapshot."""
         if ids := list(media_ids):
             self._segments.delete(in_list("media_id", ids))
             self._outdated.update(dict.fromkeys(ids))
 
     def forget_failures(self, failures: Sequence[Failure]) -> None:
-        """Forget failures of files that are indexed now, or gone. One commit for each root."""
+        """Delete failures of files that are now indexed or gone. One commit for each root."""
         for root_id in {failure.root_id for failure in failures}:
             paths = in_list("path", [failure.path for failure in failures if failure.root_id == root_id])
             self._failed.delete(f"root_id = {quoted(root_id)} AND {paths}")
 
     def commit(self) -> None:
-        """Write what was added. Rows come first, so that a crash between the commits only repeats a failing file."""
+        """Write what was added. Rows come first, so after a crash between the commits, only failing files are tried again."""
         before = self.known_failures() if self._files or self._failures else {}
         if self._files:
             rows = segment_rows(self._files, self._segments.schema)
@@ -209,7 +209,7 @@ class CollectionWriter:
             self._sweep()
 
     def publish(self) -> None:
-        """Make what was committed visible to readers, then remove the thumbnails that no reader needs any more."""
+        """Publish a snapshot of what was committed, then remove thumbnails of older versions of files."""
         since = time.monotonic()
         publish(self.path, self.identity, self._segments, self._failed.count())
         for media_id, sha256 in self._outdated.items():

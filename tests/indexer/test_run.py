@@ -292,7 +292,7 @@ def test_a_renamed_model_is_found_after_indexing_with_its_new_path(tmp_path, tin
     write_picture(tmp_path / "library" / "red.png", "red")
     index([tmp_path / "library"], collection=tmp_path / "collection", model=str(old), options=OPTIONS)
     old.rename(new)
-    with pytest.raises(CheckpointError, match=r"the model of this collection is not found\. Index once more, with --model"):
+    with pytest.raises(CheckpointError, match=r"the model of this collection was not found\. Run coca-search index again, with --model"):
         _ = open_collection(tmp_path / "collection").encoder
     report = index([tmp_path / "library"], collection=tmp_path / "collection", model=str(new), options=OPTIONS)
     assert report.num_unchanged == 1

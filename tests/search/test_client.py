@@ -111,7 +111,7 @@ def test_a_service_that_does_not_answer_in_time_is_a_service_error():
     [
         ("web", "not an answer of coca-search .*Welcome"),
         ("list", "not an answer of coca-search"),
-        ("other", "another program than coca-search answers there"),
+        ("other", "the program that answers there is not coca-search"),
         ("moved", "307"),
         ("broken", "500 Internal Server Error"),
         ("busy", "503 the collection is gone"),

@@ -32,7 +32,7 @@ COCAS = {"someone/ours": "model.safetensors", "someone/theirs": "open_clip_model
 }
 ALLOWED = (
     'Pass "default" for the embedded checkpoint, a folder with config.json, model.safetensors, tokenizer.json, '
-    "a file of open_clip's weights (.safetensors, .bin, .pt), or a name of the Hugging Face hub."
+    "a file of open_clip's weights (.safetensors, .bin, .pt), or the name of a model on the Hugging Face hub."
 )
 
 
@@ -120,7 +120,7 @@ def test_a_local_checkpoint_is_not_requested_from_the_hub(tmp_path, monkeypatch,
 @pytest.mark.parametrize("file", OURS)
 def test_a_missing_file_of_a_folder_is_named(tmp_path, file):
     folder = write(tmp_path, {name: content for name, content in OURS.items() if name != file})
-    with refuses(rf"{folder / file}: not found, so '{folder}' is no checkpoint\."):
+    with refuses(rf"{folder / file}: not found, so '{folder}' is not a checkpoint\."):
         find_checkpoint(folder)
 
 
@@ -128,7 +128,7 @@ def test_a_missing_file_of_a_folder_is_named(tmp_path, file):
 def test_a_file_with_an_unknown_suffix_is_named(tmp_path, monkeypatch, hub, name):
     write((tmp_path / name).parent, {Path(name).name: b""})
     monkeypatch.chdir(tmp_path)
-    with refuses(rf"{name}: its suffix is not that of a file of weights \('{Path(name).suffix}'\)\."):
+    with refuses(rf"{name}: unknown suffix for a file of weights \('{Path(name).suffix}'\)\."):
         find_checkpoint(name)
     assert hub.requests == 0
 

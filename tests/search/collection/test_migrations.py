@@ -99,7 +99,7 @@ def run_migration(path, seconds):
 def test_an_old_collection_without_write_permission_is_refused_with_the_reason(tmp_path):
     path, _ = unpack("everyday", tmp_path / "collection")
     path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(IncompatibleError, match="has to be migrated"):
+    with pytest.raises(IncompatibleError, match="must be migrated"):
         open_collection(path)
 
 

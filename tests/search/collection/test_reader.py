@@ -69,9 +69,9 @@ def test_a_value_of_the_wrong_type_in_the_identity_is_refused(path, value):
 @pytest.mark.parametrize(
     ("encoder", "what"),
     [
-        (FakeEncoder(model_id="other@2"), r"another model \(fake@1; this one is other@2\)"),
-        (FakeEncoder(preprocessing_id="crop-7"), r"another preprocessing \(fake-4; this one is crop-7\)"),
-        (FakeEncoder(embedding_width=7), r"another embedding width \(48; this one is 7\)"),
+        (FakeEncoder(model_id="other@2"), r"another model \(fake@1, not other@2\)"),
+        (FakeEncoder(preprocessing_id="crop-7"), r"another preprocessing \(fake-4, not crop-7\)"),
+        (FakeEncoder(embedding_width=7), r"another embedding width \(48, not 7\)"),
     ],
 )
 def test_another_model_is_refused_for_reading_and_for_writing(path, tmp_path, encoder, what):
