@@ -142,14 +142,14 @@ def test_a_service_that_answers_is_used_and_left_running(fake_service, asked):
 def test_a_service_over_another_collection_is_not_mistaken_for_the_one_asked_for(fake_service, collection):
     url, served = fake_service
     said = refused(free_port(), url, "--collection", collection)
-    assert f"serves another collection ({served.resolve()}, not {collection.resolve()})" in said
+    assert f"searches another collection ({served.resolve()}, not {collection.resolve()})" in said
     assert "--service-port" in said
 
 
 def test_another_server_at_the_port_is_told():
     with serving(FastAPI()) as url:
         said = refused(free_port(), url)
-    assert "404 Not Found (at the port of the service)" in said
+    assert "404 Not Found (the port of the service)" in said
     assert "--service-port" in said
 
 
