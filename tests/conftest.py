@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from coca_model.tokenizer import Tokenizer
     from training.examples.example import Example
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # the workers use all cores already; more threads would only wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers already use all cores, so more threads would slow them
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
@@ -24,9 +24,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers use all cores already; mo
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Seed torch, and skip a test marked `gpu` on a machine without CUDA. REQUIRE_CUDA=1 lets it fail instead."""
+    """Seed torch. Skip tests marked `gpu` on a machine without CUDA, or fail them if REQUIRE_CUDA=1."""
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)  # a test draws the same numbers whichever tests ran before it in its process
+        sys.modules["torch"].manual_seed(0)  # random numbers must not depend on the tests before
     if item.get_closest_marker("gpu"):
         import torch
 
@@ -64,7 +64,7 @@ TINY_SENTENCES = (
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Tokenizer:
-    """A byte-level BPE learnt from `TINY_SENTENCES`: it knows their words whole, and a word of others letter by letter."""
+    """A byte-level BPE learnt from `TINY_SENTENCES`: their words are single tokens, other words are split into letters."""
     from coca_model.tokenizer import train_tokenizer
 
     return train_tokenizer(TINY_SENTENCES, vocabulary_size=512, context_length=12)
@@ -113,7 +113,7 @@ def tiny_encoder(tiny_checkpoint: Path) -> Encoder:
 
 @pytest.fixture
 def make_examples(tmp_path: Path) -> Callable[..., list[Example]]:
-    """Makes so many examples, whose pictures are JPEGs of coarse noise, each of its own, and whose fields are as asked for."""
+    """Makes `count` examples with different JPEGs of coarse noise. `fields` set other fields of the examples."""
     import numpy as np
     from PIL import Image
 
