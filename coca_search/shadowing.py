@@ -16,11 +16,11 @@ def refuse_shadowed_packages() -> None:
     for name in PACKAGES:
         file = _file_of(name)
         if file is not None and file != home / name / "__init__.py":
-            raise ImportError(
-                f"{file} hides the package {name!r} of coca-search. Rename it, or run Python from another folder.",
-                name=name,
-                path=str(file),
-            )
+            sentence = f"{file} hides the package {name!r} of coca-search. Rename it, or run Python from another folder."
+            if sys.argv[0] == "-m" and "coca_search" in sys.orig_argv:  # `python -m coca_search`: a message, as for all its errors
+                print(f"coca-search: {sentence}", file=sys.stderr)
+                sys.exit(2)
+            raise ImportError(sentence, name=name, path=str(file))
 
 
 def _file_of(name: str) -> Path | None:

@@ -49,6 +49,8 @@ def scan(paths: Sequence[str | os.PathLike[str]]) -> Scan:
     for path in paths:
         source = source_of(path)
         uri = source.resolve(path)
+        if not _is_utf8(uri):
+            raise SourceError(f"{_shown(uri)}: the name is not valid UTF-8. Rename it, or give a folder above it.")
         resolved.append(uri)
         if _is_folder(source, uri):
             folders.append(uri)
@@ -85,5 +87,8 @@ def _is_utf8(uri: str) -> bool:
 
 
 def _unnamed(file: SourceFile) -> Problem:
-    shown = os.fsencode(file.uri).decode(errors="backslashreplace")
-    return Problem(SourceFile(shown, file.size_bytes, file.mtime), "The name of the file is not valid UTF-8. Rename it.")
+    return Problem(SourceFile(_shown(file.uri), file.size_bytes, file.mtime), "The name of the file is not valid UTF-8. Rename it.")
+
+
+def _shown(uri: str) -> str:
+    return os.fsencode(uri).decode(errors="backslashreplace")

@@ -8,6 +8,7 @@ import typer
 
 from search import collection_cli
 from search.collection_cli import clock
+from search.errors import ServiceError
 from search.options import CollectionOption, WhereOption
 
 
@@ -39,12 +40,18 @@ def serve(
     collection: CollectionOption = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the service.")] = 8460,
 ) -> None:
-    """Run the search service over HTTP, for this machine only: POST /search, /media/ID, /thumbnail/ID, /healthz."""
+    """Answer searches over HTTP, on this machine only: POST /search, /media/ID, /thumbnail/ID, /healthz."""
+    import socket
+
     import uvicorn
 
     from search.collection import open_collection
     from search.service import make_app
 
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise ServiceError(f"Port {port} cannot be used ({error.strerror}). Stop what answers there, or give another --port.") from error
     opened = open_collection(collection)
     opened.encoder.encode_texts(["ready"])  # the first request should not wait for the model
     # A paused video holds its connection open: Ctrl-C must not wait for it.

@@ -9,6 +9,7 @@ import typer
 
 from search.options import CollectionOption, JsonOption, WhereOption
 
+_LINES_AT_ONCE = 10_000
 _NAMES = {"image": "pictures", "shot": "moments of videos", "clip": "videos", "failed": "failed files"}
 
 
@@ -87,6 +88,18 @@ def move_root(
     print(f"Root {root_id} is now {new_path.resolve()}. {num_found} of {num_files} files were found there.")
 
 
+def remove_root(
+    context: typer.Context,
+    root_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the root, from `coca-search roots`.")],
+    collection: CollectionOption = None,
+) -> None:
+    """Forget a folder that was indexed. Its files are not touched."""
+    from search.collection.identity import default_path
+    from search.collection.roots import remove_root
+
+    print(f"Root {root_id} was removed, with {remove_root(collection or context.obj or default_path(), root_id)} files.")
+
+
 def verify(
     collection: CollectionOption = None,
     repair: Annotated[bool, typer.Option("--repair", help="Rebuild the search index and the thumbnails, without the model.")] = False,
@@ -124,13 +137,11 @@ def _device() -> str:
     return f"{device}, {str(fast_dtype(torch.device(device))).removeprefix('torch.')}"
 
 
-_LINES_AT_ONCE = 10_000
-
-
 def add_commands(app: typer.Typer) -> None:
     app.command()(status)
     app.command("list")(list_segments)
     app.command()(verify)
     roots = typer.Typer(invoke_without_command=True, callback=list_roots)
     roots.command("move")(move_root)
+    roots.command("remove")(remove_root)
     app.add_typer(roots, name="roots")

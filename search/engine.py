@@ -30,7 +30,7 @@ def search(
     *,
     collection: Collection | str | os.PathLike[str] | None = None,
     k: int = 20,
-    kinds: Iterable[Kind] = DEFAULT_KINDS,
+    kinds: Iterable[Kind] | Kind = DEFAULT_KINDS,
     where: str | None = None,
     group_by_file: bool = True,
 ) -> Hits:
@@ -51,7 +51,7 @@ def search(
         NoCollectionError, IncompatibleError: the collection cannot be opened.
         QueryError: an empty query, a picture that cannot be read, an unknown kind, a bad filter, `k` out of range.
     """
-    request = SearchRequest(query, k, tuple(kinds), where, group_by_file)
+    request = SearchRequest(query, k, tuple([kinds] if isinstance(kinds, str) else kinds), where, group_by_file)
     return answer(request, collection if isinstance(collection, Collection) else _opened(collection))
 
 
@@ -69,14 +69,15 @@ def embed_query(query: "Query", encoder: Encoder) -> NDArray[np.float32]:
     if isinstance(query, str):
         return encoder.encode_texts([query])[0]
     if isinstance(query, np.ndarray):
-        vector = np.asarray(query, dtype=np.float32).reshape(-1)
-        norm = float(np.linalg.norm(vector))
-        if vector.shape != (encoder.config.embedding_width,) or not 0 < norm < float("inf"):
+        vector = np.array(query, dtype=np.float64).reshape(-1)
+        largest = float(np.abs(vector).max(initial=0))
+        if vector.shape != (encoder.config.embedding_width,) or not 0 < largest < float("inf"):
             raise QueryError(
-                f"The vector cannot be used (shape {query.shape}, norm {norm}). "
+                f"The vector cannot be used (shape {query.shape}, largest number {largest}). "
                 f"Expected {encoder.config.embedding_width} finite numbers that are not all 0."
             )
-        return vector / np.float32(norm)
+        vector /= largest  # the squares of very large or small numbers are not finite
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
     try:
         return encoder.encode_images([query])[0]
     except PictureError as error:

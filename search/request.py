@@ -1,5 +1,6 @@
 """`SearchRequest`: a search, with one wire form, for Python, the command line, HTTP and the page."""
 
+import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,10 +50,20 @@ class SearchRequest:
     def __post_init__(self) -> None:
         if isinstance(self.query, str) and not self.query.strip():
             raise QueryError("The query is empty. Type what you remember of the picture.")
+        if isinstance(self.query, int | float | None | list | tuple) or getattr(self.query, "dtype", np.dtype(float)).kind not in "fiu":
+            raise QueryError(f"The query cannot be used ({_shortened(repr(self.query))}). Give words, a picture, or an array of numbers.")
+        try:
+            object.__setattr__(self, "k", operator.index(self.k))  # any type of integer, as an int
+        except TypeError:
+            raise QueryError(f"k is no whole number ({_shortened(repr(self.k))}). Allowed: 1 to {MAX_RESULTS}.") from None
         if not 1 <= self.k <= MAX_RESULTS:
             raise QueryError(f"k is out of range ({self.k}). Allowed: 1 to {MAX_RESULTS}.")
-        if unknown := sorted(set(self.kinds) - set(KINDS)):
+        if unknown := [str(kind) for kind in self.kinds if kind not in KINDS]:
             raise QueryError(f"Unknown kind ({', '.join(unknown)}). Allowed: {', '.join(KINDS)}.")
+        if not self.kinds:
+            raise QueryError(f"No kind is given. Allowed: {', '.join(KINDS)}.")
+        if not isinstance(self.where, str | None):
+            raise QueryError(f"The filter is no text ({_shortened(repr(self.where))}). Write it as text, such as 'width >= 1000'.")
 
     def to_wire(self) -> dict[str, Any]:
         """The body of `POST /search`. Raises QueryError for a picture, which has no wire form yet."""
@@ -96,10 +107,10 @@ def _wire_form() -> "type[BaseModel]":
 
         text: str | None = Field(None, max_length=MAX_TEXT)
         vector: list[float] | None = Field(None, max_length=MAX_WIDTH)
-        k: int = 20
+        k: int = Field(20, strict=True)
         kinds: tuple[Kind, ...] = DEFAULT_KINDS
         where: str | None = Field(None, max_length=MAX_FILTER)
-        group_by_file: bool = True
+        group_by_file: bool = Field(True, strict=True)
 
     return Wire
 

@@ -1,4 +1,4 @@
-"""Fixtures that more than one package's tests use, a section for each package."""
+"""Fixtures shared by the tests of several packages, one section a package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from coca_model.tokenizer import Tokenizer
     from training.examples.example import Example
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # the workers already use all cores, so more threads would slow them
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers already use every core, so more threads would only wait
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
@@ -24,9 +24,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers already use all cores, so
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Seed torch. Skip tests marked `gpu` on a machine without CUDA, or fail them if REQUIRE_CUDA=1."""
+    """Seed torch. Skip tests marked `gpu` on a machine without CUDA; with REQUIRE_CUDA=1 they fail instead."""
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)  # random numbers must not depend on the tests before
+        sys.modules["torch"].manual_seed(0)  # the tests that ran before do not change the random numbers
     if item.get_closest_marker("gpu"):
         import torch
 
@@ -64,7 +64,7 @@ TINY_SENTENCES = (
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Tokenizer:
-    """A byte-level BPE learnt from `TINY_SENTENCES`: their words are single tokens, other words are split into letters."""
+    """A byte-level BPE tokenizer trained on `TINY_SENTENCES`. Each of their words is one token; other words are split into letters."""
     from coca_model.tokenizer import train_tokenizer
 
     return train_tokenizer(TINY_SENTENCES, vocabulary_size=512, context_length=12)
@@ -86,7 +86,7 @@ def tiny_config(tiny_tokenizer: Tokenizer) -> CoCaConfig:
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tiny_config: CoCaConfig, tiny_tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a checkpoint in float32, with random weights of a fixed seed. Copy it before changing it."""
+    """A float32 checkpoint folder with random weights from a fixed seed. Copy it before you change it."""
     import torch
 
     from coca_model.architecture.coca import CoCa
@@ -113,7 +113,7 @@ def tiny_encoder(tiny_checkpoint: Path) -> Encoder:
 
 @pytest.fixture
 def make_examples(tmp_path: Path) -> Callable[..., list[Example]]:
-    """Makes `count` examples with different JPEGs of coarse noise. `fields` set other fields of the examples."""
+    """Return a function that makes `count` examples with the given fields. Each picture is a different JPEG of coarse noise."""
     import numpy as np
     from PIL import Image
 

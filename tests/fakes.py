@@ -1,4 +1,4 @@
-"""A deterministic encoder without a network, and media made here: for tests of the store, the indexer and the service."""
+"""A deterministic fake encoder and generated media, for tests of the collection, the indexer and the service."""
 
 import datetime
 import hashlib
@@ -31,7 +31,7 @@ class FakeConfig:
 
 
 class FakeEncoder:
-    """Sees colours: a picture's vector is its 4x4 thumbnail, a colour word's that of a picture in this colour; other words are hashed."""
+    """Encodes colours. A picture's vector is its 4x4 thumbnail. A colour name has the vector of that colour; other texts are hashed."""
 
     min_side = 64
     dtype, device, batch_size, logit_scale = "float32", SimpleNamespace(type="cpu"), 4, 10.0
@@ -69,7 +69,7 @@ def write_picture(path: Path, colour: str = "red", size: tuple[int, int] = (96, 
 def write_film(
     path: Path, shots: list[tuple[str, float]], *, fps: int = 10, size: tuple[int, int] = (128, 96), codec: str = "libx264"
 ) -> Path:
-    """A film of plain colours: (colour, seconds) each."""
+    """Write a video whose shots are plain colours. `shots` holds (colour, seconds)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     number = 0
     with av.open(str(path), "w") as container:
@@ -86,7 +86,7 @@ def write_film(
 
 
 def turn_film(path: Path, degrees_clockwise: int) -> None:
-    """Set the rotation in the track header of an MP4, as a phone held upright does."""
+    """Set the rotation in the track header of an MP4, as a phone does when held upright."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4
     version = data[at]
@@ -101,7 +101,7 @@ COMPARED = ("uri", "kind", "start_seconds", "end_seconds", "segment_id", "media_
 
 
 def rows_of(collection, columns=COMPARED, where=None):
-    """Rows of a collection with their vectors, in the order of their ids: by default without what depends on the hour."""
+    """Rows of a collection with their vectors, sorted by id. The default columns leave out times of indexing."""
     snapshot = collection.snapshot
     ids = snapshot.segment_ids if where is None else np.sort(snapshot.filtered(where))
     vectors = dict(zip(snapshot.index.ids().tolist(), snapshot.index.vectors().tolist(), strict=True))
@@ -110,7 +110,7 @@ def rows_of(collection, columns=COMPARED, where=None):
 
 
 def a_hit(**values):
-    """A picture among the hits of a search, with the given values in place of others."""
+    """A picture hit; `values` override its defaults."""
     columns = {"uri": "/a.jpg", "root_id": "1", "path": "a.jpg", "size_bytes": 1, "mtime": 0.0, "sha256": "0" * 64, "kind": "image"}
     when = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     numbers = {"media_id": 7, "segment_id": 7 << 20, "width": 100, "height": 100, "similarity": 0.5, "indexed_at": when}

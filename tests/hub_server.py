@@ -1,4 +1,4 @@
-"""A small Hugging Face hub on this machine: as much of its protocol as `hf_hub_download` speaks, and the requests it had."""
+"""A fake Hugging Face hub on localhost. It speaks the protocol of `hf_hub_download` and records the requests."""
 
 import hashlib
 import http.server
@@ -17,13 +17,13 @@ COMMIT = "c0ca" * 10
 
 @dataclass
 class FakeHub:
-    """What the hub holds, does wrong, and was asked.
+    """The files of the hub, its planned failures, and the requests it received.
 
     Attributes:
-        repositories: "owner/name" -> name of a file -> its bytes.
-        breaks: name of a file -> how many of its downloads stop half way.
-        status: the answer to every request, where it is not None.
-        downloads: the files that were asked for with GET, with the byte from which on where it is not the first.
+        repositories: "owner/name" -> file name -> bytes.
+        breaks: file name -> number of downloads that stop half way.
+        status: HTTP status of every answer; None answers normally.
+        downloads: files requested with GET; a resumed download adds its first byte, as in "name from 100".
     """
 
     repositories: Mapping[str, Mapping[str, bytes]]
@@ -55,7 +55,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if hub.status is not None:
             self._refuse(hub.status, "")
         elif files is None:
-            self._refuse(401, "RepoNotFound")  # to a stranger the hub does not say whether there is one
+            self._refuse(401, "RepoNotFound")  # an anonymous client does not learn whether it exists
         elif file not in files:
             self._refuse(404, "EntryNotFound")
         else:
@@ -84,7 +84,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the test tells what it needs."""
+        """Log nothing."""
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -95,7 +95,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 @contextmanager
 def serving_hub(repositories: Mapping[str, Mapping[str, bytes]]) -> Iterator[FakeHub]:
-    """A hub on a port of its own; behind the block nothing listens there any more."""
+    """Serve a hub on a free port until the block ends."""
     hub = FakeHub(repositories)
     with _Server(hub) as server:
         hub.url = f"http://127.0.0.1:{server.server_port}"
@@ -109,7 +109,10 @@ def serving_hub(repositories: Mapping[str, Mapping[str, bytes]]) -> Iterator[Fak
 
 
 def use_hub(monkeypatch: pytest.MonkeyPatch, url: str, cache: object) -> None:
-    """Let huggingface_hub, which read its environment when it was imported, ask `url`, keep files in `cache` and not wait to retry."""
+    """Point huggingface_hub at `url` and `cache`, without waits between retries.
+
+    It read its environment variables on import, so its constants are patched.
+    """
     monkeypatch.setattr(constants, "ENDPOINT", url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))

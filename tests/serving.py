@@ -1,4 +1,4 @@
-"""A real server of an ASGI application, on a port of its own, for as long as a test needs it."""
+"""Runs an ASGI application on a real server with a free port."""
 
 import socket
 import threading
@@ -11,7 +11,7 @@ import uvicorn
 
 @contextmanager
 def serving(app, port: int = 0) -> Iterator[str]:
-    """Serve `app` on the loopback interface from a thread; gives its URL."""
+    """Serve `app` on the loopback interface from a thread, and yield its URL."""
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
     )
@@ -28,6 +28,6 @@ def serving(app, port: int = 0) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The demo, as `make demo` runs it: the embedded model finds the sample pictures and the moments of the sample film."""
+"""The demo of `make demo`: the embedded model finds the sample pictures and the shots of the sample video."""
 
 import re
 import subprocess
@@ -22,12 +22,12 @@ def test_at_least_eight_of_ten_queries_have_the_right_picture_first(demo):
     assert int(re.search(r"(\d+) of 10 queries have the right picture first", demo[1])[1]) >= 8
 
 
-def test_every_query_about_the_film_finds_its_shot_to_within_a_second(demo):
+def test_every_query_about_the_video_finds_its_shot_within_one_second(demo):
     right, total = re.search(r"(\d+) of (\d+) queries have the right shot, to within 1 second", demo[1]).groups()
     assert right == total
 
 
-def test_the_second_time_nothing_is_indexed_and_the_answers_are_the_same(demo):
+def test_a_second_run_indexes_nothing_and_gives_the_same_answers(demo):
     _, first, second = demo
     assert "indexed: 24 new, 0 unchanged, 0 failed" in first
     assert "indexed: 0 new, 24 unchanged, 0 failed" in second

@@ -1,4 +1,4 @@
-"""The house rules that a machine can check: docs that follow from the code, sizes, exports, who reads media."""
+"""House rules that a machine can check: generated docs, file sizes, exports, and which package reads media."""
 
 import importlib
 import re
@@ -24,11 +24,11 @@ SOURCES = [file for file in files() if "tests" not in file.parts]
 
 
 @pytest.mark.parametrize("page", make_docs.pages(), ids=lambda page: page.name)
-def test_the_docs_follow_the_code(page):
+def test_the_generated_docs_are_up_to_date(page):
     assert page.read_text() == make_docs.pages()[page], "run: make docs"
 
 
-def test_every_file_of_the_tree_has_a_comment():
+def test_every_file_in_the_tree_of_the_docs_has_a_comment():
     lines = make_docs.tree().splitlines()
     assert [line for line in lines if re.fullmatch(r" {4}\S+\s*", line)] == []
 
@@ -41,7 +41,7 @@ def test_a_package_exports_a_sorted_list_of_at_most_ten_names(package):
     assert all(getattr(module, name) is not None for name in module.__all__)
 
 
-def test_every_file_can_be_read_in_one_sitting():
+def test_no_file_has_more_than_300_lines():
     long = {str(file.relative_to(ROOT)): count for file in SOURCES if (count := len(file.read_text().splitlines())) > MAX_LINES}
     assert long == {}
 
@@ -56,7 +56,7 @@ def test_the_readme_is_short():
 
 
 def test_only_media_knows_suffixes_and_opens_pictures_and_videos():
-    """Benchmarks and data scripts make media, and training's transforms take pictures that `media` has opened."""
+    """Benchmarks and data scripts are exempt because they write media."""
     packages = [file for file in SOURCES if file.relative_to(ROOT).parts[0] in {*PACKAGES, "coca_search"} - {"media"}]
     forbidden = re.compile(r"""["']\.(jpe?g|png|webp|mp4|mov|mkv)["']|Image\.open\(|^import (av|decord)|^from (av|decord) """, re.MULTILINE)
     assert {str(file.relative_to(ROOT)): found for file in packages if (found := forbidden.findall(file.read_text()))} == {}

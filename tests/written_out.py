@@ -1,4 +1,4 @@
-"""What the written-out references of losses are made of, in plain numbers."""
+"""Building blocks for the reference losses in tests, in plain Python numbers."""
 
 import math
 

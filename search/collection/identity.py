@@ -92,10 +92,20 @@ class Identity:
         return replace(self, roots={**self.roots, secrets.token_hex(4): folder})
 
     def move_root(self, root_id: str, folder: str) -> "Identity":
-        """The identity with another folder for a root. Raises QueryError for an unknown root."""
+        """The identity with another folder for a root. Roots inside it move with it. Raises QueryError for an unknown root."""
+        before = self.root(root_id)
+        moved = {
+            each: os.path.normpath(os.path.join(folder, os.path.relpath(root, before)))  # noqa: PTH118 as in `uri_of`
+            for each, root in self.roots.items()
+            if is_below(root, before)
+        }
+        return replace(self, roots={**self.roots, **moved, root_id: folder})
+
+    def root(self, root_id: str) -> str:
+        """The folder of a root. Raises QueryError for an unknown one."""
         if root_id not in self.roots:
             raise QueryError(f"Unknown root ({root_id}). Known: {', '.join(self.roots) or 'none'}. List them with: coca-search roots")
-        return replace(self, roots={**self.roots, root_id: folder})
+        return self.roots[root_id]
 
 
 def new_collection_id() -> str:
@@ -123,24 +133,29 @@ def read_identity(path: Path) -> Identity:
     if raw["format_version"] != FORMAT_VERSION:
         raise IncompatibleError(f"{path}: format {raw['format_version']} must be migrated first. Open it with `open_collection`.")
     try:
-        return Identity(**raw)
+        identity = Identity(**raw)
     except TypeError as error:
         raise IncompatibleError(f"{path / 'collection.json'}: unexpected content ({error}). {_ELSE}") from error
+    texts = (identity.collection_id, identity.model, identity.model_id, identity.preprocessing_id)
+    roots = [text for pair in identity.roots.items() for text in pair] if isinstance(identity.roots, dict) else [None]
+    if type(identity.embedding_width) is not int or not all(isinstance(each, str) for each in (*texts, *roots)):
+        raise IncompatibleError(f"{path / 'collection.json'}: unexpected content (a value of the wrong type). {_ELSE}")
+    return identity
 
 
 def read_raw_identity(path: Path) -> dict[str, Any]:
     """The content of `collection.json` of this or an older format. Raises NoCollectionError, IncompatibleError."""
     file = path / "collection.json"
     try:
-        raw = json.loads(file.read_text())
+        raw = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NoCollectionError(
             f"{path}: no collection here. Make one with: coca-search index FOLDER --collection {shlex.quote(str(path))}"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise IncompatibleError(f"{file}: cannot be read ({error}). {_ELSE}") from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("format_version"), int):
-        raise IncompatibleError(f"{file}: does not describe a collection. {_ELSE}")
+    if not isinstance(raw, dict) or type(raw.get("format_version")) is not int or type(raw.get("migrating_from", 1)) is not int:
+        raise IncompatibleError(f"{file}: not the identity of a collection. {_ELSE}")
     if raw["format_version"] > FORMAT_VERSION:
         raise IncompatibleError(
             f"{path}: format {raw['format_version']} is newer than this program's ({FORMAT_VERSION}). Upgrade coca-search."

@@ -1,32 +1,40 @@
 """Lance: the only file that imports lancedb. Every function that writes makes exactly one commit."""
 
+import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 
-from search.errors import QueryError
+from search.errors import IncompatibleError, QueryError
 
 SEGMENTS, FAILURES = "segments", "failures"
 _IDS_PER_FILTER = 2000
-_KEEP_OLD_VERSIONS = timedelta(days=1)  # a reader can filter an older snapshot for this long
+_KEEP_OLD_VERSIONS = timedelta(days=1)  # readers of an older snapshot have this long to move on
+_ABOUT_A_FILE = ("Not found", "LanceError(IO)", "Object at location", "corrupt")  # in errors of Lance that are not about a filter
 
 
 class LanceTable:
-    """One Lance table in the folder of a collection."""
+    """One Lance table in the folder of a collection. Reading raises IncompatibleError if the table is missing or damaged."""
 
     def __init__(self, folder: Path, name: str, schema: pa.Schema | None = None) -> None:
         """Open the table. With a `schema`, create it if it is missing, and add the columns that it lacks."""
         import lancedb  # takes 1.5 s to import, and a search without a filter opens no table
 
-        self._database, self._name = lancedb.connect(str(folder)), name
+        self._folder, self._name = folder, name
         if schema is None:
-            self._table = self._database.open_table(name)
-            return
-        self._table = self._database.create_table(name, schema=schema, exist_ok=True)
-        if lacking := [field for field in schema if field.name not in self._table.schema.names]:
-            self._table.add_columns([field.with_nullable(True) for field in lacking])
+            check_table(folder, name)  # `connect` would make the folder of a collection that was removed
+        self._database = lancedb.connect(str(folder))
+        with self._readable():
+            if schema is None:
+                self._table = self._database.open_table(name)
+                return
+            self._table = self._database.create_table(name, schema=schema, exist_ok=True)
+            if lacking := [field for field in schema if field.name not in self._table.schema.names]:
+                self._table.add_columns([field.with_nullable(True) for field in lacking])
 
     @property
     def version(self) -> int:
@@ -38,24 +46,28 @@ class LanceTable:
 
     def pin(self, version: int) -> None:
         """Read the given version from now on."""
-        self._table.checkout(version)
+        with self._readable():
+            self._table.checkout(version)
 
     def count(self, where: str | None = None) -> int:
-        return int(self._table.count_rows(where))
+        with self._readable():
+            return int(self._table.count_rows(where))
 
     def read(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
         """The given columns of all rows, or of the rows that the SQL filter `where` keeps. Raises QueryError for a bad filter."""
         query = self._table.search().select(list(columns))
-        try:
-            return (query.where(where) if where else query).to_arrow()
-        except (ValueError, RuntimeError) as error:
-            if where is None:
-                raise
-            raise QueryError(str(error).splitlines()[0]) from error
+        with self._readable():
+            try:
+                return (query.where(where) if where else query).to_arrow()
+            except (ValueError, RuntimeError) as error:
+                if where is None or any(sign in str(error) for sign in _ABOUT_A_FILE):
+                    raise
+                raise QueryError(_reason(error)) from error
 
     def batches(self, columns: Sequence[str], rows: int = 65536) -> Iterator[pa.RecordBatch]:
         """The given columns of all rows, in bounded memory."""
-        yield from self._table.search().select(list(columns)).to_batches(rows)
+        with self._readable():
+            yield from self._table.search().select(list(columns)).to_batches(rows)
 
     def read_by_id(self, column: str, ids: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """The rows whose `column` is one of `ids`, in no particular order."""
@@ -79,8 +91,32 @@ class LanceTable:
         self._table.delete(where)
 
     def compact(self) -> None:
-        """Merge small fragments, and delete versions that no reader should use any more."""
-        self._table.optimize(cleanup_older_than=_KEEP_OLD_VERSIONS)
+        """Merge small fragments, and drop versions that no reader should hold any more. Warns if an old version is damaged."""
+        try:
+            self._table.optimize(cleanup_older_than=_KEEP_OLD_VERSIONS)
+        except (ValueError, RuntimeError) as error:
+            warnings.warn(f"{self._folder}: the table {self._name} was not compacted ({_reason(error)}).", stacklevel=2)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, RuntimeError, OSError) as error:
+            raise IncompatibleError(
+                f"{self._folder}: the table {self._name} cannot be read ({_reason(error)}). "
+                "Open the collection again if it was replaced; otherwise restore it from a backup."
+            ) from error
+
+
+def check_table(folder: Path, name: str) -> None:
+    """Raises IncompatibleError if a table of a collection is missing."""
+    if not (folder / f"{name}.lance").is_dir():
+        raise IncompatibleError(f"{folder}: the table {name} is missing. Restore it, or index into a new --collection directory.")
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error of Lance, without the places in its source."""
+    return re.split(r",? /\S+\.rs", (str(error).splitlines() or [repr(error)])[0])[0]
 
 
 def in_list(column: str, values: Iterable[int | str]) -> str:

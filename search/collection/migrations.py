@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from search.collection.identity import FORMAT_VERSION, Identity, new_collection_id, read_identity, read_raw_identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
-from search.collection.publish import WRITER_LOCK, check_tables, publish
+from search.collection.publish import WRITER_LOCK, publish
 from search.collection.thumbnails import thumbnail_of
 from search.errors import IncompatibleError
 from search.schema import failure_schema, segment_schema
@@ -35,7 +35,6 @@ def migrate(path: Path) -> None:
         NoCollectionError: there is none. IncompatibleError: a newer or unknown format, or missing tables.
     """
     while needs_migration(path):
-        check_tables(path)
         raw = read_raw_identity(path)
         old = raw.get("migrating_from") or raw["format_version"]
         if old not in _STEPS:

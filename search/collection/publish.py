@@ -46,6 +46,11 @@ def build(folder: Path, segments: LanceTable, identity: Identity) -> None:
     """Write the three files of a snapshot into an existing folder, and sync them to disk."""
     names = [each.name for each in stored_columns(Row) if each.name in segments.schema.names]
     table = segments.read(names).sort_by("segment_id")
+    if unknown := set(table["root_id"].unique().to_pylist()) - {"", *identity.roots}:
+        raise IncompatibleError(
+            f"Rows refer to roots that collection.json does not name ({', '.join(sorted(unknown))}). "
+            "They belong to another collection, or a backup is being restored. Restore all files of one backup."
+        )
     for each in columns_of(Row):
         if each.column.arrow == "dictionary":
             position = table.schema.get_field_index(each.name)
@@ -56,7 +61,8 @@ def build(folder: Path, segments: LanceTable, identity: Identity) -> None:
     with atomic_path(folder / VECTORS) as path:
         build_index(segments.batches(["segment_id", "vector"]), identity.embedding_width).write(path)
     counts: dict[str, int] = {kind: segments.count(f"kind = '{kind}'") for kind in KINDS}
-    statistics = Statistics(counts, {name: sha256_of_file(folder / name) for name in (ROWS, VECTORS)})
+    checksums = {name: sha256_of_file(folder / name) for name in (ROWS, VECTORS)}
+    statistics = Statistics(identity.collection_id, segments.version, counts, checksums)
     atomic_write(folder / STATISTICS, json.dumps(asdict(statistics), indent=2) + "\n")
 
 
@@ -84,12 +90,7 @@ def open_snapshot(path: Path, identity: Identity, *, may_write: bool) -> Snapsho
             if newer == current:
                 break  # damaged
             current = newer  # it was replaced while we opened it
-    check_tables(path)
-    try:
-        return _rebuild(path, identity, may_write=may_write)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), repr(error))
-        raise IncompatibleError(f"{path}: the tables cannot be read ({reason}). Restore them from a backup.") from error
+    return _rebuild(path, identity, may_write=may_write)
 
 
 def _rebuild(path: Path, identity: Identity, *, may_write: bool) -> Snapshot:
@@ -113,10 +114,3 @@ def _rebuild(path: Path, identity: Identity, *, may_write: bool) -> Snapshot:
         raise
     weakref.finalize(snapshot, shutil.rmtree, temporary, ignore_errors=True)
     return snapshot
-
-
-def check_tables(path: Path) -> None:
-    """Raises IncompatibleError if the tables of a collection are missing."""
-    for name in (SEGMENTS, FAILURES):
-        if not (path / f"{name}.lance").is_dir():
-            raise IncompatibleError(f"{path}: the table {name} is missing. Restore it, or index into a new --collection directory.")

@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from coca_model import CheckpointError, Encoder, load
 from search.collection.identity import Identity, default_path, read_identity
-from search.collection.lance_tables import FAILURES, LanceTable
+from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, check_table
 from search.collection.migrations import migrate_for_reading
-from search.collection.publish import check_tables, open_snapshot
-from search.collection.snapshot import Snapshot
+from search.collection.publish import open_snapshot
+from search.collection.snapshot import STATISTICS, Snapshot, read_current
 from search.errors import IncompatibleError
 from search.schema import FailureColumns, stored_columns
 
@@ -92,8 +92,10 @@ class Collection:
                 return snapshot
 
     def _fingerprint(self) -> object:
-        """Changes whenever `collection.json` or `current` is replaced: these small files are only ever replaced as a whole."""
-        return _stat(self.path / "collection.json"), _stat(self.path / "current")
+        """Changes whenever the identity or the current snapshot is replaced: small files that are only ever replaced whole."""
+        current = read_current(self.path)
+        statistics = self.path / "snapshots" / str(current.version if current else "") / STATISTICS
+        return _stat(self.path / "collection.json"), current, _stat(statistics)
 
     def _load(self, identity: Identity) -> Encoder:
         try:
@@ -119,7 +121,8 @@ def open_collection(path: str | os.PathLike[str] | None = None, *, encoder: Enco
     folder = Path(path) if path is not None else default_path()
     migrate_for_reading(folder)
     identity = read_identity(folder)
-    check_tables(folder)
+    for table in (SEGMENTS, FAILURES):
+        check_table(folder, table)
     if encoder is not None:
         identity.check(encoder, folder)
     return Collection(folder, encoder)

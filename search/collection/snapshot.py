@@ -21,10 +21,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from search.collection.filters import sql_of
-from search.collection.identity import Identity
+from search.collection.identity import Identity, read_raw_identity
 from search.collection.lance_tables import SEGMENTS, LanceTable
 from search.collection.vector_index import VectorIndex, read_index
-from search.errors import QueryError
+from search.errors import IncompatibleError, QueryError
 from search.schema import DEFAULT_KINDS, KINDS, ColumnInfo, Kind, Row, datetime_of, segment_ids_of, stored_columns
 
 ROWS, VECTORS, STATISTICS = "rows.arrow", "vectors.faiss", "statistics.json"
@@ -41,8 +41,10 @@ class Current:
 
 @dataclass(frozen=True)
 class Statistics:
-    """The content of `statistics.json`: rows of each kind, and the SHA-256 of the other files."""
+    """The content of `statistics.json`: what the snapshot was made from, rows of each kind, and the SHA-256 of the other files."""
 
+    collection_id: str
+    version: int
     counts: dict[str, int]
     sha256: dict[str, str]
 
@@ -147,7 +149,9 @@ class Snapshot:
                 ids = self._table.read(["segment_id"], sql_of(where, self.identity.roots))["segment_id"].to_numpy()
             except QueryError as error:
                 raise QueryError(f"The filter cannot be used ({where}). {error}") from error
-            self._filtered.clear()  # keep only the last: the next page, or a search that retrieves more, needs it again
+            if read_raw_identity(self.path).get("collection_id") != self.identity.collection_id:
+                raise IncompatibleError(f"{self.path}: it was replaced by another collection meanwhile. Search again.")
+            self._filtered.clear()  # only the last one is kept: a search that needs more candidates, or the next page, asks for it again
             self._filtered[where] = ids
         return ids
 
@@ -198,4 +202,8 @@ def open_files(path: Path, folder: Path, identity: Identity, current: Current) -
     num_rows = sum(batch.num_rows for batch in batches)
     if len(index) != num_rows or index.embedding_width != identity.embedding_width:
         raise ValueError(f"{folder}: {len(index)} vectors for {num_rows} rows")
-    return Snapshot(path, identity, current, statistics, index, batches)
+    snapshot = Snapshot(path, identity, current, statistics, index, batches)
+    made_from = (identity.collection_id, current.version)
+    if (statistics.collection_id, statistics.version) != made_from or not np.array_equal(index.sorted_ids, snapshot.segment_ids):
+        raise ValueError(f"{folder}: a file of another collection or version")
+    return snapshot

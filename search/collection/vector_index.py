@@ -66,6 +66,11 @@ class VectorIndex:
         order = np.argsort(self.ids())
         return self.ids()[order], order
 
+    @property
+    def sorted_ids(self) -> NDArray[np.int64]:
+        """All segment ids in rising order, int64 (n,)."""
+        return self._order[0]
+
     def ids(self) -> NDArray[np.int64]:
         """All segment ids in the index, int64 (n,)."""
         return np.asarray(faiss.vector_to_array(self._index.id_map), dtype=np.int64)  # type: ignore[attr-defined]

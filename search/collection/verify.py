@@ -1,6 +1,8 @@
 """Checks a collection: Lance, the snapshot and the thumbnails must agree. Rebuilds snapshot and thumbnails, without embedding again."""
 
+import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,15 @@ from media.video.frame_at import frame_at
 from search.collection.identity import Identity, read_identity, read_raw_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
-from search.collection.publish import check_tables, discard, publish
+from search.collection.publish import discard, publish
 from search.collection.snapshot import ROWS, VECTORS, Snapshot, open_current, read_current
 from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of, write_thumbnail
 from search.collection.writer import WriterLock
-from search.schema import media_id_of_segment
+from search.schema import KINDS, media_id_of_segment
 
 _ROW_COLUMNS = ["segment_id", "media_id", "root_id", "path", "sha256", "frame_seconds", "vector"]
 _UNIT_TOLERANCE = 1e-3
+_RESTORE = "Restore the collection from a backup, or index into a new --collection directory."
 
 
 @dataclass
@@ -50,21 +53,22 @@ def verify(path: Path, *, repair: bool = False) -> Findings:
         NoCollectionError, IncompatibleError: it cannot be opened. LockedError: another process is writing to it.
     """
     read_raw_identity(path)
-    with WriterLock(path):
+    with WriterLock(path) if repair or os.access(path, os.W_OK) else nullcontext():
         migrate(path)
         identity = read_identity(path)
-        check_tables(path)
         segments, failures = LanceTable(path, SEGMENTS), LanceTable(path, FAILURES)
         findings = Findings()
         rows = list(_check_rows(segments, identity, findings))
         num_failed = failures.count()
-        if wrong := list(_snapshot_problems(path, identity, segments, num_failed)):
-            if repair:
-                discard(path)
-                publish(path, identity, segments, num_failed)
-                wrong = list(_snapshot_problems(path, identity, segments, num_failed))
-                findings.repaired.append("The snapshot was rebuilt from Lance.")
-            findings.problems += wrong
+        wrong = list(_snapshot_problems(path, identity, segments, num_failed))
+        if wrong and repair and findings.problems:
+            wrong.append("The snapshot was not rebuilt, because the table has problems. Copies of right rows may be in the snapshot only.")
+        elif wrong and repair:
+            discard(path)
+            publish(path, identity, segments, num_failed)
+            wrong = list(_snapshot_problems(path, identity, segments, num_failed))
+            findings.repaired.append("The snapshot was rebuilt from Lance.")
+        findings.problems += wrong
         _check_thumbnails(path, identity, rows, findings, repair=repair)
     return findings
 
@@ -72,23 +76,28 @@ def verify(path: Path, *, repair: bool = False) -> Findings:
 def _check_rows(segments: LanceTable, identity: Identity, findings: Findings) -> Iterator[dict[str, Any]]:
     """Check ids and vectors. Yields each row without its vector."""
     ids: list[NDArray[np.int64]] = []
-    media: set[int] = set()
+    media: dict[int, str] = {}
     for batch in segments.batches(_ROW_COLUMNS):
         segment_ids = batch.column("segment_id").to_numpy()
         ids.append(segment_ids)
         vectors = _vectors(batch, identity.embedding_width)
         norms = np.linalg.norm(vectors, axis=1)
         for segment_id in segment_ids[~(np.abs(norms - 1) < _UNIT_TOLERANCE)].tolist():
-            findings.problems.append(f"Segment {segment_id}: its vector does not have norm 1. Index into a new --collection directory.")
+            findings.problems.append(f"Segment {segment_id}: its vector is not of length 1. {_RESTORE}")
         for row in batch.drop_columns(["vector"]).to_pylist():
-            media.add(row["media_id"])
+            media[row["media_id"]] = identity.uri_of(row["root_id"], row["path"])
             if media_id_of_segment(row["segment_id"]) != row["media_id"]:
-                findings.problems.append(f"Segment {row['segment_id']}: its segment id does not match its media id.")
+                findings.problems.append(f"Segment {row['segment_id']}: it belongs to another file than its media id says. {_RESTORE}")
+            if row["root_id"] not in {"", *identity.roots}:
+                findings.problems.append(f"Segment {row['segment_id']}: collection.json has no root {row['root_id']}. {_RESTORE}")
             yield row
     every = np.concatenate([np.zeros(0, np.int64), *ids])
     findings.num_rows, findings.num_files = len(every), len(media)
     if len(np.unique(every)) != len(every):
-        findings.problems.append(f"{len(every) - len(np.unique(every))} segment ids occur twice.")
+        findings.problems.append(f"{len(every) - len(np.unique(every))} segment ids occur twice. {_RESTORE}")
+    if len(set(media.values())) != len(media):
+        advice = "Remove the root that holds the older rows with: coca-search roots remove ID"
+        findings.problems.append(f"{len(media) - len(set(media.values()))} files are in the collection twice. {advice}")
 
 
 def _snapshot_problems(path: Path, identity: Identity, segments: LanceTable, num_failed: int) -> Iterator[str]:
@@ -122,6 +131,8 @@ def _differences(snapshot: Snapshot, segments: LanceTable) -> Iterator[str]:
     if not np.array_equal(snapshot.index.ids()[order], snapshot.segment_ids):
         yield "The index and the rows of the snapshot hold different segments."
         return
+    if snapshot.statistics.counts != {kind: segments.count(f"kind = '{kind}'") for kind in KINDS}:
+        yield "The snapshot counts other numbers of pictures, moments or videos than the table."
     if len(snapshot) != segments.count():
         yield f"The snapshot holds {len(snapshot)} rows, and the table {segments.count()}."
         return

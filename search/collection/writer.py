@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from media.atomic_write import atomic_write
+from media.atomic_write import PARTIAL, atomic_write
 from search.collection.identity import Identity, read_identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, in_list, quoted
 from search.collection.migrations import migrate
 from search.collection.publish import WRITER_LOCK, publish
 from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, segment_rows
-from search.collection.thumbnails import remove_thumbnails, thumbnail_path, write_thumbnail
+from search.collection.thumbnails import orphaned_thumbnails, remove_thumbnails, thumbnail_of, thumbnail_path, write_thumbnail
 from search.errors import IncompatibleError, LockedError
 from search.schema import failure_schema, segment_schema
 
@@ -38,7 +38,12 @@ _LEAST_SECONDS_BETWEEN_SNAPSHOTS = 60.0
 
 
 class WriterLock:
-    """The lock of a collection's only writer, with a file that tells who holds it. Use it in a `with`. Raises LockedError."""
+    """The lock of the one writer of a collection, with a note of who holds it. Use it in a `with`; raises LockedError.
+
+    A writer that is killed leaves its note, so the next one knows that it `was_interrupted`.
+    """
+
+    was_interrupted = False
 
     def __init__(self, path: Path) -> None:
         self.path, self._lock = path, FileLock(path / WRITER_LOCK)
@@ -48,10 +53,13 @@ class WriterLock:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise LockedError(f"{self.path}: {self._owner()} is writing to it. Wait for it to finish.") from None
+        note = self.path / "writer.json"
+        self.was_interrupted = note.exists()
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        atomic_write(self.path / "writer.json", json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
+        atomic_write(note, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
 
     def __exit__(self, *_: object) -> None:
+        (self.path / "writer.json").unlink(missing_ok=True)
         self._lock.release()
 
     def _owner(self) -> str:
@@ -197,6 +205,8 @@ class CollectionWriter:
         self._segments.compact()
         self._failed.compact()
         self.publish()
+        if self._lock.was_interrupted:
+            self._sweep()
 
     def publish(self) -> None:
         """Publish a snapshot of what was committed, then remove thumbnails of older versions of files."""
@@ -207,6 +217,13 @@ class CollectionWriter:
         self._outdated = {}
         self._last_publish = time.monotonic()
         self._publish_seconds = self._last_publish - since
+
+    def _sweep(self) -> None:
+        """Remove what a killed run left: thumbnails that no row refers to, and unfinished files."""
+        rows = self._segments.read(["media_id", "sha256", "frame_seconds"]).to_pylist()
+        leftovers = [*orphaned_thumbnails(self.path, [thumbnail_of(self.path, row) for row in rows]), *self.path.glob(f"*{PARTIAL}")]
+        for file in leftovers:
+            file.unlink(missing_ok=True)
 
     def _commit_if_due(self) -> None:
         rows = sum(len(each.segments) for each in self._files)

@@ -1,4 +1,4 @@
-"""Small runs of the benchmarks that do not need open_clip: their sides agree, and they end with one result."""
+"""Small runs of the benchmarks that do not need open_clip: the compared sides agree, and each run ends with one result."""
 
 import sys
 from importlib import import_module
@@ -29,14 +29,14 @@ NUM_SIDES = {"index": 3, "search": 18, "service": 4, "open": 5}
 
 @pytest.fixture(scope="module", params=RATIOS)
 def result(request):
-    """One of them in a separate process, as the runner runs it; the others in this process, which is faster."""
+    """The result of each benchmark. One runs in a separate process like the runner's; the others run here, which is faster."""
     name = request.param
     if name == "open":
         return run.run_one(name, small=True), name
     return import_module(f"benchmarks.bench_{name}").measure(small=True), name
 
 
-def test_it_ends_with_a_result_of_positive_figures(result):
+def test_a_benchmark_ends_with_a_result_of_positive_figures(result):
     found, name = result
     assert isinstance(found, Result)
     assert read_result(found.line()) == found
@@ -47,20 +47,20 @@ def test_it_ends_with_a_result_of_positive_figures(result):
     assert found.agreement
 
 
-def test_it_has_its_ratios_and_sides(result):
+def test_a_benchmark_has_the_expected_ratios_and_sides(result):
     found, name = result
     assert list(found.ratios) == RATIOS[name]
     assert len(found.sides) == NUM_SIDES[name]
 
 
-def test_nothing_in_it_is_a_path(result):
+def test_a_result_contains_no_path(result):
     found, _ = result
     assert "/" not in found.line()
 
 
-def test_a_module_behind_every_name_is_there():
+def test_every_name_has_a_module():
     assert sorted(f"bench_{name}" for name in run.NAMES) == sorted(file.stem for file in (run.ROOT / "benchmarks").glob("bench_*.py"))
 
 
-def test_the_python_that_runs_the_benchmarks_is_this_one():
+def test_benchmarks_run_with_the_same_python():
     assert run.command("open", small=False) == [sys.executable, "-m", "benchmarks.run", "--here", "open"]

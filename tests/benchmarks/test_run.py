@@ -1,4 +1,4 @@
-"""The runner and the page: all figures are shown, failures are named, and nothing tells where the page was made."""
+"""The runner and its page: all figures are shown, failures are named, and no path or host name appears."""
 
 import datetime
 import json
@@ -36,9 +36,9 @@ def script(*lines: str):
 
 @pytest.fixture
 def canned(monkeypatch):
-    """Every benchmark says the result of SWIM under its own name; caption fails, and score says something else."""
-    said = json.dumps(json.loads(SWIM.line()) | {"benchmark": "NAME"})
-    lines = ("if name == 'caption': sys.exit(3)", f"print('working')\nprint('done' if name == 'score' else {said!r}.replace('NAME', name))")
+    """Replace the benchmarks. Each prints the result of SWIM under its name, but caption fails and score prints no result."""
+    line = json.dumps(json.loads(SWIM.line()) | {"benchmark": "NAME"})
+    lines = ("if name == 'caption': sys.exit(3)", f"print('working')\nprint('done' if name == 'score' else {line!r}.replace('NAME', name))")
     monkeypatch.setattr(run, "command", script(*lines))
 
 
@@ -58,7 +58,7 @@ def test_tables_are_rectangular():
     assert {row.count("|") for row in rows} == {3, 4}
 
 
-def test_the_picture_lies_beside_the_page_and_is_wide_enough_to_read(tmp_path):
+def test_the_chart_is_written_beside_the_page_with_a_width_of_1600(tmp_path):
     page().write(tmp_path / "docs" / "figures.md")
     with Image.open(tmp_path / "docs" / "figures.png") as picture:
         assert picture.width == 1600
@@ -66,13 +66,13 @@ def test_the_picture_lies_beside_the_page_and_is_wide_enough_to_read(tmp_path):
     assert "(figures.png)" in (tmp_path / "docs" / "figures.md").read_text()
 
 
-def test_a_page_of_failures_only_has_no_picture(tmp_path):
+def test_a_page_with_failures_only_has_no_chart(tmp_path):
     page(results=[]).write(tmp_path / "figures.md")
     assert [file.name for file in tmp_path.iterdir()] == ["figures.md"]
     assert "![" not in (tmp_path / "figures.md").read_text()
 
 
-def test_a_failed_benchmark_is_named_the_others_go_on_and_the_exit_code_is_1(canned, tmp_path, capsys):
+def test_a_failed_benchmark_is_named_the_others_run_and_the_exit_code_is_1(canned, tmp_path, capsys):
     assert run.main(["encode", "caption", "score", "open", "--page", str(tmp_path / "page.md")]) == 1
     text = (tmp_path / "page.md").read_text()
     assert "**caption failed** (exit code 3)" in text
@@ -83,7 +83,7 @@ def test_a_failed_benchmark_is_named_the_others_go_on_and_the_exit_code_is_1(can
     assert "[2/4] caption: failed, exit code 3" in printed.err
 
 
-def test_all_of_them_write_the_projects_page_and_some_write_none(canned, tmp_path, monkeypatch):
+def test_only_a_full_run_writes_the_page_of_the_project(canned, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "PAGE", tmp_path / "benchmarks.md")
     assert run.main(["open"]) == 0
     assert run.main(["--small"]) == 1
@@ -96,23 +96,23 @@ def test_the_page_has_no_path_and_no_host_name(canned, tmp_path):
     run.main(["open", "--page", str(tmp_path / "page.md")])
     text = (tmp_path / "page.md").read_text()
     assert "Written by `python -m benchmarks.run open`" in text
-    places = {str(tmp_path), str(run.ROOT), sys.executable, sys.prefix, socket.gethostname()}
-    assert [place for place in places if place in text] == []
+    paths = {str(tmp_path), str(run.ROOT), sys.executable, sys.prefix, socket.gethostname()}
+    assert [path for path in paths if path in text] == []
 
 
-def test_the_machine_and_the_versions_are_facts_without_places():
-    facts = {**machine(), **versions()}
-    assert {"Processor", "Cores", "Memory", "GPU", "Fast dtype", "python", "torch", "coca-search"} <= set(facts)
-    assert [value for value in facts.values() if "/" in value or socket.gethostname() in value or not value] == []
+def test_the_machine_and_versions_contain_no_path_and_no_host_name():
+    described = {**machine(), **versions()}
+    assert {"Processor", "Cores", "Memory", "GPU", "Fast dtype", "python", "torch", "coca-search"} <= set(described)
+    assert [value for value in described.values() if "/" in value or socket.gethostname() in value or not value] == []
 
 
-def test_a_name_that_no_benchmark_has_is_refused(capsys):
+def test_an_unknown_benchmark_name_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         run.main(["encod"])
     assert "Unknown benchmark (encod). Known: encode, caption" in capsys.readouterr().err
 
 
-def test_a_result_survives_its_line_and_anything_else_is_refused():
+def test_a_result_can_be_read_from_its_line_and_other_lines_are_refused():
     assert read_result(SWIM.line()) == SWIM
     for line in ("", "{}", "[1]", '{"benchmark": "x", "other": 1}'):
         with pytest.raises(ValueError, match="Not the result of a benchmark"):

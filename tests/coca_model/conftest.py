@@ -1,4 +1,4 @@
-"""Makes every test of the model repeatable, and light on a machine that does other work."""
+"""Seeds every test of the model and limits it to one thread."""
 
 import pytest
 import torch

@@ -11,7 +11,7 @@ from coca_model.cli import add_commands
 @pytest.fixture
 def app():
     app = typer.Typer()
-    app.callback()(lambda: None)  # else typer leaves out the name of a command that is alone
+    app.callback()(lambda: None)  # without a callback, typer drops the name of a single command
     add_commands(app)
     return app
 
@@ -25,7 +25,7 @@ def pictures(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_caption_prints_a_line_for_each_picture_and_names_it_where_there_are_several(app, pictures, tiny_checkpoint, count):
+def test_caption_prints_a_line_a_picture_and_adds_the_path_when_there_are_several(app, pictures, tiny_checkpoint, count):
     result = CliRunner().invoke(app, ["caption", *pictures[:count], "--model", str(tiny_checkpoint)], catch_exceptions=False)
     lines = result.stdout.splitlines()
     assert len(lines) == count
@@ -36,7 +36,7 @@ def test_caption_prints_a_line_for_each_picture_and_names_it_where_there_are_sev
     "options",
     [["--method", "greedy"], ["--method", "contrastive"], ["--method", "sample", "--seed", "7", "--top-k", "9"], ["--guidance", "2"]],
 )
-def test_captions_are_chosen_as_the_options_say(app, pictures, tiny_checkpoint, options):
+def test_caption_passes_its_options_to_the_decoder(app, pictures, tiny_checkpoint, options):
     values = {key[2:].replace("-", "_"): value for key, value in zip(options[::2], options[1::2], strict=True)}
     wanted = CaptionOptions(**{key: value if key == "method" else int(value) for key, value in values.items()})
     encoder = load(tiny_checkpoint)
@@ -45,13 +45,13 @@ def test_captions_are_chosen_as_the_options_say(app, pictures, tiny_checkpoint, 
 
 
 @pytest.mark.parametrize(("option", "value", "allowed"), [("--top-p", "3", "above 0, at most 1"), ("--method", "guess", "contrastive")])
-def test_an_option_that_does_not_fit_is_refused_with_what_does(app, pictures, option, value, allowed):
+def test_an_invalid_option_is_refused_with_the_allowed_values(app, pictures, option, value, allowed):
     result = CliRunner().invoke(app, ["caption", pictures[0], option, value])
     assert result.exit_code == 2
     assert allowed in result.output
 
 
-def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_described(app, pictures, tiny_checkpoint, tmp_path):
+def test_an_unreadable_picture_is_named_and_the_others_are_captioned(app, pictures, tiny_checkpoint, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     files = [pictures[0], str(tmp_path / "broken.jpg"), pictures[0]]
     result = CliRunner().invoke(app, ["caption", *files, "--model", str(tiny_checkpoint)])

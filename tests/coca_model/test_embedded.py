@@ -1,4 +1,4 @@
-"""The checkpoint that ships: small, quick to load, and right about what everyone knows."""
+"""The embedded checkpoint: its size, its load time, and sanity checks of its answers."""
 
 import io
 import subprocess
@@ -25,18 +25,18 @@ def pictures():
     return [Image.fromarray(china), Image.fromarray(flower)]
 
 
-def test_it_is_below_64_megabytes():
+def test_the_weights_are_below_64_megabytes():
     assert find_checkpoint("default").weights.stat().st_size < 64_000_000
 
 
-def test_to_load_it_takes_nothing_of_torchs_compiler_whose_import_takes_a_second():
+def test_loading_does_not_import_the_slow_torch_compiler():
     script = (
         "import sys, coca_model; coca_model.load().encode_texts(['a dog']); sys.exit(bool({'torch._dynamo', 'sympy'} & {*sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_it_tells_a_flower_from_a_building(encoder, pictures):
+def test_a_flower_and_a_building_match_their_texts(encoder, pictures):
     similarity = encoder.encode_images(pictures) @ encoder.encode_texts(["a building by the water", "a flower"]).T
     assert similarity.argmax(1).tolist() == [0, 1]
 
@@ -56,7 +56,7 @@ def test_a_jpeg_decoded_at_reduced_scale_gives_nearly_the_same_vector(encoder, p
     assert (reduced @ encoder.encode_images([large]).T).item() > 0.99
 
 
-def test_captions_are_words_and_the_true_text_is_likelier_with_its_picture(encoder, pictures):
+def test_captions_have_words_and_a_picture_raises_the_likelihood_of_its_text(encoder, pictures):
     captions = encoder.caption(pictures)
     assert all(len(caption.split()) >= 2 for caption in captions)
     texts = ["a flower", "a building by the water"]

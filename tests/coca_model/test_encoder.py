@@ -40,7 +40,7 @@ def as_png(array):
 
 
 def build_encoder(config, tokenizer):
-    """Random weights, large enough in the decoder for opinions that change with the picture."""
+    """An encoder with random weights. The cross-attention is large enough that the picture changes the captions."""
     model = CoCa(config).requires_grad_(False).eval()
     for block in model.multimodal.blocks:
         torch.nn.init.normal_(block.cross_attention.output.weight)
@@ -51,13 +51,13 @@ def build_encoder(config, tokenizer):
 
 @pytest.fixture
 def encoder(tiny_config, tiny_tokenizer):
-    """One of its own for each test, with batches of three pictures."""
+    """A new encoder for each test, with batches of three pictures."""
     return build_encoder(tiny_config, tiny_tokenizer)
 
 
 @pytest.fixture
 def blind_encoder(tiny_config, tiny_tokenizer):
-    """One whose decoder was never trained without a picture."""
+    """An encoder whose decoder was never trained without a picture."""
     image = dataclasses.replace(tiny_config.image, mean=(0.4, 0.5, 0.61))
     text = dataclasses.replace(tiny_config.text, text_only=False)
     return build_encoder(dataclasses.replace(tiny_config, image=image, text=text), tiny_tokenizer)
@@ -67,14 +67,14 @@ GREY = np.full((32, 32, 3), [102, 128, 156], np.uint8)  # 255 times the mean of 
 
 
 def pictures_read(encoder):
-    """How many pictures each pass of the image tower reads, from now on."""
+    """A list that receives the number of pictures of each later pass through the image tower."""
     counts = []
     encoder._model.image_tower.register_forward_hook(lambda _, inputs, __: counts.append(len(inputs[0])))
     return counts
 
 
-def assert_rows_belong(batch, one_by_one):
-    """Each row equals its own within the noise of float32, which is far less than what lies between two rows."""
+def assert_rows_match(batch, one_by_one):
+    """Check that row i of `batch` equals row i of `one_by_one` up to float32 noise, and that different rows differ by much more."""
     np.testing.assert_allclose(batch, one_by_one, rtol=0, atol=2e-6)
     between = np.abs(one_by_one[:, None] - one_by_one[None]).max(-1) + np.eye(len(one_by_one))
     assert between.min() > 1e-4
@@ -84,7 +84,7 @@ def assert_rows_belong(batch, one_by_one):
 def test_images_keep_their_order_across_batches(tiny_encoder, num_images):
     images = noise(num_images)
     vectors = tiny_encoder.encode_images(images)
-    assert_rows_belong(vectors, np.concatenate([tiny_encoder.encode_images([image]) for image in images]))
+    assert_rows_match(vectors, np.concatenate([tiny_encoder.encode_images([image]) for image in images]))
     assert (vectors.shape, vectors.dtype) == ((num_images, 16), np.float32)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(num_images), atol=1e-6)
 
@@ -93,13 +93,13 @@ def test_images_keep_their_order_across_batches(tiny_encoder, num_images):
 def test_texts_keep_their_order_across_batches(tiny_encoder, num_texts):
     texts = [f"{'a dog ' * (i % 2)}{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(num_texts)]
     vectors = tiny_encoder.encode_texts(texts)
-    assert_rows_belong(vectors, np.concatenate([tiny_encoder.encode_texts([text]) for text in texts]))
+    assert_rows_match(vectors, np.concatenate([tiny_encoder.encode_texts([text]) for text in texts]))
     assert (vectors.shape, vectors.dtype) == ((num_texts, 16), np.float32)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(num_texts), atol=1e-6)
 
 
 @pytest.mark.parametrize("text_only", [True, False])
-def test_nothing_gives_no_rows(tiny_encoder, blind_encoder, text_only):
+def test_empty_input_gives_no_rows(tiny_encoder, blind_encoder, text_only):
     encoder = tiny_encoder if text_only else blind_encoder
     for vectors in (
         encoder.encode_images([]),
@@ -114,7 +114,7 @@ def test_nothing_gives_no_rows(tiny_encoder, blind_encoder, text_only):
 
 
 @pytest.mark.parametrize("kind", ["cascade", "parallel", "open_clip"])
-def test_the_vector_of_a_picture_is_that_which_its_tokens_come_with(tiny_config, tiny_tokenizer, kind):
+def test_encode_images_and_encode_image_tokens_agree_with_the_model(tiny_config, tiny_tokenizer, kind):
     config = dataclasses.replace(tiny_config, pooler=dataclasses.replace(tiny_config.pooler, kind=kind))
     encoder = build_encoder(config, tiny_tokenizer)
     pixels = torch.from_numpy(np.stack([encoder.preprocess(image) for image in noise(5)]))
@@ -124,7 +124,7 @@ def test_the_vector_of_a_picture_is_that_which_its_tokens_come_with(tiny_config,
     assert torch.allclose(encoder.encode_image_tokens(noise(5)).tokens, tokens, rtol=0, atol=1e-6)
 
 
-def test_embeddings_are_the_normalised_ones_of_the_model(tiny_encoder):
+def test_embeddings_are_the_normalised_outputs_of_the_model(tiny_encoder):
     pixels = np.stack([tiny_encoder.preprocess(image) for image in noise(3)])
     with torch.inference_mode():
         expected = tiny_encoder._model.encode_image(torch.from_numpy(pixels))[0].numpy()
@@ -141,7 +141,7 @@ def test_a_path_bytes_a_pillow_image_and_an_array_give_the_same_vector(tiny_enco
         np.testing.assert_array_equal(tiny_encoder.preprocess(source), tiny_encoder.preprocess(image))
 
 
-def test_preprocessed_pixels_can_be_encoded_as_they_are(tiny_encoder):
+def test_preprocessed_pixels_give_the_same_vector_as_their_image(tiny_encoder):
     (image,) = noise(1)
     pixels = tiny_encoder.preprocess(image)
     assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
@@ -149,7 +149,7 @@ def test_preprocessed_pixels_can_be_encoded_as_they_are(tiny_encoder):
 
 
 @pytest.mark.parametrize("method", ["encode_images", "caption"])
-def test_a_file_that_is_no_picture_is_named(tiny_encoder, tmp_path, method):
+def test_a_file_that_is_not_a_picture_is_named(tiny_encoder, tmp_path, method):
     (good := tmp_path / "good.png").write_bytes(as_png(noise(1)[0]))
     (bad := tmp_path / "letter.jpg").write_text("Dear Sir or Madam")
     with pytest.raises(PictureError, match=rf"^{re.escape(str(bad))}: not a picture"):
@@ -157,7 +157,7 @@ def test_a_file_that_is_no_picture_is_named(tiny_encoder, tmp_path, method):
 
 
 @pytest.mark.parametrize("typed", ["A dog", "  a dog ", "a dog.", "a dog ..."])
-def test_how_a_query_is_typed_does_not_change_it(tiny_encoder, typed):
+def test_case_spaces_and_final_dots_do_not_change_a_query(tiny_encoder, typed):
     np.testing.assert_allclose(tiny_encoder.encode_texts([typed]), tiny_encoder.encode_texts(["a dog"]), rtol=0, atol=1e-6)
 
 
@@ -175,7 +175,7 @@ def test_scores_are_the_log_likelihoods_of_each_text_for_each_image(tiny_encoder
 
 
 @pytest.mark.parametrize(("num_images", "num_texts"), [(0, 2), (2, 0), (0, 0)])
-def test_scores_of_nothing_are_empty(tiny_encoder, blind_encoder, num_images, num_texts):
+def test_scores_of_empty_input_are_empty(tiny_encoder, blind_encoder, num_images, num_texts):
     for encoder in (tiny_encoder, blind_encoder):
         assert encoder.score(noise(2)[:num_images], TEXTS[:num_texts]).shape == (num_images, num_texts)
         assert encoder.score(None, TEXTS[:num_texts]).shape == (num_texts,)
@@ -186,26 +186,26 @@ MANY = [f"{'a dog ' * (7 * i % 5)}{'abcdefgh'[i % 8]}" for i in range(20)] + TEX
 
 @pytest.mark.parametrize("together", [1, 4, 256])
 @pytest.mark.filterwarnings("ignore:A text of")
-def test_scores_and_vectors_of_texts_keep_their_order_whatever_their_lengths(encoder, monkeypatch, together):
-    images, alone = noise(4), encoder_module._TEXT_BATCH
+def test_scores_and_vectors_keep_the_order_of_texts_of_mixed_lengths(encoder, monkeypatch, together):
+    images, default = noise(4), encoder_module._TEXT_BATCH
     expected = [
         np.concatenate([method([text]) for text in MANY], axis=-1)
         for method in (lambda texts: encoder.score(images, texts), lambda texts: encoder.score(None, texts))
     ]
     vectors = np.concatenate([encoder.encode_texts([text]) for text in MANY])
     monkeypatch.setattr(encoder_module, "_TEXT_BATCH", together)
-    assert together <= alone
+    assert together <= default
     np.testing.assert_allclose(encoder.score(images, MANY), expected[0], rtol=0, atol=1e-4)
     np.testing.assert_allclose(encoder.score(None, MANY), expected[1], rtol=0, atol=1e-4)
     np.testing.assert_allclose(encoder.encode_texts(MANY), vectors, rtol=0, atol=2e-6)
 
 
-def test_texts_that_are_equal_score_equally(encoder):
+def test_equal_texts_have_equal_scores(encoder):
     scores = encoder.score(noise(2), [*MANY, *MANY])
     np.testing.assert_allclose(scores[:, : len(MANY)], scores[:, len(MANY) :], rtol=0, atol=1e-4)
 
 
-def test_image_tokens_stand_for_their_images(encoder):
+def test_image_tokens_give_the_same_scores_and_captions_as_their_images(encoder):
     images = noise(7)
     tokens = encoder.encode_image_tokens(images)
     assert isinstance(tokens, ImageTokens)
@@ -215,7 +215,7 @@ def test_image_tokens_stand_for_their_images(encoder):
         assert encoder.caption(tokens, options) == encoder.caption(images, options)
 
 
-def test_a_picture_is_read_once_for_any_number_of_captions_and_texts(encoder, monkeypatch):
+def test_a_picture_is_encoded_once_for_any_number_of_captions_and_texts(encoder, monkeypatch):
     monkeypatch.setattr(encoder_module, "_TEXT_BATCH", 2)
     counts = pictures_read(encoder)
     tokens = encoder.encode_image_tokens(noise(7))
@@ -229,7 +229,7 @@ def test_a_picture_is_read_once_for_any_number_of_captions_and_texts(encoder, mo
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_a_decoder_trained_without_pictures_too_is_given_none_for_none(encoder, guidance):
+def test_a_decoder_trained_without_pictures_gets_no_picture_when_there_is_none(encoder, guidance):
     tokens, counts = encoder.encode_image_tokens(noise(4)), pictures_read(encoder)
     encoder.caption(tokens, dataclasses.replace(SHORT, guidance=guidance))
     ids, valid = encoder._tokenizer.encode(TEXTS)
@@ -237,14 +237,14 @@ def test_a_decoder_trained_without_pictures_too_is_given_none_for_none(encoder, 
     assert counts == []
 
 
-def test_a_grey_picture_stands_for_none_where_the_decoder_has_always_seen_one(blind_encoder):
+def test_a_decoder_always_trained_with_pictures_gets_a_grey_one_when_there_is_none(blind_encoder):
     score = blind_encoder.score(None, TEXTS)
     np.testing.assert_allclose(score, blind_encoder.score([GREY], TEXTS)[0], rtol=0, atol=1e-4)
     ids, valid = blind_encoder._tokenizer.encode(TEXTS)
     assert np.abs(score - log_likelihood(blind_encoder._model, None, ids, valid).numpy()).max() > 0.01
 
 
-def test_the_grey_picture_is_read_once(blind_encoder):
+def test_the_grey_picture_is_encoded_once(blind_encoder):
     tokens, counts = blind_encoder.encode_image_tokens(noise(4)), pictures_read(blind_encoder)
     for _ in range(2):
         blind_encoder.score(None, TEXTS)
@@ -255,7 +255,7 @@ def test_the_grey_picture_is_read_once(blind_encoder):
 @pytest.mark.parametrize("options", WAYS, ids=lambda options: options.method)
 @pytest.mark.parametrize("guidance", [1.0, 0.5, 3.0])
 @pytest.mark.parametrize("text_only", [True, False])
-def test_captions_are_what_the_decoder_says_of_each_picture(encoder, blind_encoder, options, guidance, text_only):
+def test_captions_are_the_decoded_output_of_generate(encoder, blind_encoder, options, guidance, text_only):
     encoder = encoder if text_only else blind_encoder
     options = dataclasses.replace(options, guidance=guidance)
     decoder = CachedDecoder(encoder._model, encoder.encode_image_tokens(noise(3)).tokens)
@@ -267,7 +267,7 @@ def test_captions_are_what_the_decoder_says_of_each_picture(encoder, blind_encod
     assert len(set(expected)) > 1
 
 
-def test_captions_are_guided_unasked_where_the_decoder_knows_language_without_pictures(encoder, blind_encoder):
+def test_guidance_is_on_by_default_for_a_decoder_trained_without_pictures(encoder, blind_encoder):
     assert [one.caption_options().guidance for one in (encoder, blind_encoder)] == [1.5, 1.0]
     asked = dataclasses.replace(SHORT, guidance=0.7)
     assert [one.caption_options(asked).guidance for one in (encoder, blind_encoder)] == [0.7, 0.7]
@@ -291,8 +291,8 @@ def test_captions_keep_the_order_of_their_images_across_batches(encoder, options
 
 
 @pytest.mark.parametrize("method", ["beam", "greedy", "sample", "contrastive"])
-def test_a_caption_ends_where_the_context_of_the_decoder_does(encoder, method):
-    options = CaptionOptions(method, max_tokens=100, min_tokens=11, guidance=1.0)  # of the context of twelve, START takes one
+def test_a_caption_ends_at_the_end_of_the_context(encoder, method):
+    options = CaptionOptions(method, max_tokens=100, min_tokens=11, guidance=1.0)  # START takes one of the 12 tokens of the context
     steps = []
     encoder._model.unimodal.blocks[0].attention.query.register_forward_hook(lambda *_: steps.append(1))
     encoder.caption(noise(2), options)
@@ -300,7 +300,7 @@ def test_a_caption_ends_where_the_context_of_the_decoder_does(encoder, method):
 
 
 @pytest.mark.parametrize("texts", ["", "a dog"])
-def test_a_string_is_no_list_of_texts(tiny_encoder, texts):
+def test_a_string_instead_of_a_list_of_texts_is_refused(tiny_encoder, texts):
     message = f"^{re.escape(f'This is a single text ({texts!r}). Pass a list of texts.')}$"
     for images in (None, noise(1)):
         with pytest.raises(ValueError, match=message):
@@ -319,8 +319,8 @@ def test_a_text_longer_than_the_context_is_cut_with_one_warning(tiny_checkpoint)
         encoder.score(None, ["a dog " * 10])
 
 
-def test_no_token_is_lost_of_a_text_that_has_the_token_of_padding_within(tiny_config):
-    """CLIP's padding is also its "!" inside a word, as in "a != b"."""
+def test_a_padding_token_inside_a_text_does_not_cut_it(tiny_config):
+    """CLIP uses id 0 for padding and for a "!" inside a word, as in "a != b"."""
     tokenizer = clip_tokenizer(shipped(CLIP_MERGES), 12)
     text = dataclasses.replace(tiny_config.text, vocabulary_size=49408, layout="open_clip", text_only=False)
     encoder = build_encoder(dataclasses.replace(tiny_config, text=text), tokenizer)
@@ -341,7 +341,7 @@ def test_model_id_names_the_folder_and_changes_with_a_single_weight(tiny_encoder
     assert load(folder).model_id != tiny_encoder.model_id
 
 
-def test_what_a_collection_must_know_of_the_pixels_is_stated(tiny_encoder):
+def test_the_encoder_states_its_preprocessing_id_and_min_side(tiny_encoder):
     assert tiny_encoder.preprocessing_id == "squash-32-bicubic-srgb"
     assert tiny_encoder.min_side == 96
 
@@ -360,7 +360,7 @@ def test_bfloat16_gives_nearly_the_same_float32_vectors(tiny_encoder, tiny_check
     ("capabilities", "dtype"),
     [({"amx_bf16": True}, torch.bfloat16), ({"avx512_bf16": True}, torch.bfloat16), ({"avx512_f": True, "amx_bf16": False}, torch.float32)],
 )
-def test_a_cpu_computes_in_bfloat16_only_where_that_is_fast(monkeypatch, capabilities, dtype):
+def test_a_cpu_uses_bfloat16_only_where_it_is_fast(monkeypatch, capabilities, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert fast_dtype(torch.device("cpu")) is dtype
     assert fast_dtype(torch.device("cuda")) is torch.bfloat16

@@ -12,7 +12,7 @@ def test_the_exports_are_few_and_sorted():
 
 
 @pytest.mark.parametrize("name", coca_model.__all__)
-def test_every_export_is_there(name):
+def test_every_export_can_be_imported(name):
     assert getattr(coca_model, name).__name__ == name
 
 
@@ -22,7 +22,7 @@ def test_a_name_that_is_not_exported_is_named():
 
 
 @pytest.mark.parametrize("statement", ["import coca_model", "from coca_model import CoCaConfig, PictureError", "import coca_model.cli"])
-def test_torch_is_not_imported_before_a_model_is_asked_for(statement):
+def test_importing_coca_model_does_not_import_torch(statement):
     done = subprocess.run(
         [sys.executable, "-c", f"{statement}\nimport sys\nprint('torch' in sys.modules)"], capture_output=True, text=True, check=True
     )

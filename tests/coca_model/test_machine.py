@@ -10,14 +10,14 @@ PATCHES, STEM = ImageConfig(), ImageConfig(224, 32, "efficientnet_lite1")
 
 @pytest.fixture
 def threads(monkeypatch):
-    """What torch is told, and what the machine says of itself; four threads before."""
-    said = {"set": None, "quota": "max 100000"}
+    """Record the number of threads set in torch. The fake machine has three processors, and torch starts with four threads."""
+    seen = {"set": None, "quota": "max 100000"}
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    monkeypatch.setattr(torch, "set_num_threads", lambda number: said.update(set=number))
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: seen.update(set=number))
     machine.use_cpus.cache_clear()
-    yield said
+    yield seen
     machine.use_cpus.cache_clear()
 
 
@@ -25,7 +25,7 @@ def threads(monkeypatch):
     ("quota", "expected"),
     [("max 100000", 3), ("100000 100000", 1), ("150000 100000", 2), ("40000 100000", 1), ("900000 100000", 3), ("nonsense", 3), (None, 3)],
 )
-def test_no_more_threads_are_used_than_the_container_has_processors(threads, monkeypatch, tmp_path, quota, expected):
+def test_threads_are_limited_to_the_processors_of_the_container(threads, monkeypatch, tmp_path, quota, expected):
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota)
     monkeypatch.setattr(machine, "_CPU_MAX", tmp_path / "cpu.max")
@@ -33,13 +33,13 @@ def test_no_more_threads_are_used_than_the_container_has_processors(threads, mon
     assert threads["set"] == expected
 
 
-def test_what_the_user_asks_for_stays(threads, monkeypatch):
+def test_omp_num_threads_is_respected(threads, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     machine.use_cpus()
     assert threads["set"] is None
 
 
-def test_fewer_threads_than_processors_stay_as_they_are(threads, monkeypatch, tmp_path):
+def test_a_thread_count_below_the_number_of_processors_is_kept(threads, monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "_CPU_MAX", tmp_path / "none")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     machine.use_cpus()

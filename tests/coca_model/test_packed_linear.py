@@ -20,7 +20,7 @@ def linear():
 @on_fast_processors
 @pytest.mark.parametrize("shape", [(24,), (1, 24), (7, 24), (3, 5, 24), (2000, 24), (0, 24)])
 @pytest.mark.parametrize("gelu", [False, True])
-def test_a_packed_layer_is_the_layer_within_a_rounding(linear, shape, gelu):
+def test_a_packed_layer_equals_the_layer_up_to_rounding(linear, shape, gelu):
     x = torch.randn(shape).bfloat16()
     exact = F.linear(x.float(), linear.weight.float(), linear.bias.float())
     assert_close(PackedLinear(linear, gelu=gelu)(x).float(), F.gelu(exact) if gelu else exact, rtol=0.01, atol=0.01)
@@ -33,7 +33,7 @@ def test_a_layer_without_bias_is_packed():
 
 
 @on_fast_processors
-def test_only_a_gelu_right_behind_a_layer_is_taken_into_it():
+def test_only_an_exact_gelu_right_after_a_layer_is_fused():
     model = nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.GELU("tanh"), nn.Linear(4, 4))
     model, x = model.bfloat16().requires_grad_(False), torch.randn(9, 4).bfloat16()
     plain = copy.deepcopy(model)
@@ -48,7 +48,7 @@ class Unpacked(nn.Module):
         self.gelu = gelu
 
 
-def test_layers_are_replaced_at_every_depth_on_any_processor(monkeypatch):
+def test_layers_are_replaced_at_every_depth(monkeypatch):
     monkeypatch.setattr("coca_model.packed_linear._is_supported", lambda: True)
     monkeypatch.setattr("coca_model.packed_linear.PackedLinear", Unpacked)
     model = nn.Sequential(nn.LayerNorm(4), nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 4)), nn.Linear(4, 4)).bfloat16()
@@ -57,14 +57,14 @@ def test_layers_are_replaced_at_every_depth_on_any_processor(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
-def test_models_of_other_dtypes_are_left_as_they_are(dtype):
+def test_models_of_other_dtypes_are_not_packed(dtype):
     model = nn.Sequential(nn.Linear(4, 4)).to(dtype)
     pack_linear_layers(model)
     assert type(model[0]) is nn.Linear
 
 
 @on_fast_processors
-def test_a_packed_model_gives_the_vectors_and_scores_of_float32_as_the_plain_one_does(tiny_checkpoint, tiny_encoder, monkeypatch):
+def test_packed_and_plain_bfloat16_models_both_agree_with_float32(tiny_checkpoint, tiny_encoder, monkeypatch):
     packed = load(tiny_checkpoint, device="cpu", dtype=torch.bfloat16)
     assert any(isinstance(part, PackedLinear) for part in packed._model.modules())
     monkeypatch.setattr("coca_model.packed_linear._is_supported", lambda: False)

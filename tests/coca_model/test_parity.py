@@ -1,4 +1,4 @@
-"""A tiny CoCa of open_clip 3.3.0, whose outputs `make parity` recorded, against ours with the same weights."""
+"""Parity with open_clip 3.3.0: `make parity` recorded the outputs of a tiny CoCa, and ours has the same weights."""
 
 import json
 from dataclasses import replace
@@ -43,12 +43,12 @@ def texts(golden):
     return ids, ids != 0
 
 
-def test_image_embeddings_are_those_of_open_clip(golden, model):
+def test_image_embeddings_equal_open_clips(golden, model):
     embedding, _ = model.encode_image(torch.from_numpy(golden["pixels"]))
     assert_close(F.normalize(embedding, dim=-1), torch.from_numpy(golden["image_features"]), **CLOSE)
 
 
-def test_text_embeddings_are_those_of_open_clip_whatever_the_padding(golden, model, texts):
+def test_text_embeddings_equal_open_clips_with_and_without_padding(golden, model, texts):
     expected = torch.from_numpy(golden["text_features"])
     assert_close(F.normalize(model.encode_text(*texts)[0], dim=-1), expected, **CLOSE)
     for row, (ids, valid) in enumerate(zip(*texts, strict=True)):
@@ -56,7 +56,7 @@ def test_text_embeddings_are_those_of_open_clip_whatever_the_padding(golden, mod
         assert_close(F.normalize(alone, dim=-1)[0], expected[row], **CLOSE)
 
 
-def test_caption_logits_are_those_of_open_clip_on_every_word(golden, model, texts):
+def test_caption_logits_equal_open_clips_on_every_word(golden, model, texts):
     _, caption_tokens = model.encode_image(torch.from_numpy(golden["pixels"]))
     logits = model.caption_logits(model.encode_text(*texts)[1], caption_tokens)
     assert golden["logits"].std() > 0.5
@@ -64,7 +64,7 @@ def test_caption_logits_are_those_of_open_clip_on_every_word(golden, model, text
 
 
 @pytest.mark.parametrize("part", ["image", "text"])
-def test_the_papers_own_layout_would_not_do(golden, part):
+def test_weights_of_open_clip_do_not_fit_the_layout_of_the_paper(golden, part):
     config = replace(CONFIG, **{part: replace(getattr(CONFIG, part), layout="paper")})
     weights = convert_weights(random_weights(json.loads(str(golden["shapes"]))))
     with pytest.raises(RuntimeError, match="state_dict"):

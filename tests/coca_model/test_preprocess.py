@@ -25,7 +25,7 @@ def embedded():
     return load(device="cpu", dtype=torch.float32)
 
 
-def test_squash_keeps_all_of_the_picture_and_crop_its_proportions():
+def test_squash_keeps_the_whole_picture_and_crop_keeps_its_proportions():
     picture = Image.new("RGB", (90, 30), "green")
     picture.paste("red", (0, 0, 30, 30))
     picture.paste("blue", (60, 0, 90, 30))
@@ -37,16 +37,16 @@ def test_squash_keeps_all_of_the_picture_and_crop_its_proportions():
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (30, 30), (7, 5)])
-def test_a_picture_of_any_size_becomes_the_square_of_the_tower(resize, size):
+def test_a_picture_of_any_size_becomes_a_square_of_the_model_size(resize, size):
     pixels = to_square(Image.new("RGB", size, (1, 2, 3)), ImageConfig(30, 10, width=8, heads=2, resize=resize))
     np.testing.assert_array_equal(pixels, np.broadcast_to(np.array([1, 2, 3], np.uint8), (30, 30, 3)))
 
 
-def test_a_square_of_the_right_size_is_left_as_it_is():
+def test_a_square_of_the_right_size_is_unchanged():
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8))
     pixels = to_square(picture, ImageConfig(30, 10, width=8, heads=2, resize="squash"))
     np.testing.assert_array_equal(pixels, np.asarray(picture))
-    assert pixels.flags.writeable  # torch warns about memory that is not
+    assert pixels.flags.writeable  # torch warns about arrays that are read-only
 
 
 def resize_and_centre_crop(picture, size):
@@ -58,17 +58,17 @@ def resize_and_centre_crop(picture, size):
 
 
 @pytest.mark.parametrize("size", [(451, 300), (300, 451), (449, 299), (227, 224), (224, 397), (300, 300), (401, 230), (100, 60), (41, 97)])
-def test_crop_gives_what_open_clip_gives(photographs, size):
+def test_crop_agrees_with_open_clip(photographs, size):
     config = ImageConfig(224, 16, width=8, heads=2, resize="crop")
     for photograph in photographs.values():
         picture = photograph.resize(size)
         difference = np.abs(to_square(picture, config).astype(int) - resize_and_centre_crop(picture, 224))
-        assert difference.mean() < 0.3  # of 255: rounding, where Pillow resizes the rows before the columns
+        assert difference.mean() < 0.3  # of 255; the difference is rounding, because Pillow resizes rows before columns
         assert difference.max() < 10
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_crop_of_a_thread_of_pixels_shows_its_middle(turned):
+def test_crop_of_a_one_pixel_strip_shows_its_middle(turned):
     thread = np.zeros((1, 5000, 3), np.uint8)
     thread[:, 2495:2505] = 200
     picture = Image.fromarray(thread.transpose(1, 0, 2) if turned else thread)
@@ -77,7 +77,7 @@ def test_crop_of_a_thread_of_pixels_shows_its_middle(turned):
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
-def test_a_photograph_decoded_at_a_reduced_scale_has_the_same_embedding(photographs, embedded, resize):
+def test_a_photograph_decoded_at_a_reduced_scale_has_nearly_the_same_embedding(photographs, embedded, resize):
     config = dataclasses.replace(embedded.config.image, resize=resize)
     least, exact, fast = OVERSAMPLING * config.image_size, [], []
     for photograph in photographs.values():

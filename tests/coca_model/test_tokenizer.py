@@ -1,7 +1,7 @@
-"""Both tokenizers: the one that is learnt from captions, and CLIP's as open_clip 3.3.0 has it.
+"""Both tokenizers: the trained one, and CLIP's as in open_clip 3.3.0.
 
-`golden/clip_tokens.json` has texts, the ids that `open_clip.get_tokenizer("coca_ViT-B-32")` gives them, padding left out, and
-what `open_clip.decode` makes of these.
+`golden/clip_tokens.json` holds texts, their ids from `open_clip.get_tokenizer("coca_ViT-B-32")` without padding, and the text
+that `open_clip.decode` returns for these ids.
 """
 
 import json
@@ -43,7 +43,7 @@ def ids_of(tokenizer, text):
     return tokenizer.encode([text])[0][0].tolist()
 
 
-# --- the one that is learnt from captions
+# --- the trained tokenizer
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def ids_of(tokenizer, text):
         "𝔡𝔬𝔤",
     ],
 )
-def test_any_text_comes_back_lower_cased_and_nothing_is_unknown(tokenizer, text):
+def test_any_text_is_decoded_to_its_lower_case_without_unknown_tokens(tokenizer, text):
     expected = unicodedata.normalize("NFKC", text).lower()
     assert tokenizer.decode(ids_of(tokenizer, text)) == expected.strip()
 
@@ -82,17 +82,17 @@ def test_any_text_comes_back_lower_cased_and_nothing_is_unknown(tokenizer, text)
         (" . ", ""),
     ],
 )
-def test_captions_become_what_people_type(text, clean):
+def test_clean_text_removes_the_spacing_of_tokenised_captions(text, clean):
     assert clean_text(text) == clean
 
 
 @pytest.mark.parametrize("text", ["x\ty\nz", " A dog , and  a cat .", "a dog...", "\u3000a dog\u00a0"])
-def test_a_text_is_cleaned_before_it_is_encoded_as_those_of_training_were(tokenizer, text):
+def test_a_text_is_cleaned_before_it_is_encoded(tokenizer, text):
     assert ids_of(tokenizer, text) == ids_of(tokenizer, clean_text(text))
     assert tokenizer.decode(ids_of(tokenizer, text)) == clean_text(text)
 
 
-def test_special_tokens_have_the_ids_that_the_model_was_trained_with(tokenizer):
+def test_special_tokens_have_fixed_ids(tokenizer):
     assert tokenizer.special == (0, 1, 2)
     assert [tokenizer._bpe.id_to_token(i) for i in tokenizer.special] == ["<pad>", "<start>", "<end>"]
     assert tokenizer.vocabulary_size == 300
@@ -107,38 +107,40 @@ def test_a_saved_tokenizer_gives_the_same_ids(tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{}", "not json", '{"model": {"type": "Nonsense"}}'])
-def test_a_file_that_is_no_tokenizer_is_named(tmp_path, content):
+def test_a_file_that_is_not_a_tokenizer_is_named(tmp_path, content):
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
     with pytest.raises(CheckpointError, match=rf"^{re.escape(str(path))}: not a tokenizer \(.+\)\. Expected the JSON"):
         load_tokenizer(path, 12)
 
 
-# --- CLIP's
+# --- CLIP's tokenizer
 
 
 @pytest.mark.filterwarnings("ignore:A text of .+ tokens is cut")
-@pytest.mark.parametrize(("text", "ids", "_said"), GOLDEN, ids=[ascii(text[:20]) for text, *_ in GOLDEN])
-def test_clips_tokens_are_those_of_open_clip(clips_tokenizer, text, ids, _said):
+@pytest.mark.parametrize(("text", "ids", "_decoded"), GOLDEN, ids=[ascii(text[:20]) for text, *_ in GOLDEN])
+def test_clip_ids_equal_open_clips(clips_tokenizer, text, ids, _decoded):
     assert ids_of(clips_tokenizer, text) == ids
 
 
-@pytest.mark.parametrize(("ids", "said"), [(ids, said) for _, ids, said in GOLDEN if 0 not in ids])  # 0 is the "!" of "!(", and padding
-def test_clips_tokens_are_said_as_open_clip_says_them(clips_tokenizer, ids, said):
-    assert clips_tokenizer.decode(ids) == said
+@pytest.mark.parametrize(
+    ("ids", "decoded"), [(ids, decoded) for _, ids, decoded in GOLDEN if 0 not in ids]
+)  # id 0 is padding and also the "!" of "!("
+def test_clip_ids_are_decoded_as_in_open_clip(clips_tokenizer, ids, decoded):
+    assert clips_tokenizer.decode(ids) == decoded
 
 
 @pytest.mark.parametrize("text", [*SENTENCES, "a photo of a golden retriever puppy", "naïve café", "собака на пляже", "日本語の犬", "🐶"])
-def test_clips_tokens_of_words_are_said_as_the_words(clips_tokenizer, text):
+def test_clip_ids_of_words_are_decoded_to_the_words(clips_tokenizer, text):
     assert clips_tokenizer.decode(ids_of(clips_tokenizer, text)) == text
 
 
-def test_clip_has_49408_tokens_of_which_the_last_two_are_start_and_end(clips_tokenizer):
+def test_clip_has_49408_tokens_and_the_last_two_are_start_and_end(clips_tokenizer):
     assert clips_tokenizer.vocabulary_size == 49408
     assert clips_tokenizer.special == (0, 49406, 49407)
 
 
-# --- both
+# --- both tokenizers
 
 
 @pytest.fixture(scope="module", params=[trained, clip])
@@ -151,12 +153,12 @@ def either(make):
     return make(200)
 
 
-def test_half_a_surrogate_pair_does_not_stop_a_query(either):
+def test_half_a_surrogate_pair_is_encoded_as_a_question_mark(either):
     assert ids_of(either, "dog \ud83d") == ids_of(either, "dog ?")
 
 
 @pytest.mark.parametrize("text", ["<pad>", "a <pad> dog", "<start> <end>", "<END>", "<start_of_text>", "<|endoftext|>", "<end_of_text>"])
-def test_the_name_of_a_special_token_in_a_text_is_text(either, text):
+def test_the_name_of_a_special_token_is_encoded_as_plain_text(either, text):
     start, *inside, end = ids_of(either, text)
     assert (start, end) == (either.special.start, either.special.end)
     assert not set(either.special) & set(inside)
@@ -174,7 +176,7 @@ def test_a_batch_is_padded_to_its_longest_text_with_id_0(either):
     assert (ids.dtype, valid.dtype) == (torch.int64, torch.bool)
 
 
-def test_no_texts_give_no_rows(either):
+def test_an_empty_list_gives_no_rows(either):
     ids, valid = either.encode([])
     assert ids.shape == valid.shape == (0, 2)
 
@@ -199,6 +201,6 @@ def test_a_text_that_just_fits_is_not_cut(make, either):
         assert ids_of(make(len(whole) - 1), "two dogs") == [*whole[:-2], either.special.end]
 
 
-def test_what_follows_the_end_is_not_said(either):
+def test_tokens_after_the_end_are_not_decoded(either):
     ids = ids_of(either, "two dogs")
     assert either.decode([*ids, *ids, either.special.pad]) == "two dogs"

@@ -1,4 +1,4 @@
-"""`coca-search eval` as a user meets it, in the shipped model, on files in the real formats."""
+"""`coca-search eval` with the embedded model, on files in the real formats."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from tests.fakes import COLOURS, write_film, write_picture
 
 
 def evaluate(*arguments, cwd):
-    """A process of its own."""
+    """Run the command in a separate process."""
     command = [sys.executable, "-m", "coca_search", "eval", *map(str, arguments)]
     environment = {**os.environ, "XDG_CACHE_HOME": str(cwd / "cache"), "XDG_DATA_HOME": str(cwd / "data"), "PYTHONPATH": os.getcwd()}
     return subprocess.run(command, capture_output=True, text=True, timeout=250, cwd=cwd, env=environment, check=False)
@@ -24,7 +24,7 @@ def evaluate(*arguments, cwd):
 
 @pytest.fixture
 def evaluate_here(karpathy, monkeypatch, capsys):
-    """The same in this process, which has torch already: exit code, standard output, standard error."""
+    """Run a command in this process, which has torch loaded. Returns exit code, stdout and stderr."""
 
     def run(*arguments):
         monkeypatch.chdir(karpathy)
@@ -56,7 +56,7 @@ def first(karpathy):
     return evaluate("retrieval", "flickr30k", "dataset.json", "--media", "images", cwd=karpathy)
 
 
-def test_tables_stand_beside_published_figures_and_files_are_written(first, karpathy):
+def test_retrieval_prints_published_figures_and_writes_its_files(first, karpathy):
     assert first.returncode == 0, first.stderr
     assert "text to picture" in first.stdout
     assert "CoCa, zero-shot" in first.stdout
@@ -72,7 +72,7 @@ def test_tables_stand_beside_published_figures_and_files_are_written(first, karp
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_second_run_gives_the_same_from_the_cache(first, karpathy):
+def test_a_second_run_gives_the_same_report_from_the_cache(first, karpathy):
     cache = karpathy / "cache" / "coca-search" / "evaluation.sqlite"
     before = cache.stat().st_mtime_ns
     again = evaluate("retrieval", "flickr30k", "dataset.json", "--media", "images", "--out", "again", cwd=karpathy)
@@ -96,7 +96,7 @@ def class_folders(folder, colours=("red", "green", "blue")):
     return folder
 
 
-def test_classes_are_told_by_their_folders(karpathy, evaluate_here):
+def test_zero_shot_classification_reads_class_folders(karpathy, evaluate_here):
     class_folders(karpathy / "classes")
     (karpathy / "templates.txt").write_text("a plain {} wall\n")
     code, printed, error = evaluate_here("eval", "classify", "classes", "--templates", "templates.txt", "--out", "classes-out")
@@ -105,7 +105,7 @@ def test_classes_are_told_by_their_folders(karpathy, evaluate_here):
 
 
 @pytest.mark.parametrize("probe", ["linear", "pooler"])
-def test_a_probe_learns_the_folders(karpathy, evaluate_here, probe):
+def test_a_probe_learns_the_classes_of_folders(karpathy, evaluate_here, probe):
     class_folders(karpathy / "classes")
     options = ("--train", "classes", "--probe", probe, "--protocol", "kinetics-400", "--out", f"probe-{probe}")
     code, printed, error = evaluate_here("eval", "classify", "classes", *options)
@@ -115,7 +115,7 @@ def test_a_probe_learns_the_folders(karpathy, evaluate_here, probe):
     assert row["top-1"]["value"] == 100
 
 
-def test_a_probe_trains_on_the_lines_of_its_own_split(karpathy, evaluate_here):
+def test_a_probe_trains_on_the_lines_of_its_split(karpathy, evaluate_here):
     rows = [("label", "youtube_id", "time_start", "time_end", "split")]
     for n, colour in enumerate(("red", "blue", "red", "blue", "red", "blue")):
         write_film(karpathy / "kinetics" / f"id{n}_000000_000001.mp4", [(colour, 0.5 + n / 10)], fps=8)
@@ -127,11 +127,11 @@ def test_a_probe_trains_on_the_lines_of_its_own_split(karpathy, evaluate_here):
         "eval", "classify", "kinetics.csv", "--media", "kinetics", *splits, "--probe", "linear", "--out", "kinetics-out"
     )
     assert code == 0, error
-    facts = json.loads((karpathy / "kinetics-out" / "report.json").read_text())["facts"]
-    assert (facts["training media"], facts["media"], facts["same files in both sets"]) == (4, 2, 0)
+    metadata = json.loads((karpathy / "kinetics-out" / "report.json").read_text())["facts"]
+    assert (metadata["training media"], metadata["media"], metadata["same files in both sets"]) == (4, 2, 0)
 
 
-def test_moments_are_looked_for(karpathy, evaluate_here):
+def test_moments_are_evaluated(karpathy, evaluate_here):
     write_film(karpathy / "films" / "AAAAA.mp4", [("red", 3.0), ("blue", 3.0)])
     (karpathy / "charades_sta_test.txt").write_text("AAAAA 0.0 3.0##a plain red wall.\nAAAAA 3.0 6.0##a plain blue wall.\n")
     code, printed, error = evaluate_here("eval", "moments", "charades_sta_test.txt", "--media", "films", "--out", "moments")
@@ -139,7 +139,7 @@ def test_moments_are_looked_for(karpathy, evaluate_here):
     assert "mean IoU" in printed
 
 
-def test_a_collection_is_asked_its_owners_queries(karpathy, evaluate_here):
+def test_a_collection_is_evaluated_with_own_queries(karpathy, evaluate_here):
     code, _, error = evaluate_here("index", "images", "--collection", "collection")
     assert code == 0, error
     with (karpathy / "queries.csv").open("w", newline="") as file:
@@ -172,7 +172,7 @@ def test_a_collection_is_asked_its_owners_queries(karpathy, evaluate_here):
         (["collection", "queries.csv", "--collection", "nowhere"], "no collection here"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_exit_code_2(karpathy, evaluate_here, arguments, message):
+def test_user_errors_give_one_line_and_exit_code_2(karpathy, evaluate_here, arguments, message):
     (karpathy / "malformed.json").write_text('{"images": ]')
     nowhere = karpathy / "elsewhere"
     nowhere.mkdir(exist_ok=True)
@@ -196,14 +196,14 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(karpathy, evaluate_h
         (["caption", "own", "dataset.json", "--beams", "100000"], "should be less than or equal to 64"),
     ],
 )
-def test_an_option_that_would_do_nothing_is_refused(evaluate_here, arguments, message):
+def test_an_option_without_effect_or_out_of_range_is_refused(evaluate_here, arguments, message):
     code, printed, error = evaluate_here("eval", *arguments)
     assert code == 2
     assert message in re.sub(r"[\s│]+", " ", error)
     assert printed == ""
 
 
-def test_progress_without_a_terminal_is_a_line_now_and_then(capsys, monkeypatch):
+def test_progress_without_a_terminal_prints_lines_at_intervals(capsys, monkeypatch):
     monkeypatch.setattr(console, "_SECONDS_A_LINE", 0.0)
     with console.progress_bars() as note:
         note("pictures", 3, 20)

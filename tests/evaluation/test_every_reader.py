@@ -1,6 +1,6 @@
-"""Every reader from a file in its real format to a figure: planted truth, planted mistakes, ties, and an odd last batch.
+"""Every reader, from a file in its real format to a figure: planted truth, planted mistakes, ties, and a smaller last batch.
 
-There are five or seven media, and the encoder takes four at a time. The colour of a medium is its truth.
+There are five or seven media, and the encoder batches four. The true label or text of a medium is its colour.
 """
 
 import csv
@@ -32,7 +32,7 @@ def write_csv(path, *rows):
     return path
 
 
-# --- captions: each writes the media of `colours` and a file that gives medium n the text texts[n] ----------------------
+# --- captions: each function writes the media of `colours` and a file in which medium n has the text texts[n] -----------
 
 
 def pictures(folder, colours):
@@ -138,14 +138,14 @@ def test_planted_truth_is_found_exactly(write, tmp_path, source):
 
 @every_reader
 def test_planted_mistakes_give_the_value_counted_by_hand(write, tmp_path, source):
-    # The texts of the first two media are exchanged: of five texts three are right, and so are three media.
+    # The texts of the first two media are swapped, so three of five texts and three of five media are right.
     assert recalls(write, tmp_path / "set", source, RIGHT[:5], ("green", "red", "blue", "yellow", "black")) == (60, 60)
 
 
 @every_reader
-def test_ties_count_against_us(write, tmp_path, source):
-    # Media 0 and 4 look alike. "white" (0) ties with medium 4; "nothing" (4) is nobody's colour. Media 0 and 4 both find "white":
-    # right for 0, and wrong for 4.
+def test_ties_count_as_errors(write, tmp_path, source):
+    # Media 0 and 4 are equal. The text "white" (0) ties with medium 4, and "nothing" (4) matches no medium. Media 0 and 4 both find
+    # "white", which is right for 0 and wrong for 4.
     texts = ("white", "green", "blue", "yellow", "nothing like it")
     assert recalls(write, tmp_path / "set", source, ("white", "green", "blue", "yellow", "white"), texts) == (60, 80)
 
@@ -191,7 +191,7 @@ every_class_reader = pytest.mark.parametrize("read", [class_folders, objectnet, 
 @every_class_reader
 @pytest.mark.parametrize(
     ("labels", "expected"),
-    [((*RIGHT, "red"), 100.0), ((*RIGHT, "blue"), 100 * 6 / 7)],  # seven media: an odd last batch; the seventh is red
+    [((*RIGHT, "red"), 100.0), ((*RIGHT, "blue"), 100 * 6 / 7)],  # seven media, so the last batch is smaller; the seventh is red
     ids=["truth", "one mistake"],
 )
 def test_planted_classes_give_the_value_counted_by_hand(read, tmp_path, source, labels, expected):

@@ -1,4 +1,4 @@
-"""What is computed once is not computed again, and a killed run goes on from its last batch."""
+"""Features are cached: nothing is computed twice, and a killed run continues after its last batch."""
 
 import sqlite3
 
@@ -12,7 +12,7 @@ from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
 
 
 class CountingEncoder(FakeEncoder):
-    """Counts what it is asked for, and stops after a number of pictures."""
+    """Counts the pictures and texts that it encodes, and raises KeyboardInterrupt after a number of pictures."""
 
     def __init__(self, most=10_000):
         super().__init__()
@@ -34,7 +34,7 @@ def media(tmp_path):
     return [Medium(c, write_picture(tmp_path / f"{c}.png", c), "image", f"record {c}") for c in COLOURS]
 
 
-def test_the_second_time_nothing_is_computed(tmp_path, media):
+def test_a_second_run_computes_nothing(tmp_path, media):
     first, second = CountingEncoder(), CountingEncoder()
     once = FeatureSource(first, ResultCache(tmp_path / "c")).of_media(media, MEAN_VECTOR).vectors()
     again = FeatureSource(second, ResultCache(tmp_path / "c")).of_media(media, MEAN_VECTOR).vectors()
@@ -42,20 +42,20 @@ def test_the_second_time_nothing_is_computed(tmp_path, media):
     np.testing.assert_array_equal(once, again)
 
 
-def test_vectors_are_those_of_the_encoder_in_the_order_of_the_media(tmp_path, media):
+def test_vectors_equal_the_encoders_in_the_order_of_the_media(tmp_path, media):
     vectors = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c")).of_media(media[::-1], MEAN_VECTOR).vectors()
     np.testing.assert_allclose(vectors, FakeEncoder().encode_images([medium.path for medium in media[::-1]]), atol=1e-6)
 
 
-def test_a_killed_run_goes_on_from_its_last_batch(tmp_path, media):
+def test_a_killed_run_continues_after_its_last_batch(tmp_path, media):
     with pytest.raises(KeyboardInterrupt):
         FeatureSource(CountingEncoder(most=5), ResultCache(tmp_path / "c")).of_media(media, MEAN_VECTOR)
     after = CountingEncoder()
     FeatureSource(after, ResultCache(tmp_path / "c")).of_media(media, MEAN_VECTOR)
-    assert after.pictures == 2  # of six, a batch of four was kept
+    assert after.pictures == 2  # of six; the first batch of four is cached
 
 
-def test_another_model_shares_nothing(tmp_path, media):
+def test_another_model_does_not_use_the_cached_features(tmp_path, media):
     other = CountingEncoder()
     other.model_id = "fake@2"
     FeatureSource(CountingEncoder(), ResultCache(tmp_path / "c")).of_media(media, MEAN_VECTOR)
@@ -63,7 +63,7 @@ def test_another_model_shares_nothing(tmp_path, media):
     assert other.pictures == 6
 
 
-def test_a_changed_file_under_the_same_name_is_computed_anew(tmp_path, media):
+def test_a_changed_file_with_the_same_name_is_computed_again(tmp_path, media):
     FeatureSource(CountingEncoder(), ResultCache(tmp_path / "c")).of_media(media, MEAN_VECTOR)
     write_picture(media[0].path, "white", size=(90, 60))
     encoder = CountingEncoder()
@@ -90,22 +90,22 @@ def test_a_video_is_the_mean_of_sixteen_frames(tmp_path):
     assert vector @ (mean / np.linalg.norm(mean)) > 0.999
 
 
-def test_progress_counts_to_the_end(tmp_path, media):
-    told = []
-    source = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c"), on_progress=lambda *step: told.append(step))
+def test_progress_counts_to_the_total(tmp_path, media):
+    steps = []
+    source = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c"), on_progress=lambda *step: steps.append(step))
     source.of_media(media, MEAN_VECTOR)
     source.of_texts(["red", "blue"])
-    assert told == [(stage, n, 6) for stage in ("hashes", "media") for n in range(1, 7)] + [("texts", 2, 2)]
+    assert steps == [(stage, n, 6) for stage in ("hashes", "media") for n in range(1, 7)] + [("texts", 2, 2)]
 
 
 @pytest.mark.parametrize(("kind", "name"), [("image", "gone.png"), ("video", "gone.mp4")])
-def test_a_file_that_went_away_is_named(tmp_path, kind, name):
+def test_a_missing_file_is_named(tmp_path, kind, name):
     source = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c"))
     with pytest.raises(UnreadableMediaError, match=f"list.csv: line 3: '{name}' cannot be read"):
         source.of_media([Medium(name, tmp_path / name, kind, "list.csv: line 3")], MEAN_VECTOR)
 
 
-def test_good_media_before_a_broken_one_are_kept(tmp_path, media):
+def test_media_before_a_broken_one_are_cached(tmp_path, media):
     broken = Medium("b", tmp_path / "none.png", "image", "b")
     with pytest.raises(UnreadableMediaError):
         FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c")).of_media([*media, broken], MEAN_VECTOR)
@@ -114,7 +114,7 @@ def test_good_media_before_a_broken_one_are_kept(tmp_path, media):
     assert encoder.pictures == 0
 
 
-def test_a_cache_that_is_none_is_refused_by_name(tmp_path):
+def test_a_file_that_is_not_a_cache_is_refused_by_name(tmp_path):
     (tmp_path / "notes.txt").write_text("not a database at all, but long enough to look like one" * 100)
     with pytest.raises(EvaluationError, match=r"notes\.txt: cannot be used as a cache"):
         ResultCache(tmp_path / "notes.txt")
@@ -126,7 +126,7 @@ def damaged(path):
     path.write_bytes(bytes(data))
 
 
-def of_another_kind(path):
+def with_another_table(path):
     path.unlink()
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE results (something TEXT)")
@@ -139,17 +139,17 @@ def with_a_broken_value(path):
     database.close()
 
 
-@pytest.mark.parametrize("spoil", [damaged, of_another_kind, with_a_broken_value])
-def test_a_spoilt_cache_is_refused_by_name_whenever_that_shows(tmp_path, media, spoil):
+@pytest.mark.parametrize("damage", [damaged, with_another_table, with_a_broken_value])
+def test_a_damaged_cache_is_refused_by_name(tmp_path, media, damage):
     cache = ResultCache(tmp_path / "c.sqlite")
     FeatureSource(FakeEncoder(), cache).of_media(media, MEAN_VECTOR)
     cache.close()
-    spoil(tmp_path / "c.sqlite")
+    damage(tmp_path / "c.sqlite")
     with pytest.raises(EvaluationError, match=r"c\.sqlite: cannot be used as a cache .* Name another file with --cache"):
         FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c.sqlite")).of_media(media, MEAN_VECTOR).vectors()
 
 
-def test_two_broken_files_of_the_same_bytes_are_both_named(tmp_path, media):
+def test_two_broken_files_with_the_same_bytes_are_both_named(tmp_path, media):
     broken = [Medium(name, tmp_path / name, "image", f"list: line {n}") for n, name in enumerate(("a.png", "b.png"))]
     for medium in broken:
         medium.path.write_bytes(b"x")

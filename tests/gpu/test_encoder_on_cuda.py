@@ -1,4 +1,4 @@
-"""The encoder on CUDA gives the results of the CPU: closely in float32, roughly in bfloat16."""
+"""The encoder on CUDA agrees with the CPU: closely in float32, roughly in bfloat16."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ WAYS = [
 
 @pytest.fixture(autouse=True)
 def _no_tf32():
-    """Exact float32: convolutions may use TF32 by default, which has 10 bits."""
+    """Turn TF32 off. Convolutions use it by default, and it has only 10 bits of precision."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     yield
@@ -30,7 +30,7 @@ def _no_tf32():
 
 @pytest.fixture(scope="module", params=["tiny", "embedded"])
 def checkpoint(request):
-    """A ViT with random weights, and the model that ships with its convolutional stem."""
+    """A tiny ViT with random weights, and the embedded checkpoint with its convolutional stem."""
     if request.param == "tiny":
         return request.getfixturevalue("tiny_checkpoint")
     from coca_model.checkpoints.find import find_checkpoint
@@ -62,9 +62,9 @@ def test_cuda_and_bfloat16_are_the_default(checkpoint):
 
 
 @pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 0.999995), (torch.bfloat16, 0.98)])
-def test_vectors_are_those_of_the_cpu(checkpoint, on_cpu, dtype, least):
+def test_vectors_agree_with_the_cpu(checkpoint, on_cpu, dtype, least):
     encoder = load(checkpoint, device="cuda", dtype=dtype)
-    encoder.batch_size = 16  # the last batch is an odd one
+    encoder.batch_size = 16  # the last batch is smaller
     assert_cosines(encoder.encode_images(pictures()), on_cpu.encode_images(pictures()), least)
     assert_cosines(encoder.encode_texts(TEXTS * 50), on_cpu.encode_texts(TEXTS * 50), least)
     assert encoder.encode_images([]).shape == (0, on_cpu.config.embedding_width)
@@ -78,14 +78,14 @@ def test_float32_vectors_do_not_depend_on_the_batch(checkpoint):
 
 
 @pytest.mark.parametrize("options", WAYS, ids=["beam", "greedy", "contrastive", "guided"])
-def test_captions_are_those_of_the_cpu(checkpoint, on_cpu, options):
-    """Rounding may tip the choice between two nearly equal words, so one picture in ten may differ."""
+def test_captions_agree_with_the_cpu(checkpoint, on_cpu, options):
+    """Rounding may change the choice between two nearly equal words, so one picture in ten may differ."""
     captions = load(checkpoint, device="cuda", dtype=torch.float32).caption(pictures(20), options)
     same = sum(one == other for one, other in zip(captions, on_cpu.caption(pictures(20), options), strict=True))
     assert same >= 18
 
 
-def test_sampling_draws_the_same_captions_again(checkpoint):
+def test_sampling_with_a_seed_is_repeatable(checkpoint):
     encoder, options = load(checkpoint, device="cuda"), dataclasses.replace(SHORT, method="sample", seed=3)
     captions = encoder.caption(pictures(4), options)
     assert captions == encoder.caption(pictures(4), options)
@@ -93,7 +93,7 @@ def test_sampling_draws_the_same_captions_again(checkpoint):
 
 
 @pytest.mark.parametrize(("dtype", "relative"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
-def test_scores_are_those_of_the_cpu(checkpoint, on_cpu, dtype, relative):
+def test_scores_agree_with_the_cpu(checkpoint, on_cpu, dtype, relative):
     encoder = load(checkpoint, device="cuda", dtype=dtype)
     tokens = encoder.encode_image_tokens(pictures(5))
     assert tokens.tokens.device.type == "cuda"

@@ -1,4 +1,4 @@
-"""A collection made with an encoder on CUDA answers as one made on the CPU."""
+"""A collection made with an encoder on CUDA gives the same hits as one made on the CPU."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ QUERIES = ["a dog jumping into a lake", "a red car", "snow"]
 
 
 def library(folder):
-    """Pictures of coarse noise, an odd last batch."""
+    """23 pictures of coarse noise, so the last batch is smaller."""
     folder.mkdir()
     for number in range(23):
         values = np.random.default_rng(number).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -41,7 +41,7 @@ def test_searches_give_the_hits_of_a_collection_made_on_the_cpu(tmp_path, tiny_c
     assert answers["cuda"][-1][0].uri.endswith("07.png")
 
 
-def test_a_flat_index_gives_the_same_hits_on_the_gpu_and_after_it_came_back():
+def test_a_flat_index_gives_the_same_hits_on_the_gpu_and_back_on_the_cpu():
     faiss = pytest.importorskip("faiss", reason="faiss is not installed")
     if not hasattr(faiss, "StandardGpuResources"):
         pytest.skip("this is faiss-cpu; the extra `gpu` installs faiss-gpu-cu12")

@@ -1,4 +1,4 @@
-"""The attentional pooler of `coca-search eval classify` trains on CUDA as on the CPU."""
+"""The attentional pooler of `coca-search eval classify` trains on CUDA and on the CPU with the same result."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ pytestmark = pytest.mark.gpu
 
 
 class Tokens:
-    """Features of 40 pictures in two classes, which differ in half of the width."""
+    """Features of 40 pictures in two classes. The classes differ in half of the dimensions."""
 
     def __init__(self):
         random = np.random.default_rng(0)
@@ -20,10 +20,10 @@ class Tokens:
         return [{"tokens": self.tokens[row]} for row in rows]
 
 
-def test_the_pooler_learns_the_classes_and_has_the_scores_of_the_cpu():
+def test_the_pooler_learns_the_classes_and_its_scores_agree_with_the_cpu():
     for package in ("av", "decord"):
         pytest.importorskip(package, reason=f"{package}, which the probe's reader of videos needs, is not installed")
-    from evaluation.tasks.pooler_probe import TrainingOptions, pooler_scores, train_pooler
+    from evaluation.tasks.probe import TrainingOptions, pooler_scores, train_pooler
 
     data, scores = Tokens(), {}
     options = TrainingOptions(epochs=5, batch_size=8, learning_rate=3e-3)

@@ -1,4 +1,4 @@
-"""`coca-search train` on CUDA: the costs of the CPU, a stop and a resumed run, every objective, torchrun and NCCL."""
+"""`coca-search train` on CUDA: losses equal to the CPU's, a resumed run, every objective, torchrun and NCCL."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ COLOURS = {"red": (220, 20, 20), "green": (20, 180, 40), "blue": (20, 40, 220), 
 
 @pytest.fixture
 def colours(tmp_path):
-    """A folder of pictures with captions.csv: four of each colour, of which the first is held out."""
+    """A folder of pictures with captions.csv: four of each colour, and the first of each is held out."""
     folder = tmp_path / "colours"
     folder.mkdir()
     rows = [["path", "caption", "split"]]
@@ -50,7 +50,7 @@ def recipe(tmp_path):
 
 
 def run(pictures, output, recipe, checkpoint, *, device="cuda", micro_batch=None, note=lambda *_: None):
-    """What `coca-search train` does, in this process."""
+    """Train like `coca-search train`, but in this process."""
     from training.examples.read import read_examples
     from training.ranks import join_ranks
     from training.recipe import changed, read_recipe
@@ -68,26 +68,26 @@ def lines(output, kind):
     return [line for line in found if line["kind"] == kind]
 
 
-def test_the_first_costs_are_those_of_the_cpu_and_the_last_are_lower(tmp_path, colours, tiny_checkpoint, recipe):
-    costs = {}
+def test_the_first_losses_agree_with_the_cpu_and_the_last_are_lower(tmp_path, colours, tiny_checkpoint, recipe):
+    losses = {}
     for device in ("cpu", "cuda"):
         run(colours, tmp_path / device, recipe(steps=30), tiny_checkpoint, device=device)
-        costs[device] = lines(tmp_path / device, "step")
+        losses[device] = lines(tmp_path / device, "step")
     for name in ("contrastive", "captioning"):
-        assert costs["cuda"][0][name] == pytest.approx(costs["cpu"][0][name], rel=0.03)
-        assert costs["cuda"][-1][name] < costs["cuda"][0][name]
+        assert losses["cuda"][0][name] == pytest.approx(losses["cpu"][0][name], rel=0.03)
+        assert losses["cuda"][-1][name] < losses["cuda"][0][name]
     assert lines(tmp_path / "cuda", "validation")[-1]["text to picture R@10"] == 100.0
 
 
-def test_micro_batches_give_the_costs_of_one_batch(tmp_path, colours, tiny_checkpoint, recipe):
-    costs = []
+def test_micro_batches_give_the_losses_of_one_batch(tmp_path, colours, tiny_checkpoint, recipe):
+    losses = []
     for size in (8, 3):
         run(colours, tmp_path / str(size), recipe(), tiny_checkpoint, micro_batch=size)
-        costs.append([line["contrastive"] + line["captioning"] for line in lines(tmp_path / str(size), "step")])
-    assert costs[1] == pytest.approx(costs[0], rel=0.03)
+        losses.append([line["contrastive"] + line["captioning"] for line in lines(tmp_path / str(size), "step")])
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
 
 
-def test_the_command_trains_in_one_process_of_torchrun(tmp_path, colours, tiny_checkpoint, recipe):
+def test_the_command_trains_under_torchrun_with_one_process(tmp_path, colours, tiny_checkpoint, recipe):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1", "-m", "coca_search", "train"]
     arguments = [colours, "-o", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe(views=2)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -98,8 +98,8 @@ def test_the_command_trains_in_one_process_of_torchrun(tmp_path, colours, tiny_c
 
 
 @pytest.mark.parametrize("views", [0, 2], ids=["new views", "cached features"])
-def test_a_stopped_run_goes_on_from_its_snapshot_to_nearly_the_same_weights(tmp_path, colours, tiny_checkpoint, recipe, views):
-    """On CUDA sums may come in another order, so the weights are close instead of equal."""
+def test_a_resumed_run_reaches_nearly_the_weights_of_an_uninterrupted_run(tmp_path, colours, tiny_checkpoint, recipe, views):
+    """The order of sums varies on CUDA, so the weights are close but not equal."""
 
     def stop(work, done, _total):
         if work.endswith("steps") and done == 5:
@@ -115,7 +115,7 @@ def test_a_stopped_run_goes_on_from_its_snapshot_to_nearly_the_same_weights(tmp_
         torch.testing.assert_close(value.float(), other[name].float(), rtol=0.05, atol=0.02)
 
 
-def test_objectives_of_momentum_and_masks_run_on_the_device(tmp_path, colours, tiny_checkpoint, recipe):
+def test_momentum_and_masked_objectives_run_on_the_device(tmp_path, colours, tiny_checkpoint, recipe):
     pytest.importorskip("faiss", reason="faiss, which learns the codes of patches, is not installed")
     objectives = "momentum_contrast = 1.0\nkl_alignment = 1.0\nmasked_words = 1.0\nmasked_patches = 1.0\npainted_patches = 1.0"
     path = recipe(steps=4, views=4, extra="frozen_units = 1", objectives=objectives)
@@ -123,7 +123,7 @@ def test_objectives_of_momentum_and_masks_run_on_the_device(tmp_path, colours, t
     assert all(np.isfinite(line["gradient_norm"]) for line in lines(tmp_path / "out", "step"))
 
 
-def test_teachers_and_language_run_on_the_device(tmp_path, colours, tiny_checkpoint, recipe):
+def test_distillation_and_language_objectives_run_on_the_device(tmp_path, colours, tiny_checkpoint, recipe):
     (colours / "sentences.txt").write_text("a dog jumping into a lake\ntwo dogs play with a red ball\n" * 3)
     names = (
         "soft_contrastive",
@@ -141,7 +141,7 @@ def test_teachers_and_language_run_on_the_device(tmp_path, colours, tiny_checkpo
 
 
 class Several(int):
-    """A number of ranks that is never 1, so that a single process takes the ways of several. NCCL wants a GPU for each rank."""
+    """A rank count that never equals 1, so that one process runs the distributed code. NCCL needs one GPU per rank."""
 
     def __eq__(self, other):
         return False
@@ -154,7 +154,7 @@ class Several(int):
 
 @pytest.fixture
 def joined(tmp_path):
-    """The only member of an NCCL group."""
+    """The ranks of an NCCL group with one member."""
     from training.ranks import Ranks, leave_ranks
 
     torch.cuda.set_device(0)
@@ -164,7 +164,7 @@ def joined(tmp_path):
 
 
 def gradients(checkpoint, ranks, micro_batch):
-    """Costs and gradients of one step on the device of `ranks`, in float64."""
+    """Losses and gradients of one step on the device of `ranks`, in float64."""
     from contextlib import nullcontext
 
     from coca_model.checkpoints.find import find_checkpoint
@@ -185,16 +185,16 @@ def gradients(checkpoint, ranks, micro_batch):
     return step(batch, micro_batch), {name: one.grad for name, one in model.named_parameters() if one.grad is not None}
 
 
-@pytest.mark.filterwarnings("default")  # NCCL says which device a barrier uses
+@pytest.mark.filterwarnings("default")  # NCCL warns about the device of a barrier
 @pytest.mark.parametrize("micro_batch", [0, 3])
-def test_a_step_through_nccl_has_the_gradient_of_a_process_alone(tiny_checkpoint, joined, micro_batch):
+def test_a_step_through_nccl_has_the_gradient_of_a_single_process(tiny_checkpoint, joined, micro_batch):
     from training.ranks import Ranks
 
     assert joined.first(lambda: ["hash"]) == ["hash"]
     joined.wait()
-    costs, found = gradients(tiny_checkpoint, joined, micro_batch)
-    wanted_costs, wanted = gradients(tiny_checkpoint, Ranks(device=joined.device), micro_batch)
-    assert costs == pytest.approx(wanted_costs, rel=1e-6)
+    losses, found = gradients(tiny_checkpoint, joined, micro_batch)
+    wanted_losses, wanted = gradients(tiny_checkpoint, Ranks(device=joined.device), micro_batch)
+    assert losses == pytest.approx(wanted_losses, rel=1e-6)
     assert found.keys() == wanted.keys()
     for name, gradient in wanted.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-7)

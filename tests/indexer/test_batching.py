@@ -1,4 +1,4 @@
-"""Frames of several files are embedded together, without a deadlock, and errors reach their file."""
+"""Frames of several files share batches without a deadlock, and an error reaches its file."""
 
 import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -17,7 +17,7 @@ def frames(*numbers):
     return np.array(numbers, np.uint8).reshape(-1, 1, 1, 1).repeat(3, axis=3)
 
 
-def test_files_are_embedded_together_up_to_the_batch():
+def test_files_share_batches_up_to_the_batch_size():
     sizes = []
 
     def counted(pixels):
@@ -42,7 +42,7 @@ def test_files_are_embedded_together_up_to_the_batch():
     assert len(sizes) <= 12
 
 
-def test_a_file_with_more_frames_than_a_batch_is_embedded_whole():
+def test_a_file_with_more_frames_than_a_batch_is_embedded_at_once():
     embedder = BatchingEmbedder(encode, batch=4, workers=1)
     with embedder.file():
         assert embedder.embed(frames(*range(10)))[:, 0].tolist() == list(range(10))
@@ -75,7 +75,7 @@ def test_an_error_of_the_model_reaches_the_file_and_the_next_batch_runs():
     embedder.close()
 
 
-def test_closing_wakes_the_files_that_wait():
+def test_closing_cancels_waiting_files():
     running = threading.Event()
 
     def slow(pixels):

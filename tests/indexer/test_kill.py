@@ -1,4 +1,4 @@
-"""The indexer is killed with SIGKILL at random moments; in the end the collection is as if nothing had happened."""
+"""A run killed with SIGKILL at random moments: the next full run gives the collection of an undisturbed run."""
 
 import random
 import signal
@@ -54,7 +54,7 @@ def run_to_its_end(library, collection):
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_it_ends_with_the_rows_of_an_undisturbed_run(tmp_path, library, kills):
+def test_a_run_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed_run(tmp_path, library, kills):
     since = time.monotonic()
     run_to_its_end(library, tmp_path / "undisturbed")
     seconds = time.monotonic() - since

@@ -1,4 +1,4 @@
-"""One file to its rows, without an executor, a table or a collection."""
+"""Processing one file into rows, without an executor or a collection."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def task(path):
     return Task(5, "root", path.name, SourceFile(str(path), status.st_size, status.st_mtime))
 
 
-def test_a_picture_is_one_segment_with_its_columns_and_thumbnail(tmp_path, options):
+def test_a_picture_gives_one_segment_with_columns_and_thumbnail(tmp_path, options):
     path = write_picture(tmp_path / "a.png", "red", size=(90, 60))
     rows = process(task(path), options)
     assert isinstance(rows, FileRows)
@@ -35,7 +35,7 @@ def test_a_picture_is_one_segment_with_its_columns_and_thumbnail(tmp_path, optio
     assert [seconds for seconds, webp in rows.thumbnails.items() if webp[8:12] == b"WEBP"] == [None]
 
 
-def test_a_video_is_a_clip_and_its_shots_with_a_thumbnail_for_each(tmp_path, options):
+def test_a_video_gives_a_clip_and_shots_with_a_thumbnail_for_each(tmp_path, options):
     rows = process(task(write_film(tmp_path / "a.mp4", [("red", 3.0), ("green", 20.0), ("blue", 3.0)])), options)
     assert [segment.kind for segment in rows.segments] == ["clip", "shot", "shot", "shot"]
     assert set(rows.thumbnails) == {segment.frame_seconds for segment in rows.segments}
@@ -43,7 +43,7 @@ def test_a_video_is_a_clip_and_its_shots_with_a_thumbnail_for_each(tmp_path, opt
 
 
 @pytest.mark.parametrize(("name", "stage"), [("a.jpg", "decode"), ("a.mp4", "probe")])
-def test_a_broken_file_is_a_failure(tmp_path, options, name, stage):
+def test_a_broken_file_gives_a_failure(tmp_path, options, name, stage):
     (tmp_path / name).write_bytes(b"not a picture and not a film")
     failure = process(task(tmp_path / name), options)
     assert isinstance(failure, Failure)
@@ -51,7 +51,7 @@ def test_a_broken_file_is_a_failure(tmp_path, options, name, stage):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.mp4"])
-def test_a_file_that_vanished_is_a_failure(tmp_path, options, name):
+def test_a_deleted_file_gives_a_failure(tmp_path, options, name):
     (tmp_path / name).write_bytes(b"x")
     gone = task(tmp_path / name)
     (tmp_path / name).unlink()

@@ -1,7 +1,8 @@
-"""What is found below a folder."""
+"""Which files a scan of folders finds."""
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_known_suffixes_are_found_below_all_folders_in_a_fixed_order(tmp_path):
     assert names(scan([tmp_path])) == ["film.mp4", "z.png", "b.JPG", "e.webp"]
 
 
-def test_hidden_files_and_collections_are_passed_over(tmp_path):
+def test_hidden_files_and_collections_are_skipped(tmp_path):
     write_picture(tmp_path / "seen.jpg")
     write_picture(tmp_path / ".hidden.jpg")
     write_picture(tmp_path / ".cache" / "x.jpg")
@@ -36,7 +37,7 @@ def test_overlapping_paths_give_a_file_once(tmp_path):
     assert names(scan([tmp_path, tmp_path / "a", picture])) == ["x.jpg"]
 
 
-def test_a_path_that_is_not_there_is_named(tmp_path):
+def test_a_missing_path_is_named(tmp_path):
     with pytest.raises(SourceError, match=r"nowhere: no such file or folder"):
         scan([tmp_path / "nowhere"])
 
@@ -52,7 +53,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         scan([tmp_path / "notes.txt"])
 
 
-def test_links_to_files_are_followed_and_links_to_folders_and_to_nothing_are_not(tmp_path):
+def test_links_to_files_are_followed_but_not_broken_links_or_links_to_folders(tmp_path):
     write_picture(tmp_path / "real" / "x.jpg")
     root = tmp_path / "root"
     root.mkdir()
@@ -65,7 +66,7 @@ def test_links_to_files_are_followed_and_links_to_folders_and_to_nothing_are_not
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes as a name")
-def test_a_name_that_is_not_utf8_is_a_problem_and_not_a_crash(tmp_path):
+def test_a_name_that_is_not_utf8_is_recorded_as_a_problem(tmp_path):
     write_picture(tmp_path / "good.jpg")
     with open(os.fsencode(tmp_path) + b"/bad\xff.jpg", "wb") as file:
         file.write(b"x")
@@ -76,7 +77,14 @@ def test_a_name_that_is_not_utf8_is_a_problem_and_not_a_crash(tmp_path):
     ]
 
 
-def test_a_folder_under_two_names_is_one_folder(tmp_path):
+def test_a_folder_given_under_two_names_is_scanned_once(tmp_path):
     write_picture(tmp_path / "real" / "x.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
     assert list(scan([tmp_path / "link", tmp_path / "real"]).files) == [str((tmp_path / "real" / "x.jpg").resolve())]
+
+
+def test_a_folder_whose_name_is_not_valid_utf8_is_refused(tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff")
+    write_picture(Path(folder) / "x.jpg")
+    with pytest.raises(SourceError, match=r"bad\\xff: the name is not valid UTF-8"):
+        scan([folder])

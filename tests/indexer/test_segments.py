@@ -1,4 +1,4 @@
-"""Where shots end, and which frames stand for a clip."""
+"""Shot boundaries, and the frames that represent a clip."""
 
 import numpy as np
 import pytest
@@ -25,13 +25,13 @@ def test_shots_are_cut_where_the_vectors_change():
     assert [(shot.first, shot.stop) for shot in find_shots(unit(vectors))] == [(0, 4), (4, 6), (6, 11)]
 
 
-def test_a_slow_change_is_one_shot():
+def test_a_slow_change_gives_one_shot():
     angle = np.linspace(0, np.pi / 2, 40)
     vectors = unit(np.stack([np.cos(angle), np.sin(angle)], axis=1))
     assert [(shot.first, shot.stop) for shot in find_shots(vectors)] == [(0, 40)]
 
 
-def test_one_frame_is_one_shot():
+def test_one_frame_gives_one_shot():
     (shot,) = find_shots(unit([[1, 0]]))
     assert (shot.first, shot.stop, shot.best) == (0, 1, 0)
 
@@ -41,6 +41,6 @@ def test_the_best_frame_is_the_one_nearest_to_the_mean():
     assert shot.best == 1
 
 
-def test_opposite_vectors_still_have_a_direction():
+def test_the_mean_of_opposite_vectors_has_norm_1():
     mean = mean_vector(unit([[1, 0], [-1, 0]]))
     assert np.linalg.norm(mean) == pytest.approx(1.0)

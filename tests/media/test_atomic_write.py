@@ -35,7 +35,7 @@ def test_an_error_keeps_the_old_file_and_removes_the_partial_one(tmp_path, error
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_file_has_the_permissions_of_the_umask_whatever_the_writer_sets(tmp_path):
+def test_the_file_has_the_permissions_of_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         with atomic_path(tmp_path / "file") as partial:
@@ -46,7 +46,7 @@ def test_the_file_has_the_permissions_of_the_umask_whatever_the_writer_sets(tmp_
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
-def test_threads_that_write_one_file_leave_one_whole_file(tmp_path):
+def test_concurrent_writes_of_one_file_leave_one_complete_file(tmp_path):
     path, contents = tmp_path / "file", [bytes([number]) * 100_000 for number in range(8)]
     threads = [threading.Thread(target=atomic_write, args=(path, content)) for content in contents]
     for thread in threads:
@@ -57,6 +57,6 @@ def test_threads_that_write_one_file_leave_one_whole_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path):
+def test_a_missing_folder_raises_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         atomic_write(tmp_path / "nowhere" / "file", b"")

@@ -10,14 +10,14 @@ from PIL import Image, ImageCms
 from media import colour as media_colour
 from media.colour import to_srgb
 
-# Red, green and blue (columns) in XYZ under D50, as the profiles of these names give them.
+# Red, green and blue (columns) in XYZ under D50, as in the profiles of these names.
 SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
 DISPLAY_P3 = np.array([[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]])
 ADOBE_RGB = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
 
 
 def icc(space, device, **tags):
-    """The smallest profile that says something: a header of 128 bytes, the table of tags, the tags (ICC.1:2022, section 7)."""
+    """A minimal profile: a header of 128 bytes, the tag table, and the tags (ICC.1:2022, section 7)."""
     pcs = b"Lab " if space == b"CMYK" else b"XYZ "
     head = struct.pack(">4xI4s4s4s12x4s28x3i", 0x02400000, device, space, pcs, b"acsp", 63190, 65536, 54061).ljust(124, b"\0")
     table, body = struct.pack(">I", len(tags)), b""
@@ -38,7 +38,7 @@ def rgb_profile(primaries, gamma):
 
 
 def cmyk_profile():
-    """Bare paper is white, full cyan alone a middle grey (L* 53.7, sRGB 128), every other full ink black."""
+    """A profile in which no ink is white, full cyan alone is middle grey (L* 53.7, sRGB 128), and any other full ink is black."""
     corners = np.full((16, 3), (0, 128, 128), dtype=np.uint8)
     corners[0b0000, 0], corners[0b1000, 0] = 255, 137
     ramp, identity = bytes(range(256)), (65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
@@ -52,7 +52,7 @@ def tagged(picture, profile):
 
 
 def in_srgb(colour, primaries, gamma):
-    """The definition, written out: to light, to XYZ, to the light of sRGB, to its curve."""
+    """Reference conversion: to linear light, to XYZ, to linear sRGB, to the curve of sRGB."""
     light = np.linalg.inv(SRGB) @ primaries @ (np.array(colour) / 255) ** gamma
     light = light.clip(0, 1)
     return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
@@ -67,7 +67,7 @@ def grey(values):
 
 
 def png(bits, colour_type, values, key=None):
-    """A PNG of one row, of the depths that Pillow does not write; `key` is its transparent colour."""
+    """A PNG of one row, in bit depths that Pillow cannot write. `key` is the transparent colour."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -101,7 +101,7 @@ def png(bits, colour_type, values, key=None):
         ("LAB", (136, 128, 128), (128, 128, 128)),
     ],
 )
-def test_every_mode_becomes_the_colour_one_sees(mode, colour, expected):
+def test_every_mode_is_converted_to_the_visible_colour(mode, colour, expected):
     picture = to_srgb(Image.new(mode, (3, 2), colour))
     assert picture.mode == "RGB"
     np.testing.assert_allclose(np.asarray(picture, dtype=int), np.broadcast_to(expected, (2, 3, 3)), atol=1)
@@ -115,7 +115,7 @@ def test_every_mode_becomes_the_colour_one_sees(mode, colour, expected):
         (b"\xff\x33", [[10, 20, 30], [244, 224, 214]]),  # 0.2 of the second colour
     ],
 )
-def test_transparent_palette_colours_show_the_paper(transparency, expected):
+def test_transparent_palette_colours_become_white(transparency, expected):
     picture = Image.new("P", (2, 1))
     picture.putpalette([10, 20, 30, 200, 100, 50])
     picture.putpixel((1, 0), 1)
@@ -123,7 +123,7 @@ def test_transparent_palette_colours_show_the_paper(transparency, expected):
     assert pixels(picture)[0].tolist() == expected
 
 
-def test_a_palette_with_an_alpha_band_shows_the_paper():
+def test_a_palette_with_an_alpha_band_is_blended_with_white():
     picture = Image.new("PA", (1, 1), (1, 51))
     picture.putpalette([10, 20, 30, 200, 100, 50])
     assert pixels(picture)[0].tolist() == [[244, 224, 214]]
@@ -141,7 +141,7 @@ def test_a_palette_with_an_alpha_band_shows_the_paper():
         (16, 6, [(65535, 0, 0, 65535), (0, 0, 0, 0)], None, [(255, 0, 0), (255, 255, 255)]),
     ],
 )
-def test_deep_pngs_and_pngs_with_a_transparent_colour_come_out_in_eight_bits(bits, colour_type, values, key, expected):
+def test_deep_pngs_and_pngs_with_a_transparent_colour_are_converted_to_eight_bits(bits, colour_type, values, key, expected):
     np.testing.assert_allclose(pixels(png(bits, colour_type, values, key))[0], expected, atol=1)
 
 
@@ -164,7 +164,7 @@ def test_sixteen_bit_greys_are_scaled_and_not_clipped(mode):
         ([0, 0, 0], [0, 0, 0]),
     ],
 )
-def test_white_is_the_full_scale_of_the_fewest_bits_that_hold_the_brightest_pixel(values, expected):
+def test_white_is_the_maximum_of_the_smallest_bit_depth_that_holds_all_pixels(values, expected):
     np.testing.assert_array_equal(pixels(Image.fromarray(np.array([values], dtype=np.uint16))), grey([expected]))
 
 
@@ -183,7 +183,7 @@ def test_white_is_the_full_scale_of_the_fewest_bits_that_hold_the_brightest_pixe
         (np.float32, [np.inf, -np.inf, 1.0], [0, 0, 255]),
     ],
 )
-def test_numbers_without_a_convention_are_scaled_by_their_range_and_holes_are_black(dtype, values, expected):
+def test_other_integers_and_floats_are_scaled_by_their_range_and_invalid_ones_are_black(dtype, values, expected):
     np.testing.assert_allclose(pixels(Image.fromarray(np.array([values], dtype=dtype))), grey([expected]), atol=1)
 
 
@@ -205,12 +205,12 @@ def test_a_profile_changes_the_colours_and_not_the_transparency():
 
 @pytest.mark.parametrize(("mode", "colour"), [("L", 55), ("LA", (55, 255)), ("I;16", 55)])
 @pytest.mark.parametrize("profile", [icc(b"GRAY", b"mntr", kTRC=curve(1.0)), rgb_profile(SRGB, 1.0)], ids=["grey", "rgb"])
-def test_a_grey_picture_follows_a_grey_profile_and_the_greys_of_an_rgb_profile(mode, colour, profile):
+def test_a_grey_picture_uses_a_grey_profile_or_the_greys_of_an_rgb_profile(mode, colour, profile):
     picture = tagged(Image.new(mode, (1, 1), colour), profile)
     np.testing.assert_allclose(pixels(picture)[0, 0], in_srgb((55, 55, 55), SRGB, 1.0), atol=2)
 
 
-def test_a_cmyk_profile_says_how_the_inks_look():
+def test_a_cmyk_profile_is_applied():
     inks = Image.new("CMYK", (3, 1))
     inks.putdata([(0, 0, 0, 0), (255, 0, 0, 0), (0, 0, 0, 255)])
     np.testing.assert_allclose(pixels(tagged(inks, cmyk_profile()))[0], grey([[255, 128, 0]])[0], atol=2)
@@ -234,20 +234,20 @@ BLACK = np.zeros((3, 3))
         ("LAB", (136, 128, 128), rgb_profile(SRGB, 1.0)),
     ],
 )
-def test_a_broken_profile_and_one_for_other_channels_are_passed_over(mode, colour, profile):
+def test_a_broken_profile_or_one_for_other_channels_is_ignored(mode, colour, profile):
     picture = Image.new(mode, (2, 2), colour)
     expected = pixels(picture)
     np.testing.assert_array_equal(pixels(tagged(picture, profile)), expected)
 
 
-def test_an_srgb_profile_costs_nothing_and_changes_nothing():
+def test_an_srgb_profile_needs_no_transform():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     np.testing.assert_array_equal(pixels(tagged(noise.copy(), profile)), np.asarray(noise))
     assert media_colour._transform(profile) is None
 
 
-def test_one_profile_serves_several_threads():
+def test_one_profile_can_be_used_by_several_threads():
     profile = rgb_profile(DISPLAY_P3, 2.2)
     pictures = [tagged(Image.effect_noise((64, 64), 60 + i).convert("RGB"), profile) for i in range(8)]
     alone = [pixels(picture) for picture in pictures]
@@ -256,7 +256,7 @@ def test_one_profile_serves_several_threads():
             np.testing.assert_array_equal(together, expected)
 
 
-def test_the_result_carries_no_metadata_and_is_not_the_picture_given():
+def test_the_result_is_a_new_picture_without_metadata():
     picture = tagged(Image.new("RGB", (2, 2), (200, 100, 50)), rgb_profile(ADOBE_RGB, 2.2))
     picture.info["exif"] = b"Exif\0\0"
     once = to_srgb(picture)

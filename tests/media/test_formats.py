@@ -7,7 +7,7 @@ import pytest
 from media.formats import FORMATS, format_of, suffixes
 
 
-def test_no_suffix_stands_for_two_formats():
+def test_no_suffix_belongs_to_two_formats():
     listed = [suffix for known in FORMATS for suffix in known.suffixes]
     assert len(listed) == len(set(listed))
     assert set(listed) == suffixes() == suffixes("image") | suffixes("video")
@@ -36,11 +36,11 @@ def test_the_suffix_names_the_format(path, name):
     assert (known and known.name) == name
 
 
-def test_browsers_show_all_pictures_but_tiff_and_play_what_they_have_codecs_for():
-    lack = {suffix for known in FORMATS if not known.browsers_show for suffix in known.suffixes}
-    assert lack == {".tif", ".tiff", ".avi", ".mpg", ".mpeg", ".mts", ".wmv", ".flv"}
+def test_browsers_show_every_picture_but_tiff_and_only_videos_with_known_codecs():
+    not_shown = {suffix for known in FORMATS if not known.browsers_show for suffix in known.suffixes}
+    assert not_shown == {".tif", ".tiff", ".avi", ".mpg", ".mpeg", ".mts", ".wmv", ".flv"}
 
 
-def test_the_table_needs_no_other_package():
+def test_importing_formats_loads_no_other_package():
     program = "import sys; import media.formats; print([name for name in ('PIL', 'numpy', 'av', 'torch') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"

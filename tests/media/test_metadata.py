@@ -1,4 +1,4 @@
-"""What pictures and films say of themselves. The files are written by Pillow and PyAV, and by hand where these refuse."""
+"""Metadata of pictures and videos. Pillow and PyAV write the files; tests build by hand what these refuse to write."""
 
 import datetime
 import io
@@ -45,7 +45,7 @@ PHOTOGRAPH = with_tags(
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_a_photograph_says_when_where_and_with_what_it_was_taken(file_format):
+def test_date_position_and_camera_of_a_photograph_are_read(file_format):
     found = metadata_of(PHOTOGRAPH.tobytes(), file_format)
     assert (found["width"], found["height"], found["camera"]) == (40, 80, "Maker Model 1")
     assert found["taken_at"] == datetime.datetime(2021, 7, 3, 8, 11, 12, tzinfo=UTC)
@@ -68,7 +68,7 @@ def test_a_picture_without_exif_has_its_size_only(file_format):
     assert {name: value for name, value in found.items() if "." not in name} == {"width": 80, "height": 40}
 
 
-def test_the_size_is_that_of_the_whole_picture_at_a_reduced_scale():
+def test_the_size_is_the_full_size_even_at_a_reduced_scale():
     picture = read_picture(encoded(with_tags({0x0112: 8}), size=(800, 400)), min_side=50)
     assert picture.image.size == (50, 100)
     assert (picture.metadata["width"], picture.metadata["height"]) == (400, 800)
@@ -89,7 +89,7 @@ def test_the_size_is_that_of_the_whole_picture_at_a_reduced_scale():
         (0xEA7D, 7, "Exif.Photo.0xea7d", 7),
     ],
 )
-def test_a_raw_tag_has_the_name_of_exiv2_and_a_plain_value_or_is_left_out(tag, value, name, wanted):
+def test_raw_tags_have_exiv2_names_and_plain_values_or_are_left_out(tag, value, name, wanted):
     assert metadata_of(with_tags(photo={tag: value})).get(name) == wanted
 
 
@@ -104,7 +104,7 @@ def test_a_raw_tag_has_the_name_of_exiv2_and_a_plain_value_or_is_left_out(tag, v
         (0x9C9B, b"\x00\xd8\x00", "Exif.Image.XPTitle", None),
     ],
 )
-def test_text_is_read_in_the_encodings_that_programs_write(tag, value, name, wanted):
+def test_text_is_read_in_all_common_encodings(tag, value, name, wanted):
     assert metadata_of(with_tags({tag: value})).get(name) == wanted
 
 
@@ -113,14 +113,14 @@ def test_text_is_read_in_the_encodings_that_programs_write(tag, value, name, wan
     [
         ("2021:07:03 10:11:12", None, "2021-07-03T10:11:12+00:00"),
         ("2021:07:03 10:11:12\0", "-05:30", "2021-07-03T10:11:12-05:30"),
-        ("2021:07:03 10:11:12", "   ", "2021-07-03T10:11:12+00:00"),  # how EXIF 2.32 says that a zone is unknown
+        ("2021:07:03 10:11:12", "   ", "2021-07-03T10:11:12+00:00"),  # EXIF 2.32 writes an unknown zone like this
         ("2021:07:03 10:11:12", "CEST", "2021-07-03T10:11:12+00:00"),
         ("0000:00:00 00:00:00", None, None),
         ("    :  :     :  :  ", None, None),
         ("yesterday", None, None),
     ],
 )
-def test_a_time_without_a_zone_counts_as_utc_and_one_that_is_no_time_is_left_out(taken, offset, wanted):
+def test_a_time_without_a_zone_counts_as_utc_and_an_invalid_time_is_left_out(taken, offset, wanted):
     found = metadata_of(with_tags(photo={0x9003: taken} | ({} if offset is None else {0x9011: offset})))
     assert (found["taken_at"].isoformat() if "taken_at" in found else None) == wanted
 
@@ -134,7 +134,7 @@ def test_a_time_without_a_zone_counts_as_utc_and_one_that_is_no_time_is_left_out
         ((33.0, 30.0), None),
     ],
 )
-def test_a_place_that_is_not_on_earth_is_left_out(latitude, wanted):
+def test_impossible_coordinates_are_left_out(latitude, wanted):
     found = metadata_of(with_tags(gps={1: "n", 2: latitude}))
     assert found.get("latitude") == (wanted if wanted is None else pytest.approx(wanted))
 
@@ -150,32 +150,32 @@ def test_a_damaged_tag_and_a_damaged_group_do_not_hide_the_others():
 
 
 @pytest.mark.parametrize("block", [b"garbage that is no EXIF", b"Exif\0\0II*\0\xff\xff\xff\xff"])
-def test_a_picture_whose_exif_is_garbage_has_its_size(block):
+def test_a_picture_with_invalid_exif_has_its_size(block):
     assert metadata_of(block, "WEBP") == {"width": 80, "height": 40}
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
-def test_the_size_of_a_tiff_which_pillow_turns_itself_is_upright(compression, orientation):
+def test_the_size_of_a_tiff_that_pillow_rotates_is_upright(compression, orientation):
     picture = read_picture(encoded(with_tags({0x0112: orientation}).tobytes(), "TIFF", compression=compression))
     size = (40, 80) if orientation == 6 else (80, 40)
     assert (picture.image.size, picture.metadata["width"], picture.metadata["height"]) == (size, *size)
 
 
-def test_an_orientation_from_xmp_turns_the_size():
+def test_an_orientation_in_xmp_rotates_the_size():
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
     picture = read_picture(encoded(xmp=xmp))
     assert (picture.image.size, picture.metadata["width"], picture.metadata["height"]) == ((40, 80), 40, 80)
 
 
-def test_an_indexed_picture_is_decoded_once(monkeypatch):
+def test_reading_a_picture_with_metadata_decodes_it_once(monkeypatch):
     decoded = []
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_end", lambda picture: decoded.append(picture))  # noqa: PLW0108
     assert metadata_of(file_format="PNG")["width"] == 80
     assert len(decoded) == 1
 
 
-def test_a_film_says_when_and_with_what_it_was_taken():
+def test_date_and_camera_of_a_video_are_read():
     tags = {"creation_time": "2021-07-03T08:11:12.000000Z", "com.apple.quicktime.make": "Apple", "model": "Phone", "title": "At the lake"}
     found = video_metadata(tags | {"comment": ""}, width=64, height=48, duration_seconds=2.5)
     assert (found["width"], found["height"], found["duration_seconds"], found["camera"]) == (64, 48, 2.5, "Apple Phone")
@@ -186,12 +186,12 @@ def test_a_film_says_when_and_with_what_it_was_taken():
 
 
 @pytest.mark.parametrize(("created", "wanted"), [("2021-07-03T08:11:12", "2021-07-03T08:11:12+00:00"), ("soon", None), ("", None)])
-def test_a_films_time_without_a_zone_counts_as_utc(created, wanted):
+def test_the_time_of_a_video_without_a_zone_counts_as_utc(created, wanted):
     found = video_metadata({"creation_time": created}, width=1, height=1, duration_seconds=1.0)
     assert (found["taken_at"].isoformat() if "taken_at" in found else None) == wanted
 
 
-def test_the_tags_of_a_file_arrive_by_the_worker(tmp_path):
+def test_the_worker_process_passes_on_the_tags_of_a_file(tmp_path):
     from media import VideoDecoder
 
     plain, tagged = write_film(tmp_path / "plain.mp4", [("red", 1.0)]), tmp_path / "tagged.mp4"

@@ -19,20 +19,20 @@ def encoded(picture, file_format, **options):
 
 
 def corners():
-    """An upright picture, uint8 (12, 20, 3), with a colour of its own in each corner."""
+    """An upright picture, uint8 (12, 20, 3), with a different colour in each corner."""
     picture = np.full((12, 20, 3), 128, dtype=np.uint8)
     picture[:6, :6], picture[:6, -6:], picture[-6:, :6], picture[-6:, -6:] = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
     return picture
 
 
 def photo(width=1600, height=1200):
-    """Smooth colours with some waves, as a camera would see them."""
+    """Smooth colours with waves, similar to a photograph."""
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     waves = [x, y, (x + y) / 2]
     return Image.fromarray(np.stack([127 * (1 + np.sin(7 * wave + i)) for i, wave in enumerate(waves)], axis=-1).astype(np.uint8))
 
 
-# What a camera stores for an upright picture, by the EXIF standard: 6 says "row 0 of the file is the right side".
+# The pixels a camera stores for an upright picture, by EXIF orientation: 6 means "row 0 of the file is the right side".
 STORED = {
     1: lambda up: up,
     2: lambda up: up[:, ::-1],
@@ -47,7 +47,7 @@ STORED = {
 
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
-def test_every_exif_orientation_comes_out_upright(file_format, orientation):
+def test_every_exif_orientation_is_turned_upright(file_format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](corners())))
@@ -56,7 +56,7 @@ def test_every_exif_orientation_comes_out_upright(file_format, orientation):
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 1000])
-def test_an_orientation_that_does_not_exist_changes_nothing(orientation):
+def test_an_invalid_orientation_is_ignored(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     np.testing.assert_array_equal(np.asarray(open_picture(encoded(Image.fromarray(corners()), "PNG", exif=exif))), corners())
@@ -77,11 +77,11 @@ def test_a_damaged_exif_entry_does_not_lose_the_picture_or_its_orientation():
     ],
 )
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
-def test_a_picture_whose_exif_is_garbage_opens_as_it_lies(file_format, block):
+def test_a_picture_with_invalid_exif_opens_without_rotation(file_format, block):
     assert open_picture(encoded(Image.new("RGB", (20, 12)), file_format, exif=block)).size == (20, 12)
 
 
-def test_opening_twice_turns_once():
+def test_opening_twice_rotates_once():
     exif = Image.Exif()
     exif[0x0112] = 6
     once = open_picture(encoded(photo(60, 40), "JPEG", exif=exif))
@@ -103,7 +103,7 @@ def test_opening_twice_applies_a_profile_once():
         ("RGBA", (200, 100, 0, 51), "PNG", (244, 224, 204)),
         ("RGBA", (200, 100, 0, 0), "WEBP", (255, 255, 255)),
         ("CMYK", (255, 0, 0, 0), "TIFF", (0, 255, 255)),
-        ("CMYK", (0, 255, 255, 0), "JPEG", (255, 0, 0)),  # in the file inverted, as Adobe does
+        ("CMYK", (0, 255, 255, 0), "JPEG", (255, 0, 0)),  # Adobe stores inverted values in the file
         ("LAB", (136, 128, 128), "TIFF", (128, 128, 128)),
         ("YCbCr", (76, 85, 255), "TIFF", (254, 0, 0)),
         ("I;16", 40_000, "TIFF", (156, 156, 156)),
@@ -112,7 +112,7 @@ def test_opening_twice_applies_a_profile_once():
         ("P", 0, "GIF", (10, 20, 30)),
     ],
 )
-def test_what_a_file_holds_comes_out_as_the_colour_one_sees(mode, colour, file_format, expected):
+def test_every_mode_and_format_opens_with_the_visible_colours(mode, colour, file_format, expected):
     picture = Image.new(mode, (16, 8), colour)
     if mode == "P":
         picture.putpalette([10, 20, 30])
@@ -122,7 +122,7 @@ def test_what_a_file_holds_comes_out_as_the_colour_one_sees(mode, colour, file_f
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP", "TIFF", "MPO", "AVIF"])
-def test_an_animation_gives_its_first_frame(file_format):
+def test_an_animation_opens_as_its_first_frame(file_format):
     first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
     opened = open_picture(encoded(first, file_format, save_all=True, append_images=[second]))
     np.testing.assert_allclose(np.asarray(opened, dtype=int), np.asarray(first), atol=2)
@@ -190,7 +190,9 @@ FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM
 def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(monkeypatch, file_format, pillow_limit):
     data = encoded(Image.fromarray(corners()), file_format)
     monkeypatch.setattr(media_picture, "MAX_PIXELS", 239)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillow_limit if file_format != "WEBP" else None)  # its plugin asks Pillow's first
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", pillow_limit if file_format != "WEBP" else None
+    )  # its plugin checks Pillow's limit first
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda picture: pytest.fail("decoded"))
     for source in (data, Image.open(io.BytesIO(data)) if pillow_limit is None else data):
         with pytest.raises(PictureError, match=r"^picture: too many pixels \(20x12\)\. At most 239 are allowed\.$"):
@@ -198,7 +200,7 @@ def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(monkeypa
 
 
 @pytest.mark.parametrize("pillow_limit", [1, 100, 239, None])
-def test_pillows_own_limit_neither_counts_nor_changes(monkeypatch, pillow_limit):
+def test_pillows_own_limit_is_neither_used_nor_changed(monkeypatch, pillow_limit):
     monkeypatch.setattr(media_picture, "MAX_PIXELS", 240)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillow_limit)
     assert open_picture(encoded(Image.fromarray(corners()), "PNG")).size == (20, 12)
@@ -206,7 +208,7 @@ def test_pillows_own_limit_neither_counts_nor_changes(monkeypatch, pillow_limit)
 
 
 @pytest.mark.parametrize("keyword", [b"iCCP", b"zTXt"])
-def test_a_bomb_in_the_metadata_of_a_png_is_refused(keyword):
+def test_a_decompression_bomb_in_the_metadata_of_a_png_is_refused(keyword):
     bomb = b"name\0\0" + zlib.compress(bytes(2_000_000))
     chunk = struct.pack(">I", len(bomb)) + keyword + bomb + struct.pack(">I", zlib.crc32(keyword + bomb))
     data = encoded(Image.new("RGB", (2, 2)), "PNG")
@@ -228,7 +230,7 @@ def test_a_bomb_in_the_metadata_of_a_png_is_refused(keyword):
     ],
 )
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_a_jpeg_is_reduced_by_what_divides_it_and_keeps_the_least_side(mode, sides, min_side, reduced):
+def test_a_jpeg_is_reduced_by_an_exact_divisor_down_to_min_side(mode, sides, min_side, reduced):
     assert open_picture(encoded(Image.new(mode, sides), "JPEG"), min_side=min_side).size == reduced
 
 

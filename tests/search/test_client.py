@@ -1,4 +1,4 @@
-"""The client: against the real service, against none, and against servers that answer nonsense."""
+"""The client with the real service, without a service, and with servers that give invalid answers."""
 
 import socket
 import subprocess
@@ -31,7 +31,7 @@ def client(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def nonsense():
-    """A server that is not ours."""
+    """The URL of a server of another program."""
     app = FastAPI()
     app.get("/web/healthz")(lambda: Response("<h1>Welcome</h1>", media_type="text/html"))
     app.get("/list/healthz")(lambda: [1])
@@ -46,7 +46,7 @@ def nonsense():
         yield url
 
 
-def test_hits_come_best_first_with_their_addresses(client):
+def test_hits_are_sorted_and_have_addresses(client):
     hits = client.search("green")
     assert isinstance(hits[0], RemoteHit)
     assert hits[0].uri.endswith("green.png")
@@ -63,12 +63,12 @@ def test_k_kinds_and_filters_are_passed_on(client):
     assert [hit.uri[-8:] for hit in client.search("red", where="uri LIKE '%blue%'")] == ["blue.png"]
 
 
-def test_health_tells_what_is_served(client):
+def test_health_counts_the_files_of_the_collection(client):
     assert client.health()["image"] == 3
 
 
 @pytest.mark.parametrize(
-    ("text", "more", "said"),
+    ("text", "more", "expected"),
     [
         (" ", {}, "The query is empty. Type what you remember"),
         ("red", {"k": 0}, r"k is out of range \(0\)"),
@@ -77,8 +77,8 @@ def test_health_tells_what_is_served(client):
         ("red \ud800", {}, r"The query is not text \('.ud800'\)"),
     ],
 )
-def test_a_bad_query_is_told_apart_from_a_bad_service(client, text, more, said):
-    with pytest.raises(QueryError, match=said):
+def test_a_bad_query_is_a_query_error_and_not_a_service_error(client, text, more, expected):
+    with pytest.raises(QueryError, match=expected):
         client.search(text, **more)
 
 
@@ -87,14 +87,14 @@ def test_threads_may_share_a_client(client):
         assert all(hits == client.search("red") for hits in pool.map(client.search, ["red"] * 40))
 
 
-def test_no_service_is_told_with_its_address_and_how_to_start_it():
+def test_a_missing_service_is_reported_with_its_address_and_how_to_start_it():
     url = f"http://127.0.0.1:{free_port()}"
     with Client(url) as client, pytest.raises(NoServiceError, match=f"{url}: no answer .*refused.*coca-search serve"):
         client.health()
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8460", "ftp://127.0.0.1", "http://[", "http://127.0.0.1:99999999", ""])
-def test_an_address_that_is_none_is_a_service_error(url):
+def test_an_invalid_address_is_a_service_error(url):
     with Client(url) as client, pytest.raises(ServiceError, match="no answer"):
         client.health()
 
@@ -107,7 +107,7 @@ def test_a_service_that_does_not_answer_in_time_is_a_service_error():
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "expected"),
     [
         ("web", "not an answer of coca-search .*Welcome"),
         ("list", "not an answer of coca-search"),
@@ -119,8 +119,8 @@ def test_a_service_that_does_not_answer_in_time_is_a_service_error():
         ("missing", "404 Not Found"),
     ],
 )
-def test_another_server_or_a_failing_one_is_a_service_error(nonsense, path, said):
-    with Client(f"{nonsense}/{path}") as client, pytest.raises(ServiceError, match=said):
+def test_another_server_or_a_failing_one_is_a_service_error(nonsense, path, expected):
+    with Client(f"{nonsense}/{path}") as client, pytest.raises(ServiceError, match=expected):
         client.health()
 
 
@@ -131,7 +131,7 @@ def test_hits_of_another_version_are_a_service_error(nonsense, path):
 
 
 @pytest.mark.parametrize("module", ["search.client", "search.errors", "ui", "ui.page", "ui.cli"])
-def test_what_talks_http_only_starts_without_the_engine(module):
+def test_the_client_and_the_page_do_not_import_the_engine(module):
     heavy = "{'torch', 'faiss', 'lancedb', 'decord', 'av', 'fastapi'}"
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

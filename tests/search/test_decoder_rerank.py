@@ -1,4 +1,4 @@
-"""The decoder's second look: what it is asked, and how the two scores are joined."""
+"""Reranking with the decoder: the inputs of the decoder, and how the two scores are combined."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from tests.fakes import a_hit
 
 
 class Decoder:
-    """Answers with the brightness of a picture; the words alone have -20."""
+    """A fake decoder. It scores a picture by its brightness; a text alone has a score of -20."""
 
     logit_scale = 10.0
 
@@ -36,20 +36,20 @@ def hits(tmp_path):
 
 
 @pytest.mark.parametrize(("weight", "order"), [(0.0, [0, 1, 2]), (0.1, [1, 0, 2]), (1.0, [2, 1, 0])])
-def test_the_weight_decides_between_cosine_and_decoder(hits, tmp_path, weight, order):
+def test_the_weight_balances_cosine_and_decoder(hits, tmp_path, weight, order):
     assert [hit.media_id for hit in rerank(hits, "a dog", Decoder(), tmp_path, weight=weight)] == order
 
 
-def test_both_are_nats_and_are_averaged():
+def test_cosine_and_decoder_score_are_averaged_in_nats():
     assert fused(np.array([0.5]), np.array([-2.0], np.float32), 10.0, weight=0.25).tolist() == [0.75 * 5 - 0.5]
 
 
-def test_hits_that_tie_keep_their_order(hits, tmp_path):
+def test_tied_hits_keep_their_order(hits, tmp_path):
     twins = [replace(hits[0], segment_id=n) for n in range(3)]
     assert [hit.segment_id for hit in rerank(twins, "a dog", Decoder(), tmp_path)] == [0, 1, 2]
 
 
-def test_nothing_stays_nothing(tmp_path):
+def test_an_empty_list_of_hits_stays_empty(tmp_path):
     assert rerank([], "a dog", Decoder(), tmp_path) == []
 
 
@@ -58,7 +58,7 @@ def test_a_missing_thumbnail_is_named(hits, tmp_path, tiny_encoder):
         rerank([replace(hits[0], media_id=99)], "a dog", tiny_encoder, tmp_path)
 
 
-def test_a_real_model_scores_the_pictures_themselves(hits, tmp_path, tiny_encoder):
+def test_a_real_model_ranks_by_the_scores_of_the_thumbnails(hits, tmp_path, tiny_encoder):
     pictures = [thumbnail_of(tmp_path, vars(hit)) for hit in hits]
     evidence = tiny_encoder.score(pictures, ["a dog"])[:, 0]
     found = rerank(hits, "a dog", tiny_encoder, tmp_path, weight=1.0)

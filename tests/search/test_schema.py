@@ -1,4 +1,4 @@
-"""The columns are declared once, and everything else follows from there."""
+"""Columns are declared once; storage, results, filters and docs follow from the declaration."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from search.schema import FailureColumns, FileColumns, Row, columns_as_markdown,
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "collection.md"
 
-# Indexes a picture with a lens, and prints what search(), HTTP and the docs make of the column that was added.
+# Indexes a picture with a lens tag, and prints the new column as seen by search(), HTTP and the docs.
 PROBE = """
 import json, sys
 from pathlib import Path
@@ -48,7 +48,7 @@ COLUMN = '    lens: Annotated[str | None, Column("the lens", source="Exif.Photo.
 
 @pytest.fixture
 def with_a_lens(tmp_path):
-    """A copy of the program with one more line in search/schema.py."""
+    """A copy of the program with one added line in search/schema.py."""
     copy = tmp_path / "program"
     for package in ("coca_model", "indexer", "media", "search", "tests"):
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__", "*.zip"))
@@ -58,7 +58,7 @@ def with_a_lens(tmp_path):
     return copy
 
 
-def test_one_line_is_enough_for_a_column_to_be_stored_returned_filtered_and_documented(tmp_path, with_a_lens):
+def test_one_line_adds_a_column_that_is_stored_returned_filtered_and_documented(tmp_path, with_a_lens):
     command = [sys.executable, "-c", PROBE, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(with_a_lens)}
     done = subprocess.run(command, cwd=with_a_lens, env=environment, capture_output=True, text=True, check=False)
@@ -77,11 +77,11 @@ def test_metadata_of_another_type_is_left_out():
     assert found == {"width": 5, "latitude": 1.0}
 
 
-def test_a_new_column_of_a_file_must_be_optional_so_that_older_rows_stay_readable():
+def test_no_required_column_is_added_so_older_rows_stay_readable():
     required = {each.name for each in columns_of(FileColumns) if each.required}
     assert required == {"media_id", "root_id", "path", "size_bytes", "mtime", "sha256", "indexed_at", "width", "height"}
 
 
 @pytest.mark.parametrize("micros", [-62_135_600_400_000_000, 253_402_318_799_000_000, 2**62, -(2**62), None])
-def test_a_date_that_python_cannot_hold_is_none(micros):
+def test_a_date_outside_the_range_of_python_is_none(micros):
     assert datetime_of(micros) is None

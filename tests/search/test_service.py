@@ -1,4 +1,4 @@
-"""The service over a real HTTP connection: answers, files by range, refusals, and nothing beyond the collection."""
+"""The service over real HTTP: answers, range requests, refusals, and no access outside the collection."""
 
 import http.client
 import io
@@ -24,10 +24,10 @@ SECRET = b"not for the world"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A library and its collection, beside a file that was not indexed."""
+    """A folder with a library, its collection, and a secret file that is not indexed."""
     folder = tmp_path_factory.mktemp("service")
-    for place, colour in enumerate(COLOURS):
-        write_picture(folder / "library" / f"{colour}.png", colour, size=(100 + place, 50))
+    for number, colour in enumerate(COLOURS):
+        write_picture(folder / "library" / f"{colour}.png", colour, size=(100 + number, 50))
     write_picture(folder / "library" / "rot & grün's.webp", "red", size=(64, 96))
     write_film(folder / "library" / "film.mp4", [("red", 3.0), ("blue", 3.0)])
     (folder / "secret.png").write_bytes(SECRET)
@@ -49,7 +49,7 @@ def http_client():
 
 @pytest.fixture(scope="module")
 def ask(url, http_client):
-    """Post a search; gives the hits."""
+    """Return a function that posts a search and returns its hits."""
 
     def ask(text, **more):
         answer = http_client.post(f"{url}/search", json={"text": text, **more})
@@ -65,7 +65,7 @@ def film(ask):
 
 
 def raw(url, target, method="GET", host=None):
-    """Status and body of a request whose target goes over the wire as it is; httpx would tidy it."""
+    """Status and body of a request with an unchanged target. httpx would normalise the target."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
     connection.putrequest(method, target, skip_host=host is not None)
     if host is not None:
@@ -77,7 +77,7 @@ def raw(url, target, method="GET", host=None):
     return response.status, body
 
 
-def test_each_hit_comes_with_media_and_a_thumbnail_that_can_be_fetched(ask, http_client):
+def test_the_media_and_the_thumbnail_of_each_hit_can_be_fetched(ask, http_client):
     hits = ask("red", k=100)
     assert len(hits) == NUM_FILES
     for hit in hits:
@@ -87,21 +87,21 @@ def test_each_hit_comes_with_media_and_a_thumbnail_that_can_be_fetched(ask, http
         assert Image.open(io.BytesIO(thumbnail.content)).format == "WEBP"
 
 
-def test_a_video_hit_is_the_moment_and_its_thumbnail_shows_it(film, http_client):
+def test_a_video_hit_has_the_times_and_the_thumbnail_of_its_moment(film, http_client):
     assert film["start_seconds"] == pytest.approx(3.0, abs=0.7)
     assert film["start_seconds"] <= film["frame_seconds"] < film["end_seconds"]
     picture = Image.open(io.BytesIO(http_client.get(film["thumbnail_url"]).content)).convert("RGB")
     assert picture.getpixel((picture.width // 2, picture.height // 2)) == pytest.approx(COLOURS["blue"], abs=40)
 
 
-def test_health_names_the_collection_and_counts_it(url, folder, http_client):
+def test_health_names_the_collection_and_counts_its_files(url, folder, http_client):
     health = http_client.get(f"{url}/healthz").json()
     assert health["collection"] == str((folder / "collection").resolve())
     assert (health["image"], health["shot"], health["clip"], health["failed"]) == (NUM_FILES - 1, 2, 1, 0)
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         ({"text": ""}, "The query is empty"),
         ({"text": " \n"}, "The query is empty"),
@@ -123,10 +123,10 @@ def test_health_names_the_collection_and_counts_it(url, folder, http_client):
         ({"text": "red", "filter": "width > 5"}, "filter: Extra inputs are not permitted"),
     ],
 )
-def test_a_bad_request_is_told_in_a_sentence(url, http_client, body, said):
+def test_a_bad_request_is_answered_with_a_short_reason(url, http_client, body, expected):
     answer = http_client.post(f"{url}/search", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
-    assert said in answer.json()["detail"]
+    assert expected in answer.json()["detail"]
     assert len(answer.json()["detail"]) < 500
 
 
@@ -150,7 +150,7 @@ def test_filters_and_kinds_are_applied(ask):
         "(" * 400 + "true" + ")" * 400,
     ],
 )
-def test_a_filter_that_could_end_or_freeze_the_service_is_refused(url, ask, http_client, where):
+def test_a_filter_that_could_crash_or_freeze_the_service_is_refused(url, ask, http_client, where):
     answer = http_client.post(f"{url}/search", json={"text": "red", "where": where})
     assert answer.status_code == 422
     assert "The filter cannot be used" in answer.json()["detail"]
@@ -162,7 +162,7 @@ def test_a_long_filter_is_refused(url, http_client):
     assert "where: String should have at most 1000 characters" in longer.json()["detail"]
 
 
-def test_media_is_served_byte_for_byte_under_its_name(folder, ask, http_client):
+def test_media_is_served_byte_for_byte_with_its_file_name(folder, ask, http_client):
     for hit in ask("red", k=100):
         answer = http_client.get(hit["media_url"])
         assert answer.content == (folder / "library" / hit["uri"].rsplit("/", 1)[-1]).read_bytes()
@@ -173,7 +173,7 @@ def test_media_is_served_byte_for_byte_under_its_name(folder, ask, http_client):
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "stop"),
+    ("requested", "start", "stop"),
     [
         ("0-99", 0, 100),
         ("100-199", 100, 200),
@@ -184,24 +184,24 @@ def test_media_is_served_byte_for_byte_under_its_name(folder, ask, http_client):
         ("5-5", 5, 6),
     ],
 )
-def test_a_part_of_a_video_is_served(folder, film, http_client, asked, start, stop):
+def test_a_byte_range_of_a_video_is_served(folder, film, http_client, requested, start, stop):
     whole = (folder / "library" / "film.mp4").read_bytes()
     first, end, _ = slice(start, stop).indices(len(whole))
-    answer = http_client.get(film["media_url"], headers={"Range": f"bytes={asked}"})
+    answer = http_client.get(film["media_url"], headers={"Range": f"bytes={requested}"})
     assert (answer.status_code, answer.content) == (206, whole[start:stop])
     assert answer.headers["content-range"] == f"bytes {first}-{end - 1}/{len(whole)}"
     assert answer.headers["content-length"] == str(end - first)
     assert answer.headers["content-type"] == "video/mp4"
 
 
-@pytest.mark.parametrize("asked", ["99999999-", "99999999-100000000", "-0"])
-def test_a_part_beyond_the_end_is_refused(folder, film, http_client, asked):
-    answer = http_client.get(film["media_url"], headers={"Range": f"bytes={asked}"})
+@pytest.mark.parametrize("requested", ["99999999-", "99999999-100000000", "-0"])
+def test_a_byte_range_beyond_the_end_is_refused(folder, film, http_client, requested):
+    answer = http_client.get(film["media_url"], headers={"Range": f"bytes={requested}"})
     assert answer.status_code == 416
     assert answer.headers["content-range"] == f"bytes */{(folder / 'library' / 'film.mp4').stat().st_size}"
 
 
-def test_head_tells_length_and_type_without_the_bytes(folder, film, http_client):
+def test_head_gives_length_and_type_without_a_body(folder, film, http_client):
     answer = http_client.head(film["media_url"])
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-length"] == str((folder / "library" / "film.mp4").stat().st_size)
@@ -210,7 +210,7 @@ def test_head_tells_length_and_type_without_the_bytes(folder, film, http_client)
     assert http_client.head(film["thumbnail_url"]).headers["content-type"] == "image/webp"
 
 
-def test_media_types_do_not_come_from_the_machine(ask, http_client, monkeypatch):
+def test_media_types_do_not_depend_on_the_machine(ask, http_client, monkeypatch):
     monkeypatch.setattr("mimetypes.guess_type", lambda *_: ("text/html", None))
     for hit in ask("red", k=100):
         answer = http_client.head(hit["media_url"])
@@ -226,7 +226,7 @@ def test_an_unknown_id_is_not_found(url, http_client, route, media_id):
 
 
 @pytest.mark.parametrize("media_id", ["0 OR 1=1", "1) OR (1=1", "1; DROP TABLE segments", "1 UNION SELECT 1", "0x1", "1'--", "nan", "1.5"])
-def test_an_id_that_is_no_number_reaches_no_table(url, ask, http_client, media_id):
+def test_an_id_that_is_not_a_number_is_refused(url, ask, http_client, media_id):
     answer = http_client.get(f"{url}/media/{quote(media_id, safe='')}")
     assert answer.status_code == 422
     assert "media_id: Input should be a valid integer" in answer.json()["detail"]
@@ -234,12 +234,12 @@ def test_an_id_that_is_no_number_reaches_no_table(url, ask, http_client, media_i
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e9", "x"])
-def test_a_second_that_is_none_is_refused(film, http_client, seconds):
+def test_an_invalid_time_of_a_thumbnail_is_refused(film, http_client, seconds):
     address = film["thumbnail_url"].split("?")[0]
     assert http_client.get(address, params={"seconds": seconds}).status_code == 422
 
 
-def test_a_second_without_a_thumbnail_is_not_found(film, http_client):
+def test_a_time_without_a_thumbnail_is_not_found(film, http_client):
     address = film["thumbnail_url"].split("?")[0]
     answer = http_client.get(address, params={"seconds": "5.4321"})
     assert (answer.status_code, answer.json()["detail"][-18:]) == (404, "at 5.4321 seconds.")
@@ -276,57 +276,57 @@ def test_nothing_outside_the_collection_can_be_reached(url, folder, target):
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8460", "127.0.0.1", "127.0.0.1:8460", "[::1]", "[::1]:8460"])
-def test_the_names_of_this_machine_are_answered(url, host):
+def test_local_host_names_are_answered(url, host):
     assert raw(url, "/healthz", host=host)[0] == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8460", "localhost.evil.example", "127.0.0.1.evil.example", "[::2]", "192.168.1.5", ""]
 )
-def test_a_foreign_name_is_refused(url, host):
+def test_a_foreign_host_name_is_refused(url, host):
     assert raw(url, "/healthz", host=host)[0] == 400
     assert raw(url, "/media/1", host=host)[0] == 400
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost.evil.example", "https://localhost@evil.example"])
-def test_a_page_of_elsewhere_is_refused(url, http_client, origin):
+def test_a_foreign_origin_is_refused(url, http_client, origin):
     body = json.dumps({"text": "red"})
     for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "application/json"}):
         assert http_client.post(f"{url}/search", content=body, headers={"Origin": origin, **headers}).status_code == 403
     assert http_client.get(f"{url}/healthz", headers={"Origin": origin}).status_code == 403
 
 
-def test_a_page_of_this_machine_is_answered_at_any_port(url, http_client):
+def test_a_local_origin_is_answered_on_any_port(url, http_client):
     for origin in ("http://localhost:8501", "http://127.0.0.1", "https://[::1]:9"):
         assert http_client.get(f"{url}/healthz", headers={"Origin": origin}).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}])
-def test_a_body_that_a_page_may_send_without_asking_is_refused(url, http_client, headers):
+def test_a_body_that_needs_no_cors_preflight_is_refused(url, http_client, headers):
     answer = http_client.post(f"{url}/search", content=json.dumps({"text": "red"}).encode(), headers=headers)
     assert answer.status_code == 422
 
 
-def test_further_names_can_be_allowed(folder):
+def test_additional_host_names_can_be_allowed(folder):
     collection = open_collection(folder / "collection", encoder=FakeEncoder())
     with serving(make_app(collection, hosts=("pictures.home", "fe80::1"))) as url:
         assert [raw(url, "/healthz", host=host)[0] for host in ("pictures.home:80", "[fe80::1]:80", "localhost")] == [200, 200, 400]
 
 
-def test_addresses_follow_the_name_the_service_was_asked_under(url, http_client):
+def test_addresses_use_the_host_name_of_the_request(url, http_client):
     for host in ("localhost:1234", "[::1]:1234"):
         hit = http_client.post(f"{url}/search", json={"text": "red"}, headers={"Host": host}).json()["hits"][0]
         assert hit["media_url"] == f"http://{host}/media/{hit['media_id']}"
 
 
-def test_concurrent_searches_answer_as_serial_ones_do(ask):
+def test_concurrent_searches_give_the_answers_of_serial_ones(ask):
     queries = [*COLOURS, "a dog", "a rocket", "two words"] * 5
     serial = [ask(query) for query in queries]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, queries)) == serial
 
 
-def test_a_new_run_is_seen_while_the_service_answers(tmp_path, http_client):
+def test_a_running_service_sees_newly_indexed_files(tmp_path, http_client):
     write_picture(tmp_path / "library" / "red.png", "red")
     index(tmp_path / "library", collection=tmp_path / "collection", encoder=FakeEncoder())
     with serving(make_app(open_collection(tmp_path / "collection", encoder=FakeEncoder()))) as url, ThreadPoolExecutor(4) as pool:
@@ -344,7 +344,7 @@ def test_a_new_run_is_seen_while_the_service_answers(tmp_path, http_client):
         assert names() == ["blue.png", "red.png"]
 
 
-def test_a_file_that_vanished_is_not_found(tmp_path, http_client):
+def test_a_deleted_file_is_not_found_but_its_thumbnail_is(tmp_path, http_client):
     picture = write_picture(tmp_path / "library" / "red.png", "red")
     index(tmp_path / "library", collection=tmp_path / "collection", encoder=FakeEncoder())
     with serving(make_app(open_collection(tmp_path / "collection", encoder=FakeEncoder()))) as url:
@@ -353,7 +353,7 @@ def test_a_file_that_vanished_is_not_found(tmp_path, http_client):
         answer = http_client.get(hit["media_url"])
         assert answer.status_code == 404
         assert answer.json()["detail"] == f"The file of media {hit['media_id']} is no longer there. Index again."
-        assert http_client.get(hit["thumbnail_url"]).status_code == 200  # it shows what was there
+        assert http_client.get(hit["thumbnail_url"]).status_code == 200  # the thumbnail is stored in the collection
 
 
 def test_numbers_that_json_cannot_hold_become_null(url, http_client, monkeypatch):

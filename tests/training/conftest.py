@@ -1,4 +1,4 @@
-"""Pictures that a tiny model can learn within seconds: plain colours, each with the sentences that name it."""
+"""Pictures that a tiny model can learn within seconds: plain colours with captions that name the colour."""
 
 import csv
 
@@ -12,7 +12,7 @@ COLOURS = fakes.COLOURS | {"purple": (150, 30, 180), "orange": (250, 140, 20)}
 
 @pytest.fixture
 def colours(tmp_path):
-    """A folder of pictures with captions.csv: three of each colour, of which the first is held out."""
+    """A folder of pictures with captions.csv: three of each colour, and the first of each is held out."""
     folder = tmp_path / "colours"
     folder.mkdir()
     rows = [["path", "caption", "split"]]

@@ -1,4 +1,4 @@
-"""`coca-search train`, as it is typed."""
+"""`coca-search train` as a separate process."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def recipe(tmp_path):
     return path
 
 
-def test_it_prints_what_was_reached_beside_the_start_and_where_things_are(colours, tiny_checkpoint, recipe, tmp_path):
+def test_train_prints_measures_before_and_after_and_the_paths_of_its_files(colours, tiny_checkpoint, recipe, tmp_path):
     (colours / "red1.png").write_bytes(b"no picture")
     done = run(colours, "--output", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe)
     assert done.returncode == 0, done.stderr
@@ -54,18 +54,18 @@ def test_it_prints_what_was_reached_beside_the_start_and_where_things_are(colour
     assert again.stdout.splitlines() == ["The training was already finished. Pass --overwrite to start again.", *lines]
 
 
-def test_a_checkpoint_is_not_written_among_the_pictures(colours, tiny_checkpoint, recipe):
+def test_an_output_among_the_pictures_is_refused(colours, tiny_checkpoint, recipe):
     for output in (colours, colours / "model"):
         done = run(colours, "--output", output, "--model", tiny_checkpoint, "--recipe", recipe)
         assert (done.returncode, "among the pictures" in done.stderr) == (2, True), done.stderr
     assert not (colours / "model").exists()
 
 
-def test_the_help_says_the_defaults_of_the_recipe():
+def test_the_help_shows_the_defaults_of_the_recipe():
     words = " ".join(run("--help").stdout.replace("│", " ").split())
-    said = dict(re.findall(r"(--[a-z-]+) [^\[]*\[default: \((.*?)\)\]", words))
+    defaults = dict(re.findall(r"(--[a-z-]+) [^\[]*\[default: \((.*?)\)\]", words))
     recipe, phase = Recipe(), Recipe().phases[0]
-    assert {name: float(said[name]) for name in ("--epochs", "--batch", "--learning-rate", "--held-out", "--seed")} == {
+    assert {name: float(defaults[name]) for name in ("--epochs", "--batch", "--learning-rate", "--held-out", "--seed")} == {
         "--epochs": phase.epochs,
         "--batch": phase.batch,
         "--learning-rate": phase.learning_rate,
@@ -74,20 +74,20 @@ def test_the_help_says_the_defaults_of_the_recipe():
     }
 
 
-def test_two_ranks_by_torchrun_take_the_steps_that_one_takes(colours, tiny_checkpoint, recipe, tmp_path):
-    costs = []
+def test_two_ranks_under_torchrun_take_the_steps_of_one_process(colours, tiny_checkpoint, recipe, tmp_path):
+    losses = []
     for ranks in (1, 2):
         out = tmp_path / str(ranks)
         done = run(colours, "-o", out, "--model", tiny_checkpoint, "--recipe", recipe, "--micro-batch", 4, ranks=ranks)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("text to picture R@5") == 1  # only the first rank speaks
+        assert done.stdout.count("text to picture R@5") == 1  # only the first rank prints
         lines = [json.loads(line) for line in (out / "training" / "log.jsonl").read_text().splitlines()]
-        costs.append([line["contrastive"] + line["captioning"] for line in lines if line["kind"] == "step"])
-    assert costs[1] == pytest.approx(costs[0], rel=0.02)
-    assert costs[0][-1] < costs[0][0]
+        losses.append([line["contrastive"] + line["captioning"] for line in lines if line["kind"] == "step"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[0][-1] < losses[0][0]
 
 
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(colours, tiny_checkpoint, recipe, tmp_path):
+def test_a_killed_run_continues_to_the_same_weights(colours, tiny_checkpoint, recipe, tmp_path):
     recipe.write_text(recipe.read_text().replace("steps = 8", "steps = 60"))
     arguments = (colours, "--model", tiny_checkpoint, "--recipe", recipe, "--snapshot-seconds", 0, "--output")
     assert run(*arguments, tmp_path / "whole").returncode == 0
@@ -106,7 +106,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(colours, tiny_ch
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--recipe", "absent.toml"], "absent.toml: the recipe cannot be read"),
         (["--model", "nowhere"], "nowhere: no such checkpoint"),
@@ -115,14 +115,14 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(colours, tiny_ch
         (["--device", "meta"], "The device cannot be used (meta)"),
     ],
 )
-def test_what_cannot_be_used_is_one_line_and_exit_code_2(colours, tmp_path, arguments, says):
+def test_user_errors_give_a_message_and_exit_code_2(colours, tmp_path, arguments, message):
     done = run(colours, "-o", tmp_path / "out", *arguments)
-    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("kilobytes", [1, 30])
-def test_a_disk_that_takes_no_more_is_one_line_and_exit_code_2(colours, tiny_checkpoint, recipe, tmp_path, kilobytes):
+def test_a_full_disk_gives_a_message_and_exit_code_2(colours, tiny_checkpoint, recipe, tmp_path, kilobytes):
     arguments = command(colours, "-o", tmp_path / "out", "--model", tiny_checkpoint, "--recipe", recipe)
     limited = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "limited", *arguments]
     done = subprocess.run(limited, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)

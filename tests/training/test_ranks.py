@@ -1,4 +1,4 @@
-"""Several processes on one machine, joined as `torchrun` joins them: their step is the step of one process."""
+"""Several processes under `torchrun` on one machine take the same step as one process."""
 
 import os
 import subprocess
@@ -34,20 +34,20 @@ SCRIPT = textwrap.dedent(
     own = batch.rows(slice(ranks.number * rows, (ranks.number + 1) * rows), slice(ranks.number * alone, (ranks.number + 1) * alone))
     student = ranks.wrap(Student(model, frozen_units=0, fresh=True, decodes=frozenset({"captioning", "language"})))
     weights = {"contrastive": 1.0, "captioning": 2.0, "sentence_distillation": 0.5, "language": 0.3}
-    costs = StepGradients(student, weights, ranks=ranks, precision=nullcontext)(own, int(sys.argv[3]))
+    losses = StepGradients(student, weights, ranks=ranks, precision=nullcontext)(own, int(sys.argv[3]))
     if ranks.leads:
-        torch.save([costs, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}], sys.argv[4])
+        torch.save([losses, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}], sys.argv[4])
     del student
     ranks.wait()
     leave_ranks()
     threads = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
-    assert not any("gloo" in name for name in threads), threads  # they end the process with SIGABRT now and then
+    assert not any("gloo" in name for name in threads), threads  # leftover gloo threads sometimes end the process with SIGABRT
     """
 )
 
 
 def step(folder, checkpoint, *, count, micro_batch=0):
-    """Costs and gradients of one step by `count` processes."""
+    """Losses and gradients of one step with `count` processes."""
     script, out = folder / "step.py", folder / f"{count}-{micro_batch}.pt"
     script.write_text(SCRIPT)
     arguments = [str(script), str(checkpoint), str(folder / "batch.pt"), str(micro_batch), str(out)]
@@ -70,7 +70,7 @@ def folder(tmp_path_factory, tiny_config):
 
 
 def texts_of_many_lengths(count, vocabulary, random):
-    """Of which the ranks hold different numbers of words, and every other is decoded."""
+    """Texts of different lengths, so the ranks have different numbers of words. Every second text is decoded."""
     valid = torch.arange(9) < torch.arange(2, 2 + count)[:, None]
     ids = torch.randint(3, vocabulary, (count, 9), generator=random) * valid
     meaning = torch.nn.functional.normalize(torch.randn(count, 16, generator=random), dim=-1)
@@ -78,16 +78,16 @@ def texts_of_many_lengths(count, vocabulary, random):
 
 
 @pytest.mark.parametrize("micro_batch", [0, 2])
-def test_two_ranks_together_take_the_step_that_one_takes(folder, tiny_checkpoint, micro_batch):
-    costs, gradients = step(folder, tiny_checkpoint, count=1)
-    other_costs, other_gradients = step(folder, tiny_checkpoint, count=2, micro_batch=micro_batch)
-    assert other_costs == pytest.approx(costs, rel=1e-6)
+def test_two_ranks_take_the_step_of_one_process(folder, tiny_checkpoint, micro_batch):
+    losses, gradients = step(folder, tiny_checkpoint, count=1)
+    other_losses, other_gradients = step(folder, tiny_checkpoint, count=2, micro_batch=micro_batch)
+    assert other_losses == pytest.approx(losses, rel=1e-6)
     assert other_gradients.keys() == gradients.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(other_gradients[name], gradient, rtol=1e-5, atol=1e-7)
 
 
-def test_one_process_alone_is_the_leader_and_gathers_only_its_own_rows():
+def test_a_single_process_is_the_leader_and_gathers_only_its_rows():
     rows = torch.randn(3, 2, requires_grad=True)
     gathered = ALONE.gather(rows)
     assert ALONE.leads
@@ -95,6 +95,6 @@ def test_one_process_alone_is_the_leader_and_gathers_only_its_own_rows():
     assert not gathered.requires_grad
 
 
-def test_each_rank_finds_its_own_rows_among_those_of_all():
+def test_each_rank_selects_its_rows_from_those_of_all():
     rows = torch.arange(12).reshape(6, 2)
     assert [Ranks(number, 3).own(rows).tolist() for number in range(3)] == [rows[:2].tolist(), rows[2:4].tolist(), rows[4:].tolist()]

@@ -45,7 +45,7 @@ def write(tmp_path):
     return write
 
 
-def test_a_recipe_is_what_its_toml_says_and_the_rest_as_by_default(write):
+def test_a_recipe_is_read_from_toml_with_defaults_for_the_rest(write):
     assert read_recipe(write(TOML)) == Recipe(
         start="scratch",
         frozen_units=-2,
@@ -60,13 +60,13 @@ def test_a_recipe_is_what_its_toml_says_and_the_rest_as_by_default(write):
     )
 
 
-def test_an_empty_recipe_is_the_one_for_fine_tuning(write):
+def test_an_empty_recipe_is_for_fine_tuning(write):
     assert read_recipe(write("")) == Recipe()
     assert Recipe().start == "default"
     assert [phase.objectives for phase in Recipe().phases] == [{"contrastive": 1.0, "captioning": 2.0}]
 
 
-def test_a_source_that_is_not_named_is_one_of_the_others(write):
+def test_a_source_without_settings_uses_other_sources(write):
     recipe = read_recipe(write(TOML))
     assert recipe.source("flickr8k").share == 0.5
     assert recipe.source("holiday") is recipe.other_sources
@@ -111,25 +111,25 @@ def test_a_source_that_is_not_named_is_one_of_the_others(write):
         ("max_tokens = 1", "max_tokens: Input should be greater than or equal to 2, given 1"),
     ],
 )
-def test_what_no_recipe_has_is_named_with_what_is_allowed(write, text, message):
+def test_an_invalid_setting_is_refused_with_its_name_and_the_allowed_values(write, text, message):
     path = write(text)
     with pytest.raises(TrainingError, match=f"^{re.escape(f'{path}: not a recipe ({message}')}"):
         read_recipe(path)
 
 
 @pytest.mark.parametrize("text", ["seed = ", b"\xff\xfe"])
-def test_a_file_that_is_no_toml_is_named(write, text):
+def test_a_file_that_is_not_toml_is_named(write, text):
     path = write(text)
     with pytest.raises(TrainingError, match=f"^{re.escape(str(path))}: not a recipe, because it is not TOML"):
         read_recipe(path)
 
 
-def test_a_recipe_that_is_not_there_is_named(tmp_path):
+def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(TrainingError, match=re.escape(f"{tmp_path / 'none.toml'}: the recipe cannot be read (No such file")):
         read_recipe(tmp_path / "none.toml")
 
 
-def test_the_recipe_of_the_model_that_ships_can_be_read(pytestconfig):
+def test_the_recipe_of_the_embedded_model_can_be_read(pytestconfig):
     recipe = read_recipe(pytestconfig.rootpath / "data" / "coca-embedded" / "recipe.toml")
     assert recipe.start == "scratch"
     assert [phase.name for phase in recipe.phases] == ["text", "joint"]
@@ -156,26 +156,26 @@ def another(value):
 @pytest.mark.parametrize(
     "name", [field.name for field in dataclasses.fields(Recipe) if field.name not in ("sources", "other_sources", "phases")]
 )
-def test_every_setting_is_in_the_fingerprint(name):
+def test_every_setting_changes_the_fingerprint(name):
     recipe = Recipe()
     assert dataclasses.replace(recipe, **{name: another(getattr(recipe, name))}).fingerprint() != recipe.fingerprint()
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Phase)])
-def test_every_setting_of_every_phase_is_in_the_fingerprint(name):
+def test_every_setting_of_a_phase_changes_the_fingerprint(name):
     recipe = Recipe(phases=(Phase(), Phase("second", average=0.6, patches=0.7)))
     second = dataclasses.replace(recipe.phases[1], **{name: another(getattr(recipe.phases[1], name))})
     assert dataclasses.replace(recipe, phases=(recipe.phases[0], second)).fingerprint() != recipe.fingerprint()
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Source)])
-def test_every_setting_of_every_source_is_in_the_fingerprint(name):
+def test_every_setting_of_a_source_changes_the_fingerprint(name):
     source = dataclasses.replace(Source(), **{name: another(getattr(Source(), name))})
     recipes = [Recipe(), Recipe(sources={"a": Source()}), Recipe(sources={"a": source}), Recipe(other_sources=source)]
     assert len({recipe.fingerprint() for recipe in recipes}) == 4
 
 
-def test_the_fingerprint_of_one_recipe_is_always_the_same(write):
+def test_the_fingerprint_of_a_recipe_is_stable(write):
     recipe, again = (read_recipe(write(TOML)) for _ in range(2))
     assert re.fullmatch("[0-9a-f]{16}", recipe.fingerprint())
     assert recipe.fingerprint() == again.fingerprint()
@@ -183,7 +183,7 @@ def test_the_fingerprint_of_one_recipe_is_always_the_same(write):
     assert reordered.fingerprint() == recipe.fingerprint()
 
 
-def test_a_recipe_as_a_table_is_plain_json_from_which_it_can_be_built_again(write):
+def test_a_recipe_can_be_rebuilt_from_its_json_table(write):
     recipe = read_recipe(write(TOML))
     table = json.loads(json.dumps(as_table(recipe)))
     sources = {name: Source(**part) for name, part in table.pop("sources").items()}
@@ -194,13 +194,13 @@ def test_a_recipe_as_a_table_is_plain_json_from_which_it_can_be_built_again(writ
 # --- other settings -------------------------------------------------------------------------------------------------------
 
 
-def test_settings_change_the_recipe_and_those_of_phases_all_of_them():
+def test_phase_settings_change_all_phases():
     recipe = Recipe(phases=(Phase("a", batch=4), Phase("b", batch=8)))
     other = changed(recipe, {"seed": 5, "start": None}, {"batch": 16, "epochs": None})
     assert other == Recipe(seed=5, phases=(Phase("a", batch=16), Phase("b", batch=16)))
 
 
-def test_what_is_none_changes_nothing():
+def test_a_setting_of_none_changes_nothing():
     recipe = Recipe(seed=2, phases=(Phase("a", steps=3),))
     assert changed(recipe, {"seed": None, "held_out": None}, {"batch": None}) == recipe
     assert changed(recipe, {"seed": 0, "held_out": 0.0}, {}) == Recipe(seed=0, held_out=0.0, phases=recipe.phases)
@@ -213,13 +213,13 @@ def test_what_is_none_changes_nothing():
         ({}, {"batch": -1}, "A setting is not allowed: batch: Input should be greater than or equal to 0, given -1."),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_as_in_a_file(settings, of_phases, message):
+def test_an_invalid_changed_setting_is_refused(settings, of_phases, message):
     with pytest.raises(TrainingError, match=f"^{re.escape(message)}"):
         changed(Recipe(), settings, of_phases)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("", ""),
         ("seed = 3", "another recipe (seed: 0 before, 3 now)"),
@@ -229,5 +229,5 @@ def test_a_setting_that_cannot_be_is_refused_as_in_a_file(settings, of_phases, m
         ("[[phases]]\n[[phases]]\nname = 'more'", "another recipe (phases.1.name: None before, 'more' now)"),
     ],
 )
-def test_the_first_setting_that_differs_is_named_and_steps_only_where_no_other_does(write, text, told):
-    assert difference(as_table(Recipe()), as_table(read_recipe(write(text)))) == told
+def test_the_first_different_setting_is_named_and_steps_last(write, text, expected):
+    assert difference(as_table(Recipe()), as_table(read_recipe(write(text)))) == expected

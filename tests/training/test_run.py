@@ -30,14 +30,14 @@ def train(folder, output, chosen, *, snapshot_seconds=0, **options):
 
 
 def lines(output):
-    """The log without what the clock says."""
+    """The lines of the run log without times."""
     timed = {"seconds", "seconds_left", "pictures_a_second"}
     rows = (json.loads(line) for line in (output / "training" / "log.jsonl").read_text().splitlines())
     return [{name: value for name, value in row.items() if name not in timed} for row in rows]
 
 
 class StopAt:
-    """Interrupts a training at a step, as Ctrl-C does."""
+    """Interrupts a run at a step, as Ctrl-C does."""
 
     def __init__(self, what, step):
         self.what, self.step = what, step
@@ -48,11 +48,11 @@ class StopAt:
 
 
 @pytest.fixture(autouse=True)
-def every_step_is_shown(monkeypatch):
+def report_every_step(monkeypatch):
     monkeypatch.setattr(checkpointer, "_SHOW_EVERY", 1)
 
 
-def test_a_tiny_model_learns_colours_it_can_then_find(colours, tiny_checkpoint, tmp_path):
+def test_a_tiny_model_learns_to_find_and_caption_colours(colours, tiny_checkpoint, tmp_path):
     phase = Phase(steps=120, batch=16, learning_rate=4e-3, average=0.9)
     trained = train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(phase,), validate_every=120), snapshot_seconds=1e9)
     assert trained.measured["text to picture R@1"] == 100
@@ -64,10 +64,10 @@ def test_a_tiny_model_learns_colours_it_can_then_find(colours, tiny_checkpoint, 
 
 
 def two_phases(checkpoint, views):
-    """A recipe in which everything that is kept between steps counts: phases, frozen units, views, shares of tokens, queues, heads."""
+    """A recipe that uses all state kept between steps: phases, frozen units, views, dropped patches, queues, masked heads."""
     first = Phase("words", steps=3, batch=0, sentences=8, train=("unimodal", "multimodal"), objectives={"language": 1.0})
     second = Phase("joint", steps=5, batch=8, sentences=4, objectives={"contrastive": 1.0, "captioning": 1.0, "language": 0.5}, patches=0.5)
-    if views:  # what hides parts needs maps that are kept
+    if views:  # masked objectives need cached features
         more = {"momentum_contrast": 0.5, "kl_alignment": 0.1, "masked_words": 0.1, "masked_patches": 0.1, "painted_patches": 0.1}
         second = dataclasses.replace(second, objectives=dict(second.objectives) | more)
     other = {"views": views}
@@ -77,7 +77,7 @@ def two_phases(checkpoint, views):
 
 @pytest.mark.parametrize("views", [0, 3])
 @pytest.mark.parametrize(("what", "step"), [("words steps", 2), ("joint steps", 1), ("joint steps", 4)])
-def test_a_stopped_run_goes_on_to_the_same_weights_and_log(colours, tiny_checkpoint, tmp_path, views, what, step):
+def test_a_resumed_run_gives_the_same_weights_and_log(colours, tiny_checkpoint, tmp_path, views, what, step):
     chosen = two_phases(tiny_checkpoint, views)
     train(colours, tmp_path / "whole", chosen)
     with pytest.raises(KeyboardInterrupt):
@@ -90,7 +90,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights_and_log(colours, tiny_checkpo
     assert all(found[name].equal(value) for name, value in expected.items())
 
 
-def test_a_finished_run_started_again_does_nothing_more(colours, tiny_checkpoint, tmp_path):
+def test_starting_a_finished_run_again_does_nothing(colours, tiny_checkpoint, tmp_path):
     first = train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     before = (tmp_path / "out" / "model.safetensors").read_bytes(), lines(tmp_path / "out")
     again = train(colours, tmp_path / "out", recipe(tiny_checkpoint), note=StopAt("training steps", 1))
@@ -98,7 +98,7 @@ def test_a_finished_run_started_again_does_nothing_more(colours, tiny_checkpoint
     assert ((tmp_path / "out" / "model.safetensors").read_bytes(), lines(tmp_path / "out")) == before
 
 
-def test_a_finished_run_leaves_no_file_that_only_a_stopped_one_needs(colours, tiny_checkpoint, tmp_path):
+def test_a_finished_run_removes_its_snapshot_and_cache(colours, tiny_checkpoint, tmp_path):
     chosen, work = dataclasses.replace(recipe(tiny_checkpoint), frozen_units=1), tmp_path / "work"
     train(colours, tmp_path / "out", chosen)
     left = {"curves.png", "log.jsonl", "recipe.json", "result.json", "skipped.csv"}
@@ -117,7 +117,7 @@ def test_a_damaged_result_is_named(colours, tiny_checkpoint, tmp_path, content):
     assert train(colours, tmp_path / "out", recipe(tiny_checkpoint), overwrite=True).steps == STEPS
 
 
-def test_the_output_of_another_recipe_is_refused_until_it_may_be_overwritten(colours, tiny_checkpoint, tmp_path):
+def test_the_output_of_another_recipe_is_refused_without_overwrite(colours, tiny_checkpoint, tmp_path):
     train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     other = recipe(tiny_checkpoint, seed=1)
     with pytest.raises(TrainingError, match=r"training: made with another recipe \(seed: 0 before, 1 now\).*--overwrite"):
@@ -126,7 +126,7 @@ def test_the_output_of_another_recipe_is_refused_until_it_may_be_overwritten(col
     assert len([line for line in lines(tmp_path / "out") if line["kind"] == "step"]) == STEPS
 
 
-def test_a_training_that_makes_things_worse_leaves_the_start(colours, tiny_checkpoint, tmp_path):
+def test_a_run_that_makes_the_model_worse_keeps_the_start_weights(colours, tiny_checkpoint, tmp_path):
     good = tmp_path / "good"
     phase = Phase(steps=60, batch=16, learning_rate=3e-3, average=0.9)
     train(colours, good, recipe(tiny_checkpoint, phases=(phase,), validate_every=120), snapshot_seconds=1e9)
@@ -139,7 +139,7 @@ def test_a_training_that_makes_things_worse_leaves_the_start(colours, tiny_check
 
 
 @pytest.mark.parametrize("views", [0, 2])
-def test_pictures_that_cannot_be_read_are_named_and_the_rest_is_trained_on(colours, tiny_checkpoint, tmp_path, views):
+def test_unreadable_pictures_are_reported_and_the_rest_is_used(colours, tiny_checkpoint, tmp_path, views):
     for name in ("red1.png", "blue0.png"):
         (colours / name).write_bytes(b"no picture")
     chosen = recipe(tiny_checkpoint, frozen_units=1, phases=(Phase(steps=3, batch=16),))
@@ -151,7 +151,7 @@ def test_pictures_that_cannot_be_read_are_named_and_the_rest_is_trained_on(colou
     assert named == ["colours/blue0.png", "colours/red1.png"]
 
 
-def test_what_a_stopped_run_could_not_read_is_named_at_the_end(colours, tiny_checkpoint, tmp_path, monkeypatch):
+def test_unreadable_pictures_of_a_stopped_run_are_reported_at_the_end(colours, tiny_checkpoint, tmp_path, monkeypatch):
     broken, whole = colours / "red1.png", (colours / "red1.png").read_bytes()
     chosen, examples = recipe(tiny_checkpoint, phases=(Phase(steps=8, batch=16),)), read_examples([colours])
 
@@ -165,19 +165,19 @@ def test_what_a_stopped_run_could_not_read_is_named_at_the_end(colours, tiny_che
 
 
 @pytest.mark.parametrize(("part", "objective", "captions"), [("multimodal", "contrastive", True), ("multimodal", "captioning", False)])
-def test_a_phase_whose_objectives_reach_nothing_that_learns_is_an_error(colours, tiny_checkpoint, tmp_path, part, objective, captions):
+def test_a_phase_whose_objectives_give_no_gradient_is_an_error(colours, tiny_checkpoint, tmp_path, part, objective, captions):
     phase = Phase("idle", steps=5, batch=8, train=(part,), objectives={objective: 1.0})
     chosen = recipe(tiny_checkpoint, phases=(phase,), other_sources=Source(captions=captions))
     with pytest.raises(TrainingError, match="'idle' learns nothing: none of its objectives reaches a part that it trains"):
         train(colours, tmp_path / "out", chosen)
 
 
-def test_more_pictures_than_there_are_in_a_batch_are_as_many_as_there_are(colours, tiny_checkpoint, tmp_path):
+def test_a_batch_larger_than_the_data_is_reduced_to_its_size(colours, tiny_checkpoint, tmp_path):
     train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(Phase(steps=0, epochs=3, batch=500),)))
     assert [line["step"] for line in lines(tmp_path / "out") if line["kind"] == "step"] == [1, 2, 3]
 
 
-def test_curves_log_and_checkpoint_lie_where_they_are_said_to(colours, tiny_checkpoint, tmp_path):
+def test_a_run_writes_its_curves_and_its_log(colours, tiny_checkpoint, tmp_path):
     trained = train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     with Image.open(trained.output / "training" / "curves.png") as curves:
         assert min(curves.size) > 300
@@ -187,7 +187,7 @@ def test_curves_log_and_checkpoint_lie_where_they_are_said_to(colours, tiny_chec
     assert all(abs(line["contrastive"]) < 100 and line["gradient_norm"] > 0 for line in lines(trained.output) if line["kind"] == "step")
 
 
-def test_held_out_sources_are_neither_trained_on_nor_validated_with(colours, tiny_checkpoint, tmp_path):
+def test_the_held_out_share_of_a_source_becomes_the_test_split(colours, tiny_checkpoint, tmp_path):
     chosen = recipe(tiny_checkpoint)
     chosen = dataclasses.replace(chosen, other_sources=dataclasses.replace(chosen.other_sources, held_out=0.5))
     split = [example.split for example in select.split_examples(read_examples([colours]).examples, chosen)]
@@ -195,14 +195,14 @@ def test_held_out_sources_are_neither_trained_on_nor_validated_with(colours, tin
     assert split == [one.split for one in select.split_examples(read_examples([colours]).examples, chosen)]
 
 
-def test_a_changed_picture_is_another_training(colours, tiny_checkpoint, tmp_path):
+def test_the_output_of_changed_pictures_is_refused(colours, tiny_checkpoint, tmp_path):
     train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     Image.new("RGB", (32, 32), "grey").save(colours / "red1.png")
     with pytest.raises(TrainingError, match="made with other pictures, texts or start"):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint))
 
 
-def test_more_pictures_are_told_as_such_and_not_as_another_recipe(colours, tiny_checkpoint, tmp_path):
+def test_added_pictures_are_reported_as_other_pictures_or_another_recipe(colours, tiny_checkpoint, tmp_path):
     chosen = recipe(tiny_checkpoint, phases=(Phase(steps=0, epochs=3, batch=500),))
     train(colours, tmp_path / "out", chosen)
     Image.new("RGB", (32, 32), "grey").save(colours / "grey.png")
@@ -212,14 +212,14 @@ def test_more_pictures_are_told_as_such_and_not_as_another_recipe(colours, tiny_
         train(colours, tmp_path / "out", chosen)
 
 
-def test_the_checkpoint_that_a_training_starts_from_is_never_overwritten(colours, tiny_checkpoint, tmp_path):
+def test_the_start_checkpoint_is_never_overwritten(colours, tiny_checkpoint, tmp_path):
     start = tmp_path / "start"
     shutil.copytree(tiny_checkpoint, start)
     with pytest.raises(TrainingError, match=r"start: the run starts from this checkpoint and would overwrite it"):
         train(colours, start, recipe(start))
 
 
-def test_scratch_without_a_stem_to_begin_with_is_refused(colours, tmp_path):
+def test_scratch_without_a_class_teacher_for_its_stem_is_refused(colours, tmp_path):
     with pytest.raises(
         TrainingError,
         match=r'A model from "scratch" needs a classifier for its stem.*no class_teacher. Name one, or start from scratch:base',
@@ -234,7 +234,7 @@ def test_no_picture_to_train_on_is_an_error(colours, tiny_checkpoint, tmp_path):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint))
 
 
-def test_a_training_that_diverges_stops_and_leaves_the_start(colours, tiny_checkpoint, tmp_path):
+def test_a_run_that_diverges_stops_and_keeps_the_start_weights(colours, tiny_checkpoint, tmp_path):
     ruinous = Phase(steps=50, batch=8, learning_rate=1e20, average=0.0)
     with pytest.raises(TrainingError, match="diverged"):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(ruinous,), validate_every=100))
@@ -242,7 +242,7 @@ def test_a_training_that_diverges_stops_and_leaves_the_start(colours, tiny_check
     assert all(kept[name].equal(value.half()) for name, value in start.items())
 
 
-def test_ctrl_c_keeps_the_steps_that_were_done(colours, tiny_checkpoint, tmp_path):
+def test_ctrl_c_keeps_the_finished_steps(colours, tiny_checkpoint, tmp_path):
     chosen, seen = recipe(tiny_checkpoint), []
 
     def press(_what, step, _total):
@@ -252,25 +252,25 @@ def test_ctrl_c_keeps_the_steps_that_were_done(colours, tiny_checkpoint, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         run.train(read_examples([colours]), [], chosen, tmp_path / "out", note=press)
     train(colours, tmp_path / "out", chosen, note=lambda _what, step, _total: seen.append(step))
-    assert seen == [4, 5, 6]  # the fourth was done when the key was seen, and the progress goes on from it
+    assert seen == [4, 5, 6]  # step 4 finished before the signal was handled, so the progress continues from it
     train(colours, tmp_path / "whole", chosen)
     whole, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "out"))
     assert all(found[name].equal(value) for name, value in whole.items())
 
 
-def test_a_source_without_a_share_is_no_part_of_the_data(colours, tiny_checkpoint, tmp_path):
+def test_a_source_with_share_0_is_not_used(colours, tiny_checkpoint, tmp_path):
     nothing = dataclasses.replace(recipe(tiny_checkpoint).other_sources, share=0)
     with pytest.raises(TrainingError, match="Too few pictures"):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint, sources={"colours": nothing}))
 
 
-def test_a_shape_without_weights_begins_from_scratch_with_a_tokenizer_of_its_texts(colours, tiny_config, tmp_path, monkeypatch):
+def test_a_model_from_scratch_trains_with_a_tokenizer_of_its_texts(colours, tiny_config, tmp_path, monkeypatch):
     monkeypatch.setitem(materials.SHAPES, "scratch:tiny", tiny_config)
     phase = Phase(steps=20, batch=16, learning_rate=3e-3, average=0.5)
     trained = train(
         colours, tmp_path / "out", recipe("scratch:tiny", vocabulary_size=300, phases=(phase,), validate_every=20), snapshot_seconds=1e9
     )
-    costs = [line["captioning"] for line in lines(tmp_path / "out") if line["kind"] == "step"]
-    assert costs[-1] < 0.85 * costs[0]
+    losses = [line["captioning"] for line in lines(tmp_path / "out") if line["kind"] == "step"]
+    assert losses[-1] < 0.85 * losses[0]
     assert trained.before == {}
     assert load(tmp_path / "out").config.text.vocabulary_size <= 300

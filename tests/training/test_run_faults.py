@@ -1,4 +1,4 @@
-"""What a training must not do to files, and to weights, that are there."""
+"""Faults during a run: existing files and weights must survive."""
 
 import csv
 import shutil
@@ -34,9 +34,9 @@ def good(colours, tiny_checkpoint, tmp_path):
     return tmp_path / "good"
 
 
-def test_what_a_killed_run_left_before_its_first_snapshot_decides_nothing(colours, tiny_checkpoint, good, tmp_path):
+def test_leftovers_of_a_run_killed_before_its_first_snapshot_are_ignored(colours, tiny_checkpoint, good, tmp_path):
     train(colours, tmp_path / "out", recipe(good), snapshot_seconds=1e9)
-    (tmp_path / "out" / "training" / "result.json").unlink()  # what is there now is what a kill leaves: weights and a log
+    (tmp_path / "out" / "training" / "result.json").unlink()  # a kill leaves the same files: weights and a log
     trained = train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(RUINOUS,)))
     assert not trained.kept
     assert same(weights(tiny_checkpoint), weights(tmp_path / "out"))
@@ -44,7 +44,7 @@ def test_what_a_killed_run_left_before_its_first_snapshot_decides_nothing(colour
 
 
 @pytest.mark.parametrize("phases", [(WORDS, RUINOUS), (RUINOUS, WORDS)], ids=["words first", "words last"])
-def test_a_phase_without_pictures_leaves_the_best_weights_too(colours, good, tmp_path, phases):
+def test_a_phase_without_pictures_keeps_the_best_weights(colours, good, tmp_path, phases):
     trained = train(colours, tmp_path / "out", recipe(good, phases=phases))
     kept, best = trained.measured if trained.kept else trained.before, trained.before
     assert kept["text to picture log loss"] + kept["picture to text log loss"] <= sum(best[f"{way} log loss"] for way in WAYS)
@@ -54,19 +54,19 @@ def test_a_phase_without_pictures_leaves_the_best_weights_too(colours, good, tmp
 WAYS = ("text to picture", "picture to text")
 
 
-def test_two_trainings_do_not_write_into_one_output(colours, tiny_checkpoint, tmp_path):
+def test_a_second_run_into_the_same_output_is_refused(colours, tiny_checkpoint, tmp_path):
     with lock(tmp_path / "out" / "training" / "lock"), pytest.raises(TrainingError, match="another training run writes there"):
         train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     assert train(colours, tmp_path / "out", recipe(tiny_checkpoint)).steps == 6
 
 
-def test_the_start_is_not_overwritten_however_it_is_named(colours, tiny_checkpoint, tmp_path):
+def test_the_start_is_not_overwritten_under_another_path(colours, tiny_checkpoint, tmp_path):
     shutil.copytree(tiny_checkpoint, tmp_path / "out")
     with pytest.raises(TrainingError, match="the run starts from this checkpoint"):
         train(colours, tmp_path / "out", recipe(tmp_path / "out" / ".." / "out"), overwrite=True)
 
 
-def test_overwrite_removes_nothing_where_the_training_cannot_begin(colours, tiny_checkpoint, tmp_path):
+def test_overwrite_removes_nothing_if_the_run_cannot_start(colours, tiny_checkpoint, tmp_path):
     train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     with pytest.raises(CheckpointError):
         train(colours, tmp_path / "out", recipe("/nowhere/model.bin"), overwrite=True)
@@ -88,7 +88,7 @@ def test_ctrl_c_during_a_validation_keeps_the_steps_before_it(colours, tiny_chec
     assert train(colours, tmp_path / "out", recipe(tiny_checkpoint)).steps == 4
 
 
-def test_copies_of_a_picture_are_not_held_out_and_trained_on_at_once(colours, tiny_checkpoint, tmp_path):
+def test_a_copy_of_a_held_out_picture_is_not_trained_on(colours, tiny_checkpoint, tmp_path):
     shutil.copy(colours / "red0.png", colours / "copy.png")  # red0 is held out
     with (colours / "captions.csv").open("a", newline="") as file:
         csv.writer(file).writerow(["copy.png", "a red car", "train"])
@@ -96,7 +96,7 @@ def test_copies_of_a_picture_are_not_held_out_and_trained_on_at_once(colours, ti
     assert [one.name for one in trained.skipped] == ["colours/copy.png"]
 
 
-def test_weights_that_are_kept_are_in_a_snapshot_at_once(colours, tiny_checkpoint, tmp_path):
+def test_a_snapshot_is_taken_whenever_weights_are_kept(colours, tiny_checkpoint, tmp_path):
     chosen = recipe(tiny_checkpoint, phases=(Phase(steps=40, batch=16, learning_rate=3e-3, average=0.5),), validate_every=5)
     with pytest.raises(KeyboardInterrupt):
         train(colours, tmp_path / "out", chosen, note=StopAt("training steps", 33), snapshot_seconds=1e9)

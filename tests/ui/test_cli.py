@@ -1,4 +1,4 @@
-"""`coca-search ui` as a real process: it starts or reuses the service, and leaves nothing running behind."""
+"""`coca-search ui` as a real process: it starts or reuses the service, and stops every process that it started."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from tests.fakes import FakeEncoder, write_picture
 from tests.serving import free_port, serving
 from ui import cli
 
-_PATIENCE = 150.0  # seconds; torch alone takes many to import on a busy machine
+_PATIENCE = 150.0  # seconds; importing torch is slow on a busy machine
 LARGE = (3000, 2400)  # 20 MB as a BMP: more than the buffers of a connection hold
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
@@ -30,7 +30,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory, tiny_checkpoint):
-    """A collection of a real model, that a service process can load."""
+    """A collection of a real model, which a service process can load."""
     folder = tmp_path_factory.mktemp("ui")
     write_picture(folder / "library" / "red.bmp", "red", size=LARGE)
     index(folder / "library", collection=folder / "collection", model=str(tiny_checkpoint))
@@ -39,7 +39,7 @@ def collection(tmp_path_factory, tiny_checkpoint):
 
 @pytest.fixture(scope="module")
 def fake_service(tmp_path_factory):
-    """A running service over another collection: its URL and its collection."""
+    """The URL and the collection of a running service with another collection."""
     folder = tmp_path_factory.mktemp("ui-fake")
     write_picture(folder / "library" / "red.png")
     index(folder / "library", collection=folder / "collection", encoder=FakeEncoder())
@@ -54,7 +54,7 @@ def command(port, service_url, *more):
 
 @contextmanager
 def page_over(service_url, *more):
-    """The running command, once its page answers; gives the process and the port of the page."""
+    """Run the command until its page answers. Yields the process and the port of the page."""
     port = free_port()
     process = subprocess.Popen(
         command(port, service_url, *more), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
@@ -73,7 +73,7 @@ def page_over(service_url, *more):
 
 
 def refused(*arguments):
-    """What the command says when it ends by itself with exit code 2."""
+    """Run the command, which must end with exit code 2. Returns its stderr."""
     done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=_PATIENCE, check=False)
     assert done.returncode == 2, done
     assert "Traceback" not in done.stderr
@@ -96,7 +96,7 @@ def children_of(pid):
 
 
 def stopped_reading(service_url):
-    """A connection that asks for a large file and does not read it: a video that is paused."""
+    """A connection that requests a large file and does not read it, like a paused video."""
     with Client(service_url) as client:
         address = urlsplit(client.search("red")[0].media_url)
     connection = socket.create_connection((address.hostname, address.port))
@@ -107,7 +107,7 @@ def stopped_reading(service_url):
 
 @needs_proc
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_starts_the_service_and_stops_everything_it_started(collection, number):
+def test_the_command_starts_the_service_and_stops_every_process_it_started(collection, number):
     service_url = f"http://127.0.0.1:{free_port()}"
     with page_over(service_url, "--collection", collection) as (process, port):
         with Client(service_url) as client:
@@ -116,65 +116,65 @@ def test_it_starts_the_service_and_stops_everything_it_started(collection, numbe
         assert len(children) == 2
         if number == signal.SIGINT:
             os.killpg(process.pid, number)  # what a terminal does on Ctrl-C
-            _, said = process.communicate(timeout=_PATIENCE)
+            _, stderr = process.communicate(timeout=_PATIENCE)
         else:
             with stopped_reading(service_url):
                 process.send_signal(number)
-                _, said = process.communicate(timeout=_PATIENCE)
+                _, stderr = process.communicate(timeout=_PATIENCE)
     assert process.returncode == 128 + number
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     assert not listens(port)
     assert not listens(urlsplit(service_url).port)
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_service_that_answers_is_used_and_left_running(fake_service, asked):
+def test_a_running_service_is_reused_and_not_stopped(fake_service, asked):
     url, collection = fake_service
     with page_over(url, *(["--collection", collection / ".." / "collection"] if asked else [])) as (process, _):
         process.terminate()
-        _, said = process.communicate(timeout=_PATIENCE)
-    assert f"over {collection.resolve()}" in said
+        _, stderr = process.communicate(timeout=_PATIENCE)
+    assert f"over {collection.resolve()}" in stderr
     with Client(url) as client:
         assert client.health()["image"] == 1
 
 
-def test_a_service_over_another_collection_is_not_mistaken_for_the_one_asked_for(fake_service, collection):
+def test_a_service_with_another_collection_is_refused(fake_service, collection):
     url, served = fake_service
-    said = refused(free_port(), url, "--collection", collection)
-    assert f"searches another collection ({served.resolve()}, not {collection.resolve()})" in said
-    assert "--service-port" in said
+    stderr = refused(free_port(), url, "--collection", collection)
+    assert f"searches another collection ({served.resolve()}, not {collection.resolve()})" in stderr
+    assert "--service-port" in stderr
 
 
-def test_another_server_at_the_port_is_told():
+def test_another_server_at_the_port_of_the_service_is_reported():
     with serving(FastAPI()) as url:
-        said = refused(free_port(), url)
-    assert "404 Not Found (the port of the service)" in said
-    assert "--service-port" in said
+        stderr = refused(free_port(), url)
+    assert "404 Not Found (the port of the service)" in stderr
+    assert "--service-port" in stderr
 
 
-def test_a_taken_port_of_the_page_is_told_before_the_service_is_started(collection):
+def test_a_taken_page_port_is_reported_before_the_service_starts(collection):
     service_url = f"http://127.0.0.1:{free_port()}"
     with serving(FastAPI()) as taken:
-        said = refused(urlsplit(taken).port, service_url, "--collection", collection)
-    assert f"{taken}: the page cannot use this port (Address already in use)" in said
+        stderr = refused(urlsplit(taken).port, service_url, "--collection", collection)
+    assert f"{taken}: the page cannot use this port (Address already in use)" in stderr
     assert not listens(urlsplit(service_url).port)
 
 
 @needs_proc
-def test_stopping_it_while_the_service_starts_leaves_nothing_behind(collection):
+def test_stopping_while_the_service_starts_leaves_no_process(collection):
     arguments = command(free_port(), f"http://127.0.0.1:{free_port()}", "-c", collection)
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
         while not (children := children_of(process.pid)):
             time.sleep(0.02)
         process.terminate()
-        _, said = process.communicate(timeout=_PATIENCE)
-    assert (process.returncode, said) == (128 + signal.SIGTERM, "")
+        _, stderr = process.communicate(timeout=_PATIENCE)
+    assert (process.returncode, stderr) == (128 + signal.SIGTERM, "")
     assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
 @pytest.mark.parametrize("number", cli._SIGNALS)
-def test_a_signal_in_the_middle_of_starting_a_process_does_not_leave_it_behind(monkeypatch, number):
+def test_a_signal_while_a_process_starts_still_stops_that_process(monkeypatch, number):
     started, popen = [], subprocess.Popen
 
     def interrupted(*arguments, **options):
@@ -194,7 +194,7 @@ def test_a_signal_in_the_middle_of_starting_a_process_does_not_leave_it_behind(m
     assert started[0].poll() is not None
 
 
-def test_without_a_collection_it_ends_with_the_reason_of_the_service(tmp_path):
+def test_without_a_collection_the_command_reports_the_error_of_the_service(tmp_path):
     service_url = f"http://127.0.0.1:{free_port()}"
     assert "no collection here" in refused(free_port(), service_url, "--collection", tmp_path / "none")
     with Client(service_url) as client, pytest.raises(NoServiceError):

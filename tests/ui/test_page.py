@@ -1,4 +1,4 @@
-"""The page in a real Chromium, from a real Streamlit process, over a real service."""
+"""The page in a real Chromium, with a real Streamlit process and a real service."""
 
 import os
 import shutil
@@ -50,7 +50,7 @@ def service(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page_url(service, tmp_path_factory):
-    """Streamlit as `coca-search ui` starts it."""
+    """The URL of Streamlit, started as `coca-search ui` starts it."""
     port = free_port()
     log = tmp_path_factory.mktemp("streamlit") / "log"
     command = [sys.executable, *page_arguments(service, port, browser=False)]
@@ -91,7 +91,7 @@ def chromium():
 
 @pytest.fixture
 def new_page(chromium):
-    """Opens pages, and fails the test for anything they complained of."""
+    """Opens pages. The test fails on any console error, failed request or request to another host."""
     contexts, complaints = [], []
 
     def new_page(**options):
@@ -139,7 +139,7 @@ def names(page):
     return page.locator(".hit .name").all_inner_texts()
 
 
-def test_a_query_typed_and_entered_shows_cards_with_pictures(page, page_url):
+def test_a_typed_query_shows_cards_with_pictures(page, page_url):
     search(page, page_url, "green")
     wait_for_pictures(page)
     assert names(page)[0] == "green.png"
@@ -163,7 +163,7 @@ def test_a_video_plays_in_place_from_its_moment(page, page_url):
     assert page.url == f"{page_url}/?q=blue"
 
 
-def test_hostile_names_are_shown_and_do_nothing(page, page_url):
+def test_hostile_names_are_shown_and_run_no_code(page, page_url):
     search(page, page_url, "red")
     wait_for_pictures(page)
     assert set(HOSTILE) <= set(names(page))
@@ -173,7 +173,7 @@ def test_hostile_names_are_shown_and_do_nothing(page, page_url):
     assert page.locator(".hit .view > button > img").count() == len(HOSTILE) + len(PLAIN)
 
 
-def test_a_picture_is_enlarged_in_place_and_put_back(page, page_url):
+def test_a_picture_can_be_enlarged_and_closed(page, page_url):
     search(page, page_url, "green")
     page.get_by_role("button", name="Enlarge green.png").click()
     large = page.locator(".large:popover-open img")
@@ -184,7 +184,7 @@ def test_a_picture_is_enlarged_in_place_and_put_back(page, page_url):
     large.wait_for(state="hidden")
 
 
-def test_the_address_restores_the_search_and_back_goes_to_the_one_before(page, page_url):
+def test_the_address_restores_the_search_and_back_returns_to_the_previous_one(page, page_url):
     page.goto(f"{page_url}/?q=white&show=Videos")
     page.wait_for_selector(".hit")
     assert names(page) == ["film.mp4"]
@@ -197,7 +197,7 @@ def test_the_address_restores_the_search_and_back_goes_to_the_one_before(page, p
     assert page.url == f"{page_url}/?q=white&show=Videos"
 
 
-def test_an_example_is_one_click_away_from_its_hits(page, page_url):
+def test_clicking_an_example_shows_its_hits(page, page_url):
     page.goto(page_url)
     page.get_by_role("button", name="a cup of coffee").click()
     page.wait_for_selector(".hit")
@@ -205,7 +205,7 @@ def test_an_example_is_one_click_away_from_its_hits(page, page_url):
 
 
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
-def test_it_fits_a_narrow_screen_in_both_themes(new_page, page_url, scheme, dark):
+def test_the_page_fits_a_narrow_screen_in_both_themes(new_page, page_url, scheme, dark):
     page = new_page(viewport={"width": 360, "height": 640}, color_scheme=scheme)
     page.goto(f"{page_url}/?q=red")
     page.wait_for_selector(".hit")
@@ -216,7 +216,7 @@ def test_it_fits_a_narrow_screen_in_both_themes(new_page, page_url, scheme, dark
     assert (sum(int(part) for part in background[4:-1].split(", ")) < 300) is dark
 
 
-def test_the_picture_for_the_readme_can_be_taken(page_url, chromium, tmp_path):
+def test_the_screenshot_script_for_the_readme_works(page_url, chromium, tmp_path):
     script = Path(__file__).parents[2] / "data" / "screenshot.py"
     subprocess.run([sys.executable, script, page_url, "green", tmp_path / "page.png"], timeout=200, check=True)
     with Image.open(tmp_path / "page.png") as picture:

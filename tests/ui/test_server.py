@@ -1,4 +1,4 @@
-"""The server of the page answers only pages of this machine, on every route and for the WebSocket."""
+"""The server of the page answers only local hosts and origins, on every route and on the WebSocket."""
 
 import socket
 import subprocess
@@ -16,7 +16,7 @@ HANDSHAKE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version:
 
 @pytest.fixture(scope="module")
 def port():
-    """The server as `coca-search ui` starts it; no service is needed to be refused."""
+    """The port of the page's server, started as `coca-search ui` starts it but without a service."""
     port = free_port()
     with subprocess.Popen([sys.executable, *page_arguments("http://127.0.0.1:1", port, browser=False)]) as process:
         try:
@@ -31,7 +31,7 @@ def port():
 
 
 def status(port, target, *, host, headers="", method="GET"):
-    """The status of a raw request; None where nothing listens."""
+    """The status of a raw request, or None if nothing listens."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
             connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode())
@@ -41,7 +41,7 @@ def status(port, target, *, host, headers="", method="GET"):
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8501", "[::1]:1234", "LocalHost:80"])
-def test_this_machine_is_answered(port, host):
+def test_local_hosts_are_answered(port, host):
     assert status(port, "/", host=host) == 200
     assert status(port, "/_stcore/stream", host=host, headers=HANDSHAKE) == 101
     origin = f"Origin: http://{host}\r\n"
@@ -66,6 +66,6 @@ def test_a_foreign_origin_is_refused(port, origin):
     assert status(port, "/_stcore/stream", host="localhost:8501", headers=HANDSHAKE + headers) == 403
 
 
-def test_one_good_header_does_not_hide_a_foreign_one(port):
+def test_a_foreign_header_is_refused_next_to_a_local_one(port):
     assert status(port, "/", host="localhost", headers="Host: evil.example\r\n") == 400
     assert status(port, "/", host="localhost", headers="Origin: http://localhost\r\nOrigin: http://evil.example\r\n") == 403

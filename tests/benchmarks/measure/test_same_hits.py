@@ -1,4 +1,4 @@
-"""The comparison of two rankings must find a wrong hit and allow ties."""
+"""The comparison of two rankings finds wrong hits and allows ties."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_ties_may_come_in_any_order_and_be_cut_off_anywhere():
     "other",
     [
         [("x", 0.9), *RANKING[1:]],  # another hit with the cosine of a
-        [("b", 0.9), ("a", 0.8), *RANKING[2:]],  # two that are no tie, swapped
+        [("b", 0.9), ("a", 0.8), *RANKING[2:]],  # swapped, although they are not a tie
         [*RANKING[:3], ("d", 0.6)],
     ],
 )
@@ -31,6 +31,6 @@ def test_another_hit_or_cosine_is_an_error(other):
         check_same(RANKING, other)
 
 
-def test_a_hit_too_few_is_an_error():
+def test_a_missing_hit_is_an_error():
     with pytest.raises(AssertionError, match="4 hits, 3 on the other side"):
         check_same(RANKING, RANKING[:3])

@@ -1,17 +1,17 @@
-"""Sides are timed in turn, and the figures that are computed from the seconds."""
+"""Timing of the sides in turn, and the figures computed from the seconds."""
 
 import pytest
 
 from benchmarks.measure.timing import latency, rate, ratio, seconds_of, seconds_of_each
 
 
-def test_percentiles_lie_between_the_two_calls_nearest_to_them():
+def test_percentiles_are_interpolated_between_calls():
     assert latency([number / 1000 for number in range(101)]) == {"p50_ms": 50.0, "p99_ms": 99.0}
     assert latency([0.004, 0.002]) == {"p50_ms": 3.0, "p99_ms": 3.98}
     assert latency([0.007]) == {"p50_ms": 7.0, "p99_ms": 7.0}
 
 
-def test_a_ratio_is_the_median_of_the_rounds_own_ratios():
+def test_a_ratio_is_the_median_of_the_ratios_of_the_rounds():
     assert ratio({"a": [1.0, 1.0, 2.0], "b": [2.0, 9.0, 8.0]}, "a", "b") == 4.0
     assert ratio({"a": [1.0, 1.0, 2.0], "b": [2.0, 9.0, 8.0]}, "b", "a") == 0.25
 
@@ -28,7 +28,7 @@ def test_sides_run_in_turn_and_the_first_round_is_not_counted():
 
 
 @pytest.mark.parametrize("before", [0, 2, 9])
-def test_every_side_gets_every_input_before_the_next_and_each_is_counted_once(before):
+def test_all_sides_get_an_input_before_the_next_one_and_warm_up_is_not_counted(before):
     calls = []
     sides = {side: lambda given, side=side: calls.append(side + given) for side in "ab"}
     seconds = seconds_of_each(sides, ["1", "2", "3"], before)

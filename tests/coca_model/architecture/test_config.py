@@ -45,7 +45,7 @@ def test_a_config_survives_its_json(config, tmp_path):
         (lambda: CoCaConfig(pooler=PoolerConfig(heads=9)), "pooler.heads does not divide text.width (9, 768)."),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_with_what_is_allowed(make, message):
+def test_an_invalid_value_is_refused_with_the_allowed_values(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         make()
 
@@ -75,14 +75,14 @@ def changed(*path, value):
         (b"\xff\xfe\x00", "utf-8"),
     ],
 )
-def test_a_file_that_is_no_config_is_named_with_what_is_wrong_in_it(tmp_path, content, reason):
+def test_an_invalid_config_file_is_named_with_the_reason(tmp_path, content, reason):
     path = tmp_path / "config.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(CheckpointError, match=rf"^{re.escape(str(path))}: not a CoCa config \(.*{reason}.*\)\. Expected the JSON"):
         read_config(path)
 
 
-def test_a_config_from_before_there_were_layouts_means_the_paper(tmp_path):
+def test_a_config_without_layouts_has_the_layout_of_the_paper(tmp_path):
     raw = json.loads(CoCaConfig().to_json())
     for part, name in (("image", "layout"), ("text", "layout"), ("text", "text_only")):
         del raw[part][name]

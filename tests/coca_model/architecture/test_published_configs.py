@@ -6,13 +6,13 @@ from coca_model.architecture.coca import CoCa
 
 
 def parameters(*modules):
-    """How many there are; what two modules share is counted once."""
+    """The number of parameters. Parameters shared by two modules count once."""
     return sum(tensor.numel() for tensor in {p for module in modules for p in module.parameters()})
 
 
 @pytest.fixture(scope="module")
 def models():
-    """Named as in `published_configs`, without memory for weights."""
+    """The models of `published_configs` by name, on the meta device."""
     names = ("COCA_BASE", "COCA_LARGE", "COCA_2B", "COCA_VIT_B_32", "COCA_VIT_L_14")
     with torch.device("meta"):
         return {name: CoCa(getattr(published_configs, name)) for name in names}
@@ -22,22 +22,22 @@ def models():
     ("name", "image", "text", "total"),
     [("COCA_BASE", 86e6, 297e6, 383e6), ("COCA_LARGE", 303e6, 484e6, 787e6)],
 )
-def test_base_and_large_have_the_parameters_of_the_papers_table_in_each_part_and_in_all(models, name, image, text, total):
+def test_base_and_large_have_the_parameter_counts_of_the_papers_table(models, name, image, text, total):
     model = models[name]
     assert parameters(model.image_tower) == pytest.approx(image, rel=0.02)
     assert parameters(model.unimodal, model.multimodal) == pytest.approx(text, rel=0.02)
     assert parameters(model) == pytest.approx(total, rel=0.02)
 
 
-def test_the_largest_has_the_parameters_of_the_papers_table_as_far_as_it_says_them(models):
-    """It says 1B, 1.1B and 2.1B; with the poolers, which it leaves out, ours are 2.17B."""
+def test_the_largest_model_has_the_rounded_parameter_counts_of_the_papers_table(models):
+    """The paper gives 1B, 1.1B and 2.1B. Its total leaves out the poolers; ours is 2.17B with them."""
     model = models["COCA_2B"]
     billions = [round(parameters(*parts) / 1e9, 1) for parts in ([model.image_tower], [model.unimodal, model.multimodal])]
     assert billions == [1.0, 1.1]
     assert parameters(model) == pytest.approx(2.1e9, rel=0.04)
 
 
-def test_two_word_matrices_would_be_too_many_for_the_text_part_of_the_largest(models):
+def test_the_text_count_of_the_largest_model_requires_a_tied_output(models):
     text = models["COCA_2B"].config.text
     untied = parameters(models["COCA_2B"].unimodal, models["COCA_2B"].multimodal) + text.vocabulary_size * text.width
     assert text.tied_output
@@ -45,13 +45,13 @@ def test_two_word_matrices_would_be_too_many_for_the_text_part_of_the_largest(mo
 
 
 @pytest.mark.parametrize(("name", "count"), [("COCA_BASE", 388_940_545), ("COCA_LARGE", 798_192_641), ("COCA_2B", 2_174_054_273)])
-def test_the_documented_totals_are_those_of_the_models(models, name, count):
+def test_the_documented_totals_are_correct(models, name, count):
     assert parameters(models[name]) == count
     digits = f"{count / 1e9:.2f}B" if count > 1e9 else f"{count / 1e6:.0f}M"
     assert digits in published_configs.__doc__
 
 
-def test_coca_vit_b_32_has_exactly_the_parameters_of_open_clips(models):
+def test_coca_vit_b_32_has_exactly_the_parameter_count_of_open_clip(models):
     assert parameters(models["COCA_VIT_B_32"]) == 253_560_065
 
 
@@ -84,13 +84,13 @@ def test_open_clips_models_have_the_shape_of_its_configs(name, patch_size, image
     assert (image.layout, text.layout, text.text_only, text.tied_output) == ("open_clip", "open_clip", False, False)
 
 
-def test_the_embedded_default_takes_its_vocabulary_from_its_tokenizer():
+def test_the_embedded_config_takes_its_vocabulary_size_as_an_argument():
     config = published_configs.embedded_config(1234)
     assert (config.text.vocabulary_size, config.image.stem, config.image.num_patches) == (1234, "efficientnet_lite1", 49)
 
 
-def test_the_embedded_default_brings_pixels_to_the_range_that_its_stem_was_trained_on():
-    """(value - 127) / 128 of a byte, as the published classifier has it; in our configs the byte is first divided by 255."""
+def test_the_embedded_config_normalises_pixels_as_its_stem_was_trained():
+    """The published classifier maps a byte to (value - 127) / 128. Our configs apply to the byte divided by 255."""
     image = published_configs.embedded_config(3).image
     for byte in (0, 127, 255):
         assert (byte / 255 - image.mean[0]) / image.std[0] == pytest.approx((byte - 127) / 128, abs=1e-12)

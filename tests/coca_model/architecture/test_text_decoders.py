@@ -51,8 +51,8 @@ def test_padding_does_not_change_the_embedding_or_the_tokens_of_a_text(unimodal,
 
 
 @pytest.mark.parametrize("layout", ["paper", "open_clip"])
-def test_what_stands_on_padding_is_not_read(layout, request):
-    """open_clip's weights know one exception, the first padding of all."""
+def test_token_ids_at_padding_positions_are_ignored(layout, request):
+    """The layout of open_clip has one exception: it reads the first padding token."""
     tower, (ids, valid) = request.getfixturevalue(layout), padded(ROWS)
     first = torch.arange(12) == valid.sum(1, keepdim=True)
     rubbish = torch.where(valid | (first & (layout == "open_clip")), ids, 33)
@@ -72,14 +72,14 @@ def test_a_later_word_never_changes_an_earlier_token(unimodal, changed):
 
 
 @pytest.mark.parametrize("changed", range(6))
-def test_cls_sees_every_word(unimodal, changed):
+def test_cls_attends_to_every_word(unimodal, changed):
     ids, valid = padded([WORDS])
     other = ids.clone()
     other[0, changed] = 40
     assert not torch.allclose(unimodal(ids, valid)[0], unimodal(other, valid)[0], rtol=1e-6, atol=1e-6)
 
 
-def test_no_word_sees_cls(unimodal):
+def test_no_word_attends_to_cls(unimodal):
     embedding, tokens = unimodal(*padded(ROWS))
     torch.nn.init.normal_(unimodal.cls)
     other_embedding, other_tokens = unimodal(*padded(ROWS))
@@ -98,13 +98,13 @@ def test_embedding_and_tokens_equal_causal_blocks_over_words_positions_and_cls(p
 
 
 def written_out_open_clip(tower, row):
-    """What open_clip computes of one text: the whole context, CLS at its end and last position, padding seen one too far."""
+    """Reference for open_clip: the whole context, CLS in the last position, and a mask that also lets CLS see the first padding."""
     ids = row + [0] * (12 - len(row))
     x = torch.cat([tower.token_embedding.weight[ids], tower.cls[None]])[None] + tower.position  # (1, 13, D)
     seen = [True] + [token != 0 for token in ids]
-    may_look = torch.tensor([[[key <= query and seen[key] for key in range(13)] for query in range(13)]])
+    allowed = torch.tensor([[[key <= query and seen[key] for key in range(13)] for query in range(13)]])
     for block in tower.blocks:
-        x = block(x, mask=may_look[:, None])
+        x = block(x, mask=allowed[:, None])
     return tower.project(tower.cls_norm(x[:, -1])), x[:, : len(row)]
 
 
@@ -113,7 +113,7 @@ def test_open_clip_reads_a_text_as_if_padded_to_its_whole_context(open_clip, row
     assert_close(open_clip(*padded([row])), written_out_open_clip(open_clip, row))
 
 
-def test_open_clip_has_one_position_more_which_only_cls_takes(open_clip, paper):
+def test_open_clip_has_one_more_position_which_only_cls_uses(open_clip, paper):
     assert (open_clip.position.shape, paper.position.shape) == ((13, 32), (12, 32))
     embedding, tokens = open_clip(*padded(ROWS))
     torch.nn.init.normal_(open_clip.position[-1])
@@ -122,7 +122,7 @@ def test_open_clip_has_one_position_more_which_only_cls_takes(open_clip, paper):
     assert (embedding != other_embedding).any(1).all()
 
 
-def test_the_embedding_of_the_first_padding_matters_to_open_clip_alone(open_clip, paper):
+def test_only_open_clip_depends_on_the_embedding_of_padding(open_clip, paper):
     for tower, matters in ((open_clip, True), (paper, False)):
         before = tower(*padded([WORDS]))[0]
         torch.nn.init.normal_(tower.token_embedding.weight[0])
@@ -130,7 +130,7 @@ def test_the_embedding_of_the_first_padding_matters_to_open_clip_alone(open_clip
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_a_text_extended_by_one_token_at_a_time_has_the_tokens_of_the_whole(unimodal, row):
+def test_extending_a_text_token_by_token_gives_the_tokens_of_the_whole_text(unimodal, row):
     past, tokens = None, []
     for token in row:
         x, past = unimodal.extend(torch.tensor([[token]]), past)
@@ -140,14 +140,14 @@ def test_a_text_extended_by_one_token_at_a_time_has_the_tokens_of_the_whole(unim
     assert_close(torch.cat(tokens, dim=1), unimodal(*padded([row]))[1])
 
 
-def test_padded_texts_extended_at_once_have_the_tokens_of_the_whole(unimodal):
+def test_extending_padded_texts_at_once_gives_the_tokens_of_the_whole_texts(unimodal):
     ids, valid = padded(ROWS)
     assert_close(unimodal.extend(ids)[0][valid], unimodal(ids, valid)[1][valid])
 
 
 @pytest.mark.parametrize("with_image", [False, True])
 @pytest.mark.parametrize("first", [1, 4])
-def test_predictions_extended_by_one_token_at_a_time_are_those_of_the_whole(multimodal, with_image, first):
+def test_extending_predictions_token_by_token_gives_those_of_the_whole_text(multimodal, with_image, first):
     text_tokens, image = torch.randn(6, 7, 32).double(), torch.randn(2, 4, 32).double() if with_image else None
     read = None if image is None else multimodal.image_keys_values(image)
     x, past = multimodal.extend(text_tokens[:, :first], read)
@@ -158,14 +158,14 @@ def test_predictions_extended_by_one_token_at_a_time_are_those_of_the_whole(mult
     assert_close(torch.cat(hidden, dim=1), multimodal.hidden(text_tokens, image))
 
 
-def test_after_a_past_tokens_come_one_at_a_time(unimodal):
+def test_with_a_past_more_than_one_token_is_refused(unimodal):
     _, past = unimodal.extend(torch.tensor([[1, 5]]))
     with pytest.raises(AssertionError, match="one at a time"):
         unimodal.extend(torch.tensor([[6, 7]]), past)
 
 
 @pytest.mark.parametrize("sentences", [1, 3])
-def test_sentences_about_one_picture_stand_together(multimodal, sentences):
+def test_consecutive_sentences_share_one_picture(multimodal, sentences):
     text_tokens, images = torch.randn(2 * sentences, 6, 32).double(), torch.randn(2, 4, 32).double()
     alone = [multimodal(text_tokens[i : i + 1], images[i // sentences][None]) for i in range(2 * sentences)]
     assert_close(multimodal(text_tokens, images), torch.cat(alone))

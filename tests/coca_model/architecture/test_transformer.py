@@ -8,8 +8,8 @@ from torch.testing import assert_close
 from coca_model.architecture.transformer import Attention, Block
 
 
-def written_out_attention(attention: Attention, x: Tensor, context: Tensor, may_look: Tensor) -> Tensor:
-    """Vaswani et al. 2017, equation 1, one query of one head at a time; may_look bool (B, T, S)."""
+def written_out_attention(attention: Attention, x: Tensor, context: Tensor, allowed: Tensor) -> Tensor:
+    """Vaswani et al. 2017, equation 1, one query of one head at a time; allowed bool (B, T, S)."""
     width, size = x.shape[-1], x.shape[-1] // attention.heads
     queries = x @ attention.query.weight.T + attention.query.bias
     both = context @ attention.key_value.weight.T + attention.key_value.bias
@@ -17,7 +17,7 @@ def written_out_attention(attention: Attention, x: Tensor, context: Tensor, may_
     for b, t in torch.cartesian_prod(torch.arange(x.shape[0]), torch.arange(x.shape[1])).tolist():
         for head in range(attention.heads):
             part = slice(head * size, (head + 1) * size)
-            keys, values = both[b, may_look[b, t], :width][:, part], both[b, may_look[b, t], width:][:, part]
+            keys, values = both[b, allowed[b, t], :width][:, part], both[b, allowed[b, t], width:][:, part]
             weights = torch.exp(keys @ queries[b, t, part] / math.sqrt(size))
             mixed[b, t, part] = (weights / weights.sum()) @ values
     return mixed @ attention.output.weight.T + attention.output.bias
@@ -29,7 +29,7 @@ def written_out_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
 
 
 def shake_norms(module: nn.Module) -> None:
-    """Norms start as the identity, which would hide one that is left out."""
+    """Randomise the norms. They start as the identity, which would hide a missing norm."""
     for part in module.modules():
         if isinstance(part, nn.LayerNorm):
             nn.init.normal_(part.weight)
@@ -48,14 +48,14 @@ ALL = torch.ones(2, 5, 5, dtype=torch.bool)
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
 @pytest.mark.parametrize(
-    ("arguments", "may_look"),
+    ("arguments", "allowed"),
     [({}, ALL), ({"mask": MASK[:, None]}, MASK), ({"causal": True}, CAUSAL)],
     ids=["all", "mask", "causal"],
 )
-def test_self_attention_equals_the_softmax_written_out(heads, arguments, may_look):
+def test_self_attention_equals_the_softmax_written_out(heads, arguments, allowed):
     attention = Attention(8, heads).double()
     x = random(2, 5, 8)
-    assert_close(attention(x, attention.project(x), **arguments), written_out_attention(attention, x, x, may_look))
+    assert_close(attention(x, attention.project(x), **arguments), written_out_attention(attention, x, x, allowed))
 
 
 def test_cross_attention_reads_keys_and_values_from_a_context_of_another_width():
@@ -68,7 +68,7 @@ def test_cross_attention_reads_keys_and_values_from_a_context_of_another_width()
 @pytest.mark.parametrize("pictures", [1, 2, 3])
 @pytest.mark.parametrize("sentences", [1, 2, 4])
 @pytest.mark.parametrize("length", [1, 5])
-def test_sentences_about_one_picture_share_its_keys_as_if_each_had_a_copy(pictures, sentences, length):
+def test_sentences_about_one_picture_share_its_keys_and_values(pictures, sentences, length):
     attention = Attention(8, 2, context_width=6).double()
     x, context = random(pictures * sentences, length, 8), random(pictures, 3, 6)
     copied = context.repeat_interleave(sentences, 0)
@@ -76,14 +76,14 @@ def test_sentences_about_one_picture_share_its_keys_as_if_each_had_a_copy(pictur
     assert_close(attention(x, attention.project(context)), expected)
 
 
-def test_one_row_of_queries_asks_every_context():
+def test_one_row_of_queries_attends_to_every_context():
     attention = Attention(8, 2, context_width=6).double()
     x, context = random(1, 5, 8), random(3, 4, 6)
     expected = written_out_attention(attention, x.repeat(3, 1, 1), context, torch.ones(3, 5, 4, dtype=torch.bool))
     assert_close(attention(x, attention.project(context)), expected)
 
 
-def test_keys_and_values_can_be_read_in_parts():
+def test_keys_and_values_can_be_projected_in_parts():
     attention, x = Attention(8, 2).double(), random(2, 5, 8)
     whole, parts = attention.project(x), torch.cat([attention.project(x[:, :2]), attention.project(x[:, 2:])], dim=3)
     assert whole.shape == (2, 2, 2, 5, 4)
@@ -96,7 +96,7 @@ def written_out_mlp(linear, other, x):
 
 
 def written_out_block(block, x, image):
-    """The steps of `Block` over causal x (B, T, D), each added to what came before."""
+    """The residual steps of `Block` over causal x (B, T, D)."""
     normed = written_out_norm(block.attention_norm, x)
     x = x + written_out_attention(block.attention, normed, normed, CAUSAL)
     if block.inner_mlp is not None:
@@ -124,7 +124,7 @@ def test_block_equals_its_residual_steps_written_out(open_clip, with_image):
 
 
 @pytest.mark.parametrize("open_clip", [False, True])
-def test_only_blocks_with_cross_attention_have_the_extras_of_open_clip(open_clip):
+def test_only_blocks_with_cross_attention_have_the_extra_layers_of_open_clip(open_clip):
     crossed, plain = Block(8, 2, 12, cross=True, open_clip=open_clip), Block(8, 2, 12, open_clip=open_clip)
     for part in ("inner_mlp", "image_norm"):
         assert (getattr(crossed, part) is not None) is open_clip
@@ -139,7 +139,7 @@ def test_block_without_image_tokens_is_the_block_without_cross_attention():
     assert not torch.allclose(crossed(x, image, mask=MASK[:, None]), plain(x, mask=MASK[:, None]))
 
 
-def test_a_block_without_cross_attention_reads_no_image():
+def test_a_block_without_cross_attention_refuses_an_image():
     with pytest.raises(AssertionError, match="without cross-attention takes no image"):
         Block(8, 2, 12).image_keys_values(torch.zeros(1, 3, 8))
 
@@ -147,7 +147,7 @@ def test_a_block_without_cross_attention_reads_no_image():
 @pytest.mark.parametrize("open_clip", [False, True])
 @pytest.mark.parametrize("with_image", [False, True])
 @pytest.mark.parametrize("first", [1, 3])
-def test_a_block_extended_by_one_token_at_a_time_equals_all_at_once(open_clip, with_image, first):
+def test_extending_a_block_token_by_token_equals_all_tokens_at_once(open_clip, with_image, first):
     block, x = shaken_block(cross=True, open_clip=open_clip), random(2, 5, 8)
     image = block.image_keys_values(random(2, 3, 8)) if with_image else None
     out, past = block.extend(x[:, :first], None, image, causal=True)

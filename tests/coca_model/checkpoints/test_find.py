@@ -30,7 +30,7 @@ REPOSITORIES = {
 COCAS = {"someone/ours": "model.safetensors", "someone/theirs": "open_clip_model.safetensors"} | {
     "someone/theirs-pickled": "open_clip_pytorch_model.bin"
 }
-WHAT_ELSE = (
+ALLOWED = (
     'Pass "default" for the embedded checkpoint, a folder with config.json, model.safetensors, tokenizer.json, '
     "a file of open_clip's weights (.safetensors, .bin, .pt), or the name of a model on the Hugging Face hub."
 )
@@ -44,13 +44,13 @@ def write(folder, files):
 
 
 def found(name_or_path):
-    """Name, and the names of the files: weights, config, tokenizer."""
+    """The name, and the file names of weights, config and tokenizer."""
     files = find_checkpoint(name_or_path)
     return files.name, *(path and path.name for path in (files.weights, files.config, files.tokenizer))
 
 
 def refuses(start):
-    return pytest.raises(CheckpointError, match=rf"^{start}[^\n]* {re.escape(WHAT_ELSE)}$")
+    return pytest.raises(CheckpointError, match=rf"^{start}[^\n]* {re.escape(ALLOWED)}$")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def hub(monkeypatch, tmp_path):
         yield hub
 
 
-# --- on the disk
+# --- on disk
 
 
 def test_the_default_is_the_embedded_checkpoint():
@@ -95,7 +95,7 @@ def test_a_file_of_weights_is_taken_with_the_config_beside_it(tmp_path, suffix):
     assert found(str(path)) == ("coca", path.name, "open_clip_config.json", None)
 
 
-def test_the_weights_of_a_checkpoint_of_ours_stand_for_their_folder(tmp_path):
+def test_the_path_of_our_weights_means_their_whole_folder(tmp_path):
     write(tmp_path / "some-coca", OURS | {"other.safetensors": b""})
     assert found(tmp_path / "some-coca/model.safetensors") == found(tmp_path / "some-coca")
     assert found(tmp_path / "some-coca/other.safetensors") == ("other", "other.safetensors", None, None)
@@ -109,7 +109,7 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", ["someone/ours", "someone/theirs.bin"])
-def test_what_lies_on_the_disk_is_not_asked_of_the_hub(tmp_path, monkeypatch, hub, name):
+def test_a_local_checkpoint_is_not_requested_from_the_hub(tmp_path, monkeypatch, hub, name):
     write(tmp_path / "someone/ours", THEIRS)
     write(tmp_path / "someone", {"theirs.bin": b""})
     monkeypatch.chdir(tmp_path)
@@ -125,7 +125,7 @@ def test_a_missing_file_of_a_folder_is_named(tmp_path, file):
 
 
 @pytest.mark.parametrize("name", ["coca.txt", "coca.ckpt", "someone/ours", "open_clip_config.json"])
-def test_a_file_that_is_none_of_weights_is_named(tmp_path, monkeypatch, hub, name):
+def test_a_file_with_an_unknown_suffix_is_named(tmp_path, monkeypatch, hub, name):
     write((tmp_path / name).parent, {Path(name).name: b""})
     monkeypatch.chdir(tmp_path)
     with refuses(rf"{name}: unknown suffix for a file of weights \('{Path(name).suffix}'\)\."):
@@ -149,7 +149,7 @@ def test_a_file_that_is_none_of_weights_is_named(tmp_path, monkeypatch, hub, nam
         pytest.param("long" * 100, id="a name too long for a file"),
     ],
 )
-def test_what_is_nowhere_is_one_error_that_says_what_is_allowed_and_is_not_asked_of_the_hub(hub, name):
+def test_an_impossible_name_gives_one_error_without_a_request_to_the_hub(hub, name):
     with refuses(rf"{re.escape(name)}: no such checkpoint\."):
         find_checkpoint(name)
     assert hub.requests == 0
@@ -176,7 +176,7 @@ def test_a_name_of_the_hub_gives_its_files_and_downloads_them_once(hub, name, do
 
 @pytest.mark.parametrize("trouble", ["no server", "offline", "server error"])
 @pytest.mark.parametrize("name", COCAS)
-def test_what_was_downloaded_once_is_found_when_the_hub_is_not_there(monkeypatch, tmp_path, name, trouble):
+def test_a_downloaded_checkpoint_is_found_without_the_hub(monkeypatch, tmp_path, name, trouble):
     with serving_hub(REPOSITORIES) as hub:
         use_hub(monkeypatch, hub.url, tmp_path)
         files = find_checkpoint(name)
@@ -187,7 +187,7 @@ def test_what_was_downloaded_once_is_found_when_the_hub_is_not_there(monkeypatch
     assert find_checkpoint(name) == files
 
 
-def test_a_config_that_is_not_in_the_cache_with_its_weights_is_fetched(hub):
+def test_a_config_missing_from_the_cache_is_downloaded(hub):
     files = find_checkpoint("someone/theirs")
     files.config.unlink()
     assert find_checkpoint("someone/theirs") == files
@@ -201,7 +201,7 @@ def test_a_checkpoint_of_ours_loads_from_the_hub_as_from_its_folder(hub, tiny_ch
 
 
 @pytest.mark.parametrize("name", sorted(REPOSITORIES.keys() - COCAS.keys()))
-def test_a_repository_that_holds_no_coca_is_named(hub, name):
+def test_a_repository_without_a_coca_is_named(hub, name):
     with refuses(rf"{name}: this repository of the Hugging Face hub contains no CoCa of open_clip or coca-search\."):
         find_checkpoint(name)
 
@@ -216,15 +216,15 @@ def test_a_repository_that_holds_no_coca_is_named(hub, name):
     ],
     ids=["unknown repository", "server error", "too many requests", "not a name"],
 )
-def test_what_the_hub_does_not_give_is_one_error_that_says_what_else_to_pass(hub, name, status, reason):
+def test_a_failed_download_gives_one_error_with_the_allowed_arguments(hub, name, status, reason):
     hub.status = status
     with refuses(rf"{re.escape(name)}: no such folder or file, and the download from the Hugging Face hub failed \({reason}\)\."):
         find_checkpoint(name)
-    assert hub.requests <= 1  # it is not asked again and again while the user waits
+    assert hub.requests <= 1  # no retries while the user waits
 
 
 @pytest.mark.parametrize("offline", [True, False], ids=["HF_HUB_OFFLINE", "connection refused"])
-def test_without_a_network_a_name_of_the_hub_gives_one_error_that_says_what_else_to_pass(monkeypatch, tmp_path, offline):
+def test_without_a_network_a_hub_name_gives_one_error_with_the_allowed_arguments(monkeypatch, tmp_path, offline):
     with serving_hub({}) as hub:
         use_hub(monkeypatch, hub.url, tmp_path)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
@@ -232,15 +232,15 @@ def test_without_a_network_a_name_of_the_hub_gives_one_error_that_says_what_else
         load("someone/ours")
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_stopped(hub, monkeypatch):
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 16)  # what is kept of a broken download is whole chunks of it
+def test_an_interrupted_download_continues_where_it_stopped(hub, monkeypatch):
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 16)  # a broken download keeps whole chunks only
     hub.repositories = {"someone/theirs": THEIRS | {"open_clip_model.safetensors": bytes(range(256))}}
     hub.breaks = {"open_clip_model.safetensors": 1}
     assert find_checkpoint("someone/theirs").weights.read_bytes() == bytes(range(256))
     assert hub.downloads == ["open_clip_config.json", "open_clip_model.safetensors", "open_clip_model.safetensors from 128"]
 
 
-def test_a_download_that_never_ends_is_an_error_and_the_next_one_is_whole(hub):
+def test_a_download_that_keeps_breaking_is_an_error_and_can_be_repeated(hub):
     hub.breaks = {"open_clip_model.safetensors": 1000}
     with refuses(r"someone/theirs: no such folder or file, and the download from the Hugging Face hub failed \(.+\)\."):
         find_checkpoint("someone/theirs")
@@ -248,7 +248,7 @@ def test_a_download_that_never_ends_is_an_error_and_the_next_one_is_whole(hub):
     assert find_checkpoint("someone/theirs").weights.read_bytes() == THEIRS["open_clip_model.safetensors"]
 
 
-def test_the_hub_and_the_cache_are_those_of_the_environment(tmp_path):
+def test_the_environment_sets_the_hub_and_its_cache(tmp_path):
     code = "from coca_model.checkpoints.find import find_checkpoint; print(find_checkpoint('someone/theirs').weights)"
     with serving_hub(REPOSITORIES) as hub:
         settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1"}

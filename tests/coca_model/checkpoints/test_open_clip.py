@@ -1,8 +1,8 @@
-"""open_clip's checkpoints, against what open_clip 3.3.0 itself says of the same names, texts and weights.
+"""Checkpoints of open_clip, compared with recorded outputs of open_clip 3.3.0.
 
-`golden/open_clip_names.json` has the names and shapes of its two models' weights ("{12}" stands for layers 0 to 11), and
-`golden/open_clip_vectors.json` what a tiny model of it makes of `pixels()` and a few texts with the weights that `weight` gives. The
-last text has a "!" whose token is also that of padding; its likelihood is left out, since no model was trained to predict that.
+`golden/open_clip_names.json` holds the names and shapes of the weights of its two models ("{12}" stands for layers 0 to 11).
+`golden/open_clip_vectors.json` holds the outputs of a tiny model with the weights of `weight()` for `pixels()` and a few texts. The
+last text contains a "!" that has the token id of padding. Its likelihood is left out, because no model was trained to predict it.
 """
 
 import json
@@ -36,7 +36,7 @@ TINY = replace(
     text=replace(COCA_VIT_B_32.text, width=8, unimodal_layers=2, multimodal_layers=2, heads=2, mlp_width=32),
     embedding_width=8,
 )
-# A side of one of coca_ViT-B-32's weights -> that of the tiny model: patches, queries, widths, MLPs and attentions.
+# Side of a weight in coca_ViT-B-32 -> side in the tiny model: patches, queries, widths, MLPs and attention.
 SMALLER = {50: 17, 32: 8, 256: 5, 768: 32, 512: 8, 3072: 64, 2048: 32, 2304: 96, 1536: 24}
 TINY_JSON = {
     "model_cfg": {
@@ -72,7 +72,7 @@ def tiny_weights():
 
 @pytest.fixture
 def weights(tiny_weights, monkeypatch):
-    """Those of a tiny model that counts as published; to add to and take from, not to change in place."""
+    """The weights of a tiny model that counts as published. Add or remove entries, but do not change a tensor in place."""
     monkeypatch.setattr(open_clip, "PUBLISHED", {"coca_tiny": TINY})
     return dict(tiny_weights)
 
@@ -95,7 +95,7 @@ def refuses(path, message):
 
 
 @pytest.mark.parametrize(("model", "config"), [("coca_ViT-B-32", COCA_VIT_B_32), ("coca_ViT-L-14", COCA_VIT_L_14)])
-def test_the_weights_of_the_published_models_are_all_those_of_ours_and_of_their_shapes(model, config):
+def test_converted_names_and_shapes_of_published_models_equal_ours(model, config):
     with torch.device("meta"):
         theirs = {name: torch.empty(shape) for name, shape in names_and_shapes(model)}
         ours = CoCa(config).state_dict()
@@ -129,17 +129,17 @@ def test_the_weights_of_the_published_models_are_all_those_of_ours_and_of_their_
         ("multimodal.output.weight", lambda w: w["text_decoder.text_projection"].T),
     ],
 )
-def test_a_weight_goes_where_it_belongs(file, weights, ours, from_theirs):
+def test_each_kind_of_weight_is_converted_to_the_right_parameter(file, weights, ours, from_theirs):
     assert torch.equal(read_state(file)[ours], from_theirs(weights))
 
 
-def test_every_number_of_theirs_is_in_ours_once(file, weights):
+def test_conversion_keeps_every_value_exactly_once(file, weights):
     ours, theirs = (torch.cat([t.flatten() for t in state.values()]).sort().values for state in (read_state(file), weights))
     assert torch.equal(ours, theirs)
 
 
 def masks():
-    """What older versions of open_clip saved with the weights."""
+    """The attention masks that older versions of open_clip saved with the weights."""
     return {"text.attn_mask": torch.full((77, 77), -torch.inf).triu(1), "text_decoder.attn_mask": torch.full((76, 76), -torch.inf).triu(1)}
 
 
@@ -156,7 +156,7 @@ def masks():
     ],
     ids=["bin", "pt", "parameters", "training run", "masks in bin", "masks of a training run", "masks in safetensors"],
 )
-def test_the_same_weights_give_the_same_model_however_they_were_saved(file, weights, name, contents):
+def test_every_file_format_gives_the_same_model(file, weights, name, contents):
     expected, path = read_state(file), file.with_name(name)
     save_file(contents(weights), path) if path.suffix == ".safetensors" else torch.save(contents(weights), path)
     torch.testing.assert_close(read_state(path), expected, rtol=0, atol=0)
@@ -169,7 +169,7 @@ def test_weights_in_half_precision_are_read_as_float32(weights, tmp_path, dtype)
     torch.testing.assert_close(stem, weights["visual.conv1.weight"].to(dtype).float(), rtol=0, atol=0)
 
 
-# --- what the model says
+# --- outputs of the model
 
 
 @pytest.fixture
@@ -182,11 +182,11 @@ def golden():
     return json.loads((GOLDEN / "open_clip_vectors.json").read_text())
 
 
-def test_pictures_have_the_vectors_that_open_clip_gives_them(encoder, golden):
+def test_image_embeddings_equal_open_clips(encoder, golden):
     np.testing.assert_allclose(encoder.encode_pixels(pixels()), golden["image_vectors"], atol=1e-5)
 
 
-def test_texts_have_the_vectors_that_open_clip_gives_them(encoder, golden):
+def test_text_embeddings_equal_open_clips(encoder, golden):
     with pytest.warns(UserWarning, match=r"A text of 92 tokens is cut to the model's context of 76\."):
         vectors = encoder.encode_texts(golden["texts"])
     np.testing.assert_allclose(vectors, golden["text_vectors"], atol=1e-5)
@@ -194,35 +194,35 @@ def test_texts_have_the_vectors_that_open_clip_gives_them(encoder, golden):
 
 @pytest.mark.filterwarnings("ignore:A text of 92 tokens")
 @pytest.mark.parametrize("text", range(5))
-def test_a_text_alone_has_the_vector_that_open_clip_gives_it(encoder, golden, text):
+def test_the_embedding_of_a_text_alone_equals_open_clips(encoder, golden, text):
     np.testing.assert_allclose(encoder.encode_texts([golden["texts"][text]])[0], golden["text_vectors"][text], atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:A text of 92 tokens")
-def test_texts_are_as_likely_with_a_picture_as_open_clip_says(encoder, golden):
+def test_log_likelihoods_equal_open_clips(encoder, golden):
     scores = encoder.score([Image.fromarray(picture) for picture in pixels()], golden["texts"][:4])
     np.testing.assert_allclose(scores, golden["log_likelihood"], rtol=1e-5)
 
 
 def test_a_repository_of_open_clip_loads_from_the_hub_as_from_its_file(file, weights, monkeypatch, tmp_path):
     (tmp_path / "open_clip_config.json").write_text(json.dumps(TINY_JSON))
-    there = load(file, device="cpu", dtype=torch.float32)
+    local = load(file, device="cpu", dtype=torch.float32)
     files = {"open_clip_config.json": json.dumps(TINY_JSON).encode(), "open_clip_model.safetensors": file.read_bytes()}
     with serving_hub({"someone/CoCa-tiny": files}) as hub:
         use_hub(monkeypatch, hub.url, tmp_path / "cache")
         encoder = load("someone/CoCa-tiny", device="cpu", dtype=torch.float32)
     again = load("someone/CoCa-tiny", device="cpu", dtype=torch.float32)
-    assert encoder.model_id == again.model_id == f"CoCa-tiny@{there.model_id.split('@')[1]}"
-    assert encoder.config == again.config == there.config
+    assert encoder.model_id == again.model_id == f"CoCa-tiny@{local.model_id.split('@')[1]}"
+    assert encoder.config == again.config == local.config
     for one in (encoder, again):
-        np.testing.assert_array_equal(one.encode_pixels(pixels()), there.encode_pixels(pixels()))
+        np.testing.assert_array_equal(one.encode_pixels(pixels()), local.encode_pixels(pixels()))
 
 
 # --- open_clip_config.json
 
 
 def with_config(file, section, key, value):
-    """Writes the tiny model's config beside `file`, with one value that is another (or gone, where it is None)."""
+    """Write the tiny model's config beside `file` with one value changed, or removed if `value` is None."""
     raw = json.loads(json.dumps(TINY_JSON))
     part = raw
     for name in section.split("."):
@@ -233,7 +233,7 @@ def with_config(file, section, key, value):
     return path
 
 
-def test_without_a_config_the_preprocessing_is_that_of_open_clip(encoder):
+def test_without_a_config_the_preprocessing_is_the_default_of_open_clip(encoder):
     assert encoder.config == TINY
     assert encoder.config.image.resize == "crop"
 
@@ -245,7 +245,7 @@ def test_the_preprocessing_follows_the_config_beside_the_weights(file):
 
 
 @pytest.mark.parametrize(("mode", "white_columns"), [("squash", 8), ("shortest", 0), (None, 0)])
-def test_the_resize_mode_decides_what_becomes_of_a_wide_picture(file, mode, white_columns):
+def test_the_resize_mode_squashes_or_crops_a_wide_picture(file, mode, white_columns):
     with_config(file, "preprocess_cfg", "resize_mode", mode)
     wide = np.zeros((32, 128, 3), np.uint8)
     wide[:, :32] = 255
@@ -253,7 +253,7 @@ def test_the_resize_mode_decides_what_becomes_of_a_wide_picture(file, mode, whit
     assert (square[16] > 127).all(axis=-1).sum() == white_columns
 
 
-def test_a_config_without_preprocessing_leaves_that_of_open_clip(file):
+def test_a_config_without_preprocessing_means_the_default_of_open_clip(file):
     file.with_name("open_clip_config.json").write_text(json.dumps({"model_cfg": TINY_JSON["model_cfg"]}))
     assert read_checkpoint(find_checkpoint(file))[0].config == TINY
 
@@ -273,7 +273,7 @@ def test_a_config_without_preprocessing_leaves_that_of_open_clip(file):
         ("preprocess_cfg", "resize_mode", "longest", "shortest, squash"),
     ],
 )
-def test_a_config_that_is_not_that_of_the_model_is_refused(file, section, key, value, allowed):
+def test_a_config_that_does_not_match_the_weights_is_refused(file, section, key, value, allowed):
     path = with_config(file, section, key, value)
     found = "" if value is None else re.escape(repr(value))
     with refuses(path, rf"not the config of a published CoCa \(.*{key} (differs|is) .*{found}.*Allowed: '?{allowed}"):
@@ -284,9 +284,9 @@ def test_a_config_that_is_not_that_of_the_model_is_refused(file, section, key, v
     ("key", "value"),
     [("mean", [0.5]), ("mean", 0.5), ("mean", ["a", "b", "c"]), ("std", [0.5, 0.5]), ("std", [0.3, 0.0, 0.3]), ("std", [0.3, 0.3, "NaN"])],
 )
-def test_a_mean_or_deviation_that_no_picture_can_have_is_refused(file, key, value):
+def test_an_invalid_mean_or_standard_deviation_is_refused(file, key, value):
     path = with_config(file, "preprocess_cfg", key, value)
-    path.write_text(path.read_text().replace('"NaN"', "NaN"))  # as Python's json writes and reads it
+    path.write_text(path.read_text().replace('"NaN"', "NaN"))  # Python's json module writes and reads NaN
     with refuses(path, ""):
         load(file)
 
@@ -359,7 +359,7 @@ def test_a_truncated_file_is_named(file, weights, suffix, keep_bytes):
         b"\n",
     ],
 )
-def test_a_file_of_something_else_is_named(tmp_path, suffix, content):
+def test_a_file_with_other_content_is_named(tmp_path, suffix, content):
     path = tmp_path / f"coca{suffix}"
     path.write_bytes(content)
     with refuses(path, r"(damaged \(.+\)|not a plain file of weights)\. \S+"):
@@ -369,7 +369,7 @@ def test_a_file_of_something_else_is_named(tmp_path, suffix, content):
 @pytest.mark.parametrize(
     "content", [None, 3, [torch.zeros(2)], torch.zeros(2), {"a": {"b": torch.zeros(2)}}, {"state_dict": 3}, {7: torch.zeros(2)}]
 )
-def test_a_file_that_holds_no_named_weights_is_named(tmp_path, content):
+def test_a_file_without_named_weights_is_named(tmp_path, content):
     torch.save(content, tmp_path / "coca.bin")
     with refuses(tmp_path / "coca.bin", r"damaged \(.+\)\."):
         load(tmp_path / "coca.bin")
@@ -377,7 +377,7 @@ def test_a_file_that_holds_no_named_weights_is_named(tmp_path, content):
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
 @pytest.mark.parametrize("names", [["visual.conv1.weight", "text_projection", "logit_scale"], []], ids=["plain CLIP", "none"])
-def test_weights_of_another_kind_are_named(tmp_path, suffix, names):
+def test_weights_of_another_model_type_are_named(tmp_path, suffix, names):
     path, others = tmp_path / f"clip{suffix}", {name: torch.zeros(2, 2) for name in names}
     save_file(others, path) if suffix == ".safetensors" else torch.save(others, path)
     with refuses(path, r"not weights of open_clip's CoCa \(.*\)\. Pass a file of one of coca_ViT-B-32, coca_ViT-L-14, or the folder"):
@@ -385,13 +385,13 @@ def test_weights_of_another_kind_are_named(tmp_path, suffix, names):
 
 
 @pytest.mark.parametrize("name", ["visual.conv1.weight", "text.cls_emb"])
-def test_a_model_of_no_known_size_is_named_with_those_that_are(weights, tmp_path, name):
+def test_a_model_of_unknown_size_is_named_with_the_known_sizes(weights, tmp_path, name):
     save_file(weights | {name: torch.zeros(9, *weights[name].shape[1:])}, tmp_path / "coca.safetensors")
     with refuses(tmp_path / "coca.safetensors", r"not the weights of a published CoCa \(.*unknown size\. Known: coca_tiny\."):
         load(tmp_path / "coca.safetensors")
 
 
-OF_ALL_KINDS = [
+ONE_OF_EACH_KIND = [
     "logit_scale",
     "visual.conv1.weight",
     "visual.proj",
@@ -408,7 +408,7 @@ OF_ALL_KINDS = [
 ]
 
 
-@pytest.mark.parametrize("name", OF_ALL_KINDS)
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_a_missing_weight_is_refused(weights, tmp_path, name):
     del weights[name]
     save_file(weights, tmp_path / "coca.safetensors")
@@ -416,7 +416,7 @@ def test_a_missing_weight_is_refused(weights, tmp_path, name):
         load(tmp_path / "coca.safetensors")
 
 
-@pytest.mark.parametrize("name", OF_ALL_KINDS)
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 @pytest.mark.parametrize("shape", [(), (3,), (5, 7), (2, 3, 4)], ids=str)
 def test_a_weight_of_another_shape_is_refused(weights, tmp_path, name, shape):
     weights[name] = torch.zeros(shape if shape or name != "logit_scale" else 1)
@@ -444,7 +444,7 @@ def test_a_weight_of_another_shape_is_refused(weights, tmp_path, name, shape):
     ],
     ids=["more patches", "fewer words", "a second pooler", "a bias", "a layer more", "one of our names too", "a name twice"],
 )
-def test_nothing_is_resized_renamed_or_skipped(weights, tmp_path, change, message):
+def test_unexpected_weights_are_refused_not_resized_renamed_or_skipped(weights, tmp_path, change, message):
     save_file(weights | {name: torch.zeros(shape) for name, shape in change.items()}, tmp_path / "coca.safetensors")
     with refuses(tmp_path / "coca.safetensors", message):
         load(tmp_path / "coca.safetensors")

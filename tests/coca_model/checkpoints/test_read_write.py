@@ -63,13 +63,13 @@ def test_a_checkpoint_in_half_precision_is_read_as_float32(tiny_encoder, tmp_pat
     torch.testing.assert_close(read(tmp_path)[0].state_dict(), expected, rtol=0, atol=0)
 
 
-def test_a_copied_checkpoint_encodes_as_the_first(folder, tiny_encoder):
+def test_a_copied_checkpoint_gives_the_same_embeddings(folder, tiny_encoder):
     again = load(folder, device="cpu", dtype=torch.float32)
     assert again.model_id == tiny_encoder.model_id
     np.testing.assert_array_equal(again.encode_texts(["a dog"]), tiny_encoder.encode_texts(["a dog"]))
 
 
-def test_a_tied_weight_that_was_written_as_well_is_not_read(folder, tiny_encoder):
+def test_a_stored_copy_of_a_tied_weight_is_ignored(folder, tiny_encoder):
     change_weights(folder, lambda weights: weights.update({"multimodal.output.weight": torch.zeros(3)}))
     torch.testing.assert_close(read(folder)[0].state_dict(), tiny_encoder._model.state_dict(), rtol=0, atol=0)
 
@@ -123,19 +123,19 @@ def test_a_tensor_that_does_not_fit_the_config_is_named(folder, change, message)
         (None, "embedding_width", -1, r"no CoCa has this config \(.*-1"),
     ],
 )
-def test_a_config_that_describes_no_model_is_named(folder, part, key, value, message):
+def test_an_invalid_config_is_named(folder, part, key, value, message):
     change_config(folder, part, key, value)
     with refuses(folder, "config.json", message):
         load(folder)
 
 
-def test_a_config_of_another_size_is_refused_by_the_weights(folder):
+def test_weights_that_do_not_fit_the_size_in_the_config_are_refused(folder):
     change_config(folder, None, "embedding_width", 8)
     with refuses(folder, "model.safetensors", r"poolers\.project\.weight is of shape \(16, 32\)\. The config asks for shape \(8, 32\)\."):
         load(folder)
 
 
-def test_a_tokenizer_that_is_none_is_named(folder):
+def test_an_invalid_tokenizer_is_named(folder):
     (folder / "tokenizer.json").write_text("{}")
     with refuses(folder, "tokenizer.json", "not a tokenizer"):
         load(folder)

@@ -46,7 +46,7 @@ def in_words(options):
 
 
 class CacheFreeDecoder:
-    """Reads every sentence from its start at each step, through the forward that training uses, and keeps nothing but words."""
+    """The reference decoder without a cache: each step runs the training forward over the whole sentence."""
 
     def __init__(self, model, caption_tokens):
         self.model, self.caption_tokens, self.ids = model, caption_tokens, None
@@ -65,7 +65,7 @@ class CacheFreeDecoder:
 
 
 def build_model(layout, *, tied):
-    """Nine words, with weights large enough for opinions that change with the picture and with what was said."""
+    """A model with nine words. Its weights are large enough that the picture and the earlier words change the next word."""
     text = TextConfig(8, 2, 2, 2, 16, CONTEXT, 12, tied_output=tied, layout=layout)
     config = CoCaConfig(
         ImageConfig(16, 8, width=8, layers=1, heads=2, mlp_width=8), PoolerConfig(caption_queries=QUERIES, heads=2), text, 4
@@ -97,9 +97,9 @@ def null_image():
 
 
 @pytest.mark.parametrize("options", WAYS, ids=in_words)
-def test_a_decoder_that_keeps_what_it_read_says_the_same_as_one_that_reads_all_again(model, images, options):
-    kept = generate(CachedDecoder(model, images), PICTURES, SPECIAL, options)
-    assert kept == generate(CacheFreeDecoder(model, images), PICTURES, SPECIAL, options)
+def test_the_cached_decoder_generates_what_the_decoder_without_cache_generates(model, images, options):
+    cached = generate(CachedDecoder(model, images), PICTURES, SPECIAL, options)
+    assert cached == generate(CacheFreeDecoder(model, images), PICTURES, SPECIAL, options)
 
 
 @pytest.mark.parametrize("options", ONE_OF_EACH, ids=in_words)
@@ -108,46 +108,46 @@ def test_different_pictures_get_different_sentences(model, images, options):
 
 
 @pytest.mark.parametrize("options", ONE_OF_EACH, ids=in_words)
-def test_it_says_the_same_about_no_picture(model, options):
-    kept = generate(CachedDecoder(model, None), PICTURES, SPECIAL, options)
-    assert kept == generate(CacheFreeDecoder(model, None), PICTURES, SPECIAL, options)
+def test_cached_and_cache_free_agree_without_a_picture(model, options):
+    cached = generate(CachedDecoder(model, None), PICTURES, SPECIAL, options)
+    assert cached == generate(CacheFreeDecoder(model, None), PICTURES, SPECIAL, options)
 
 
 @pytest.mark.parametrize("options", ONE_OF_EACH, ids=in_words)
 @pytest.mark.parametrize("weight", [0.5, 1.5, 3.0])
 @pytest.mark.parametrize("null", [None, null_image()], ids=["no picture", "null picture"])
-def test_it_says_the_same_under_guidance(model, images, options, weight, null):
-    kept, free = (
+def test_cached_and_cache_free_agree_with_guidance(model, images, options, weight, null):
+    cached, free = (
         generate(GuidedDecoder(decoder(model, images), decoder(model, null), weight=weight), PICTURES, SPECIAL, options)
         for decoder in (CachedDecoder, CacheFreeDecoder)
     )
-    assert kept == free
+    assert cached == free
 
 
 @pytest.mark.parametrize("options", [options for options in WAYS if options.method != "sample"], ids=in_words)
-def test_what_is_said_of_a_picture_does_not_depend_on_its_batch(model, images, options):
+def test_the_caption_of_a_picture_does_not_depend_on_its_batch(model, images, options):
     alone = [generate(CachedDecoder(model, image[None]), 1, SPECIAL, options)[0] for image in images]
     assert generate(CachedDecoder(model, images), PICTURES, SPECIAL, options) == alone
 
 
 @pytest.mark.parametrize("options", [options for options in ONE_OF_EACH if options.method != "sample"], ids=in_words)
-def test_what_is_said_under_guidance_does_not_depend_on_the_batch_that_shares_a_null_picture(model, images, options):
-    def said(tokens):
+def test_a_guided_caption_does_not_depend_on_the_batch_that_shares_the_null_picture(model, images, options):
+    def captions(tokens):
         guided = GuidedDecoder(CachedDecoder(model, tokens), CachedDecoder(model, null_image()), weight=2.0)
         return generate(guided, len(tokens), SPECIAL, options)
 
-    assert said(images) == [said(image[None])[0] for image in images]
+    assert captions(images) == [captions(image[None])[0] for image in images]
 
 
 @pytest.mark.parametrize("with_image", [False, True])
-def test_steps_and_selections_give_the_logits_and_states_of_the_whole(model, images, with_image):
+def test_steps_and_selections_give_the_logits_and_states_of_the_cache_free_decoder(model, images, with_image):
     given = images[:2] if with_image else None
-    kept, free = CachedDecoder(model, given), CacheFreeDecoder(model, given)
+    cached, free = CachedDecoder(model, given), CacheFreeDecoder(model, given)
     for words, rows in (([1, 1], [0, 0, 0, 1, 1, 1]), ([3, 4, 5, 3, 6, 7], [2, 0, 5, 5]), ([8, 3, 4, 4], [0, 1, 2, 3]), ([5] * 4, [])):
-        (logits, hidden), expected = kept.step(torch.tensor(words)), free.step(torch.tensor(words))
+        (logits, hidden), expected = cached.step(torch.tensor(words)), free.step(torch.tensor(words))
         assert (logits.dtype, logits.shape, hidden.shape) == (torch.float32, (len(words), 12), (len(words), 8))
         assert_close((logits, hidden), expected)
-        for decoder in (kept, free):
+        for decoder in (cached, free):
             decoder.select(torch.tensor(rows, dtype=torch.int64))
 
 
@@ -159,7 +159,7 @@ def test_a_selection_before_the_first_step_changes_nothing(model, images):
 
 
 def lengths_read(layers):
-    """The lengths (B, T, D) -> T that pass through these layers from now on."""
+    """A list that receives the length T of each later input (B, T, D) of these layers."""
     lengths = []
     for layer in layers:
         layer.register_forward_hook(lambda _, inputs, __: lengths.append(inputs[0].shape[1]))
@@ -168,13 +168,13 @@ def lengths_read(layers):
 
 @pytest.mark.parametrize("options", ONE_OF_EACH, ids=in_words)
 @pytest.mark.parametrize("layout", ["paper", "open_clip"])
-def test_each_step_reads_one_token_a_sentence_and_the_picture_is_read_once(layout, options, images):
+def test_each_step_processes_one_token_a_sentence_and_the_picture_only_once(layout, options, images):
     model = build_model(layout, tied=True)
     blocks = [*model.unimodal.blocks, *model.multimodal.blocks]
     words = lengths_read(block.attention.key_value for block in blocks)
     pictures = lengths_read(block.cross_attention.key_value for block in model.multimodal.blocks)
     sentences = generate(CachedDecoder(model, images), PICTURES, SPECIAL, dataclasses.replace(options, min_tokens=8))
-    steps = 8 + (options.method == "contrastive")  # which looks one word ahead
+    steps = 8 + (options.method == "contrastive")  # contrastive search looks one word further
     assert [len(sentence) for sentence in sentences] == [8] * PICTURES
     assert words == [1] * len(blocks) * steps
     assert pictures == [QUERIES] * len(model.multimodal.blocks)
@@ -182,7 +182,7 @@ def test_each_step_reads_one_token_a_sentence_and_the_picture_is_read_once(layou
 
 @pytest.mark.parametrize("weight", [0.5, 1.0, 1.5, 3.0])
 @pytest.mark.parametrize("null", [None, null_image()], ids=["no picture", "null picture"])
-def test_guidance_multiplies_the_likelihood_by_what_the_picture_adds_to_it(model, images, weight, null):
+def test_guidance_scales_the_gain_in_log_probability_from_the_picture(model, images, weight, null):
     guided = GuidedDecoder(CachedDecoder(model, images), CachedDecoder(model, null), weight=weight)
     seeing, blind = CacheFreeDecoder(model, images), CacheFreeDecoder(model, null)
     for word in (1, 4, 7):
@@ -195,13 +195,13 @@ def test_guidance_multiplies_the_likelihood_by_what_the_picture_adds_to_it(model
 
 
 @pytest.mark.parametrize("options", ONE_OF_EACH, ids=in_words)
-def test_a_guidance_of_one_is_none(model, images, options):
+def test_a_guidance_weight_of_one_changes_nothing(model, images, options):
     guided = GuidedDecoder(CachedDecoder(model, images), CachedDecoder(model, None), weight=1.0)
     assert generate(guided, PICTURES, SPECIAL, options) == generate(CachedDecoder(model, images), PICTURES, SPECIAL, options)
 
 
-def test_more_guidance_says_what_is_likelier_for_the_picture_than_without_it(model, images):
-    """The mean of log p(word | image) - log p(word) over the first words that are chosen rises with the weight."""
+def test_more_guidance_chooses_words_that_the_picture_makes_likelier(model, images):
+    """The mean of log p(word | image) - log p(word) over the chosen first words rises with the weight."""
     start = torch.full((PICTURES,), SPECIAL.start)
     gain = CachedDecoder(model, images).step(start)[0].log_softmax(-1) - CachedDecoder(model, None).step(start)[0].log_softmax(-1)
     gains = []

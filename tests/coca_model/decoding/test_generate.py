@@ -24,7 +24,7 @@ METHODS = ("greedy", "beam", "sample", "contrastive")
 
 @pytest.fixture(scope="module")
 def model():
-    """Three words, so that every sentence can be tried; weights large enough for opinions that change with the image."""
+    """A model with three words, so that every sentence can be tried. Its weights are large enough that the image changes the words."""
     torch.manual_seed(1)
     text = TextConfig(8, 1, 1, heads=2, mlp_width=8, context_length=9, vocabulary_size=6)
     config = CoCaConfig(ImageConfig(16, 8, width=8, layers=1, heads=2, mlp_width=8), PoolerConfig(caption_queries=2, heads=2), text, 4)
@@ -44,7 +44,7 @@ SAME_FOR_ALL = [1e-6, 1e-6, 0.2, *[0.1] * 8]  # eight words and END
 
 
 class FixedDecoder:
-    """Holds the same opinion of the next word after every word; notes how many sentences each step continues."""
+    """Gives the same distribution at every step, and records the number of sentences of each step."""
 
     def __init__(self, p):
         self.logits, self.rows = torch.tensor(p).log(), []
@@ -54,23 +54,23 @@ class FixedDecoder:
         return self.logits.repeat(len(token_ids), 1), torch.randn(len(token_ids), 4)
 
     def select(self, rows):
-        """Every sentence is like every other."""
+        """Do nothing: all sentences have the same state."""
 
 
 class ScriptedDecoder:
-    """Knows p(next word) after each beginning that a script has, (START,) included; after others only END may follow."""
+    """Gives p(next word) for each beginning in a script, without START. After any other beginning, only END follows."""
 
     def __init__(self, script):
-        self.script, self.said, self.steps = script, None, 0
+        self.script, self.sentences, self.steps = script, None, 0
 
     def step(self, token_ids):
         self.steps += 1
-        self.said = [(*said, token) for said, token in zip(self.said or [()] * len(token_ids), token_ids.tolist(), strict=True)]
-        rows = [self.script.get(said[1:], {END: 1.0}) for said in self.said]
+        self.sentences = [(*ids, token) for ids, token in zip(self.sentences or [()] * len(token_ids), token_ids.tolist(), strict=True)]
+        rows = [self.script.get(ids[1:], {END: 1.0}) for ids in self.sentences]
         return torch.tensor([[row.get(token, 1e-9) for token in range(6)] for row in rows]).log(), torch.zeros(len(rows), 4)
 
     def select(self, rows):
-        self.said = [self.said[row] for row in rows]
+        self.sentences = [self.sentences[row] for row in rows]
 
 
 def may_follow(ids, options):
@@ -82,9 +82,9 @@ def may_follow(ids, options):
 
 
 def reader(model, image, options):
-    """A function from the beginning of a sentence to log p of each token that may follow; the whole of it is read each time.
+    """A function from the beginning of a sentence to log p of each allowed next token, without a cache.
 
-    Where words are chosen one by one, p is shared among those that may follow; a beam's worth is made of the model's own p.
+    Beam search uses the model's p. The other methods renormalise p over the allowed tokens.
     """
 
     @cache
@@ -103,7 +103,7 @@ def without_marks(ids):
     return [token for token in ids if token not in SPECIAL]
 
 
-def said(model, images, options):
+def captions(model, images, options):
     return generate(CachedDecoder(model, images), len(images), SPECIAL, options)
 
 
@@ -119,14 +119,14 @@ def greedy(log_p, options):
 @pytest.mark.parametrize("max_tokens", [1, 3, 8])
 def test_greedy_takes_the_likeliest_word_until_the_end(model, images, max_tokens, no_repeat, min_tokens):
     options = CaptionOptions("greedy", max_tokens=max_tokens, min_tokens=min(min_tokens, max_tokens), no_repeat=no_repeat)
-    assert said(model, images, options) == [greedy(reader(model, image, options), options) for image in images]
+    assert captions(model, images, options) == [greedy(reader(model, image, options), options) for image in images]
 
 
 def best_of_all_sentences(log_p, options):
-    """The best of all sentences of up to `max_tokens`: log p / tokens ** penalty, where END is a token and START is none."""
+    """The sentence of at most `max_tokens` with the best log p / tokens ** penalty. END counts as a token, START does not."""
     open_ones, closed = [([START], 0.0)], []
     for _ in range(options.max_tokens):
-        longer = [([*ids, token], worth + more) for ids, worth in open_ones for token, more in log_p(*ids).items()]
+        longer = [([*ids, token], score + more) for ids, score in open_ones for token, more in log_p(*ids).items()]
         closed += [pair for pair in longer if pair[0][-1] == END]
         open_ones = [pair for pair in longer if pair[0][-1] != END]
     ids, _ = max(closed + open_ones, key=lambda pair: pair[1] / (len(pair[0]) - 1) ** options.length_penalty)
@@ -135,30 +135,30 @@ def best_of_all_sentences(log_p, options):
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.7, 2.0])
 @pytest.mark.parametrize(("max_tokens", "no_repeat", "min_tokens"), [(1, 3, 0), (3, 3, 0), (3, 0, 0), (4, 2, 2)])
-def test_as_many_beams_as_sentences_find_the_best_sentence(model, images, max_tokens, no_repeat, min_tokens, length_penalty):
+def test_with_a_beam_for_every_sentence_the_best_sentence_is_found(model, images, max_tokens, no_repeat, min_tokens, length_penalty):
     options = CaptionOptions(beams=81, max_tokens=max_tokens, no_repeat=no_repeat, min_tokens=min_tokens, length_penalty=length_penalty)
-    assert said(model, images, options) == [best_of_all_sentences(reader(model, image, options), options) for image in images]
+    assert captions(model, images, options) == [best_of_all_sentences(reader(model, image, options), options) for image in images]
 
 
 def written_out_beam_search(log_p, options):
-    """With lists: the best `beams` beginnings, and the best `beams` ends that came among the best `beams` continuations."""
+    """Beam search with lists: the best `beams` open sentences, and the best `beams` finished ones among the best continuations."""
     beams, open_ones, closed = options.beams, [(0.0, [START])], []
     for length in range(1, options.max_tokens + 1):
-        longer = sorted(((worth + more, [*ids, token]) for worth, ids in open_ones for token, more in log_p(*ids).items()), reverse=True)
-        closed += [(worth / length**options.length_penalty, ids) for worth, ids in longer[:beams] if ids[-1] == END]
+        longer = sorted(((score + more, [*ids, token]) for score, ids in open_ones for token, more in log_p(*ids).items()), reverse=True)
+        closed += [(score / length**options.length_penalty, ids) for score, ids in longer[:beams] if ids[-1] == END]
         closed = sorted(closed, reverse=True)[:beams]
-        open_ones = [(worth, ids) for worth, ids in longer if ids[-1] != END][:beams]
+        open_ones = [(score, ids) for score, ids in longer if ids[-1] != END][:beams]
         if not open_ones or (len(closed) == beams and closed[-1][0] >= open_ones[0][0] / length**options.length_penalty):
             return without_marks(closed[0][1])
-    return without_marks(max(closed + [(worth / length**options.length_penalty, ids) for worth, ids in open_ones])[1])
+    return without_marks(max(closed + [(score / length**options.length_penalty, ids) for score, ids in open_ones])[1])
 
 
 @pytest.mark.parametrize("beams", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("length_penalty", [0.0, 0.7, 2.0])
 @pytest.mark.parametrize(("no_repeat", "min_tokens"), [(3, 0), (0, 0), (2, 3)])
-def test_beam_search_equals_lists_of_beginnings_written_out(model, images, beams, length_penalty, no_repeat, min_tokens):
+def test_beam_search_equals_its_reference_with_lists(model, images, beams, length_penalty, no_repeat, min_tokens):
     options = CaptionOptions(beams=beams, max_tokens=8, length_penalty=length_penalty, no_repeat=no_repeat, min_tokens=min_tokens)
-    assert said(model, images, options) == [written_out_beam_search(reader(model, image, options), options) for image in images]
+    assert captions(model, images, options) == [written_out_beam_search(reader(model, image, options), options) for image in images]
 
 
 def test_beam_search_finds_a_sentence_that_starts_with_the_less_likely_word():
@@ -169,41 +169,41 @@ def test_beam_search_finds_a_sentence_that_starts_with_the_less_likely_word():
     assert (greedy_words, beam_words) == ([3, 5], [4, 5])
 
 
-# p(END) = 0.6 is closed at once as -0.51 / 1; the beginning 3 is -0.92 / 1 then, and its end after 5 is -0.94 / 3 ** penalty.
+# The empty sentence, p = 0.6, finishes first with score -0.51 / 1. Word 3 has score -0.92 / 1; finished after 5, -0.94 / 3 ** penalty.
 END_OR_MORE = {(): {END: 0.6, 3: 0.4}, (3,): {5: 0.99, END: 0.01}, (3, 5): {END: 0.99, 4: 0.01}}
 
 
 @pytest.mark.parametrize(
     ("beams", "length_penalty", "words", "steps"),
     [
-        (1, 1.0, [], 1),  # one end, better than what is open
-        (2, 0.0, [], 3),  # the second end comes with the third token
-        (2, 1.0, [3, 5], 3),  # and is better by its length
+        (1, 1.0, [], 1),  # one finished sentence, better than the open one
+        (2, 0.0, [], 3),  # the second sentence finishes with the third token
+        (2, 1.0, [3, 5], 3),  # and its length makes it better
     ],
 )
-def test_a_search_stops_when_as_many_ends_as_beams_are_better_than_what_is_open(beams, length_penalty, words, steps):
+def test_beam_search_stops_when_enough_finished_sentences_beat_the_open_ones(beams, length_penalty, words, steps):
     decoder = ScriptedDecoder(END_OR_MORE)
     assert generate(decoder, 1, SPECIAL, CaptionOptions(beams=beams, length_penalty=length_penalty)) == [words]
     assert decoder.steps == steps
 
 
-def test_a_sentence_that_is_not_over_at_its_last_token_may_be_the_best():
+def test_an_unfinished_sentence_of_maximum_length_can_be_the_best():
     script = {(): {3: 0.9, END: 0.1}, (3,): {4: 0.9, END: 0.1}}
     assert generate(ScriptedDecoder(script), 1, SPECIAL, CaptionOptions(beams=2, max_tokens=2)) == [[3, 4]]
 
 
-def test_a_sentence_that_ended_is_not_changed_by_one_that_goes_on(model, images):
+def test_a_finished_sentence_is_not_changed_by_longer_ones_in_its_batch(model, images):
     options = CaptionOptions(max_tokens=8, beams=3)
-    alone = [said(model, image[None], options)[0] for image in images]
+    alone = [captions(model, image[None], options)[0] for image in images]
     assert len(set(map(len, alone))) > 2
-    assert said(model, images, options) == alone
+    assert captions(model, images, options) == alone
 
 
-UNEVEN = [0.05, 0.05, 0.1, 0.3, 0.15, 0.25, 0.1]  # of PAD and START too, which are never said
+UNEVEN = [0.05, 0.05, 0.1, 0.3, 0.15, 0.25, 0.1]  # includes PAD and START, which are never generated
 
 
 def written_out_choice(options):
-    """The p of each token that may be drawn after START: UNEVEN by temperature, then the likeliest, then the nucleus, of sum 1."""
+    """The probability of each token that may be drawn after START: UNEVEN with temperature, then top-k, then top-p, renormalised."""
     falling = sorted((UNEVEN[token] ** (1 / options.temperature), token) for token in range(END, 7))[::-1]
     falling = falling[: options.top_k or None]
     total, before, kept = sum(p for p, _ in falling), 0.0, {}
@@ -226,47 +226,47 @@ def test_words_are_drawn_as_often_as_their_renormalised_probability(temperature,
 
 
 @pytest.mark.parametrize(("top_k", "top_p", "likeliest"), [(2, 1.0, {3, 5}), (0, 0.5, {3, 5}), (0, 0.7, {3, 5, 4}), (1, 0.1, {3})])
-def test_nothing_but_the_likeliest_words_is_drawn(top_k, top_p, likeliest):
+def test_only_the_likeliest_words_are_drawn(top_k, top_p, likeliest):
     options = CaptionOptions("sample", 12, no_repeat=0, top_k=top_k, top_p=top_p)
     sentences = generate(FixedDecoder(UNEVEN), 50, SPECIAL, options)
     assert {token for sentence in sentences for token in sentence} == likeliest
 
 
 def test_the_same_seed_gives_the_same_captions_and_another_seed_others(model, images):
-    one, again, other = (said(model, images, CaptionOptions("sample", 8, seed=seed)) for seed in (5, 5, 6))
+    one, again, other = (captions(model, images, CaptionOptions("sample", 8, seed=seed)) for seed in (5, 5, 6))
     assert one == again
     assert one != other
 
 
-def test_captions_are_drawn_without_the_seed_of_the_program(model, images):
+def test_sampling_neither_uses_nor_changes_the_global_random_state(model, images):
     options = CaptionOptions("sample", 8)
-    before = said(model, images, options)
+    before = captions(model, images, options)
     state = torch.random.get_rng_state()
     torch.manual_seed(99)
-    assert said(model, images, options) == before
+    assert captions(model, images, options) == before
     torch.random.set_rng_state(state)
-    said(model, images, options)
+    captions(model, images, options)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_sentences_of_one_batch_are_drawn_each_for_itself():
+def test_sentences_of_one_batch_are_drawn_independently():
     sentences = generate(FixedDecoder(UNEVEN), 50, SPECIAL, CaptionOptions("sample", 12))
     assert len(set(map(tuple, sentences))) > 25
 
 
 def written_out_contrastive_search(model, image, options):
-    """Su et al. 2022, equation 5: every candidate is read as the end of the whole sentence."""
+    """Su et al. 2022, equation 5. The whole sentence is encoded for every candidate."""
     log_p, ids, weight = reader(model, image, options), [START], options.degeneration_penalty
     while len(ids) <= options.max_tokens and ids[-1] != END:
-        worth = {}
+        score = {}
         next_words = log_p(*ids)
         for token in sorted(next_words, key=next_words.get, reverse=True)[: options.top_k or 5]:
             row = torch.tensor([[*ids, token]])
             text_tokens = model.encode_text(row, torch.ones_like(row, dtype=torch.bool))[1]
             *before, own = model.multimodal.hidden(text_tokens, image[None])[0]
-            likeness = max(F.cosine_similarity(own, state, dim=0).item() for state in before)
-            worth[token] = (1 - weight) * math.exp(next_words[token]) - weight * likeness
-        ids.append(max(worth, key=worth.get))
+            similarity = max(F.cosine_similarity(own, state, dim=0).item() for state in before)
+            score[token] = (1 - weight) * math.exp(next_words[token]) - weight * similarity
+        ids.append(max(score, key=score.get))
     return without_marks(ids)
 
 
@@ -277,11 +277,11 @@ def test_contrastive_search_equals_its_equation_written_out(model, images, top_k
     options = CaptionOptions(
         "contrastive", 8, top_k=top_k, degeneration_penalty=degeneration_penalty, no_repeat=no_repeat, min_tokens=min_tokens
     )
-    assert said(model, images, options) == [written_out_contrastive_search(model, image, options) for image in images]
+    assert captions(model, images, options) == [written_out_contrastive_search(model, image, options) for image in images]
 
 
 @pytest.mark.parametrize(("top_k", "candidates"), [(0, 5), (3, 3), (99, 11)])
-def test_contrastive_search_reads_the_likeliest_words_as_candidates(top_k, candidates):
+def test_contrastive_search_tries_the_top_k_words_as_candidates(top_k, candidates):
     decoder = FixedDecoder(SAME_FOR_ALL)
     generate(decoder, 2, SPECIAL, CaptionOptions("contrastive", 3, min_tokens=3, top_k=top_k))
     assert decoder.rows == [2, *[2 * candidates] * 3]
@@ -289,12 +289,12 @@ def test_contrastive_search_reads_the_likeliest_words_as_candidates(top_k, candi
 
 @pytest.mark.parametrize("options", [{"top_k": 1}, {"degeneration_penalty": 0.0}], ids=str)
 def test_contrastive_search_without_a_choice_or_a_penalty_is_greedy(model, images, options):
-    assert said(model, images, CaptionOptions("contrastive", 8, **options)) == said(model, images, CaptionOptions("greedy", 8))
+    assert captions(model, images, CaptionOptions("contrastive", 8, **options)) == captions(model, images, CaptionOptions("greedy", 8))
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("no_repeat", [1, 2, 3, 4])
-def test_no_run_of_words_comes_twice_and_no_word_twice_in_a_row(method, no_repeat):
+def test_no_n_gram_and_no_adjacent_word_is_repeated(method, no_repeat):
     options = CaptionOptions(method, 12, min_tokens=8 if no_repeat == 1 else 12, no_repeat=no_repeat)
     for sentence in generate(FixedDecoder(SAME_FOR_ALL), 20, SPECIAL, options):
         runs = [tuple(sentence[i : i + no_repeat]) for i in range(len(sentence) - no_repeat + 1)]
@@ -303,7 +303,7 @@ def test_no_run_of_words_comes_twice_and_no_word_twice_in_a_row(method, no_repea
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_words_may_be_repeated_where_that_is_allowed(method):
+def test_words_are_repeated_when_no_repeat_is_zero(method):
     p = [1e-6, 1e-6, 1e-6, 0.99, 0.01, 1e-6]
     options = CaptionOptions(method, 6, no_repeat=0, top_k=1)
     assert generate(FixedDecoder(p), 2, SPECIAL, options) == [[3] * 6] * 2
@@ -311,7 +311,7 @@ def test_words_may_be_repeated_where_that_is_allowed(method):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("min_tokens", [0, 1, 5])
-def test_a_caption_that_would_end_at_once_has_as_many_words_as_it_must(method, min_tokens):
+def test_a_caption_that_would_end_at_once_has_min_tokens_words(method, min_tokens):
     p = [1e-9, 1e-9, 1.0, *[1e-9] * 8]
     sentences = generate(FixedDecoder(p), 3, SPECIAL, CaptionOptions(method, min_tokens=min_tokens, degeneration_penalty=0.0))
     assert [len(sentence) for sentence in sentences] == [min_tokens] * 3
@@ -319,35 +319,35 @@ def test_a_caption_that_would_end_at_once_has_as_many_words_as_it_must(method, m
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("max_tokens", [1, 2, 7])
-def test_a_caption_that_would_never_end_has_as_many_words_as_it_may(method, max_tokens):
+def test_a_caption_that_would_never_end_has_max_tokens_words(method, max_tokens):
     p = [1e-9, 1e-9, 1e-9, *[0.125] * 8]
     sentences = generate(FixedDecoder(p), 3, SPECIAL, CaptionOptions(method, max_tokens, degeneration_penalty=0.0))
     assert [len(sentence) for sentence in sentences] == [max_tokens] * 3
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_padding_and_start_are_never_said(method):
+def test_padding_and_start_are_never_generated(method):
     p = [0.45, 0.45, 0.02, *[0.01] * 8]
     sentences = generate(FixedDecoder(p), 20, SPECIAL, CaptionOptions(method, 12, min_tokens=3, degeneration_penalty=0.0))
     assert all(3 <= len(sentence) <= 12 and set(sentence) <= set(range(3, 11)) for sentence in sentences)
 
 
-def test_special_tokens_may_have_any_number():
-    """CLIP's START and END are its last tokens: the same opinions in another order give the same words in that order."""
+def test_special_tokens_may_have_any_id():
+    """START and END are the last ids of CLIP's tokenizer, so generated words must not depend on their ids."""
     p = [0.0, 0.3, 0.3, 0.2, 1e-9, 0.2]
     sentences = generate(FixedDecoder(p), 30, SpecialTokens(0, 4, 5), CaptionOptions("sample", 6))
     assert {token for sentence in sentences for token in sentence} == {1, 2, 3}
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_picture_asks_for_no_caption(model, images, method):
-    assert said(model, images[:0], CaptionOptions(method, 8)) == []
+def test_no_pictures_give_no_captions(model, images, method):
+    assert captions(model, images[:0], CaptionOptions(method, 8)) == []
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_captions_need_no_gradient(model, images, method):
+def test_captions_are_generated_from_a_model_that_requires_gradients(model, images, method):
     model.multimodal.output.weight.requires_grad_(True)
-    assert len(said(model, images, CaptionOptions(method, 8))) == 8
+    assert len(captions(model, images, CaptionOptions(method, 8))) == 8
     model.multimodal.output.weight.requires_grad_(False)
 
 
@@ -373,14 +373,14 @@ def test_captions_need_no_gradient(model, images, method):
     ],
     ids=str,
 )
-def test_an_option_that_cannot_be_is_refused_with_its_value_and_what_is_allowed(options, message):
+def test_an_invalid_option_is_refused_with_its_value_and_the_allowed_values(options, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         CaptionOptions(**options)
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         dataclasses.replace(CaptionOptions(), **options)
 
 
-def test_the_values_at_the_edge_of_what_is_allowed_are_taken():
+def test_boundary_values_are_accepted():
     low = CaptionOptions("sample", 1, 0, 0, 1, 0.0, 1e-6, 0, 1e-6, 0.0, 1e-6, 0)
     high = CaptionOptions("contrastive", 9, 9, 99, 99, 9.0, 99.0, 10**6, 1.0, 1.0, 99.0, 2**40)
     assert (low.top_k, high.top_p) == (0, 1.0)

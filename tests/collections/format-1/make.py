@@ -2,8 +2,8 @@
 
     mkdir -p /home/anna && git worktree add ../format-1 02e00d4 && cd ../format-1 && python make.py OUTPUT
 
-The pictures lie under /home/anna, so that the stored paths belong to nobody. Answers are stored beside the collections:
-a later program must give the same ones.
+The pictures are below /home/anna, so the stored paths name no real user. The answers are stored beside the collections, and
+later programs must give the same ones.
 """
 
 import json
@@ -42,7 +42,7 @@ def pack(name: str, output: Path) -> None:
         try:
             hits = [vars(hit) for hit in search(query["text"], collection=opened, **options)]
         except (OverflowError, ValueError):
-            hits = None  # format 1 could not answer: an impossible date among the hits
+            hits = None  # format 1 could not answer because of an impossible date among the hits
         answers.append({"query": query, "hits": hits})
     stored = {"answers": answers, "counts": opened.counts(), "failures": opened.failures().to_pylist()}
     (output / f"{name}.json").write_text(json.dumps(stored, default=str, ensure_ascii=False, indent=1) + "\n")
@@ -54,7 +54,7 @@ def pack(name: str, output: Path) -> None:
 
 
 def everyday() -> None:
-    """Two folders, names that are not ASCII, a film, broken files; a picture replaced, one moved and one deleted since the first run."""
+    """Two folders, non-ASCII names, a video and broken files. After the first run, one picture is replaced, one moved and one deleted."""
     pictures, videos = HOME / "Pictures", HOME / "Videos"
     for position, colour in enumerate(COLOURS):
         write_picture(pictures / f"{colour}.png", colour, size=(97 + position, 64))
@@ -84,7 +84,7 @@ def only_failures() -> None:
 
 
 def impossible_dates() -> None:
-    """Rows with dates outside Python's range, as the first versions wrote them."""
+    """Rows with dates outside Python's range, as written by the first versions."""
     for name, colour in (("zero", "red"), ("far", "green"), ("good", "blue")):
         write_picture(HOME / "Pictures" / f"{name}.png", colour)
     index(HOME / "Pictures", collection=HOME / "collection", encoder=FakeEncoder())

@@ -1,4 +1,4 @@
-"""Files of data sets: what is read, and what an error says."""
+"""Reading text, JSON, CSV and media folders of data sets, and the error messages."""
 
 import re
 
@@ -23,11 +23,11 @@ def written(path, text):
 # --- text and JSON ------------------------------------------------------------------------------------------------------
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+def test_a_byte_order_mark_is_removed(tmp_path):
     assert read_text(written(tmp_path / "a.txt", "\ufeffhallo")) == "hallo"
 
 
-def test_a_file_that_is_missing_a_folder_or_of_another_encoding_is_named(tmp_path):
+def test_a_missing_file_a_folder_or_another_encoding_is_named(tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with refuses(f"{tmp_path}/none.txt: no such file."):
         read_text(tmp_path / "none.txt")
@@ -46,7 +46,7 @@ def test_a_file_that_is_missing_a_folder_or_of_another_encoding_is_named(tmp_pat
         ("[" + "1" * 5000 + "]", "a.json: malformed JSON (Exceeds the limit"),
     ],
 )
-def test_malformed_json_says_where_it_breaks(tmp_path, text, message):
+def test_malformed_json_is_reported_with_its_position(tmp_path, text, message):
     with refuses(message):
         read_json(written(tmp_path / "a.json", text))
 
@@ -61,7 +61,7 @@ def test_malformed_json_says_where_it_breaks(tmp_path, text, message):
         ({"a": None}, (list, dict), "here: 'a' is None. Expected a list or an object."),
     ],
 )
-def test_a_value_that_is_missing_or_of_another_kind_is_named(value, kind, message):
+def test_a_missing_value_or_one_of_another_type_is_named(value, kind, message):
     with refuses(message):
         get(value, "a", kind, "here")
 
@@ -73,7 +73,7 @@ def test_a_second_record_with_the_same_id_names_both():
         ids.add(7, "line 3")
 
 
-def test_an_unknown_split_lists_those_there_are(tmp_path):
+def test_an_unknown_split_lists_the_available_ones(tmp_path):
     check_split("val", {"val"}, tmp_path)
     with refuses(f"{tmp_path}: no such split ('dev'). Splits in this file: test, val."):
         check_split("dev", {"val", "test"}, tmp_path)
@@ -97,11 +97,11 @@ def rows(path, text, columns=("a", "b")):
         ("b,c,a\n2,3,1", {"a": "1", "b": "2", "c": "3"}),
     ],
 )
-def test_csv_is_read_as_spreadsheets_write_it(tmp_path, text, row):
+def test_csv_is_read_in_the_variants_of_spreadsheets(tmp_path, text, row):
     assert [found for _, found in rows(tmp_path / "a.csv", text)] == [row]
 
 
-def test_a_row_is_named_by_its_line_even_after_one_of_several_lines(tmp_path):
+def test_a_row_after_a_multi_line_row_is_named_by_its_line(tmp_path):
     names = [name for name, _ in rows(tmp_path / "a.csv", 'a,b\n"x\ny",2\n3,4\n')]
     assert names == [f"{tmp_path}/a.csv: line 3", f"{tmp_path}/a.csv: line 4"]
 
@@ -146,7 +146,7 @@ def folder(tmp_path):
         ("clip.mov", "video", "", "deep/clip.avi"),
     ],
 )
-def test_a_medium_is_found_by_name_with_or_without_its_ending(folder, name, kind, inside, path):
+def test_a_medium_is_found_with_or_without_its_suffix(folder, name, kind, inside, path):
     assert MediaFolder(folder).find(name, kind, "r", inside=inside) == Medium(name, folder / path, kind, "r")
 
 
@@ -156,18 +156,18 @@ def test_a_missing_medium_is_an_error_that_names_the_record(folder, name):
         MediaFolder(folder).find(name, "video", "line 7")
 
 
-def test_pictures_and_videos_are_told_apart_in_one_folder(folder):
+def test_pictures_and_videos_in_one_folder_are_distinguished(folder):
     media = MediaFolder(folder, allow_missing=True)
     assert media.find("clip", "image", "r1") is None
     assert media.find("clip", "video", "r2") is not None
     assert media.missing == ["r1: 'clip' is missing."]
 
 
-def test_a_name_with_a_folder_is_not_looked_for_in_another(folder):
+def test_a_name_with_a_folder_is_not_found_in_another_folder(folder):
     assert MediaFolder(folder, allow_missing=True).find("other/b.png", "image", "r") is None
 
 
-def test_a_picture_with_an_ending_is_no_other_picture_of_the_same_stem(folder):
+def test_a_picture_with_another_suffix_is_not_found(folder):
     with refuses(f"r: the picture 'b.jpg' is not in {folder}."):
         MediaFolder(folder).find("b.jpg", "image", "r")
     write_picture(folder / "a.jpg")
@@ -175,28 +175,28 @@ def test_a_picture_with_an_ending_is_no_other_picture_of_the_same_stem(folder):
         MediaFolder(folder).find("a.png", "image", "r")
 
 
-def test_an_exact_name_anywhere_wins_over_another_file_of_the_same_stem(tmp_path):
+def test_an_exact_name_is_preferred_over_the_same_stem(tmp_path):
     for name in ("x/a.jpg.png", "sub/a.jpg", "a.png"):
         write_picture(tmp_path / name)
     assert MediaFolder(tmp_path).find("a.jpg", "image", "r").path == tmp_path / "sub/a.jpg"
 
 
-@pytest.mark.parametrize("place", [".cache/c.jpg", "deep/.cache/c.jpg", ".cache/deep/c.jpg", "deep/.c.jpg"])
-def test_a_file_in_a_hidden_folder_is_not_found(folder, place):
-    write_picture(folder / place)
-    name = place.rpartition("/")[2]
+@pytest.mark.parametrize("hidden", [".cache/c.jpg", "deep/.cache/c.jpg", ".cache/deep/c.jpg", "deep/.c.jpg"])
+def test_a_file_in_a_hidden_folder_is_not_found(folder, hidden):
+    write_picture(folder / hidden)
+    name = hidden.rpartition("/")[2]
     with refuses(f"r: the picture {name!r} is not in {folder}."):
         MediaFolder(folder).find(name, "image", "r")
     write_picture(folder / "seen" / "c.jpg")
     assert MediaFolder(folder).find("c.jpg", "image", "r").path == folder / "seen/c.jpg"
 
 
-def test_exact_takes_no_other_file(folder):
+def test_exact_finds_no_other_suffix(folder):
     media = MediaFolder(folder, allow_missing=True)
     assert media.find("clip.mov", "video", "r", exact=True) is None
 
 
-def test_the_same_name_in_two_folders_is_refused_but_the_exact_ending_goes_first(tmp_path):
+def test_the_same_name_in_two_folders_is_refused_unless_one_suffix_is_exact(tmp_path):
     for name in ("x/1.jpg", "y/1.jpg", "x/2.jpg", "y/2.png"):
         write_picture(tmp_path / name)
     with refuses(f"r: '1.jpg' may be any of 2 files (x/1.jpg, y/1.jpg). Keep one of them below {tmp_path}."):
@@ -204,7 +204,7 @@ def test_the_same_name_in_two_folders_is_refused_but_the_exact_ending_goes_first
     assert MediaFolder(tmp_path).find("2.png", "image", "r").path == tmp_path / "y/2.png"
 
 
-def test_a_missing_folder_and_missing_annotations_are_told_apart(tmp_path):
+def test_a_missing_folder_and_missing_annotations_have_different_messages(tmp_path):
     with refuses(f"{tmp_path}/no: no such folder."):
         MediaFolder(tmp_path / "no")
     with refuses(f"{tmp_path}/no/a.json: no such file."):
@@ -216,13 +216,13 @@ def test_a_missing_folder_and_missing_annotations_are_told_apart(tmp_path):
 # --- media with captions ------------------------------------------------------------------------------------------------
 
 
-def test_captions_keep_to_their_media_when_one_is_left_out_and_one_is_silent(tmp_path):
+def test_captions_stay_aligned_when_a_medium_is_missing_and_a_text_is_empty(tmp_path):
     one, three = (Medium(name, tmp_path, "image", name) for name in ("1", "3"))
     found = join_captions("t", {1: one, 2: None, 3: three}, [(3, "c", "r1"), (2, "b", "r2"), (1, " \n", "r3"), (3, "d ", "r4")], ["gone"])
     assert found == CaptionedMedia("t", (one, three), ("c", "d "), ((1,), (1,)), ("gone", "r3: an empty text"))
 
 
-def test_half_a_character_is_refused(tmp_path):
+def test_a_text_with_half_a_surrogate_pair_is_refused(tmp_path):
     with refuses("r1: the text is not valid Unicode (surrogates not allowed at character 2)."):
         join_captions("t", {1: Medium("1", tmp_path, "image", "m")}, [(1, "a \ud83d", "r1")])
 
@@ -232,7 +232,7 @@ def test_a_set_without_a_text_is_refused(tmp_path):
         join_captions("t", {1: Medium("1", tmp_path, "image", "m")}, [])
 
 
-def test_taking_a_medium_out_takes_what_describes_nothing_else(tmp_path):
+def test_removing_a_medium_removes_texts_that_describe_no_other(tmp_path):
     a, b, c = (Medium(name, tmp_path, "image", f"record {name}") for name in "abc")
     whole = CaptionedMedia("t", (a, b, c), ("x", "y", "z"), ((0, 1), (1,), (2,)), ("gone",))
     assert whole.texts_of == [[0], [0, 1], [2]]

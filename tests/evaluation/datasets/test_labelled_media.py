@@ -1,4 +1,4 @@
-"""Labelled data sets in the layouts that their authors publish, and what is said where they are broken."""
+"""Labelled data sets in their published layouts, and the errors for broken ones."""
 
 import json
 import re
@@ -36,11 +36,11 @@ def pictures(root, *names):
 
 
 def answers(dataset):
-    """The first name of each right class, by medium."""
+    """For each medium, the first name of each right class."""
     return {medium.name: [dataset.classes[c][0] for c in right] for medium, right in zip(dataset.media, dataset.right, strict=True)}
 
 
-# --- a folder for each class --------------------------------------------------------------------------------------------
+# --- class folders ------------------------------------------------------------------------------------------------------
 
 
 def test_folders_are_classes_in_the_order_of_their_names(tmp_path):
@@ -60,7 +60,7 @@ def test_folders_are_classes_in_the_order_of_their_names(tmp_path):
     ]
 
 
-def test_a_class_without_media_is_an_error_or_a_class_that_is_never_right(tmp_path):
+def test_a_class_without_media_is_an_error_or_kept_on_request(tmp_path):
     root = pictures(tmp_path, "ant/a.png", "bee/b.png")
     (root / "cat").mkdir()
     with refuses(f"{root}/cat: no picture or video in this class."):
@@ -77,14 +77,14 @@ def test_a_class_without_media_is_an_error_or_a_class_that_is_never_right(tmp_pa
         (("n01440764/a.png", "n99/a.png"), "n99: the class 'n99' is not"),
     ],
 )
-def test_folders_that_are_no_data_set_are_named(tmp_path, folders, message):
+def test_folders_that_are_not_a_data_set_are_named(tmp_path, folders, message):
     labels = read_label_map(written(tmp_path / "map.json", KERAS))
     (tmp_path / "set").mkdir()
     with refuses(message):
         read_class_folders(pictures(tmp_path / "set", *folders), labels)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with refuses(f"{tmp_path}/val: no such folder."):
         read_class_folders(tmp_path / "val")
 
@@ -93,7 +93,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [KERAS, SYNSETS])
-def test_imagenets_folders_are_called_by_its_maps(tmp_path, content):
+def test_imagenet_folders_get_their_names_from_a_label_map(tmp_path, content):
     root = pictures(tmp_path / "val", "n01440764/a.JPEG", "n01443537/b.JPEG", "n01484850/c.JPEG")
     dataset = read_class_folders(root, read_label_map(written(tmp_path / "map", content)))
     assert [names[0].replace("_", " ") for names in dataset.classes] == ["tench", "goldfish", "great white shark"]
@@ -102,13 +102,13 @@ def test_imagenets_folders_are_called_by_its_maps(tmp_path, content):
 
 
 @pytest.mark.parametrize("content", [KERAS, SYNSETS])
-def test_the_numbers_of_v2_are_places_in_the_map(tmp_path, content):
+def test_folder_numbers_of_imagenet_v2_are_indices_into_the_map(tmp_path, content):
     root = pictures(tmp_path / "imagenetv2-matched-frequency-format-val", "0/a.jpeg", "2/c.jpeg", "1/b.jpeg")
     dataset = read_class_folders(root, read_label_map(written(tmp_path / "map", content)))
     assert [name[0].replace("_", " ") for name in answers(dataset).values()] == ["tench", "goldfish", "great white shark"]
 
 
-def test_answers_are_looked_for_among_the_folders_that_are_there_or_the_whole_map(tmp_path):
+def test_classes_are_those_of_the_folders_or_of_the_whole_map(tmp_path):
     root = pictures(tmp_path / "imagenet-a", "n01440764/a.jpg", "n01484850/c.jpg")
     labels = read_label_map(written(tmp_path / "map", SYNSETS))
     assert [names[0] for names in read_class_folders(root, labels).classes] == ["tench", "great white shark"]
@@ -125,17 +125,17 @@ def test_a_class_with_two_folders_is_refused(tmp_path):
         read_class_folders(root, read_label_map(written(tmp_path / "map", KERAS)))
 
 
-def test_imagenets_two_cranes_stay_two_classes(tmp_path):
+def test_two_synsets_with_the_same_name_stay_two_classes(tmp_path):
     labels = read_label_map(written(tmp_path / "map", {"0": ["n02012849", "crane"], "1": ["n03126707", "crane"]}))
     dataset = read_class_folders(pictures(tmp_path / "set", "n02012849/a.png", "n03126707/b.png"), labels)
     assert dataset.classes == (("crane",), ("crane",))
     assert dataset.right == ((0,), (1,))
 
 
-# --- label maps of one's own --------------------------------------------------------------------------------------------
+# --- label maps of a user ------------------------------------------------------------------------------------------------
 
 
-def test_a_csv_map_gives_folders_one_class_or_several_names(tmp_path):
+def test_a_csv_map_can_merge_folders_and_give_several_names(tmp_path):
     text = "folder,name\na1,apple\na2,apple\np,pear\nb,sea horse; hippocampus\np,Pyrus\n"
     root = pictures(tmp_path / "set", "a1/1.png", "a2/2.png", "b/3.png", "p/4.png")
     dataset = read_class_folders(root, read_label_map(written(tmp_path / "map.csv", text)))
@@ -174,13 +174,13 @@ def test_a_json_map_gives_one_name_or_a_list(tmp_path):
         ("folder,name\na\n", "line 2: not as many fields"),
     ],
 )
-def test_what_is_wrong_in_a_label_map_is_said_with_its_place(tmp_path, text, message):
+def test_an_error_in_a_label_map_is_reported_with_its_position(tmp_path, text, message):
     with refuses(message) as caught:
         read_label_map(written(tmp_path / "map", text))
     assert str(tmp_path / "map") in str(caught.value)
 
 
-def test_half_a_character_in_the_name_of_a_class_is_refused(tmp_path):
+def test_a_class_name_with_half_a_surrogate_pair_is_refused(tmp_path):
     labels = read_label_map(written(tmp_path / "map.json", {"a": "apple \ud83d", "p": "pear"}))
     with refuses(r"set: the class name 'apple \ud83d' is not valid Unicode. Rename it."):
         read_class_folders(pictures(tmp_path / "set", "a/1.png", "p/2.png"), labels)
@@ -199,13 +199,13 @@ def objectnet(tmp_path):
     return tmp_path / "images", written(tmp_path / "folders.json", FOLDERS), written(tmp_path / "overlap.json", OVERLAP)
 
 
-def test_any_counterpart_of_an_object_is_right_and_other_objects_are_left_out(objectnet):
+def test_any_imagenet_class_of_an_object_is_right_and_other_objects_are_left_out(objectnet):
     dataset = read_objectnet(*objectnet)
     assert dataset.classes == (("analog clock",), ("backpack", "back pack", "knapsack"), ("digital clock",))
     assert answers(dataset) == {"alarm_clock/1.png": ["analog clock", "digital clock"], "backpack/3.png": ["backpack"]}
 
 
-def test_an_object_or_label_that_no_map_knows_is_named(objectnet):
+def test_an_object_or_label_missing_from_the_maps_is_named(objectnet):
     images, folders, overlap = objectnet
     with refuses("entry 'Anvil': no folder has this label"):
         read_objectnet(images, folders, written(overlap.with_name("other.json"), {**OVERLAP, "Anvil": "anvil"}))
@@ -231,7 +231,7 @@ def videos(root, *names):
     return root
 
 
-def test_the_videos_of_kinetics_are_found_by_id_and_times_wherever_they_lie(tmp_path):
+def test_videos_of_kinetics_are_found_by_id_and_times_in_any_folder(tmp_path):
     root = videos(
         tmp_path / "k", "yoga/-3B32lodo2M_000059_000069.mp4", "deep/er/1Ipqa7VG3Z4_000000_000010.mkv", "6hA_7GZ_xyz_000005_000015.mp4"
     )
@@ -244,7 +244,7 @@ def test_the_videos_of_kinetics_are_found_by_id_and_times_wherever_they_lie(tmp_
     assert len(read_kinetics(table, root, split="val").media) == 2
 
 
-def test_a_missing_video_is_named_or_left_out_while_its_class_stays(tmp_path):
+def test_a_missing_video_is_an_error_or_left_out_but_its_class_stays(tmp_path):
     root, table = videos(tmp_path / "k", "yoga/-3B32lodo2M_000059_000069.mp4"), written(tmp_path / "validate.csv", KINETICS)
     with refuses("validate.csv: line 3: the video '1Ipqa7VG3Z4_000000_000010.mp4' is not in"):
         read_kinetics(table, root)
@@ -269,13 +269,13 @@ def test_a_missing_video_is_named_or_left_out_while_its_class_stays(tmp_path):
         ("", "no record of a video"),
     ],
 )
-def test_what_is_wrong_in_a_line_of_kinetics_is_said(tmp_path, line, message):
+def test_an_error_in_a_line_of_kinetics_is_reported(tmp_path, line, message):
     root = videos(tmp_path / "k", "a_000000_000010.mp4")
     with refuses(message):
         read_kinetics(written(tmp_path / "test.csv", f"label,youtube_id,time_start,time_end,split\n{line}\n"), root)
 
 
-def test_the_lines_of_moments_in_time_have_no_header(tmp_path):
+def test_moments_in_time_is_read_without_a_header(tmp_path):
     root = videos(tmp_path / "moments", "validation/balancing/getty-1.mp4", "validation/asking/yt-2_3.mp4")
     table = written(tmp_path / "validationSet.csv", "balancing/getty-1.mp4,balancing,3,1\nasking/yt-2_3.mp4,asking,5,0\n")
     dataset = read_moments_in_time(table, root)
@@ -292,6 +292,6 @@ def test_the_lines_of_moments_in_time_have_no_header(tmp_path):
         ("a/1.mp4,a,3,1\nb/2.mp4,b,3,1\n", "line 2: the video 'b/2.mp4' is not in"),
     ],
 )
-def test_what_is_wrong_in_a_line_of_moments_in_time_is_said(tmp_path, text, message):
+def test_an_error_in_a_line_of_moments_in_time_is_reported(tmp_path, text, message):
     with refuses(message):
         read_moments_in_time(written(tmp_path / "set.csv", text), videos(tmp_path / "moments", "a/1.mp4"))

@@ -1,4 +1,4 @@
-"""Each reader of moments on a tiny set in the real format."""
+"""Each reader of moments, on a tiny set in the real format."""
 
 import json
 import re
@@ -43,7 +43,7 @@ AMT7R 4.3 12.5##a person is putting a picture onto the wall.
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_charades_gives_a_query_a_line_and_counts_spans_without_length(tmp_path, films, line_end):
+def test_charades_gives_a_query_a_line_and_reports_empty_spans(tmp_path, films, line_end):
     file = written(tmp_path / "charades_sta_test.txt", CHARADES.replace("\n", line_end))
     light, wall = "person turn a light on.", "a person is putting a picture onto the wall."
     queries = (MomentQuery(0, light, ((24.3, 30.4),)), MomentQuery(1, wall, ((4.3, 12.5),)), MomentQuery(0, light, ((0.0, 3.0),)))
@@ -73,7 +73,7 @@ def test_a_wrong_line_of_charades_is_named(tmp_path, films, line, message):
         read_charades_sta(file, films)
 
 
-def test_every_query_of_a_missing_video_is_counted_when_allowed(tmp_path, films):
+def test_every_query_of_a_missing_video_is_reported_when_allowed(tmp_path, films):
     file = written(tmp_path / "c.txt", "GONE1 1 2##x\nAMT7R 1 2##y\nGONE1 2 3##z\n")
     found = read_moments(file, films.folder, allow_missing=True)
     left_out = (f"{file}: line 1: 'GONE1' is missing.", f"{file}: line 3: 'GONE1' is missing.")
@@ -99,7 +99,7 @@ def didemo_record(number, video, times, text="camera pans right"):
 def didemo(tmp_path):
     folder = tmp_path / "didemo"
     folder.mkdir()
-    (folder / "12090392@N02_13482799053_87ef417396.mp4").touch()  # was .mov
+    (folder / "12090392@N02_13482799053_87ef417396.mp4").touch()  # the annotations name a .mov
     (folder / "x@N1_2_3.avi").touch()
     records = [
         didemo_record(19, "12090392@N02_13482799053_87ef417396.mov", [[3, 3], [3, 3], [3, 4], [0, 5]]),
@@ -109,7 +109,7 @@ def didemo(tmp_path):
     return written(folder / "test_data.json", json.dumps(records))
 
 
-def test_didemo_gives_chunks_of_five_seconds_and_finds_videos_encoded_anew(didemo):
+def test_didemo_gives_chunks_of_five_seconds_and_finds_videos_with_another_suffix(didemo):
     found = read_didemo(didemo, MediaFolder(didemo.parent))
     names = ["12090392@N02_13482799053_87ef417396.mov", "x@N1_2_3.avi"]
     queries = (
@@ -149,7 +149,7 @@ def test_a_wrong_record_of_didemo_is_named(didemo, change, message):
         read_didemo(didemo, MediaFolder(didemo.parent))
 
 
-def test_records_of_didemo_whose_video_is_missing_are_counted_when_allowed(didemo):
+def test_missing_videos_of_didemo_are_reported_when_allowed(didemo):
     video = "12090392@N02_13482799053_87ef417396"
     (didemo.parent / f"{video}.mp4").unlink()
     found = read_moments(didemo, None, allow_missing=True)
@@ -157,10 +157,10 @@ def test_records_of_didemo_whose_video_is_missing_are_counted_when_allowed(didem
     assert outline(found) == ("DiDeMo test_data", ["x@N1_2_3.avi"], (MomentQuery(0, "a dög", ((0.0, 5.0),)),), 5.0, left_out)
 
 
-# --- a user's own -------------------------------------------------------------------------------------------------------
+# --- own moments --------------------------------------------------------------------------------------------------------
 
 
-def test_own_moments_gather_the_spans_of_one_query(tmp_path, films):
+def test_own_moments_collect_all_spans_of_a_query(tmp_path, films):
     lines = [
         "path,query,start,stop",
         '3MSZA.mp4,"a, b",1,2.5',
@@ -199,14 +199,14 @@ def test_a_wrong_line_of_own_moments_is_named(tmp_path, films, line, message):
         read_own_moments(file, films)
 
 
-def test_own_moments_of_a_missing_film_are_counted_when_allowed(tmp_path, films):
+def test_own_moments_of_a_missing_video_are_reported_when_allowed(tmp_path, films):
     file = written(tmp_path / "mine.csv", "path,query,start,stop\ngone.mp4,x,1,2\n3MSZA.mp4,x,1,2\n")
     found = read_moments(file, films.folder, allow_missing=True)
     left_out = (f"{file}: line 2: 'gone.mp4' is missing.",)
     assert outline(found) == ("films, mine.csv", ["3MSZA.mp4"], (MomentQuery(0, "x", ((1.0, 2.0),)),), None, left_out)
 
 
-# --- any of them --------------------------------------------------------------------------------------------------------
+# --- all formats --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_file_of_an_unknown_kind_or_without_moments_is_refused(tmp_path, name,
         read_moments(written(tmp_path / name, text), None)
 
 
-def test_paths_that_are_not_there_are_named(tmp_path):
+def test_missing_paths_are_named(tmp_path):
     with refuses(f"{tmp_path}/none.txt: no such file."):
         read_moments(tmp_path / "none.txt", None)
     with refuses(f"{tmp_path}/none: no such folder."):

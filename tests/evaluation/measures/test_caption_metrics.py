@@ -1,4 +1,4 @@
-"""Caption metrics against written-out ones on random sentences, and what is said where they cannot be computed."""
+"""Caption metrics compared with reference code on random sentences, and the messages when a metric cannot be computed."""
 
 import math
 import os
@@ -13,7 +13,7 @@ from evaluation.errors import MetricError
 from evaluation.measures import caption_metrics
 from evaluation.measures.caption_metrics import score_captions, tokenize
 
-WORDS = ("a", "dog", "cat", "runs", "sits", "on", "in", "grass")  # few, so that four in a row are often the same
+WORDS = ("a", "dog", "cat", "runs", "sits", "on", "in", "grass")  # few words, so that many 4-grams match
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def written_out_bleu4(references, captions):
 
 
 def written_out_rouge_l(references, captions, beta=1.2):
-    """Lin 2004: the longest common subsequence, best recall and best precision of the references."""
+    """Lin 2004: longest common subsequence, with the best recall and the best precision over the references."""
 
     def common(a, b):
         row = [0] * (len(b) + 1)
@@ -78,7 +78,7 @@ def written_out_rouge_l(references, captions, beta=1.2):
 
 
 def written_out_cider_d(references, captions, sigma=6.0):
-    """Vedantam et al. 2015, the D variant: clipped tf-idf cosines with a penalty on length, times 10."""
+    """Vedantam et al. 2015, CIDEr-D: clipped tf-idf cosines with a length penalty, times 10."""
     documents = [set().union(*(set(grams(text.split(), n)) for text in texts for n in range(1, 5))) for texts in references]
     idf = {gram: math.log(len(references)) - math.log(count) for gram, count in Counter(g for d in documents for g in d).items()}
 
@@ -105,25 +105,25 @@ def written_out_cider_d(references, captions, sigma=6.0):
 @pytest.mark.parametrize(
     ("name", "written_out"), [("BLEU-4", written_out_bleu4), ("ROUGE-L", written_out_rouge_l), ("CIDEr", written_out_cider_d)]
 )
-def test_a_metric_agrees_with_a_written_out_one_on_random_sentences(sentences, scores, name, written_out):
+def test_a_metric_agrees_with_its_reference_on_random_sentences(sentences, scores, name, written_out):
     assert scores.measures[name].value == pytest.approx(100 * written_out(*sentences), rel=1e-4)
 
 
-def test_the_words_of_a_reference_are_whole(sentences):
+def test_a_caption_equal_to_its_reference_scores_100(sentences):
     references, _ = sentences
     measures = score_captions(references, [texts[0] for texts in references]).measures
     assert [measures[name].value for name in ("BLEU-4", "METEOR", "ROUGE-L")] == pytest.approx([100, 100, 100], abs=0.01)
 
 
-def test_meteor_lies_between_for_random_sentences(scores):
+def test_meteor_of_random_sentences_is_in_a_plausible_range(scores):
     assert 10 < scores.measures["METEOR"].value < 60
 
 
-def test_spice_says_what_it_needs_where_it_cannot_run(scores):
+def test_spice_is_computed_or_says_what_it_needs(scores):
     assert "SPICE" in scores.measures or "Stanford CoreNLP 3.6.0" in scores.lacking["SPICE"]
 
 
-def test_tokens_are_those_of_the_library(sentences):
+def test_tokens_equal_those_of_pycocoevalcap(sentences):
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
     texts = ["A Dog's toy, isn't it?", "\u201cquoted\u201d -- (and) more...", "two  spaces ", "", "na\u00efve caf\u00e9", *sentences[1]]
@@ -131,7 +131,7 @@ def test_tokens_are_those_of_the_library(sentences):
     assert tokenize(texts) == [theirs[n][0] for n in range(len(texts))]
 
 
-def test_odd_line_breaks_do_not_move_captions_out_of_line():
+def test_unusual_line_breaks_do_not_shift_the_captions():
     assert tokenize(["a\u2028b", "c\r\nd", "e\x0bf", "g"]) == ["a b", "c d", "e f", "g"]
 
 
@@ -140,14 +140,14 @@ def test_an_empty_caption_scores_nothing():
     assert measures["ROUGE-L"].value == pytest.approx(50)
 
 
-def test_without_java_every_metric_says_so(monkeypatch):
+def test_without_java_every_metric_says_that_it_needs_java(monkeypatch):
     monkeypatch.setattr(caption_metrics.shutil, "which", lambda _: None)
     scores = score_captions([["a"]], ["a"])
     assert not scores.measures
     assert all("needs Java" in scores.lacking[name] for name in caption_metrics.METRICS)
 
 
-def test_without_the_library_the_error_says_how_to_get_it(monkeypatch):
+def test_without_the_library_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pycocoevalcap.tokenizer.ptbtokenizer", None)
     with pytest.raises(MetricError, match=r"pip install 'coca-search\[eval\]'"):
         score_captions([["a"]], ["a"])

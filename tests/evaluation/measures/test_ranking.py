@@ -1,4 +1,4 @@
-"""Ranks and what is made of them, against scikit-learn and against figures counted by hand."""
+"""Ranks and the measures computed from them, compared with scikit-learn and with figures counted by hand."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def values(ranks, **kwargs):
 
 
 def test_planted_pairs_are_found_exactly():
-    vectors = random_vectors(101, 0)  # an odd last batch whatever the block
+    vectors = random_vectors(101, 0)  # 101 is prime, so the last block is smaller for any block size
     ranks = ranks_of_right(vectors, vectors, [[i] for i in range(101)])
     assert values(ranks) == {"R@1": 100, "R@5": 100, "R@10": 100, "median rank": 1, "MRR": 100, "mAP": 100}
 
@@ -35,7 +35,7 @@ def test_planted_mistakes_give_the_value_counted_by_hand():
     assert values(ranks) == pytest.approx(expected)
 
 
-def test_several_right_items_count_by_the_first_and_by_average_precision():
+def test_several_right_items_count_in_mrr_and_map():
     gallery = np.eye(5, dtype=np.float32)
     query = np.array([[0.5, 0.4, 0.3, 0.2, 0.1]], np.float32)
     (ranks,) = ranks_of_right(query, gallery, [[4, 1]])
@@ -45,15 +45,15 @@ def test_several_right_items_count_by_the_first_and_by_average_precision():
 
 
 @pytest.mark.parametrize("twins", [1, 2, 37])
-def test_a_tie_counts_against_us(twins):
+def test_a_tie_counts_as_an_error(twins):
     own = random_vectors(1, 1)
     gallery = np.concatenate([own] * (twins + 1) + [random_vectors(3, 2)])
-    for place in range(twins + 1):
-        (ranks,) = ranks_of_right(own, gallery, [[place]])
+    for index in range(twins + 1):
+        (ranks,) = ranks_of_right(own, gallery, [[index]])
         assert ranks.tolist() == [twins + 1]
 
 
-def test_equal_vectors_tie_wherever_they_stand():
+def test_equal_vectors_tie_at_any_position():
     gallery = np.repeat(random_vectors(1, 3, 384), 1000, axis=0)
     queries = random_vectors(7, 4, 384)
     assert {int(rank[0]) for rank in ranks_of_right(queries, gallery, [[q * 100] for q in range(7)])} == {1000}
@@ -65,7 +65,7 @@ def test_right_items_that_tie_with_each_other_do_not_count_against_each_other():
     assert ranks.tolist() == [1, 2]
 
 
-def test_a_model_that_diverged_is_right_about_nothing():
+def test_nan_vectors_get_the_worst_rank():
     gallery = np.full((20, 4), np.nan, np.float32)
     ranks = ranks_of_right(random_vectors(3, 6, 4), gallery, [[0], [1], [2]])
     assert [int(rank[0]) for rank in ranks] == [20, 20, 20]
@@ -86,7 +86,7 @@ def test_average_precision_agrees_with_scikit_learn_on_random_input():
     assert found["mAP"] == pytest.approx(100 * label_ranking_average_precision_score(right, queries @ gallery.T), abs=1e-3)
 
 
-def test_all_measures_agree_with_a_written_out_ranking_on_random_input():
+def test_measures_agree_with_a_sorted_ranking_on_random_input():
     queries, gallery, own = random_vectors(31, 13), random_vectors(17, 14), np.random.default_rng(15).integers(0, 17, 31)
     ranks = [
         sorted(range(17), key=lambda item: -float(query @ gallery[item])).index(right) + 1
@@ -98,27 +98,27 @@ def test_all_measures_agree_with_a_written_out_ranking_on_random_input():
     assert recall_curve(ranks_of_right(queries, gallery, own[:, None].tolist()), (3,)) == (100 * np.mean([rank <= 3 for rank in ranks]),)
 
 
-def test_the_best_come_first():
+def test_best_first_returns_the_nearest_items_in_order():
     gallery = np.eye(4, dtype=np.float32)
     order, cosines = best_first(np.array([[0.1, 0.4, 0.2, 0.3]], np.float32), gallery, [[0]], 3)
     assert order.tolist() == [[1, 3, 2]]
     assert cosines[0].tolist() == pytest.approx([0.4, 0.3, 0.2])
 
 
-def test_blocks_of_queries_change_nothing(monkeypatch):
+def test_the_size_of_blocks_does_not_change_the_ranks(monkeypatch):
     queries, gallery, right = random_vectors(23, 16), random_vectors(9, 17), [[i % 9] for i in range(23)]
     whole = ranks_of_right(queries, gallery, right)
     monkeypatch.setattr("evaluation.measures.ranking._BLOCK", 45)  # five queries at a time, three in the last
     assert [rank.tolist() for rank in ranks_of_right(queries, gallery, right)] == [rank.tolist() for rank in whole]
 
 
-def test_of_equals_the_wrong_one_is_shown_first():
+def test_best_first_puts_wrong_items_before_right_ones_in_a_tie():
     gallery = np.ones((3, 2), np.float32)
     order, _ = best_first(np.ones((2, 2), np.float32), gallery, [[0], [1]], 3)
     assert order.tolist() == [[1, 2, 0], [0, 2, 1]]
 
 
-def test_ranks_rise_where_one_right_item_is_nan():
+def test_ranks_increase_when_one_right_item_is_nan():
     gallery = np.array([[np.nan], [1.0], [0.5], [0.4]], np.float32)
     (ranks,) = ranks_of_right(np.ones((1, 1), np.float32), gallery, [[0, 1]])
-    assert ranks.tolist() == [1, 4]  # nothing is below NaN, and NaN is below nothing: it counts against neither more than it must
+    assert ranks.tolist() == [1, 4]  # NaN compares false with everything, so it gets the worst rank and does not affect the others

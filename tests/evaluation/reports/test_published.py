@@ -1,4 +1,4 @@
-"""Published figures, and what is said beside them."""
+"""Published figures, and the notes beside them."""
 
 import pytest
 
@@ -22,12 +22,12 @@ def figures(row):
         ("msrvtt-1ka", "text to video", COTS, (36.8, 63.8, 73.2, 2)),
     ],
 )
-def test_retrieval_figures_are_those_of_the_papers(protocol, direction, source, expected):
+def test_retrieval_figures_equal_the_papers(protocol, direction, source, expected):
     (row,) = [row for row in FIGURES[direction][protocol] if row.source == source]
     assert figures(row) == expected
 
 
-def test_the_other_figures_are_those_of_the_paper():
+def test_other_figures_equal_the_paper():
     assert {name: figures(row)[0] for name, (row,) in (FIGURES["zero-shot"] | FIGURES["frozen"]).items()} == {
         "imagenet": 86.3,
         "imagenet-v2": 80.7,
@@ -43,7 +43,7 @@ def test_the_other_figures_are_those_of_the_paper():
     assert figures(FIGURES["captions"]["coco"][0]) == (40.9, 33.9, 143.6, 24.7)
 
 
-def test_what_cannot_be_compared_is_said():
+def test_a_note_says_when_figures_cannot_be_compared():
     assert published("captions", "coco", 5000)[1] == "The published figures are for 5,000 pictures of Karpathy's test split."
     assert published("zero-shot", "imagenet", 2)[1].endswith("This set has 2, so they cannot be compared.")
     assert published("zero-shot", "own", 2) == ((), "")

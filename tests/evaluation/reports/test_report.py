@@ -1,4 +1,4 @@
-"""A report as JSON, Markdown, picture and page."""
+"""A report as JSON, Markdown, chart, HTML page and CSV."""
 
 import base64
 import csv
@@ -51,12 +51,12 @@ def chart_of(report):
     return draw(report.title, report.tables, report.curves)
 
 
-def test_a_figure_is_shown_with_its_interval():
+def test_a_measure_is_shown_with_its_interval():
     assert shown(Measure(43.04, 41.6, 44.44)) == "43.0 (41.6–44.4)"
     assert shown(Measure(3)) == "3.0"
 
 
-def test_json_holds_every_figure(report):
+def test_json_contains_every_figure(report):
     document = json.loads(report.to_json())
     ours, theirs = document["tables"][0]["rows"]
     assert ours["values"] == {"R@1": {"value": 43.04, "low": 41.6, "high": 44.44}, "median rank": {"value": 3}}
@@ -66,7 +66,7 @@ def test_json_holds_every_figure(report):
     assert document["examples"][0]["found"][0] == ["red", "0.93 ✓"]
 
 
-def test_markdown_leaves_a_cell_empty_where_nothing_was_measured(report):
+def test_markdown_leaves_cells_of_missing_measures_empty(report):
     lines = report.to_markdown().splitlines()
     assert "| ours | 43.0 (41.6–44.4) | 3.0 |" in lines
     assert "| theirs &lt;b> (Someone 2022) | 66.3 |  |" in lines
@@ -75,24 +75,24 @@ def test_markdown_leaves_a_cell_empty_where_nothing_was_measured(report):
     assert "A note." in lines
 
 
-def test_the_picture_is_a_png_wide_enough_to_read(report):
+def test_the_chart_is_a_png_at_least_1200_pixels_wide(report):
     picture = Image.open(io.BytesIO(chart_of(report)))
     assert picture.format == "PNG"
     assert picture.width >= 1200
 
 
-def test_the_page_stands_alone_and_escapes_what_it_shows(report):
+def test_the_html_page_is_self_contained_and_escapes_its_texts(report):
     text = report.to_html(chart_of(report))
     assert "<script>" not in text
     assert "theirs &lt;b&gt;" in text
     assert "http" not in re.sub(r"data:image/[a-z]+;base64,[^\"]+", "", text)
     pictures = [Image.open(io.BytesIO(base64.b64decode(data))) for data in re.findall(r"data:image/webp;base64,([^\"]+)", text)]
     colours = [picture.getpixel((picture.width // 2, picture.height // 2)) for picture in pictures]
-    assert [max(range(3), key=colour.__getitem__) for colour in colours] == [0, 2, 0]  # red, blue, red; the one that is gone is a blank
+    assert [max(range(3), key=colour.__getitem__) for colour in colours] == [0, 2, 0]  # red, blue, red; the missing picture is a blank
     assert 'class="blank"' in text
 
 
-def test_files_are_written_whole(report, tmp_path):
+def test_write_creates_the_five_files(report, tmp_path):
     written = report.write(tmp_path / "out" / "deep")
     assert [path.name for path in written] == ["report.json", "report.md", "report.png", "report.html", "records.csv"]
     assert sorted(path.name for path in (tmp_path / "out" / "deep").iterdir()) == [
@@ -104,7 +104,7 @@ def test_files_are_written_whole(report, tmp_path):
     ]
 
 
-def test_a_report_without_anything_to_draw_is_still_written(tmp_path):
+def test_a_report_without_figures_is_still_written(tmp_path):
     Report("caption", "nothing", (Table("t", ("CIDEr",), (Row("ours", {}),), bars=("CIDEr",)),), {}).write(tmp_path)
     assert (tmp_path / "report.png").stat().st_size > 0
 
@@ -115,17 +115,17 @@ def test_a_folder_that_cannot_be_written_is_named(report, tmp_path):
         report.write(tmp_path / "file" / "out")
 
 
-def test_records_are_csv_that_other_programs_read(report):
+def test_records_are_valid_csv(report):
     assert list(csv.DictReader(io.StringIO(report.records_csv()))) == [{"text": "a, b", "rank": "1"}, {"text": 'say "c"', "rank": ""}]
 
 
-def test_a_report_says_how_much_was_measured_and_what_its_columns_mean(report):
+def test_a_report_states_its_size_and_the_meaning_of_its_columns(report):
     sized = replace(report, metadata={"pictures": 1000, "texts": 5000, "model": "x"})
     assert sized.size == "1,000 pictures, 5,000 texts"
     assert [meaning.split(":")[0] for meaning in report.meanings[1:]] == ["R@k", "Median rank"]
 
 
-def test_what_would_break_a_table_or_be_taken_for_a_formula_is_shown_as_it_is(report, recwarn):
+def test_special_characters_are_escaped_in_tables_and_charts(report, recwarn):
     odd = replace(report, title="AC$DC | $2 \\foo$ 照片", examples=(Example("a | b\n<script>", True, ()),), missing=("a|b",))
     assert chart_of(odd).startswith(b"\x89PNG")
     assert "| ✓ a \\| b &lt;script> |  |" in odd.to_markdown().splitlines()

@@ -1,4 +1,4 @@
-"""Captions end to end with the tiny real CoCa, and self-retrieval with planted truth."""
+"""Caption evaluation end to end with the tiny CoCa, and self-retrieval with planted truth."""
 
 import pytest
 
@@ -13,19 +13,19 @@ from evaluation.tasks.captions import SELF_RETRIEVAL, CaptionEvaluation, evaluat
 from tests.fakes import COLOURS, FakeEncoder, write_picture
 
 
-class Talker(FakeEncoder):
-    """Says the colour that it sees; every white picture it calls black."""
+class ColourCaptioner(FakeEncoder):
+    """A fake captioner. It names the colour of a picture, but calls white "black"."""
 
-    asked = 0
+    captioned = 0
 
     def caption_options(self, options):
         return options
 
     def caption(self, images, options):
-        Talker.asked += len(images)
+        ColourCaptioner.captioned += len(images)
         names = {FakeEncoder().preprocess(self._as_picture(colour)).tobytes(): name for name, colour in COLOURS.items()}
-        said = [names[image.tobytes()] for image in images]
-        return ["black" if name == "white" else name for name in said]
+        answers = [names[image.tobytes()] for image in images]
+        return ["black" if name == "white" else name for name in answers]
 
     @staticmethod
     def _as_picture(colour):
@@ -49,49 +49,49 @@ def no_java(monkeypatch):
     return seen
 
 
-def test_captions_and_references_belong_together(tmp_path, dataset, no_java):
-    evaluate_captions(dataset, FeatureSource(Talker(), ResultCache(tmp_path / "c")))
+def test_captions_are_scored_against_their_own_references(tmp_path, dataset, no_java):
+    evaluate_captions(dataset, FeatureSource(ColourCaptioner(), ResultCache(tmp_path / "c")))
     ((references, captions),) = no_java
     assert references == [[colour] for colour in COLOURS]
     assert captions == [*list(COLOURS)[:-1], "black"]
 
 
-def test_a_caption_that_fits_another_picture_better_does_not_find_its_own(tmp_path, dataset):
-    report = evaluate_captions(dataset, FeatureSource(Talker(), ResultCache(tmp_path / "c")))
+def test_self_retrieval_counts_captions_that_find_another_picture(tmp_path, dataset):
+    report = evaluate_captions(dataset, FeatureSource(ColourCaptioner(), ResultCache(tmp_path / "c")))
     row = report.tables[0].rows[0]
     assert row.values[SELF_RETRIEVAL].value == pytest.approx(100 * 5 / 6)
     assert report.metadata["different captions"] == 5
 
 
-def test_the_published_figures_stand_beside_and_what_lacks_is_said(tmp_path, dataset):
-    report = evaluate_captions(dataset, FeatureSource(Talker(), ResultCache(tmp_path / "c")), CaptionEvaluation("coco"))
+def test_published_figures_are_shown_and_missing_metrics_are_explained(tmp_path, dataset):
+    report = evaluate_captions(dataset, FeatureSource(ColourCaptioner(), ResultCache(tmp_path / "c")), CaptionEvaluation("coco"))
     _, theirs = report.tables[0].rows
     assert theirs.values["CIDEr"].value == 143.6
     assert "SPICE: not computed, needs it." in report.tables[0].note
 
 
-def test_captions_are_kept_by_the_way_they_were_made(tmp_path, dataset):
-    Talker.asked = 0
+def test_captions_are_cached_by_their_options(tmp_path, dataset):
+    ColourCaptioner.captioned = 0
     for options in (CaptionOptions(), CaptionOptions(), CaptionOptions("greedy")):
-        evaluate_captions(dataset, FeatureSource(Talker(), ResultCache(tmp_path / "c")), CaptionEvaluation(options=options))
-    assert Talker.asked == 12
+        evaluate_captions(dataset, FeatureSource(ColourCaptioner(), ResultCache(tmp_path / "c")), CaptionEvaluation(options=options))
+    assert ColourCaptioner.captioned == 12
 
 
-def test_a_picture_without_a_text_has_nothing_to_be_compared_with(tmp_path, dataset, no_java):
+def test_a_picture_without_a_text_is_left_out(tmp_path, dataset, no_java):
     fewer = CaptionedMedia("fewer", dataset.media, dataset.texts[1:], dataset.owners[1:])
-    report = evaluate_captions(fewer, FeatureSource(Talker(), ResultCache(tmp_path / "c")))
+    report = evaluate_captions(fewer, FeatureSource(ColourCaptioner(), ResultCache(tmp_path / "c")))
     assert report.metadata["pictures"] == 5
     assert len(no_java[0][0]) == 5
 
 
-def test_videos_are_refused_by_name(tmp_path, dataset):
+def test_a_video_is_refused_by_its_record(tmp_path, dataset):
     film = Medium("film.mp4", tmp_path / "film.mp4", "video", "list.json: videos[3]")
     with pytest.raises(DatasetError, match=r"list\.json: videos\[3\]: a video"):
-        evaluate_captions(CaptionedMedia("v", (film,), ("x",), ((0,),)), FeatureSource(Talker(), ResultCache(tmp_path / "c")))
+        evaluate_captions(CaptionedMedia("v", (film,), ("x",), ((0,),)), FeatureSource(ColourCaptioner(), ResultCache(tmp_path / "c")))
 
 
-@pytest.mark.filterwarnings("ignore:A text of")  # what random weights say is longer in words than in tokens
-def test_a_real_model_goes_all_the_way(tmp_path, dataset, tiny_encoder, no_java):
+@pytest.mark.filterwarnings("ignore:A text of")  # captions from random weights are longer than the context
+def test_a_real_model_can_be_evaluated(tmp_path, dataset, tiny_encoder, no_java):
     report = evaluate_captions(dataset, FeatureSource(tiny_encoder, ResultCache(tmp_path / "c")))
     assert no_java[0][1] == tiny_encoder.caption([medium.path for medium in dataset.media])
     assert len(report.examples) == 6

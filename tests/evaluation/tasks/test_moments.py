@@ -1,4 +1,4 @@
-"""Moments in films of plain colours, where the right span is known."""
+"""Moment retrieval in videos of plain colours, where the right span is known."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from tests.fakes import FakeEncoder, write_film
         ((0, 1), (8, 9), 0.0),
     ],
 )
-def test_temporal_iou_is_the_part_that_both_share(found, truth, expected):
+def test_temporal_iou_is_intersection_over_union(found, truth, expected):
     assert temporal_iou(found, truth) == pytest.approx(expected)
 
 
@@ -34,27 +34,27 @@ def test_temporal_iou_agrees_with_counting_on_a_grid():
 
 
 @pytest.mark.parametrize(("first", "stop"), [(0, 3), (4, 9), (17, 20)])
-def test_a_raised_stretch_is_found_exactly(first, stop):
+def test_a_raised_segment_is_found_exactly(first, stop):
     cosines = np.full(20, 0.1)
     cosines[first:stop] = 0.4
     assert raised_segments(cosines, np.arange(21.0)) == [(first, stop)]
 
 
-def test_the_raised_stretch_is_that_of_greatest_likelihood_among_all():
+def test_the_first_segment_has_the_greatest_likelihood_of_all():
     cosines = np.random.default_rng(1).normal(size=12)
 
-    def misfit(first, stop):
+    def squared_error(first, stop):
         inside = np.zeros(12, bool)
         inside[first:stop] = True
         parts = [cosines[inside], cosines[~inside]]
         up = len(parts[1]) == 0 or parts[0].mean() >= parts[1].mean()
         return sum(((part - part.mean()) ** 2).sum() for part in parts if len(part)) if up else np.inf
 
-    best = min(((a, b) for a in range(12) for b in range(a + 1, 13)), key=lambda span: misfit(*span))
+    best = min(((a, b) for a in range(12) for b in range(a + 1, 13)), key=lambda span: squared_error(*span))
     assert raised_segments(cosines, np.arange(13.0)) == [best]
 
 
-def test_the_best_stretches_are_those_of_a_ranking_of_all():
+def test_the_best_segments_equal_a_ranking_of_all():
     cosines = np.random.default_rng(2).normal(size=6)
     centred = cosines - cosines.mean()
 
@@ -82,11 +82,11 @@ def figures(report, row, table=0):
     return {name: measure.value for name, measure in report.tables[table].rows[row].values.items()}
 
 
-@pytest.mark.parametrize("way", [0, 1])
-def test_planted_moments_are_found(film, tmp_path, way):
+@pytest.mark.parametrize("method", [0, 1])
+def test_planted_moments_are_found(film, tmp_path, method):
     spans = {"red": (0.0, 6.0), "green": (6.0, 11.0), "blue": (11.0, 20.0)}
     report = evaluate(film, tmp_path, [MomentQuery(0, text, (span,)) for text, span in spans.items()], seconds_between=0.5)
-    found = figures(report, way)
+    found = figures(report, method)
     assert (found["R@1, IoU 0.5"], found["R@1, IoU 0.7"]) == (100, 100)
     assert found["mean IoU"] > 95
 
@@ -98,12 +98,12 @@ def test_planted_mistakes_give_the_value_counted_by_hand(film, tmp_path):
     assert found["R@1, IoU 0.7"] == pytest.approx(100 / 3)  # green lasts 5 of the 10 seconds
 
 
-def test_the_span_that_fits_best_counts(film, tmp_path):
+def test_the_best_of_several_true_spans_counts(film, tmp_path):
     report = evaluate(film, tmp_path, [MomentQuery(0, "red", ((15.0, 20.0), (0.0, 6.0)))], seconds_between=0.5)
     assert figures(report, 0)["R@1, IoU 0.7"] == 100
 
 
-def test_didemo_answers_on_its_grid_of_five_seconds(tmp_path):
+def test_didemo_predictions_lie_on_a_grid_of_five_seconds(tmp_path):
     path = write_film(tmp_path / "film.mp4", [("red", 10.0), ("green", 5.0), ("blue", 10.0)])
     queries = [MomentQuery(0, "red", ((0.0, 10.0),) * 4), MomentQuery(0, "green", ((10.0, 15.0),) * 3 + ((0.0, 5.0),))]
     report = evaluate(Medium("f", path, "video", "f"), tmp_path, queries, grid=5.0)
@@ -111,14 +111,14 @@ def test_didemo_answers_on_its_grid_of_five_seconds(tmp_path):
         assert figures(report, row, table=1) == pytest.approx({"Rank@1": 100, "Rank@5": 100, "mIoU": 100})
 
 
-def test_didemo_scores_the_three_people_that_agree_best():
+def test_didemo_averages_the_three_annotators_that_agree_best():
     query = MomentQuery(0, "x", ((0, 5), (0, 5), (5, 10), (20, 25)))
     spans = [(0, 5), (0, 10), (5, 10)]
     found = {name: measure.value for name, measure in didemo_measures([spans], [query], np.zeros(1, np.int64)).items()}
     assert found == pytest.approx({"Rank@1": 0, "Rank@5": 100, "mIoU": 100 * 2 / 3})  # ranks 1, 1, 3: mean 1.67
 
 
-def test_a_film_that_cannot_be_read_takes_only_its_own_queries_along(film, tmp_path):
+def test_an_unreadable_video_leaves_out_only_its_queries(film, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"x")
     broken = Medium("broken", tmp_path / "broken.mp4", "video", "manifest: line 2")
     dataset = MomentSet("two", (broken, film), (MomentQuery(0, "red", ((0.0, 1.0),)), MomentQuery(1, "red", ((0.0, 6.0),))))
@@ -128,7 +128,7 @@ def test_a_film_that_cannot_be_read_takes_only_its_own_queries_along(film, tmp_p
     assert "manifest: line 2" in report.missing[0]
 
 
-def test_an_example_shows_what_was_found_beside_the_truth(film, tmp_path):
+def test_an_example_shows_the_found_and_the_true_span(film, tmp_path):
     report = evaluate(film, tmp_path, [MomentQuery(0, "red", ((0.0, 6.0), (0.0, 6.0)))], seconds_between=0.5)
     (example,) = report.examples
     assert example.right
@@ -141,25 +141,25 @@ def test_an_example_shows_what_was_found_beside_the_truth(film, tmp_path):
     assert record["iou"] > 0.9
 
 
-def test_a_span_behind_the_end_of_its_film_is_pointed_out(film, tmp_path):
+def test_a_span_beyond_the_end_of_its_video_is_noted(film, tmp_path):
     report = evaluate(film, tmp_path, [MomentQuery(0, "red", ((400.0, 410.0),)), MomentQuery(0, "red", ((0.0, 25.0),))])
     assert "1 of the sentences have a span that begins after the end" in report.tables[0].note
 
 
-def test_a_stretch_that_was_never_proposed_has_no_rank():
+def test_a_span_that_was_not_proposed_is_never_found():
     query = MomentQuery(0, "x", ((0.0, 5.0),) * 4)
     found = didemo_measures([[(0.0, 30.0)]], [query], np.zeros(1, np.int64))
     assert (found["Rank@1"].value, found["Rank@5"].value) == (0, 0)
 
 
-def test_didemo_looks_among_the_stretches_of_six_parts_however_long_the_film_is(tmp_path):
+def test_didemo_proposes_segments_of_six_chunks_for_any_length_of_video(tmp_path):
     path = write_film(tmp_path / "long.mp4", [("red", 33.0), ("green", 5.0)], fps=4)
     report = evaluate(Medium("f", path, "video", "f"), tmp_path, [MomentQuery(0, "green", ((30.0, 35.0),) * 4)], grid=5.0)
     assert figures(report, 1, table=1) == {"Rank@1": 0, "Rank@5": 0, "mIoU": 0}
     assert all(record["stop"] <= 30 for record in report.records)
 
 
-def test_the_sentences_of_one_film_are_one_question_for_the_interval(tmp_path):
+def test_the_interval_treats_the_sentences_of_one_video_as_a_cluster(tmp_path):
     media = tuple(
         Medium(f"{n}", write_film(tmp_path / f"{n}.mp4", [("red", 1.0 + n / 10), ("green", 1.0)], fps=8), "video", f"{n}") for n in range(6)
     )
@@ -167,10 +167,10 @@ def test_the_sentences_of_one_film_are_one_question_for_the_interval(tmp_path):
     source = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c"))
     measure = evaluate_moments(MomentSet("six", media, queries), source, seconds_between=0.25).tables[0].rows[0].values["R@1, IoU 0.3"]
     assert measure.value == 50
-    assert measure.high - measure.low > 60  # six coins, not sixty
+    assert measure.high - measure.low > 60  # six independent clusters, not sixty samples
 
 
-def test_a_set_of_which_nothing_can_be_read_is_named(tmp_path):
+def test_a_data_set_without_a_readable_video_is_refused(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"x")
     dataset = MomentSet(
         "broken set", (Medium("b", tmp_path / "broken.mp4", "video", "manifest: line 2"),), (MomentQuery(0, "red", ((0.0, 1.0),)),)

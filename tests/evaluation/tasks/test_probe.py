@@ -1,4 +1,4 @@
-"""Probes on frozen features of the tiny CoCa, on planted colours."""
+"""Linear and pooler probes on frozen features of the tiny CoCa, with pictures of three colours."""
 
 import re
 from types import SimpleNamespace
@@ -40,8 +40,8 @@ def source(tiny_encoder, tmp_path_factory):
     cache.close()
 
 
-def silent(source):
-    """The same source with an encoder that cannot embed: everything must come from the cache."""
+def from_cache_only(source):
+    """The same source with an encoder that cannot embed, so everything must come from the cache."""
     names = ("model_id", "preprocessing_id", "dtype", "device", "batch_size", "config")
     return FeatureSource(SimpleNamespace(**{name: getattr(source.encoder, name) for name in names}), source.cache)
 
@@ -58,7 +58,7 @@ def shuffled(dataset):
 # --- a linear probe -------------------------------------------------------------------------------------------------------
 
 
-def test_a_linear_probe_on_frozen_vectors_tells_colours(colours, source):
+def test_a_linear_probe_on_frozen_vectors_separates_colours(colours, source):
     report = evaluate_probe(*colours, source, ProbeOptions("linear", strengths=(1e-4, 1e-6)))
     assert report.tables[0].rows[0].values == {"top-1": Measure(100.0, 100.0, 100.0), "mean per class": Measure(100.0)}
     wanted = {"training set": colours[0].title, "training media": 24, "media": 9, "classes": 3, "same files in both sets": 0}
@@ -69,7 +69,7 @@ def test_a_linear_probe_on_frozen_vectors_tells_colours(colours, source):
 # --- the attentional pooler ---------------------------------------------------------------------------------------------
 
 
-def test_the_pooler_learns_planted_colours_and_no_shuffled_ones(colours, source):
+def test_the_pooler_learns_colours_but_not_shuffled_labels(colours, source):
     train, test = colours
     report = evaluate_probe(train, test, source, ProbeOptions(training=SHORT, protocol="kinetics-400"))
     ours, published = report.tables[0].rows
@@ -80,13 +80,13 @@ def test_the_pooler_learns_planted_colours_and_no_shuffled_ones(colours, source)
 
 
 @pytest.mark.parametrize("kind", ["linear", "pooler"])
-def test_the_second_time_features_come_from_the_cache_and_the_probe_is_the_same(colours, source, kind):
+def test_a_second_run_uses_cached_features_and_gives_the_same_report(colours, source, kind):
     options = ProbeOptions(kind, training=TrainingOptions(epochs=2), strengths=(1e-4,))
     first = evaluate_probe(*colours, source, options)
-    assert evaluate_probe(*colours, silent(source), options).to_json() == first.to_json()
+    assert evaluate_probe(*colours, from_cache_only(source), options).to_json() == first.to_json()
 
 
-def test_another_seed_gives_another_probe_and_the_callers_random_numbers_stay(colours, source):
+def test_the_seed_determines_the_probe_and_the_global_random_state_is_unchanged(colours, source):
     train, _ = colours
     features, labels = source.of_media(train.media, TOKENS), np.array([right[0] for right in train.right])
     state = torch.random.get_rng_state()
@@ -99,7 +99,7 @@ def test_another_seed_gives_another_probe_and_the_callers_random_numbers_stay(co
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_the_tokens_of_a_film_are_those_of_sixteen_frames(tmp_path, source):
+def test_the_tokens_of_a_video_come_from_sixteen_frames(tmp_path, source):
     write_film(tmp_path / "films" / "a" / "1.mp4", [("red", 1.0), ("blue", 1.0)])
     write_film(tmp_path / "films" / "b" / "2.mp4", [("green", 1.0)])
     features = source.of_media(read_class_folders(tmp_path / "films").media, TOKENS)
@@ -109,18 +109,18 @@ def test_the_tokens_of_a_film_are_those_of_sixteen_frames(tmp_path, source):
     assert load_tokens(features, [0, 1], torch.device("cpu")).shape == (2, 16 * 4, 32)
 
 
-def test_a_picture_has_one_frame_and_a_short_film_has_some_twice():
+def test_a_picture_has_one_frame_and_a_short_video_repeats_frames():
     frames = np.arange(3, dtype=np.float16).reshape(3, 1, 1)
-    kept = TOKENS.keep(frames, Decoded(np.zeros((3, 1, 1, 3), np.uint8), np.zeros(3), 0.1))["tokens"]
-    assert kept.ravel().tolist() == [0] * 4 + [1] * 8 + [2] * 4
+    tokens = TOKENS.keep(frames, Decoded(np.zeros((3, 1, 1, 3), np.uint8), np.zeros(3), 0.1))["tokens"]
+    assert tokens.ravel().tolist() == [0] * 4 + [1] * 8 + [2] * 4
     assert TOKENS.keep(frames[:1], Decoded(np.zeros((1, 1, 1, 3), np.uint8), np.zeros(1), 0.0))["tokens"].shape == (1, 1, 1)
     assert spread(1, 3).tolist() == [0, 0, 0]
 
 
-# --- two sets that do not go together -----------------------------------------------------------------------------------
+# --- sets that do not match ---------------------------------------------------------------------------------------------
 
 
-def test_sets_with_other_classes_are_refused(colours, source):
+def test_sets_with_different_classes_are_refused(colours, source):
     train, test = colours
     other = LabelledMedia("other", test.media, (("red",), ("green",), ("pink",)), test.right)
     with pytest.raises(DatasetError, match=re.escape("train and other have different classes (3 and 3; not in both: blue, pink)")):

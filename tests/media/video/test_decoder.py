@@ -1,4 +1,4 @@
-"""Decoding of real films, broken films, and decoders that crash or hang."""
+"""Decoding of valid and broken videos, and decoders that crash or hang."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def colour_at(frame):
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "libx264"), (".avi", "mpeg4"), (".webm", "libvpx-vp9"), (".mkv", "libx264")])
-def test_each_sampled_frame_is_what_is_shown_at_its_time(tmp_path, decoder, suffix, codec):
+def test_each_sampled_frame_is_the_frame_shown_at_its_time(tmp_path, decoder, suffix, codec):
     film = write_film(tmp_path / f"film{suffix}", [("red", 3.0), ("green", 2.0), ("blue", 4.0)], codec=codec)
     metadata, frames = frames_of(decoder, film)
     assert metadata["duration_seconds"] == pytest.approx(9.0, abs=0.11)
@@ -53,7 +53,7 @@ def test_times_agree_with_the_timestamps_in_the_file(tmp_path, decoder):
 
 
 @pytest.mark.parametrize(("turn", "red_side"), [(90, "top"), (180, "right"), (270, "bottom")])
-def test_a_film_taken_upright_is_shown_upright_by_either_library(tmp_path, decoder, turn, red_side):
+def test_a_rotated_video_is_upright_with_both_libraries(tmp_path, decoder, turn, red_side):
     film = tmp_path / "film.mp4"
     write_half_film(film)  # red on the left
     turn_film(film, turn)
@@ -81,20 +81,20 @@ def write_half_film(path):
         container.mux(stream.encode())
 
 
-def test_what_decord_cannot_open_comes_from_pyav(tmp_path, decoder):
+def test_a_video_that_decord_cannot_open_is_decoded_by_pyav(tmp_path, decoder):
     film = write_film(tmp_path / "film.mp4", [("red", 1.0), ("blue", 1.0)], codec="libsvtav1")
     _, frames = frames_of(decoder, film)
     assert {colour_at(frame) for frame in frames} == {"red", "blue"}
 
 
 @pytest.mark.parametrize("content", [b"", b"not a film at all", b"\0" * 5000], ids=["empty", "text", "zeros"])
-def test_a_file_that_is_no_film_says_so(tmp_path, decoder, content):
+def test_a_file_that_is_not_a_video_is_an_error(tmp_path, decoder, content):
     (tmp_path / "film.mp4").write_bytes(content)
     with pytest.raises(MediaError, match="not a video that can be read"):
         frames_of(decoder, tmp_path / "film.mp4")
 
 
-def test_a_truncated_film_gives_the_frames_it_holds_and_the_next_one_works(tmp_path, decoder):
+def test_a_truncated_video_gives_its_remaining_frames_and_the_next_video_works(tmp_path, decoder):
     whole = write_film(tmp_path / "whole.mkv", [("red", 3.0), ("blue", 3.0)])
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -126,7 +126,7 @@ def test_a_decoder_that_crashes_or_hangs_is_replaced_and_pyav_takes_over(tmp_pat
         assert [colour_at(frame) for frame in frames_of(decoder, film)[1]] == ["red"] * 16
 
 
-def test_a_film_that_kills_both_decoders_is_a_failure_that_names_the_signal(tmp_path, monkeypatch):
+def test_a_video_that_crashes_both_decoders_is_an_error_with_the_signal(tmp_path, monkeypatch):
     film = write_film(tmp_path / "film.mp4", [("red", 1.0)])
     monkeypatch.setattr(worker_process, "_PROGRAM", NEVER)
     reason = r"^decord: the decoder crashed \(signal 6\); pyav: the decoder crashed \(signal 6\)$"
@@ -135,7 +135,7 @@ def test_a_film_that_kills_both_decoders_is_a_failure_that_names_the_signal(tmp_
     assert caught.value.stage == "decode"
 
 
-def test_pyav_goes_on_from_the_frame_where_decord_stopped(tmp_path, decoder, monkeypatch):
+def test_pyav_continues_from_the_frame_where_decord_stopped(tmp_path, decoder, monkeypatch):
     film = write_film(tmp_path / "film.mp4", [("red", 2.0), ("blue", 2.0)])
     stopping = """
 import sys
@@ -157,7 +157,7 @@ worker.main(int(sys.argv[2]))
         assert [frame.pts_seconds for frame in frames_of(stopped, film)[1]] == pytest.approx(times, abs=1e-3)
 
 
-def test_leaving_in_the_middle_of_a_film_does_not_spoil_the_next(tmp_path, decoder):
+def test_stopping_in_the_middle_of_a_video_does_not_affect_the_next(tmp_path, decoder):
     red = write_film(tmp_path / "red.mp4", [("red", 40.0)])
     blue = write_film(tmp_path / "blue.mp4", [("blue", 2.0)])
     with decoder.open(red) as video:
@@ -165,7 +165,7 @@ def test_leaving_in_the_middle_of_a_film_does_not_spoil_the_next(tmp_path, decod
     assert {colour_at(frame) for frame in frames_of(decoder, blue)[1]} == {"blue"}
 
 
-def test_a_worker_serves_the_next_video_and_one_that_died_meanwhile_is_replaced(tmp_path, decoder):
+def test_an_idle_worker_is_reused_and_a_dead_one_is_replaced(tmp_path, decoder):
     film = write_film(tmp_path / "film.mp4", [("red", 1.0)])
     frames_of(decoder, film)
     (first,) = decoder._idle
@@ -190,7 +190,7 @@ def test_threads_decode_different_videos_at_once(tmp_path, decoder):
         assert list(pool.map(decode, films)) == [{"red"}, {"green"}, {"blue"}]
 
 
-def test_a_closed_decoder_leaves_no_process_and_decodes_no_more(tmp_path):
+def test_a_closed_decoder_leaves_no_process_and_refuses_to_decode(tmp_path):
     film = write_film(tmp_path / "film.mp4", [("red", 40.0)])
     decoder = VideoDecoder()
     frames_of(decoder, film)
@@ -208,7 +208,7 @@ def test_a_closed_decoder_leaves_no_process_and_decodes_no_more(tmp_path):
 
 
 def test_a_slow_reader_gets_every_frame(tmp_path, decoder):
-    film = write_film(tmp_path / "film.mp4", [("red", 40.0)], size=(640, 480))  # more than a socket holds
+    film = write_film(tmp_path / "film.mp4", [("red", 40.0)], size=(640, 480))  # more than a socket buffers
     with decoder.open(film) as video:
         next(video.frames)
         time.sleep(1.0)
@@ -218,7 +218,7 @@ def test_a_slow_reader_gets_every_frame(tmp_path, decoder):
 SHADOWS = ("media", "av", "decord", "numpy", "PIL", "queue", "lazy_loader", "multiprocessing")
 
 
-def test_nothing_in_the_current_directory_is_imported(tmp_path):
+def test_the_worker_imports_nothing_from_the_current_directory(tmp_path):
     film = write_film(tmp_path / "film.mp4", [("red", 1.0)])
     for name in SHADOWS:
         (tmp_path / f"{name}.py").write_text("raise SystemExit('shadowed')")
@@ -234,7 +234,7 @@ with VideoDecoder() as decoder, decoder.open({str(film)!r}) as video:
     assert done.stdout == "16\n"
 
 
-def test_the_worker_imports_nothing_heavy():
+def test_the_worker_imports_no_heavy_package():
     heavy = "torch", "lancedb", "pyarrow", "fastapi", "coca_model", "search", "indexer"
     program = f"import sys; from media.video import worker, decord_reader; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

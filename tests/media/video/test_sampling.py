@@ -14,5 +14,5 @@ def test_times_are_uniform_about_a_second_apart_and_at_least_sixteen(duration, c
     np.testing.assert_allclose([times[0], duration - times[-1]], duration / count / 2)
 
 
-def test_an_infinite_distance_gives_sixteen_frames_of_any_video():
+def test_an_infinite_interval_gives_sixteen_frames_of_any_video():
     assert len(sample_times(5000.0, seconds_between=math.inf)) == 16

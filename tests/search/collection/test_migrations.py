@@ -1,4 +1,4 @@
-"""Collections of every earlier format open, answer the same hits, and survive a migration that is killed."""
+"""Collections of earlier formats open, give the same hits, and survive a killed migration."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def unpack(name, path):
 
 
 def check(path, stored):
-    """The collection at `path` answers as it did when it was stored."""
+    """Check that the collection at `path` gives the answers recorded when it was stored."""
     collection = open_collection(path, encoder=FakeEncoder())
     assert collection.counts() == stored["counts"]
     assert [failure["uri"] for failure in collection.failures().to_pylist()] == [failure["uri"] for failure in stored["failures"]]
@@ -45,7 +45,7 @@ def check(path, stored):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_collection_of_format_1_answers_the_same_hits(tmp_path, name):
+def test_a_collection_of_format_1_gives_the_same_hits(tmp_path, name):
     path, stored = unpack(name, tmp_path / "collection")
     collection = check(path, stored)
     assert json.loads((path / "collection.json").read_text())["format_version"] == 2
@@ -63,14 +63,14 @@ def test_an_impossible_date_of_format_1_is_empty(tmp_path):
     assert hits.to_arrow()["taken_at"].null_count == 2
 
 
-def test_a_migration_killed_at_ten_random_moments_completes_at_the_next_start(tmp_path):
+def test_a_migration_killed_at_random_moments_completes_at_the_next_start(tmp_path):
     path, stored = unpack("everyday", tmp_path / "collection")
     shutil.copytree(path, tmp_path / "undisturbed")
     seconds, killed = run_migration(tmp_path / "undisturbed", None)
     assert not killed
     choose, num_killed, started = random.Random(0), 0, 0
     while started < 10:
-        if not needs_migration(path):  # it completed before the signal came: begin anew
+        if not needs_migration(path):  # it finished before the signal, so start again
             shutil.rmtree(path)
             unpack("everyday", path)
         _, killed = run_migration(path, choose.uniform(0.0, seconds))
@@ -82,7 +82,7 @@ def test_a_migration_killed_at_ten_random_moments_completes_at_the_next_start(tm
 
 
 def run_migration(path, seconds):
-    """Migrate in another process, and kill it after some seconds. Returns how long it ran, and whether it was killed."""
+    """Migrate in another process and kill it after `seconds`. Returns its run time, and whether it was killed."""
     code = "import sys; from pathlib import Path; from search.collection.migrations import *; import lancedb, faiss; print(flush=True)"
     code += "; migrate_for_reading(Path(sys.argv[1]))"
     with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as process:
@@ -96,7 +96,7 @@ def run_migration(path, seconds):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_old_collection_that_cannot_be_written_to_says_so(tmp_path):
+def test_an_old_collection_without_write_permission_is_refused_with_the_reason(tmp_path):
     path, _ = unpack("everyday", tmp_path / "collection")
     path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(IncompatibleError, match="must be migrated"):

@@ -1,4 +1,4 @@
-"""Opening a collection, its snapshots, and what a reader notices: a new version, a removed, remade or damaged collection."""
+"""Opening a collection, its snapshots, and how a reader handles a new version or a removed, remade or damaged collection."""
 
 import json
 import multiprocessing
@@ -34,7 +34,7 @@ def change(path, **values):
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
-def test_no_collection_says_how_to_make_one(tmp_path):
+def test_a_missing_collection_is_an_error_that_says_how_to_make_one(tmp_path):
     with pytest.raises(NoCollectionError, match=r"nothing: no collection here. Make one with: coca-search index"):
         open_collection(tmp_path / "nothing")
 
@@ -45,10 +45,24 @@ def test_a_newer_format_is_refused(path):
         open_collection(path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 1, "nonsense": 2}', '{"format_version": 2, "nonsense": 2}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "{}", '{"format_version": 1, "nonsense": 2}', '{"format_version": 2, "nonsense": 2}', "[" * 100_000),
+        *('{"format_version": true}', '{"format_version": 1, "migrating_from": [1]}'),
+    ],
+    ids=range(8),
+)
 def test_a_damaged_identity_is_refused(path, content):
     (path / "collection.json").write_text(content)
     with pytest.raises(IncompatibleError, match=r"collection\.json"):
+        open_collection(path)
+
+
+@pytest.mark.parametrize("value", [{"embedding_width": "48"}, {"roots": None}, {"roots": [1]}, {"roots": {"x": 5}}, {"model": 7}])
+def test_a_value_of_the_wrong_type_in_the_identity_is_refused(path, value):
+    change(path, **value)
+    with pytest.raises(IncompatibleError, match="a value of the wrong type"):
         open_collection(path)
 
 
@@ -87,7 +101,7 @@ def test_a_reader_keeps_its_snapshot_until_it_is_refreshed(path, tmp_path):
 
 @pytest.mark.parametrize("lost", ["rows.arrow", "vectors.faiss", "statistics.json", "current", "everything"])
 @pytest.mark.parametrize("damage", ["delete", "truncate", "nonsense"])
-def test_a_snapshot_can_be_lost_without_losing_anything(path, lost, damage):
+def test_a_lost_or_damaged_snapshot_is_rebuilt(path, lost, damage):
     before = rows_of(open_collection(path, encoder=FakeEncoder()))
     if lost == "everything":
         shutil.rmtree(path / "snapshots")
@@ -95,13 +109,13 @@ def test_a_snapshot_can_be_lost_without_losing_anything(path, lost, damage):
         (file,) = [path / "current"] if lost == "current" else path.glob(f"snapshots/*/{lost}")
         content = {"truncate": file.read_bytes()[:50], "nonsense": b"nonsense"}.get(damage)
         file.unlink() if content is None else file.write_bytes(content)
-    for _ in range(2):  # rebuilt, then opened as rebuilt
+    for _ in range(2):  # the first opening rebuilds it, the second opens the rebuilt one
         collection = open_collection(path, encoder=FakeEncoder())
         assert rows_of(collection) == before
         assert [hit.uri for hit in search("blue", collection=collection, k=1)] == [row["uri"] for row in before if "blue" in row["uri"]]
 
 
-def test_a_reader_rebuilds_a_lost_snapshot_for_itself_while_another_process_is_writing(path):
+def test_a_reader_rebuilds_a_lost_snapshot_in_memory_while_another_process_writes(path):
     before = rows_of(open_collection(path, encoder=FakeEncoder()))
     shutil.rmtree(path / "snapshots")
     with FileLock(path / "writer.lock"):
@@ -109,7 +123,7 @@ def test_a_reader_rebuilds_a_lost_snapshot_for_itself_while_another_process_is_w
         assert not (path / "snapshots").exists()
 
 
-def test_the_index_holds_the_vectors_of_lance(path):
+def test_the_index_holds_the_vectors_of_the_table(path):
     collection = open_collection(path, encoder=FakeEncoder())
     for row in LanceTable(path, "segments").read(["segment_id", "vector"]).to_pylist():
         ids, similarity = collection.snapshot.index.nearest(np.array(row["vector"], np.float32), 1)
@@ -124,7 +138,7 @@ def test_a_removed_collection_is_noticed(path):
         collection.refresh()
 
 
-def test_a_remade_collection_is_noticed_even_under_the_same_version_number(path, tmp_path):
+def test_a_remade_collection_is_noticed_even_with_the_same_version_number(path, tmp_path):
     collection = open_collection(path, encoder=FakeEncoder())
     version = collection.snapshot.version
     shutil.rmtree(path)
@@ -137,9 +151,9 @@ def test_a_remade_collection_is_noticed_even_under_the_same_version_number(path,
     assert all("other" in hit.uri for hit in search("red", collection=collection))
 
 
-def test_a_collection_remade_with_another_model_is_answered_by_that_model(tmp_path, tiny_checkpoint):
+def test_a_collection_remade_with_another_model_is_searched_with_that_model(tmp_path, tiny_checkpoint):
     other = tmp_path / "other-model"
-    turned_checkpoint(tiny_checkpoint, other)
+    rotated_checkpoint(tiny_checkpoint, other)
     write_picture(tmp_path / "library" / "red.png", "red")
     index(tmp_path / "library", collection=tmp_path / "c", model=str(tiny_checkpoint))
     collection = open_collection(tmp_path / "c")
@@ -151,18 +165,18 @@ def test_a_collection_remade_with_another_model_is_answered_by_that_model(tmp_pa
     assert search("red", collection=collection)[0].similarity == pytest.approx(before, abs=0.02)
 
 
-def test_another_model_at_the_place_of_the_old_one_is_refused(tmp_path, tiny_checkpoint):
+def test_another_model_at_the_path_of_the_old_one_is_refused(tmp_path, tiny_checkpoint):
     model = tmp_path / "model"
     shutil.copytree(tiny_checkpoint, model)
     write_picture(tmp_path / "library" / "red.png", "red")
     index(tmp_path / "library", collection=tmp_path / "c", model=str(model))
     shutil.rmtree(model)
-    turned_checkpoint(tiny_checkpoint, model)
+    rotated_checkpoint(tiny_checkpoint, model)
     with pytest.raises(IncompatibleError, match="made with another model"):
         search("red", collection=open_collection(tmp_path / "c"))
 
 
-def test_readers_never_mix_two_collections_while_one_is_remade_again_and_again(path, tmp_path):
+def test_readers_never_mix_two_collections_while_one_is_remade(path, tmp_path):
     for colour in ("white", "black", "yellow", "red"):
         write_picture(tmp_path / "other" / f"{colour}.png", colour)
     collection, wrong, stop = open_collection(path, encoder=FakeEncoder()), [], threading.Event()
@@ -191,8 +205,8 @@ def uri(row):
     return row["uri"]
 
 
-def turned_checkpoint(source, target):
-    """A copy of a checkpoint whose embedding space is turned: as good as the original, but with other vectors."""
+def rotated_checkpoint(source, target):
+    """Copy a checkpoint and rotate its embedding space: the cosines stay the same, but the vectors differ."""
     shutil.copytree(source, target)
     weights = load_file(target / "model.safetensors")
     width = len(weights["poolers.project.weight"])
@@ -208,7 +222,7 @@ def hold(path, ready, release):
         release.wait(60)
 
 
-def test_a_second_writer_is_refused_and_told_who_the_first_is(path):
+def test_a_second_writer_is_refused_with_the_process_of_the_first(path):
     context = multiprocessing.get_context("spawn")
     ready, release = context.Event(), context.Event()
     process = context.Process(target=hold, args=(path, ready, release))
@@ -237,7 +251,21 @@ def test_a_dead_writer_leaves_no_lock(path):
         assert len(writer.known_files()) == 3
 
 
-def test_ids_fit_a_javascript_number_and_tell_their_file():
+def test_what_a_killed_writer_left_is_swept(path):
+    (path / "writer.json").write_text("{}")  # the note of a writer that did not end
+    leftovers = [path / "thumbnails" / "001" / "1-0123456789ab.webp", path / "current.0123456789abcdef.partial"]
+    for file in leftovers:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"x")
+    thumbnails = set(path.glob("thumbnails/*/*")) - set(leftovers)
+    with CollectionWriter(path, FakeEncoder(), model="fake") as writer:
+        writer.finish()
+    assert set(path.glob("thumbnails/*/*")) == thumbnails
+    assert not leftovers[1].exists()
+    assert not (path / "writer.json").exists()
+
+
+def test_media_ids_fit_a_javascript_number_and_segment_ids_contain_them():
     media_id = new_media_id("/a/b.jpg")
     assert 0 <= media_id < 2**43
     assert media_id != new_media_id("/a/b.jpg", used={media_id})

@@ -1,4 +1,4 @@
-"""Roots: where files lie, apart from what they are called below it."""
+"""Roots: folders whose files are stored with relative paths, so a moved library keeps its rows."""
 
 import shutil
 from dataclasses import replace
@@ -8,7 +8,8 @@ import pytest
 from indexer import index
 from search import QueryError, open_collection, search
 from search.collection.identity import Identity
-from search.collection.roots import move_root
+from search.collection.roots import move_root, remove_root
+from search.collection.verify import verify
 from tests.fakes import FakeEncoder, write_film, write_picture
 
 IDENTITY = Identity("c", "default", "m@1", "p", 4, {"a": "/home/anna/Pictures", "b": "/home/anna", "c": "/media/disk"})
@@ -27,19 +28,19 @@ def opened(tmp_path):
     return open_collection(tmp_path / "c", encoder=FakeEncoder())
 
 
-def test_the_innermost_root_holds_a_file():
+def test_a_file_belongs_to_its_innermost_root():
     assert IDENTITY.locate("/home/anna/Pictures/2020/x.jpg") == ("a", "2020/x.jpg")
     assert IDENTITY.locate("/home/anna/Pictures2/x.jpg") == ("b", "Pictures2/x.jpg")
     assert IDENTITY.locate("/tmp/x.jpg") == ("", "/tmp/x.jpg")
     assert IDENTITY.uri_of("a", "2020/x.jpg") == "/home/anna/Pictures/2020/x.jpg"
 
 
-def test_a_folder_below_a_root_is_no_new_root():
+def test_a_folder_below_a_root_does_not_become_a_root():
     assert IDENTITY.with_root("/media/disk/2020") == IDENTITY
     assert list(IDENTITY.with_root("/media").roots.values())[-1] == "/media"
 
 
-def test_a_moved_library_is_found_again_and_nothing_is_embedded(tmp_path, library):
+def test_moving_a_root_finds_a_moved_library_without_embedding(tmp_path, library):
     before = {hit.path: hit.similarity for hit in search("red", collection=opened(tmp_path))}
     shutil.move(library, tmp_path / "drive" / "library")
     (root_id,) = opened(tmp_path).identity.roots
@@ -60,17 +61,17 @@ def test_an_open_reader_follows_a_moved_root(tmp_path, library):
 
 
 @pytest.mark.parametrize(
-    ("root_id", "folder", "said"),
+    ("root_id", "folder", "expected"),
     [
         ("nonsense", "library", "Unknown root"),
         ("", "nowhere", "no such folder"),
         ("", "empty", r"none of the 3 files .* Nothing was changed"),
     ],
 )
-def test_a_wrong_root_or_folder_is_refused(tmp_path, library, root_id, folder, said):
+def test_a_wrong_root_or_folder_is_refused(tmp_path, library, root_id, folder, expected):
     (tmp_path / "empty").mkdir()
     before = opened(tmp_path).identity
-    with pytest.raises(QueryError, match=said):
+    with pytest.raises(QueryError, match=expected):
         move_root(tmp_path / "c", root_id or next(iter(before.roots)), tmp_path / folder)
     assert opened(tmp_path).identity == before
 
@@ -87,5 +88,30 @@ def test_indexing_a_folder_above_a_root_keeps_ids_and_rows(tmp_path, library):
     shutil.rmtree(collection)
 
 
-def test_an_identity_keeps_its_roots_when_one_moves():
+def test_moving_one_root_keeps_the_others():
     assert IDENTITY.move_root("c", "/mnt/x") == replace(IDENTITY, roots={**IDENTITY.roots, "c": "/mnt/x"})
+
+
+def test_a_root_inside_a_moved_one_moves_with_it():
+    identity = replace(IDENTITY, roots={"out": "/a/b", "in": "/a/b/c/d", "beside": "/a/bc"})
+    assert identity.move_root("out", "/x").roots == {"out": "/x", "in": "/x/c/d", "beside": "/a/bc"}
+    assert identity.move_root("in", "/x").roots == {"out": "/a/b", "in": "/x", "beside": "/a/bc"}
+
+
+def test_a_root_is_not_moved_onto_files_that_are_indexed_already(tmp_path, library):
+    (old,) = opened(tmp_path).identity.roots
+    shutil.move(library, tmp_path / "moved")
+    index(tmp_path / "moved", collection=tmp_path / "c", encoder=FakeEncoder())
+    with pytest.raises(QueryError, match=rf"3 files of root {old} are indexed there already.* roots remove {old}"):
+        move_root(tmp_path / "c", old, tmp_path / "moved")
+    assert remove_root(tmp_path / "c", old) == 3
+    hits = search("red", collection=opened(tmp_path))
+    assert sorted(hit.uri for hit in hits) == sorted(str(file) for file in (tmp_path / "moved").rglob("*.*"))
+    assert old not in opened(tmp_path).identity.roots
+    assert verify(tmp_path / "c").problems == []
+
+
+def test_an_unknown_root_cannot_be_removed(tmp_path, library):
+    with pytest.raises(QueryError, match="Unknown root"):
+        remove_root(tmp_path / "c", "nonsense")
+    assert len(search("red", collection=opened(tmp_path))) == 3

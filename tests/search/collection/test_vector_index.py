@@ -1,4 +1,4 @@
-"""A filtered search finds what exact ranking of the allowed vectors finds."""
+"""A filtered search equals an exact ranking of the allowed vectors."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,7 +6,7 @@ import pytest
 
 from search.collection.vector_index import build_index
 
-IDS = np.array([70, 10, 90, 30, 50, 20], np.int64)  # in another order than that of their values
+IDS = np.array([70, 10, 90, 30, 50, 20], np.int64)  # not sorted
 VECTORS = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))[0].astype(np.float32)
 
 
@@ -17,7 +17,7 @@ def index():
 
 
 @pytest.mark.parametrize("allowed", [[20], [90, 10, 50], [10, 20, 30, 50, 70, 90], [5, 30, 95]])
-def test_only_allowed_segments_that_the_index_holds_are_found(index, allowed):
+def test_only_allowed_segments_in_the_index_are_found(index, allowed):
     query = VECTORS.sum(0) / np.linalg.norm(VECTORS.sum(0)) + VECTORS[3] / 10
     ids, similarity = index.nearest(query, 3, np.array(allowed, np.int64))
     expected = {number: float(vector @ query) for number, vector in zip(IDS.tolist(), VECTORS, strict=True) if number in allowed}
@@ -27,6 +27,6 @@ def test_only_allowed_segments_that_the_index_holds_are_found(index, allowed):
     assert set(ids.tolist()) <= set(allowed)
 
 
-def test_nothing_allowed_finds_nothing(index):
+def test_an_empty_list_of_allowed_segments_finds_nothing(index):
     ids, similarity = index.nearest(VECTORS[0], 3, np.zeros(0, np.int64))
     assert (len(ids), len(similarity)) == (0, 0)

@@ -1,4 +1,4 @@
-"""`verify` finds what does not agree, and repairs it without embedding."""
+"""`verify` finds damage, and repairs it without embedding."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def indexed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verify")
     for colour in ("red", "green", "blue"):
         write_picture(folder / "library" / f"{colour}.png", colour)
@@ -26,8 +26,8 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def path(made, tmp_path):
-    return shutil.copytree(made, tmp_path / "collection")
+def path(indexed, tmp_path):
+    return shutil.copytree(indexed, tmp_path / "collection")
 
 
 def thumbnails(path):
@@ -66,7 +66,7 @@ DAMAGE = {
 }
 
 
-def test_a_sound_collection_has_no_problems(path):
+def test_an_undamaged_collection_has_no_problems(path):
     findings = verify(path)
     assert (findings.num_rows, findings.num_files, findings.problems, findings.repaired) == (6, 4, [], [])
 
@@ -95,7 +95,7 @@ def test_a_thumbnail_of_a_file_that_changed_cannot_be_repaired(path, tmp_path):
     assert verify(tmp_path / "c", repair=True).problems == ["1 thumbnails are missing or damaged."]
 
 
-def test_vectors_that_are_not_unit_vectors_are_named(path):
+def test_vectors_without_unit_norm_are_reported(path):
     table = LanceTable(path, "segments")
     rows = table.read(table.schema.names)
     vectors = [[0.0] * 48 if row["path"] == "red.png" else row["vector"] for row in rows.to_pylist()]
@@ -104,4 +104,39 @@ def test_vectors_that_are_not_unit_vectors_are_named(path):
         rows.set_column(position, rows.schema.field(position), pa.chunked_array([pa.array(vectors, rows.schema.field(position).type)])),
         key="segment_id",
     )
-    assert any("its vector does not have norm 1" in problem for problem in verify(path, repair=True).problems)
+    assert any("its vector is not of length 1" in problem for problem in verify(path, repair=True).problems)
+
+
+def test_a_sound_snapshot_is_kept_when_the_table_is_the_damaged_side(path):
+    table = LanceTable(path, "segments")
+    rows = table.read(table.schema.names)
+    vectors = rows["vector"].combine_chunks()
+    zeros = pa.FixedSizeListArray.from_arrays(pa.array([0.0] * len(vectors.values), pa.float32()), vectors.type.list_size)
+    table.replace(rows.set_column(rows.schema.get_field_index("vector"), rows.schema.field("vector"), zeros), key="segment_id")
+    snapshots = {file: file.read_bytes() for file in path.glob("snapshots/*/*")}
+    found = verify(path, repair=True)
+    assert any("not rebuilt" in problem for problem in found.problems)
+    assert {file: file.read_bytes() for file in path.glob("snapshots/*/*")} == snapshots
+
+
+def test_rows_of_an_unknown_root_and_files_that_occur_twice_are_found(path):
+    content = json.loads((path / "collection.json").read_text())
+    (root_id,) = content["roots"]
+    (path / "collection.json").write_text(json.dumps(content | {"roots": {"deadbeef": content["roots"][root_id]}}))
+    assert any(f"no root {root_id}" in problem for problem in verify(path).problems)
+    (path / "collection.json").write_text(json.dumps(content))
+    table = LanceTable(path, "segments")
+    rows = table.read(table.schema.names, "kind = 'image'").slice(0, 1)
+    for name, change in (("media_id", 1), ("segment_id", 1 << 20)):
+        shifted = pa.array([rows[name][0].as_py() + change], pa.int64())
+        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), shifted)
+    table.replace(rows, key="segment_id")
+    assert any("1 files are in the collection twice" in problem for problem in verify(path).problems)
+
+
+def test_wrong_counts_are_found(path):
+    file = snapshot_file(path, "statistics.json")
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"counts": {**content["counts"], "image": 99}}))
+    assert any("counts other numbers" in problem for problem in verify(path).problems)
+    assert verify(path, repair=True).problems == []

@@ -9,14 +9,14 @@ from training.prepare.corpus import Texts
 
 
 def texts(lengths, *, first=100, meaning=True):
-    """Text i is first + i, once for each of its tokens; so are its vector and, for every third, whether it is decoded."""
+    """Texts with recognisable rows: every token and the vector of text i equal first + i. Every third text is decoded."""
     ids = nn.utils.rnn.pad_sequence([torch.full((length,), first + row) for row, length in enumerate(lengths)], batch_first=True)
     numbers = torch.arange(first, first + len(lengths))
     return Texts(ids, ids != 0, numbers % 3 == 0, numbers[:, None].float() if meaning else None)
 
 
 def batch(pictures, sentences):
-    """Everything of row i says i."""
+    """A batch in which every value of row i is derived from i."""
     numbers = torch.arange(pictures)
     return Batch(
         pictures=numbers[:, None, None, None].expand(-1, 2, 2, 3).to(torch.uint8),
@@ -29,7 +29,7 @@ def batch(pictures, sentences):
 
 
 def written_out(texts):
-    """The rows of texts as plain values, padding left out."""
+    """The rows of texts as plain values, without padding."""
     ids = [row[valid].tolist() for row, valid in zip(texts.token_ids, texts.valid, strict=True)]
     return list(zip(ids, texts.decoded.tolist(), texts.meaning[:, 0].tolist(), strict=True))
 
@@ -45,7 +45,7 @@ SIZES = pytest.mark.parametrize(
 
 
 @SIZES
-def test_micro_batches_together_have_every_row_once_in_order(pictures, sentences, size):
+def test_micro_batches_contain_every_row_once_in_order(pictures, sentences, size):
     whole = batch(pictures, sentences)
     parts = whole.split(size)
     assert [row for part in parts for row in pictures_of(part)] == pictures_of(whole)
@@ -54,7 +54,7 @@ def test_micro_batches_together_have_every_row_once_in_order(pictures, sentences
 
 
 @SIZES
-def test_micro_batches_are_about_equal_and_none_lacks_pictures(pictures, sentences, size):
+def test_micro_batches_have_nearly_equal_sizes_and_none_is_empty(pictures, sentences, size):
     parts = batch(pictures, sentences).split(size)
     assert min(map(len, parts)) > 0
     for sizes in ([len(part) for part in parts], [len(part.sentences or ()) for part in parts]):
@@ -63,7 +63,7 @@ def test_micro_batches_are_about_equal_and_none_lacks_pictures(pictures, sentenc
 
 
 @pytest.mark.parametrize(("pictures", "size", "count"), [(8, 2, 4), (7, 2, 4), (7, 3, 3), (7, 7, 1), (7, 8, 1), (7, 0, 1)])
-def test_no_micro_batch_is_larger_than_asked_for_however_few_the_sentences(pictures, size, count):
+def test_no_micro_batch_is_larger_than_requested(pictures, size, count):
     parts = batch(pictures, 0).split(size)
     assert len(parts) == count
     assert max(map(len, parts)) <= (size or pictures)
@@ -71,7 +71,7 @@ def test_no_micro_batch_is_larger_than_asked_for_however_few_the_sentences(pictu
 
 
 @pytest.mark.parametrize(("sentences", "size", "count"), [(7, 3, 3), (7, 0, 1), (2, 1, 2)])
-def test_sentences_alone_are_split_like_pictures(sentences, size, count):
+def test_a_batch_of_sentences_only_is_split_like_pictures(sentences, size, count):
     whole = Batch(sentences=texts([3] * sentences))
     parts = whole.split(size)
     assert len(whole) == sentences
@@ -80,24 +80,24 @@ def test_sentences_alone_are_split_like_pictures(sentences, size, count):
     assert {part.texts for part in parts} == {None}
 
 
-def test_an_empty_batch_is_one_part_of_no_rows():
+def test_an_empty_batch_gives_one_part_without_rows():
     assert [len(part) for part in Batch().split(4)] == [0]
 
 
 @pytest.mark.parametrize(("part", "width"), [(slice(0, 2), 2), (slice(1, 3), 6), (slice(0, 0), 0), (slice(3, 4), 4)])
-def test_some_of_the_texts_are_cut_to_the_longest_of_them(part, width):
+def test_a_slice_of_texts_is_trimmed_to_its_longest_text(part, width):
     whole = texts([2, 2, 6, 4])
     some = whole[part]
     assert some.token_ids.shape == some.valid.shape == (part.stop - part.start, width)
     assert written_out(some) == written_out(whole)[part]
 
 
-def test_texts_without_a_teacher_stay_without():
+def test_a_slice_of_texts_without_teacher_vectors_has_none():
     assert texts([2, 3], meaning=False)[:1].meaning is None
 
 
 @pytest.mark.parametrize("whole", [batch(3, 2), Batch(sentences=texts([2])), Batch()], ids=["all", "sentences", "none"])
-def test_every_part_goes_to_the_other_device_and_what_is_missing_stays_missing(whole):
+def test_to_moves_every_tensor_to_the_device_and_keeps_none(whole):
     moved = whole.to(torch.device("meta"))
     for field in dataclasses.fields(Batch):
         before, after = getattr(whole, field.name), getattr(moved, field.name)

@@ -19,27 +19,27 @@ from training.recipe import Phase, Recipe, Source, fit
 IMAGE = ImageConfig(32, 8, "patch", width=12, layers=1, heads=2, mlp_width=16)
 PHASE = Phase(steps=6, batch=8, sentences=6, patches=0.5)
 RECIPE = Recipe(sources={"products": Source(captions=False)}, max_tokens=5, seed=3)
-TEXTS = 2  # of each picture
+TEXTS = 2  # texts of each picture
 VIEWS = [3, 1, 4, 2, 3, 2, 1, 3, 2, 4, 3, 2]
 
 
 @pytest.fixture
 def examples(make_examples):
-    """Eight pictures with captions, two with labels and two of products, whose titles are no sentences."""
+    """Eight pictures with captions, two with labels, and two products whose titles are not sentences."""
     labels = make_examples(2, source="labels", kind="label")
     return [*make_examples(8), *labels, *make_examples(2, source="products")]
 
 
 @pytest.fixture
 def features():
-    """Feature maps; every value is the number of the view."""
+    """A feature cache in which every value is the number of the view."""
     rows = torch.arange(sum(VIEWS)).bfloat16()[:, None, None].expand(-1, 4, 12).contiguous()
     first = np.concatenate([[0], np.cumsum(VIEWS)]).astype(np.int64)
     return FeatureCache("key", rows.view(torch.int16).numpy(), first, frozenset())
 
 
 def corpus_of(examples):
-    """Text t of picture n is the token 10 + 2 n + t, as often as n says; ten sentences alone follow, of tokens from 100 on."""
+    """Text t of picture n repeats token 10 + 2 n + t, n + 1 times. Ten sentences without pictures follow, with tokens from 100."""
     owned = [(1, *[10 + TEXTS * number + text] * (1 + number), 2) for number in range(len(examples)) for text in range(TEXTS)]
     alone = [(1, *[100 + number] * (1 + number // 2), 2) for number in range(10)]
     of_example = tuple(tuple(range(TEXTS * number, TEXTS * (number + 1))) for number in range(len(examples)))
@@ -51,14 +51,14 @@ def corpus_of(examples):
 def batches(examples, *, phase=PHASE, features=None, number=0, ranks=None, recipe=RECIPE, answers=None):
     model = SimpleNamespace(config=SimpleNamespace(image=IMAGE), image_tower=SimpleNamespace(position=range(16)))
     materials = SimpleNamespace(examples=examples, corpus=corpus_of(examples), features=features, answers=answers or {}, model=model)
-    phases = tuple(dataclasses.replace(phase, name=str(place)) for place in range(number + 1))
+    phases = tuple(dataclasses.replace(phase, name=str(row)) for row in range(number + 1))
     found = Batches(number, dataclasses.replace(recipe, phases=phases), materials, ranks or Ranks(), noise=False)
     found.order = PictureOrder({"all": range(len(examples))}, {"all": 1.0}, seed=recipe.seed)
     return found
 
 
 def plain(value):
-    """A batch, or a part of one, as plain values that can be compared."""
+    """A batch or a part of it as plain values that can be compared."""
     if dataclasses.is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -66,50 +66,50 @@ def plain(value):
     return value if value is None else value.float().tolist()
 
 
-def says(texts):
-    """The number of the picture that each text belongs to."""
+def picture_numbers(texts):
+    """For each text, the number of its picture."""
     return ((texts.token_ids[:, 1] - 10) // TEXTS).tolist()
 
 
 def texts_of(texts):
-    """Tokens without padding, as a set of rows may be padded otherwise, with what goes along with them."""
+    """Tokens without padding, and vectors. The padding differs between parts of a batch."""
     ids = [row[valid].tolist() for row, valid in zip(texts.token_ids, texts.valid, strict=True)]
     return list(zip(ids, texts.meaning.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_every_picture_has_a_text_and_a_view_of_its_own(examples, features, fresh):
+def test_each_picture_comes_with_one_of_its_texts_and_views(examples, features, fresh):
     found = batches(examples, features=None if fresh else features)
     for step in range(4):
         batch = found.batch(step)
         assert (len(batch), len(batch.sentences)) == (8, 6)
-        assert says(batch.texts) == batch.picture.tolist()
+        assert picture_numbers(batch.texts) == batch.picture.tolist()
         if not fresh:
             shown = batch.pictures[:, 0, 0].long().numpy()
             assert (np.searchsorted(features.first, shown, side="right") - 1).tolist() == batch.picture.tolist()
 
 
-def test_over_a_phase_all_pictures_all_their_texts_and_all_kept_views_are_seen(examples, features):
+def test_all_pictures_texts_and_cached_views_are_used_during_a_phase(examples, features):
     found = batches(examples, features=features)
     seen = [found.batch(step) for step in range(60)]
     assert {int(value) for batch in seen for value in batch.pictures.flatten()} == set(range(sum(VIEWS)))
     assert {int(token) for batch in seen for token in batch.texts.token_ids[:, 1]} == set(range(10, 10 + TEXTS * len(examples)))
 
 
-def test_fresh_views_are_random_views_of_the_pictures_and_new_ones_at_each_step(examples):
+def test_fresh_views_are_random_and_differ_between_steps(examples):
     found = batches(examples, phase=dataclasses.replace(PHASE, batch=12))
     one, other = found.batch(0), found.batch(1)
     assert one.pictures.shape == (12, 32, 32, 3)
     assert one.pictures.dtype == torch.uint8
     for row, picture in enumerate(one.picture.tolist()):
-        plainly = torch.from_numpy(view(examples[picture].read(), 0, IMAGE, seed=(0,)))
+        unchanged = torch.from_numpy(view(examples[picture].read(), 0, IMAGE, seed=(0,)))
         again = other.pictures[other.picture.tolist().index(picture)]
-        assert not torch.equal(one.pictures[row], plainly)
+        assert not torch.equal(one.pictures[row], unchanged)
         assert not torch.equal(one.pictures[row], again)
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_a_batch_is_a_function_of_the_seed_the_phase_and_the_step(examples, features, fresh):
+def test_a_batch_depends_only_on_seed_phase_and_step(examples, features, fresh):
     features = None if fresh else features
     expected = [plain(batch) for batch in batches(examples, features=features).from_step(0)]
     assert len(expected) == PHASE.steps
@@ -121,11 +121,11 @@ def test_a_batch_is_a_function_of_the_seed_the_phase_and_the_step(examples, feat
 
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("count", [2, 4])
-def test_the_parts_of_all_ranks_together_are_the_whole_batch(examples, features, count, fresh):
+def test_the_batches_of_all_ranks_together_are_the_whole_batch(examples, features, count, fresh):
     phase = dataclasses.replace(PHASE, sentences=8)
-    asked = {"phase": phase, "features": None if fresh else features, "answers": {"probabilities": torch.rand(12, 3)}}
-    whole = batches(examples, **asked).batch(1)
-    parts = [batches(examples, ranks=Ranks(number, count), **asked).batch(1) for number in range(count)]
+    options = {"phase": phase, "features": None if fresh else features, "answers": {"probabilities": torch.rand(12, 3)}}
+    whole = batches(examples, **options).batch(1)
+    parts = [batches(examples, ranks=Ranks(number, count), **options).batch(1) for number in range(count)]
     assert {len(part) for part in parts} == {8 // count}
     for name in ("pictures", "picture"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
@@ -136,7 +136,7 @@ def test_the_parts_of_all_ranks_together_are_the_whole_batch(examples, features,
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.5, 8), (0.01, 1), (0.99, 16), (1.0, None)])
-def test_a_step_sees_a_share_of_the_patches_others_at_each_step(examples, features, share, count):
+def test_each_step_uses_a_different_random_share_of_the_patches(examples, features, share, count):
     found = batches(examples, features=features, phase=dataclasses.replace(PHASE, patches=share))
     seen = [found.batch(step).patches for step in range(150)]
     if count is None:
@@ -149,19 +149,19 @@ def test_a_step_sees_a_share_of_the_patches_others_at_each_step(examples, featur
 
 @pytest.mark.parametrize("decoded", [0, 1, 3, 100])
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_decoder_learns_on_the_first_sentences_that_people_wrote_up_to_a_number(examples, features, decoded, count):
-    """Neither on labels nor on titles of products, nor on what is only imitated; each rank has its part of the number."""
+def test_the_decoder_learns_only_from_a_limited_number_of_human_sentences(examples, features, decoded, count):
+    """Labels, product titles and texts for imitation are not decoded. The limit is divided among the ranks."""
     phase = dataclasses.replace(PHASE, batch=12, sentences=8, decoded=decoded)
     most = -(-decoded // count) or 12
     for step, rank in itertools.product(range(3), range(count)):
         batch = batches(examples, features=features, phase=phase, ranks=Ranks(rank, count)).batch(step)
-        of_pictures = [place for place, picture in enumerate(batch.picture.tolist()) if picture < 8]
+        of_pictures = [row for row, picture in enumerate(batch.picture.tolist()) if picture < 8]
         assert batch.texts.decoded.nonzero()[:, 0].tolist() == of_pictures[:most]
-        of_sentences = [place for place, token in enumerate(batch.sentences.token_ids[:, 1].tolist()) if token % 2 == 0]
+        of_sentences = [row for row, token in enumerate(batch.sentences.token_ids[:, 1].tolist()) if token % 2 == 0]
         assert batch.sentences.decoded.nonzero()[:, 0].tolist() == of_sentences[:most]
 
 
-def test_sentences_are_those_without_a_picture_and_texts_are_cut(examples, features):
+def test_sentences_have_no_picture_and_texts_are_cut_to_max_tokens(examples, features):
     batch = batches(examples, features=features).batch(0)
     assert (batch.sentences.token_ids[:, 1] >= 100).all()
     assert batch.texts.token_ids.shape == (8, RECIPE.max_tokens)
@@ -169,7 +169,7 @@ def test_sentences_are_those_without_a_picture_and_texts_are_cut(examples, featu
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_probabilities_and_vectors_are_those_of_the_picture_and_the_text(examples, features, fresh):
+def test_teacher_outputs_stay_aligned_with_pictures_and_texts(examples, features, fresh):
     probabilities = torch.arange(12)[:, None].expand(-1, 3).half()
     batch = batches(examples, features=None if fresh else features, answers={"probabilities": probabilities}).batch(0)
     assert batch.answers["probabilities"].dtype == torch.float32
@@ -177,13 +177,13 @@ def test_probabilities_and_vectors_are_those_of_the_picture_and_the_text(example
     assert (batch.texts.meaning.argmax(1) + 10).tolist() == batch.texts.token_ids[:, 1].tolist()
 
 
-def test_a_phase_without_pictures_reads_none(examples):
+def test_a_phase_without_pictures_reads_no_picture(examples):
     found = batches([dataclasses.replace(one, read=None) for one in examples], phase=dataclasses.replace(PHASE, batch=0))
     batch = found.batch(0)
     assert (batch.pictures, batch.texts, batch.picture, len(batch), len(batch.sentences)) == (None, None, None, 6, 6)
 
 
-def test_a_phase_without_sentences_has_none(examples, features):
+def test_a_phase_without_sentences_has_no_sentences(examples, features):
     assert batches(examples, features=features, phase=dataclasses.replace(PHASE, sentences=0)).batch(0).sentences is None
 
 
@@ -199,31 +199,31 @@ def damaged(examples, numbers, read):
 
 
 @pytest.mark.parametrize(("read", "reason"), [(gone, "the disk is gone"), (lambda: b"Dear Sir", "not a picture")])
-def test_a_picture_that_cannot_be_read_is_named_and_another_stands_twice_with_its_own_texts(examples, read, reason):
+def test_an_unreadable_picture_is_reported_and_replaced_with_aligned_texts(examples, read, reason):
     phase = dataclasses.replace(PHASE, batch=12)
     found = batches(damaged(examples, {2, 5}, read), phase=phase)
     whole, batch = batches(examples, phase=phase).batch(0), found.batch(0)
     assert len(batch) == len(batch.pictures) == 12
-    assert says(batch.texts) == batch.picture.tolist()
+    assert picture_numbers(batch.texts) == batch.picture.tolist()
     assert set(batch.picture.tolist()) == set(range(12)) - {2, 5}
     assert sorted(found.skipped) == ["pictures/2.jpg", "pictures/5.jpg"]
     assert all(skip.name == name and reason in skip.reason for name, skip in found.skipped.items())
-    good = [place for place, picture in enumerate(whole.picture.tolist()) if picture not in {2, 5}]
+    good = [row for row, picture in enumerate(whole.picture.tolist()) if picture not in {2, 5}]
     assert torch.equal(batch.pictures[good], whole.pictures[good])
 
 
-def test_the_picture_in_the_place_of_an_unreadable_one_is_the_one_that_its_number_says(examples):
+def test_the_replacement_of_an_unreadable_picture_has_its_own_number_and_text(examples):
     batch = batches(damaged(examples, {2, 5}, gone), phase=dataclasses.replace(PHASE, batch=12)).batch(0)
     assert not {2, 5} & set(batch.picture.tolist())
-    assert says(batch.texts) == batch.picture.tolist()
+    assert picture_numbers(batch.texts) == batch.picture.tolist()
 
 
-def test_even_a_step_of_which_no_picture_can_be_read_shows_others(examples):
+def test_a_step_without_a_readable_picture_uses_others(examples):
     batch = batches(damaged(examples, set(range(11)), gone), phase=dataclasses.replace(PHASE, batch=1)).batch(0)
     assert batch.picture.tolist() == [11]
 
 
-def test_data_of_which_nothing_can_be_read_is_refused_with_a_reason(examples):
+def test_data_without_a_readable_picture_is_refused_with_the_reason(examples):
     with pytest.raises(TrainingError, match=re.escape("None of 50 pictures in a row can be read (the disk is gone).")):
         batches(damaged(examples, set(range(12)), gone)).batch(0)
 
@@ -235,10 +235,10 @@ def test_data_of_which_nothing_can_be_read_is_refused_with_a_reason(examples):
         (Phase(batch=8, sentences=6), 4, "phase.sentences cannot be divided by 4 ranks (6). Choose a multiple of 4."),
     ],
 )
-def test_a_batch_that_ranks_cannot_share_is_refused(phase, count, message):
+def test_a_batch_that_the_ranks_cannot_divide_is_refused(phase, count, message):
     with pytest.raises(TrainingError, match=f"^{re.escape(message)}$"):
         fit(Recipe(phases=(phase,)), 100, count)
 
 
-def test_a_batch_that_ranks_can_share_is_not_refused():
+def test_a_batch_that_the_ranks_can_divide_is_accepted():
     fit(Recipe(phases=(Phase(batch=8, sentences=12),)), 100, 4)

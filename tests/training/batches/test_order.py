@@ -8,7 +8,7 @@ import pytest
 from training.batches.batches import PictureOrder, sentences_of_similar_length
 from training.errors import TrainingError
 
-# Sources by the hundred of their pictures' numbers, so that a picture tells where it is from.
+# The hundreds digit of a picture's number is its source.
 ROWS = {"a": range(100, 107), "b": range(200, 203), "c": range(300, 350)}
 
 
@@ -26,8 +26,8 @@ def of_source(pictures):
 
 @pytest.mark.parametrize("size", [1, 3, 8, 50])
 @pytest.mark.parametrize("shares", [(1, 1, 1), (0.5, 0.3, 0.2), (7, 3, 50), (0.45, 0.1, 0.45), (1, 0.01, 1)])
-def test_every_batch_is_whole_and_after_many_steps_each_source_has_had_its_share_to_one_picture(shares, size):
-    """300 steps are whole rounds of even the rarest source: of (1, 0.01, 1), which a batch of 1 sees every 201st time, nearly."""
+def test_batches_are_full_and_each_source_gets_its_share_over_many_steps(shares, size):
+    """300 steps cover whole rounds of the rarest source. A source with share 0.01 of 2.01 needs 603 (three times 201) steps."""
     steps = 603 if 0.01 in shares else 300
     batches = drawn(order(dict(zip(ROWS, shares, strict=True))), steps, size)
     assert {len(batch) for batch in batches} == {size}
@@ -37,14 +37,14 @@ def test_every_batch_is_whole_and_after_many_steps_each_source_has_had_its_share
 
 
 @pytest.mark.parametrize("size", [4, 10, 100])
-def test_a_batch_has_of_each_source_what_its_share_says_to_one_picture(size):
+def test_a_batch_contains_each_source_by_its_share_within_one_picture(size):
     for batch in drawn(order({"a": 0.5, "b": 0.3, "c": 0.2}), 20, size):
         for number, share in enumerate((0.5, 0.3, 0.2), 1):
             assert abs(of_source(batch)[number] - size * share) <= 1
 
 
 @pytest.mark.parametrize(("size", "steps"), [(10, 60), (7, 70), (61, 60)])
-def test_each_pass_has_every_picture_of_a_source_once_and_each_in_an_order_of_its_own(size, steps):
+def test_each_pass_uses_every_picture_of_a_source_once_in_a_new_order(size, steps):
     pictures = list(itertools.chain(*drawn(order({"a": 7, "b": 3, "c": 50}), steps, size)))
     for rows in ROWS.values():
         seen = [picture for picture in pictures if picture in rows]
@@ -54,15 +54,15 @@ def test_each_pass_has_every_picture_of_a_source_once_and_each_in_an_order_of_it
         assert len({tuple(one) for one in passes}) > 1
 
 
-def test_a_source_that_batches_seldom_have_is_spread_evenly():
+def test_a_rare_source_is_spread_evenly_over_the_batches():
     batches = drawn(order({"a": 40, "b": 1}, rows={"a": range(100, 140), "b": range(200, 203)}), 287, 6)
-    places = [step for step, batch in enumerate(batches) for picture in batch if picture >= 200]
-    assert len(places) == 287 * 6 / 41
-    assert min(np.diff(places)) >= 3
-    assert max(np.diff(places)) <= 2 * 41 / 6  # at most a picture late: 41 / 6 steps are one picture of it
+    steps = [step for step, batch in enumerate(batches) for picture in batch if picture >= 200]
+    assert len(steps) == 287 * 6 / 41
+    assert min(np.diff(steps)) >= 3
+    assert max(np.diff(steps)) <= 2 * 41 / 6  # at most one picture late: it has one picture every 41 / 6 steps
 
 
-def test_the_order_is_a_function_of_the_seed_and_the_step_however_it_is_asked_for():
+def test_the_order_depends_only_on_seed_and_step():
     shares = {"a": 0.5, "b": 0.02, "c": 0.48}
     expected = drawn(order(shares), 60, 5)
     backwards = order(shares)
@@ -73,7 +73,7 @@ def test_the_order_is_a_function_of_the_seed_and_the_step_however_it_is_asked_fo
 
 
 @pytest.mark.parametrize("shares", [{"a": 0, "b": 1, "c": 1}, {"a": 0.0, "b": 0.5, "c": 0.5}])
-def test_a_source_of_share_0_is_never_seen(shares):
+def test_a_source_with_share_0_is_never_used(shares):
     assert set(of_source(itertools.chain(*drawn(order(shares), 50, 6)))) == {2, 3}
 
 
@@ -93,26 +93,26 @@ def test_a_training_without_any_picture_is_refused(shares):
 LENGTHS = np.random.default_rng(3).integers(2, 33, 5000)
 
 
-def test_sentences_of_a_step_have_about_one_length_and_over_many_steps_all_lengths():
+def test_sentences_of_a_step_have_similar_lengths_and_all_lengths_occur():
     random = np.random.default_rng(0)
     drawn = [LENGTHS[sentences_of_similar_length(LENGTHS, 64, random)] for _ in range(200)]
-    assert max(np.ptp(lengths) for lengths in drawn) <= 8  # an eighth of a draw of all lengths, 2 to 32
+    assert max(np.ptp(lengths) for lengths in drawn) <= 8  # a step is one eighth of a sorted draw with lengths 2 to 32
     assert {int(length) for lengths in drawn for length in lengths} == set(range(2, 33))
 
 
-def test_sentences_are_in_the_order_of_their_length():
+def test_sentences_are_sorted_by_length():
     chosen = sentences_of_similar_length(LENGTHS, 64, np.random.default_rng(0))
     assert chosen.shape == (64,)
     assert (np.diff(LENGTHS[chosen]) >= 0).all()
 
 
-def test_sentences_are_a_function_of_the_random_numbers():
+def test_the_random_generator_determines_the_sentences():
     one, same, other = (sentences_of_similar_length(LENGTHS, 64, np.random.default_rng(seed)).tolist() for seed in (0, 0, 1))
     assert one == same != other
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (1, 5), (3, 7), (5000, 1)])
-def test_so_many_sentences_are_drawn_as_asked_however_few_there_are(count, size):
+def test_the_requested_number_of_sentences_is_drawn_even_from_a_few(count, size):
     chosen = sentences_of_similar_length(LENGTHS[:count], size, np.random.default_rng(0))
     assert chosen.shape == (size,)
     assert set(chosen.tolist()) <= set(range(count))

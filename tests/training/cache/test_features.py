@@ -16,13 +16,13 @@ from training.examples.select import hash_pictures, pictures_key
 
 PATCH = ImageConfig(32, 8, "patch", width=12, layers=2, heads=2, mlp_width=16)
 LITE = ImageConfig(64, 32, "efficientnet_lite1", width=12, layers=1, heads=2, mlp_width=16)
-VIEWS = [3, 1, 4, 2, 3, 1, 2, 4]  # of eight pictures, 20 in all
+VIEWS = [3, 1, 4, 2, 3, 1, 2, 4]  # of eight pictures, 20 in total
 SEED = 7
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    """Three views at a time, and a mark after at most every five."""
+    """Batches of three views, and a progress mark after about five."""
     monkeypatch.setattr(features, "batch_size", lambda *_: 3)
     monkeypatch.setattr(features, "_MARK_EVERY", 5)
 
@@ -49,14 +49,14 @@ def folder(tmp_path):
     return tmp_path / "work"
 
 
-def keep(examples, tower, folder, units=1, *, pictures=None, **options):
+def build_cache(examples, tower, folder, units=1, *, pictures=None, **options):
     pictures = pictures or pictures_key(examples, hash_pictures(examples))
     return cache_features(examples, VIEWS[: len(examples)], tower, units, folder=folder, seed=SEED, pictures=pictures, **options)
 
 
 def with_read(examples, number, read):
-    """The examples, but the picture of one is read otherwise."""
-    return [dataclasses.replace(example, read=read) if place == number else example for place, example in enumerate(examples)]
+    """The examples, with another `read` function for one of them."""
+    return [dataclasses.replace(example, read=read) if index == number else example for index, example in enumerate(examples)]
 
 
 def refuse(error):
@@ -66,85 +66,85 @@ def refuse(error):
     return read
 
 
-def test_maps_are_what_the_front_of_the_tower_makes_of_the_same_views_in_bfloat16(examples, tower_and_units, folder):
+def test_features_equal_the_frozen_units_applied_to_the_same_views_in_bfloat16(examples, tower_and_units, folder):
     tower, units = tower_and_units
-    kept, skipped = keep(examples, tower, folder, units)
-    assert (kept.first.tolist(), skipped, kept.unreadable) == ([0, *np.cumsum(VIEWS)], [], frozenset())
+    cache, skipped = build_cache(examples, tower, folder, units)
+    assert (cache.first.tolist(), skipped, cache.unreadable) == ([0, *np.cumsum(VIEWS)], [], frozenset())
     for number, example in enumerate(examples):
         pixels = np.stack([view(example.read(), of, tower.config, seed=(SEED, number)) for of in range(VIEWS[number])])
         expected = tower.begin(torch.from_numpy(pixels), units).bfloat16()
-        found = kept.read(np.arange(kept.first[number], kept.first[number + 1]))
+        found = cache.read(np.arange(cache.first[number], cache.first[number + 1]))
         assert found.dtype == torch.bfloat16
-        torch.testing.assert_close(found, expected, rtol=2**-7, atol=1e-4)  # a convolution rounds otherwise in another batch
+        torch.testing.assert_close(found, expected, rtol=2**-7, atol=1e-4)  # the rounding of a convolution depends on the batch
 
 
-def test_views_are_read_in_the_order_in_which_they_are_asked_for(examples, tower, folder):
-    kept, _ = keep(examples, tower, folder)
+def test_views_are_returned_in_the_requested_order(examples, tower, folder):
+    cache, _ = build_cache(examples, tower, folder)
     rows = np.array([19, 0, 7, 7])
-    assert torch.equal(kept.read(rows), torch.stack([kept.read(np.array([row]))[0] for row in rows]))
-    assert not torch.equal(kept.read(np.array([0])), kept.read(np.array([19])))
+    assert torch.equal(cache.read(rows), torch.stack([cache.read(np.array([row]))[0] for row in rows]))
+    assert not torch.equal(cache.read(np.array([0])), cache.read(np.array([19])))
 
 
-def test_what_an_earlier_run_left_is_not_computed_again(examples, tower, folder, monkeypatch):
-    kept, _ = keep(examples, tower, folder)
+def test_a_complete_cache_is_not_computed_again(examples, tower, folder, monkeypatch):
+    cache, _ = build_cache(examples, tower, folder)
     monkeypatch.setattr(views, "view", None)
     noted = []
-    again, skipped = keep(examples, tower, folder, note=lambda *seen: noted.append(seen))
+    again, skipped = build_cache(examples, tower, folder, note=lambda *seen: noted.append(seen))
     assert (noted, skipped) == ([], [])
-    np.testing.assert_array_equal(again.maps, kept.maps)
+    np.testing.assert_array_equal(again.maps, cache.maps)
 
 
-def test_progress_is_told_after_every_batch(examples, tower, folder):
+def test_progress_is_reported_after_every_batch(examples, tower, folder):
     noted = []
-    keep(examples, tower, folder, note=lambda *seen: noted.append(seen))
+    build_cache(examples, tower, folder, note=lambda *seen: noted.append(seen))
     assert noted == [(done, 20) for done in (3, 6, 9, 12, 15, 18, 20)]
 
 
 @pytest.mark.parametrize(("killed_at", "marked"), [(0, 0), (2, 0), (3, 6), (5, 12), (7, 15)])
-def test_a_killed_run_goes_on_behind_its_mark_to_the_same_bytes(examples, tower, folder, monkeypatch, killed_at, marked):
-    expected = keep(examples, tower, folder / "other", pictures="these")[0].maps.tobytes()
+def test_a_killed_run_continues_after_its_mark_and_writes_the_same_bytes(examples, tower, folder, monkeypatch, killed_at, marked):
+    expected = build_cache(examples, tower, folder / "other", pictures="these")[0].maps.tobytes()
     with pytest.raises(KeyboardInterrupt):
-        keep(with_read(examples, killed_at, refuse(KeyboardInterrupt())), tower, folder, pictures="these")
+        build_cache(with_read(examples, killed_at, refuse(KeyboardInterrupt())), tower, folder, pictures="these")
     read, computed = views.view, []
-    monkeypatch.setattr(views, "view", lambda *asked, **seed: computed.append(asked[1]) or read(*asked, **seed))
-    assert keep(examples, tower, folder, pictures="these")[0].maps.tobytes() == expected
+    monkeypatch.setattr(views, "view", lambda *requested, **seed: computed.append(requested[1]) or read(*requested, **seed))
+    assert build_cache(examples, tower, folder, pictures="these")[0].maps.tobytes() == expected
     assert len(computed) == 20 - marked
 
 
-def test_what_was_written_behind_the_mark_is_written_again(examples, tower, folder, monkeypatch):
-    """Killed between the two: the maps lie there, and nothing says that they are whole."""
-    expected = keep(examples, tower, folder / "other")[0].maps.tobytes()
+def test_features_written_after_the_mark_are_written_again(examples, tower, folder, monkeypatch):
+    """The run was killed between the write and the mark, so the features on disk may be incomplete."""
+    expected = build_cache(examples, tower, folder / "other")[0].maps.tobytes()
     marks = []
     with monkeypatch.context() as patched:
         patched.setattr(features, "write_json", lambda _, mark: marks.append(mark["done"]))
-        keep(examples, tower, folder)
+        build_cache(examples, tower, folder)
     assert marks == [6, 12, 15, 20]
     (maps,) = folder.glob("*.bf16")
     maps.write_bytes(b"\x55" * maps.stat().st_size)
-    assert keep(examples, tower, folder)[0].maps.tobytes() == expected
+    assert build_cache(examples, tower, folder)[0].maps.tobytes() == expected
 
 
 @pytest.mark.parametrize("error", [OSError("the disk is gone"), None])
-def test_a_picture_that_cannot_be_read_is_named_its_maps_are_zero_and_the_others_stay(examples, tower, folder, error):
-    whole, _ = keep(examples, tower, folder / "other")
+def test_an_unreadable_picture_is_reported_and_has_zero_features(examples, tower, folder, error):
+    whole, _ = build_cache(examples, tower, folder / "other")
     damaged = with_read(examples, 2, refuse(error) if error else lambda: b"Dear Sir or Madam")
-    kept, skipped = keep(damaged, tower, folder)
+    cache, skipped = build_cache(damaged, tower, folder)
     assert [one.name for one in skipped] == ["pictures/2.jpg"]
     assert ("the disk is gone" if error else "not a picture") in skipped[0].reason
-    assert kept.unreadable == {2}
+    assert cache.unreadable == {2}
     rows = np.arange(20)
-    own = (rows >= kept.first[2]) & (rows < kept.first[3])
-    assert not kept.maps[own].any()
-    np.testing.assert_array_equal(kept.maps[~own], whole.maps[~own])
+    own = (rows >= cache.first[2]) & (rows < cache.first[3])
+    assert not cache.maps[own].any()
+    np.testing.assert_array_equal(cache.maps[~own], whole.maps[~own])
 
 
-def test_a_run_that_goes_on_still_names_what_the_killed_one_could_not_read(examples, tower, folder):
+def test_a_resumed_run_reports_the_unreadable_pictures_of_the_killed_run(examples, tower, folder):
     damaged = with_read(examples, 0, lambda: b"Dear Sir or Madam")
     with pytest.raises(KeyboardInterrupt):
-        keep(with_read(damaged, 6, refuse(KeyboardInterrupt())), tower, folder)
-    for _ in range(2):  # one that goes on, and one that finds all done
-        kept, skipped = keep(damaged, tower, folder)
-        assert (kept.unreadable, [one.name for one in skipped]) == ({0}, ["pictures/0.jpg"])
+        build_cache(with_read(damaged, 6, refuse(KeyboardInterrupt())), tower, folder)
+    for _ in range(2):  # the first run resumes, the second finds a complete cache
+        cache, skipped = build_cache(damaged, tower, folder)
+        assert (cache.unreadable, [one.name for one in skipped]) == ({0}, ["pictures/0.jpg"])
 
 
 def other_weights(tower):
@@ -156,58 +156,58 @@ def other_weights(tower):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda asked: asked | {"tower": other_weights(asked["tower"])},
-        lambda asked: asked | {"seed": SEED + 1},
-        lambda asked: asked | {"units": 2},
-        lambda asked: asked | {"views": [1] * len(VIEWS)},
-        lambda asked: asked | {"examples": [dataclasses.replace(one, name=f"new/{one.name}") for one in asked["examples"]]},
+        lambda requested: requested | {"tower": other_weights(requested["tower"])},
+        lambda requested: requested | {"seed": SEED + 1},
+        lambda requested: requested | {"units": 2},
+        lambda requested: requested | {"views": [1] * len(VIEWS)},
+        lambda requested: requested | {"examples": [dataclasses.replace(one, name=f"new/{one.name}") for one in requested["examples"]]},
     ],
     ids=["weights", "seed", "units", "views", "names"],
 )
-def test_what_the_maps_depend_on_is_in_the_names_of_their_files(examples, tower, folder, change):
-    asked = {"examples": examples, "views": VIEWS, "tower": tower, "units": 1, "seed": SEED}
+def test_the_file_names_change_with_everything_that_determines_the_features(examples, tower, folder, change):
+    requested = {"examples": examples, "views": VIEWS, "tower": tower, "units": 1, "seed": SEED}
     keys = {
         cache_features(**of, pictures=pictures_key(of["examples"], hash_pictures(of["examples"])), folder=folder)[0].key
-        for of in (asked, change(asked), asked)
+        for of in (requested, change(requested), requested)
     }
     assert len(keys) == 2
     assert {file.name for file in folder.iterdir()} == {f"maps-{key}.{ending}" for key in keys for ending in ("bf16", "json")}
 
 
-def test_features_cannot_be_written_to(examples, tower, folder):
-    kept, _ = keep(examples, tower, folder)
+def test_features_are_read_only(examples, tower, folder):
+    cache, _ = build_cache(examples, tower, folder)
     with pytest.raises(ValueError, match=re.escape("read-only")):
-        kept.maps[0] = 0
+        cache.maps[0] = 0
 
 
-def test_a_changed_picture_under_the_same_name_is_looked_at_again(examples, tower, folder):
-    before = keep(examples, tower, folder)[0].maps.tobytes()
+def test_a_changed_picture_with_the_same_name_is_computed_again(examples, tower, folder):
+    before = build_cache(examples, tower, folder)[0].maps.tobytes()
     changed = with_read(examples, 0, examples[1].read)
-    assert keep(changed, tower, folder)[0].maps.tobytes() != before
+    assert build_cache(changed, tower, folder)[0].maps.tobytes() != before
     assert len([*folder.glob("*.bf16")]) == 2
 
 
-def test_a_file_that_was_cut_short_is_written_anew(examples, tower, folder):
-    before = keep(examples, tower, folder)[0].maps.tobytes()
+def test_a_truncated_file_is_written_again(examples, tower, folder):
+    before = build_cache(examples, tower, folder)[0].maps.tobytes()
     (maps,) = folder.glob("*.bf16")
     maps.write_bytes(maps.read_bytes()[:-2])
-    assert keep(examples, tower, folder)[0].maps.tobytes() == before
+    assert build_cache(examples, tower, folder)[0].maps.tobytes() == before
 
 
 @pytest.mark.parametrize("content", ["", "{}", "null", '{"done": 3', '{"done": 3, "unreadable": null}'])
-def test_a_damaged_mark_begins_the_maps_anew(examples, tower, folder, content):
-    before = keep(examples, tower, folder)[0].maps.tobytes()
+def test_a_damaged_mark_restarts_the_cache(examples, tower, folder, content):
+    before = build_cache(examples, tower, folder)[0].maps.tobytes()
     for ending in ("bf16", "json"):
         (file,) = folder.glob(f"*.{ending}")
         file.write_bytes(bytes(file.stat().st_size) if ending == "bf16" else content.encode())
-    assert keep(examples, tower, folder)[0].maps.tobytes() == before
+    assert build_cache(examples, tower, folder)[0].maps.tobytes() == before
 
 
-def test_a_disk_without_room_is_an_error_before_anything_is_computed(examples, tower, folder, monkeypatch):
+def test_a_full_disk_is_an_error_before_anything_is_computed(examples, tower, folder, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(features.os, "posix_fallocate", full)
     with pytest.raises(TrainingError, match=r"no room for the feature cache \(0\.0 GB; No space left on device\)"):
-        keep(examples, tower, folder)
+        build_cache(examples, tower, folder)
     assert not [*folder.glob("*.bf16")]

@@ -11,7 +11,7 @@ def test_results_come_in_the_order_of_the_items(depth):
 
     def compute(number):
         if number == 0 and depth > 0:
-            first.wait(5)  # until one behind it is done
+            first.wait(5)  # until a later item is done
         first.set()
         return number**2
 
@@ -19,19 +19,19 @@ def test_results_come_in_the_order_of_the_items(depth):
 
 
 @pytest.mark.parametrize("depth", [0, 2, 5])
-def test_no_more_is_begun_than_the_depth_says(depth):
-    begun = []
-    results = prefetch(begun.append, range(20), threads=1, depth=depth)
-    for asked in range(1, 5):
+def test_at_most_depth_items_are_started_in_advance(depth):
+    started = []
+    results = prefetch(started.append, range(20), threads=1, depth=depth)
+    for received in range(1, 5):
         next(results)
-        assert len(begun) <= asked + depth
+        assert len(started) <= received + depth
 
 
-def test_nothing_in_gives_nothing_out():
+def test_no_items_give_no_results():
     assert list(prefetch(str, [], threads=4, depth=3)) == []
 
 
-def test_what_goes_wrong_is_raised_in_its_place():
+def test_an_error_is_raised_at_its_position():
     results = prefetch(lambda number: 1 // number, [1, 1, 0, 1], threads=4, depth=3)
     assert [next(results), next(results)] == [1, 1]
     with pytest.raises(ZeroDivisionError):

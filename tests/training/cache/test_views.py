@@ -24,26 +24,26 @@ def noise(size, seed=0):
 
 
 def ramp(width, height):
-    """Red tells the column of a pixel and green its row, both from 0 to 250 of 255."""
+    """A picture whose red value encodes the column of a pixel and green its row, each from 0 to 250."""
     columns, rows = np.meshgrid(np.linspace(0, 250, width), np.linspace(0, 250, height))
     return Image.fromarray(np.stack([columns, rows, np.full_like(rows, 128)], axis=-1).round().astype(np.uint8))
 
 
 @pytest.fixture
-def without_colours(monkeypatch):
-    """Views that keep the colours, so that the place of a pixel can be read off."""
+def unchanged_colours(monkeypatch):
+    """Turn off the change of brightness, so that colours give the position of a pixel."""
     monkeypatch.setattr("training.cache.views._COLOUR", (1.0, 1.0))
 
 
 def seen_of(pixels, width, height):
-    """The width and height of the part of a `ramp` that a view shows, in pixels of the ramp."""
+    """The width and height, in pixels of the ramp, of the part of a `ramp` that a view shows."""
     shares = [np.ptp(pixels[..., channel].astype(float)) / 250 for channel in (0, 1)]
     return shares[0] * width * 32 / 31, shares[1] * height * 32 / 31
 
 
 @pytest.mark.parametrize("config", [SQUASH, CROP], ids=["squash", "crop"])
 @pytest.mark.parametrize(("size", "file_format"), [((90, 70), "PNG"), ((90, 70), "JPEG"), ((1200, 900), "JPEG")])
-def test_view_0_is_what_inference_sees(tiny_encoder, config, size, file_format):
+def test_view_0_equals_the_preprocessing_of_inference(tiny_encoder, config, size, file_format):
     data = encoded(noise(size), file_format)
     pixels = view(data, PLAIN, config, seed=(5,))
     np.testing.assert_array_equal(pixels, to_square(open_picture(data, min_side=tiny_encoder.min_side), config))
@@ -52,13 +52,13 @@ def test_view_0_is_what_inference_sees(tiny_encoder, config, size, file_format):
 
 
 @pytest.mark.parametrize("config", [SQUASH, CROP], ids=["squash", "crop"])
-def test_views_of_other_numbers_and_seeds_differ_and_are_the_same_each_time(config):
+def test_views_depend_only_on_number_and_seed(config):
     data = encoded(noise((90, 70)))
-    asked = [(0, (7, 1)), (1, (7, 1)), (2, (7, 1)), (1, (8, 1)), (1, (7, 2)), (2**31, (7, 1))]
-    views = [view(data, number, config, seed=seed) for number, seed in asked]
+    pairs = [(0, (7, 1)), (1, (7, 1)), (2, (7, 1)), (1, (8, 1)), (1, (7, 2)), (2**31, (7, 1))]
+    views = [view(data, number, config, seed=seed) for number, seed in pairs]
     assert all((one.shape, one.dtype) == ((32, 32, 3), np.uint8) for one in views)
-    assert len({one.tobytes() for one in views}) == len(asked)
-    for (number, seed), one in zip(asked, views, strict=True):
+    assert len({one.tobytes() for one in views}) == len(pairs)
+    for (number, seed), one in zip(pairs, views, strict=True):
         np.testing.assert_array_equal(view(data, number, config, seed=seed), one)
 
 
@@ -69,9 +69,9 @@ def test_the_plain_view_is_the_same_for_all_seeds():
 
 @pytest.mark.parametrize(("width", "height"), [(400, 200), (200, 400), (300, 300)])
 @pytest.mark.parametrize("config", [SQUASH, CROP], ids=["squash", "crop"])
-@pytest.mark.usefixtures("without_colours")
-def test_views_show_at_least_two_fifths_of_what_inference_sees_in_about_its_proportions(config, width, height):
-    """Squashed models see the whole picture as a square, cropping ones a square of its shorter side."""
+@pytest.mark.usefixtures("unchanged_colours")
+def test_views_show_at_least_40_percent_of_the_plain_view_in_similar_proportions(config, width, height):
+    """Models with squash see the whole picture as a square. Models with crop see a square of its shorter side."""
     whole = (width, height) if config is SQUASH else (min(width, height),) * 2
     data, shares = encoded(ramp(width, height)), []
     for number in range(1, 60):
@@ -82,23 +82,23 @@ def test_views_show_at_least_two_fifths_of_what_inference_sees_in_about_its_prop
     assert 0.85 < max(shares) < 1.05
 
 
-@pytest.mark.usefixtures("without_colours")
-def test_about_half_of_the_views_are_mirrored_and_none_stands_on_its_head():
+@pytest.mark.usefixtures("unchanged_colours")
+def test_about_half_of_the_views_are_mirrored_and_none_is_upside_down():
     data = encoded(ramp(100, 80))
     views = [view(data, number, SQUASH, seed=(0,)).astype(int) for number in range(1, 101)]
     assert 35 <= sum(one[:, -1, 0].mean() < one[:, 0, 0].mean() for one in views) <= 65
     assert all(one[-1, :, 1].mean() > one[0, :, 1].mean() for one in views)
 
 
-@pytest.mark.usefixtures("without_colours")
-def test_crops_of_a_cropping_model_come_from_all_of_a_long_picture():
+@pytest.mark.usefixtures("unchanged_colours")
+def test_crops_of_a_long_picture_cover_all_of_it():
     data = encoded(ramp(600, 100))
     centres = [view(data, number, CROP, seed=(0,))[..., 0].mean() for number in range(1, 60)]
     assert min(centres) < 60
     assert max(centres) > 190
 
 
-def test_brightness_changes_by_at_most_a_fifth():
+def test_brightness_changes_by_at_most_20_percent():
     data = encoded(Image.new("RGB", (64, 64), (100, 100, 100)))
     means = [view(data, number, SQUASH, seed=(0,)).mean() for number in range(1, 60)]
     assert 79 <= min(means) < 90
@@ -107,13 +107,13 @@ def test_brightness_changes_by_at_most_a_fifth():
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("config", [SQUASH, CROP], ids=["squash", "crop"])
-def test_a_file_that_is_no_picture_is_refused(number, config):
+def test_a_file_that_is_not_a_picture_is_refused(number, config):
     with pytest.raises(PictureError, match="not a picture"):
         view(b"Dear Sir or Madam", number, config, seed=(0,))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1)])
 @pytest.mark.parametrize("config", [SQUASH, CROP], ids=["squash", "crop"])
-def test_the_smallest_and_thinnest_pictures_have_views_too(config, size):
+def test_tiny_and_thin_pictures_have_views(config, size):
     data = encoded(Image.new("RGB", size, "red"))
     assert [view(data, number, config, seed=(0,)).shape for number in range(9)] == [(32, 32, 3)] * 9

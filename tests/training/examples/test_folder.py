@@ -1,4 +1,4 @@
-"""Folders of pictures: captions.csv, and texts beside the pictures."""
+"""Folders of pictures with captions.csv, or with text files beside the pictures."""
 
 import re
 import unicodedata
@@ -40,7 +40,7 @@ BOTH = {"holiday/lake.jpg": ("a lake",), "holiday/sub/sea.PNG": ("the sea",)}
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_csv_gives_examples_with_the_very_bytes_of_their_files(holiday, encoding, end):
+def test_a_csv_gives_examples_with_the_bytes_of_their_files(holiday, encoding, end):
     found = read_csv(holiday, end.join(["path,caption", "sub/sea.PNG,the sea", "lake.jpg, a lake", ""]), encoding)
     assert texts(found) == BOTH
     assert [example.read() for example in found.examples] == [(holiday / name).read_bytes() for name in ("sub/sea.PNG", "lake.jpg")]
@@ -48,7 +48,7 @@ def test_a_csv_gives_examples_with_the_very_bytes_of_their_files(holiday, encodi
     assert found.skipped == ()
 
 
-def test_several_rows_of_a_picture_are_several_captions_of_one_example(holiday):
+def test_several_rows_of_a_picture_give_one_example_with_several_captions(holiday):
     rows = 'lake.jpg,"a lake; a boat, too"\nsub/sea.PNG,the sea\nlake.jpg,"she says ""hm"""\n./sub/../lake.jpg,ein See; groß\n'
     assert texts(read_csv(holiday, f"path,caption\n{rows}")) == {
         "holiday/lake.jpg": ("a lake; a boat, too", 'she says "hm"', "ein See; groß"),
@@ -56,7 +56,7 @@ def test_several_rows_of_a_picture_are_several_captions_of_one_example(holiday):
     }
 
 
-def test_a_csv_alone_counts_for_the_examples_where_it_is_there(holiday):
+def test_text_files_are_ignored_if_there_is_a_csv(holiday):
     (holiday / "sub/sea.txt").write_text("the sea")
     found = read_csv(holiday, "path,caption\nlake.jpg,a lake\n")
     assert texts(found) == {"holiday/lake.jpg": ("a lake",)}
@@ -64,13 +64,13 @@ def test_a_csv_alone_counts_for_the_examples_where_it_is_there(holiday):
 
 
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
-def test_names_of_examples_are_found_however_their_accents_are_written(tmp_path, forms):
+def test_names_are_found_in_any_unicode_normalisation(tmp_path, forms):
     on_disk, in_csv = (unicodedata.normalize(form, "Käse.jpg") for form in forms)
     write_picture(tmp_path / "food" / on_disk)
     assert texts(read_csv(tmp_path / "food", f"path,caption\n{in_csv},cheese\n")) == {f"food/{on_disk}": ("cheese",)}
 
 
-def test_a_csv_may_split_its_examples(holiday):
+def test_a_csv_may_have_a_split_column(holiday):
     found = read_csv(holiday, "caption,split,path\na lake,validation,lake.jpg\nthe sea,,sub/sea.PNG\n")
     assert [(example.name, example.split) for example in found.examples] == [("holiday/lake.jpg", "val"), ("holiday/sub/sea.PNG", "train")]
 
@@ -98,7 +98,7 @@ def test_an_example_is_never_in_two_splits(holiday):
         (f"{'x' * 300}.jpg,a lake", "no such picture ("),
     ],
 )
-def test_a_bad_line_of_a_csv_is_skipped_and_costs_no_other_example(holiday, row, reason):
+def test_a_bad_line_of_a_csv_is_skipped_and_other_examples_are_kept(holiday, row, reason):
     (holiday / "empty.jpg").touch()
     found = read_csv(holiday, f'path,caption\n\nlake.jpg,"a\nlake"\n{row}\nsub/sea.PNG,the sea\n')
     assert texts(found) == {"holiday/lake.jpg": ("a\nlake",), "holiday/sub/sea.PNG": ("the sea",)}
@@ -107,7 +107,7 @@ def test_a_bad_line_of_a_csv_is_skipped_and_costs_no_other_example(holiday, row,
     assert skip.reason.startswith(reason)
 
 
-def test_an_open_quote_in_a_csv_leaves_the_examples_before_it(holiday):
+def test_an_unclosed_quote_in_a_csv_keeps_the_examples_before_it(holiday):
     found = read_csv(holiday, 'path,caption\nlake.jpg,a lake\nlake.jpg,"water\nsub/sea.PNG,the sea\n')
     assert texts(found) == {"holiday/lake.jpg": ("a lake",)}
     assert found.skipped[0] == Skipped(
@@ -115,7 +115,7 @@ def test_an_open_quote_in_a_csv_leaves_the_examples_before_it(holiday):
     )
 
 
-def test_a_path_out_of_the_folder_gives_an_example_where_it_exists(holiday):
+def test_a_path_outside_the_folder_is_allowed_if_it_exists(holiday):
     write_picture(holiday.parent / "hill.jpg")
     found = read_csv(holiday, f"path,caption\n../hill.jpg,a hill\n../gone.jpg,x\n{holiday}/lake.jpg,a lake\n")
     assert texts(found) == {"holiday/../hill.jpg": ("a hill",), "holiday/lake.jpg": ("a lake",)}
@@ -135,7 +135,7 @@ def test_a_path_out_of_the_folder_gives_an_example_where_it_exists(holiday):
         (b"path,caption\nlake.jpg,\xe4\n", "not UTF-8 text (line 2). Save the file as UTF-8."),
     ],
 )
-def test_a_csv_that_gives_no_examples_is_refused(holiday, content, message):
+def test_an_unreadable_csv_is_refused(holiday, content, message):
     (holiday / "captions.csv").write_bytes(content)
     with pytest.raises(TrainingError, match=re.escape(f"{holiday / 'captions.csv'}: {message}")):
         read(holiday)
@@ -146,7 +146,7 @@ def test_a_csv_that_gives_no_examples_is_refused(holiday, content, message):
 
 @pytest.mark.parametrize(("lake", "sea"), [("lake.txt", "sea.TXT"), ("lake.jpg.txt", "sea.PNG.txt")])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_a_text_beside_each_picture_makes_examples(holiday, lake, sea, encoding):
+def test_text_files_beside_pictures_give_examples(holiday, lake, sea, encoding):
     (holiday / lake).write_text("a lake\n", encoding)
     (holiday / "sub" / sea).write_text("the sea", encoding)
     found = read(holiday)
@@ -155,13 +155,13 @@ def test_a_text_beside_each_picture_makes_examples(holiday, lake, sea, encoding)
     assert found.skipped == ()
 
 
-def test_each_line_beside_a_picture_is_a_caption_of_its_example(holiday):
+def test_each_line_of_a_text_file_is_a_caption(holiday):
     (holiday / "lake.txt").write_bytes("a lake; a boat\r\n\r\n  ein See, groß \r\n".encode())
     (holiday / "lake.jpg.txt").write_text("water\n")
     assert texts(read(holiday)) == {"holiday/lake.jpg": ("water", "a lake; a boat", "ein See, groß")}
 
 
-def test_examples_of_a_folder_come_in_a_fixed_order_without_what_is_hidden(tmp_path):
+def test_examples_of_a_folder_are_in_a_fixed_order_without_hidden_files(tmp_path):
     for name in ("b.jpg", "a/2.jpg", "a/10.jpg", "ä.jpg", ".hidden/x.jpg", ".x.jpg"):
         write_picture(tmp_path / "data" / name).with_suffix(".txt").write_text(name)
     found = read(tmp_path / "data")
@@ -169,7 +169,7 @@ def test_examples_of_a_folder_come_in_a_fixed_order_without_what_is_hidden(tmp_p
     assert found.skipped == ()
 
 
-def test_a_picture_or_a_text_alone_is_skipped_and_no_example(holiday):
+def test_a_picture_without_text_or_a_text_without_picture_is_skipped(holiday):
     (holiday / "lake.txt").write_text(" \n ")
     (holiday / "README.txt").write_text("read me")
     (holiday / "sub/sea.txt").write_bytes(b"\xff")
@@ -193,7 +193,7 @@ def test_files_that_cannot_be_examples_are_skipped(tmp_path):
     assert {"data/loop.jpg", "data/\\udcff.jpg"} < {skip.name for skip in found.skipped}
 
 
-def test_a_link_to_a_folder_is_named_and_not_followed(holiday, tmp_path):
+def test_a_link_to_a_folder_is_reported_and_not_followed(holiday, tmp_path):
     write_picture(tmp_path / "elsewhere" / "lake.jpg").with_suffix(".txt").write_text("another lake")
     before = read(holiday)
     (holiday / "sub" / "link").symlink_to(tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""Rows of Parquet: which columns are taken, which rows are left out, and the very bytes of the pictures."""
+"""Rows of Parquet: the columns used, the rows left out, and the exact bytes of the pictures."""
 
 import io
 import re
@@ -29,7 +29,7 @@ def read(path, columns, name="flickr8k.parquet", **options):
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
-def test_examples_read_the_very_bytes_of_their_rows(tmp_path, kind):
+def test_examples_read_the_exact_bytes_of_their_rows(tmp_path, kind):
     pictures = [encoded(number) for number in range(7)]
     found = read(tmp_path, {"image": pa.array(pictures, kind), "texts": [["a", "b"]] * 7}, row_group_size=2)
     assert [example.read() for example in found.examples] == pictures
@@ -39,7 +39,7 @@ def test_examples_read_the_very_bytes_of_their_rows(tmp_path, kind):
     }
 
 
-def test_examples_are_taken_from_the_struct_of_hugging_face(tmp_path):
+def test_examples_are_read_from_the_image_struct_of_hugging_face(tmp_path):
     pictures = [{"bytes": encoded(1), "path": "1.png"}, None, {"bytes": None, "path": "3.png"}, {"bytes": encoded(4), "path": None}]
     found = read(tmp_path, {"image": pictures, "caption": ["one", "two", "three", "four"]})
     assert [(example.name, example.read()) for example in found.examples] == [
@@ -51,12 +51,12 @@ def test_examples_are_taken_from_the_struct_of_hugging_face(tmp_path):
 
 @pytest.mark.parametrize("column", ["texts", "text", "caption"])
 @pytest.mark.parametrize("value", [" A Dog .\n", ["", " A Dog ."], [None, "A Dog ."]])
-def test_texts_of_examples_may_be_one_or_a_list_under_any_of_three_names(tmp_path, column, value):
+def test_texts_may_be_a_string_or_a_list_in_any_of_three_columns(tmp_path, column, value):
     (example,) = read(tmp_path, {"image": [b"x"], column: [value]}).examples
     assert example.texts == ("A Dog .",)
 
 
-def test_optional_columns_of_examples_are_taken_where_they_are_there(tmp_path):
+def test_optional_columns_are_used_if_present(tmp_path):
     columns = {"source": ["coco", None], "split": ["dev", None], "kind": ["label", None], "id": ["käse", None]}
     found = read(tmp_path, {"image": [b"x", b"y"], "text": ["cheese", "a dog"], **columns})
     assert [(one.name, one.source, one.split, one.kind) for one in found.examples] == [
@@ -65,7 +65,7 @@ def test_optional_columns_of_examples_are_taken_where_they_are_there(tmp_path):
     ]
 
 
-def test_an_id_that_is_there_twice_names_one_example(tmp_path):
+def test_a_repeated_id_names_only_the_first_example(tmp_path):
     found = read(tmp_path, {"image": [b"x"] * 3, "text": ["a"] * 3, "id": [7, 7, 8]})
     assert [one.name for one in found.examples] == ["flickr8k.parquet id 7", "flickr8k.parquet row 2", "flickr8k.parquet id 8"]
 
@@ -101,7 +101,7 @@ def test_a_bad_row_is_skipped_and_the_examples_around_it_stay_aligned(tmp_path, 
 
 
 @pytest.mark.parametrize("column", ["text", "source"])
-def test_a_text_that_is_not_utf8_leaves_the_other_examples(tmp_path, column):
+def test_a_text_that_is_not_utf8_does_not_affect_other_examples(tmp_path, column):
     broken = pa.StringArray.from_buffers(2, pa.array([0, 2, 3], pa.int32()).buffers()[1], pa.py_buffer(b"\xff\xfeb"))
     found = read(tmp_path, {"image": [b"x", b"y"], "text": ["a", "b"]} | {column: broken})
     assert [example.texts for example in found.examples] == ([("b",)] if column == "text" else [("a",), ("b",)])
@@ -109,7 +109,7 @@ def test_a_text_that_is_not_utf8_leaves_the_other_examples(tmp_path, column):
 
 
 @pytest.mark.parametrize(("name", "split"), [("train-0.parquet", "train"), ("validation-0.parquet", "val"), ("test-0.parquet", None)])
-def test_without_a_column_the_split_of_examples_is_told_by_the_file(tmp_path, name, split):
+def test_without_a_split_column_the_file_name_gives_the_split(tmp_path, name, split):
     found = read(tmp_path, {"image": [b"x"], "text": ["a dog"]}, name)
     assert [example.split for example in found.examples] == [split] * bool(split)
     assert len(found.skipped) == (split is None)
@@ -125,13 +125,13 @@ def test_without_a_column_the_split_of_examples_is_told_by_the_file(tmp_path, na
         ({"image": [b"x"], "text": [3]}, "the column text has the type int64. Allowed: texts, or lists of texts"),
     ],
 )
-def test_columns_that_give_no_examples_are_refused(tmp_path, columns, message):
+def test_missing_columns_or_wrong_types_are_refused(tmp_path, columns, message):
     with pytest.raises(TrainingError, match=re.escape(f"{tmp_path / 'a.parquet'}: {message}")):
         read(tmp_path, columns, "a.parquet")
 
 
 @pytest.mark.parametrize("content", [b"", b"no Parquet at all", "cut"])
-def test_examples_in_a_file_that_is_no_whole_parquet_are_refused(tmp_path, content):
+def test_an_invalid_or_truncated_parquet_file_is_refused(tmp_path, content):
     file = write(tmp_path / "a.parquet", {"image": [b"x" * 1000], "text": ["a"]})
     file.write_bytes(file.read_bytes()[:-100] if content == "cut" else content)
     with pytest.raises(TrainingError, match=re.escape(f"{file}: cannot be read as Parquet")):
@@ -139,7 +139,7 @@ def test_examples_in_a_file_that_is_no_whole_parquet_are_refused(tmp_path, conte
 
 
 @pytest.mark.parametrize("twice", ["image", "caption", "split"])
-def test_two_columns_of_one_name_are_refused(tmp_path, twice):
+def test_two_columns_with_the_same_name_are_refused(tmp_path, twice):
     names = ["image", "caption", "split", twice]
     path = tmp_path / "twice.parquet"
     pq.write_table(pa.Table.from_arrays([pa.array([b"x"]) if name == "image" else pa.array(["val"]) for name in names], names), path)

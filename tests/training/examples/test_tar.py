@@ -1,4 +1,4 @@
-"""Shards as WebDataset writes them: grouping, texts, random access, and shards that end too early."""
+"""WebDataset shards: grouping, texts, random access, and truncated shards."""
 
 import gzip
 import io
@@ -21,7 +21,7 @@ def encoded(number, file_format="JPEG"):
 
 
 def write(path, *members):
-    """Members of (name, content); content None makes a folder."""
+    """Write a tar file. Members are (name, content); content None makes a folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
         for name, content in members:
@@ -41,7 +41,7 @@ def texts_of(folder, *members):
     return [example.texts for example in found.examples], [skip.reason for skip in found.skipped]
 
 
-def test_examples_read_the_very_bytes_of_their_members_in_any_order(tmp_path):
+def test_examples_read_the_exact_bytes_of_their_members_in_any_order(tmp_path):
     members = [
         (f"{number:06}.{ending}", data) for number in range(5) for ending, data in (("jpg", encoded(number)), ("txt", f"no. {number}"))
     ]
@@ -53,7 +53,7 @@ def test_examples_read_the_very_bytes_of_their_members_in_any_order(tmp_path):
     assert found.skipped == ()
 
 
-def test_members_of_an_example_share_their_path_up_to_the_first_dot_of_the_base_name(tmp_path):
+def test_members_are_grouped_by_their_path_up_to_the_first_dot_of_the_base_name(tmp_path):
     long = "v1.2/" + "käse" * 40
     members = [
         ("v1.2", None),
@@ -77,11 +77,11 @@ def test_texts_of_examples_may_be_in_json(tmp_path, key, value, texts):
     assert texts_of(tmp_path, ("0.json", json.dumps({"width": 3, key: value}))) == ([texts], [])
 
 
-def test_the_texts_of_txt_and_json_are_joined_for_an_example_and_equal_ones_counted_once(tmp_path):
+def test_texts_of_txt_and_json_are_joined_without_duplicates(tmp_path):
     assert texts_of(tmp_path, ("0.json", '{"captions": ["b", "a"]}'), ("0.txt", "\ufeffa\n")) == ([("a", "b")], [])
 
 
-def test_a_broken_json_beside_a_txt_costs_no_example(tmp_path):
+def test_a_broken_json_beside_a_txt_is_ignored(tmp_path):
     assert texts_of(tmp_path, ("0.json", "{"), ("0.txt", "a")) == ([("a",)], [])
 
 
@@ -103,19 +103,19 @@ def test_an_example_without_a_usable_text_is_skipped(tmp_path, members, reason):
 
 
 @pytest.mark.parametrize("members", [[("0.txt", "a")], [("0.txt", "a"), ("0.mp4", b"film")], [("0.txt", "a"), ("0.jpg", b"")]])
-def test_a_sample_without_a_picture_is_skipped_as_an_example(tmp_path, members):
+def test_a_sample_without_a_picture_is_skipped(tmp_path, members):
     found = read(write(tmp_path / "a.tar", *members, ("1.png", b"y"), ("1.txt", "one")))
     assert [example.name for example in found.examples] == ["a.tar 1.png"]
     assert found.skipped[0].reason.startswith("no picture (members: .txt")
 
 
-def test_a_member_that_is_there_twice_is_skipped_and_the_example_keeps_the_first(tmp_path):
+def test_a_repeated_member_is_skipped_and_the_first_is_kept(tmp_path):
     found = read(write(tmp_path / "a.tar", ("0.jpg", b"first"), ("0.txt", "a"), ("0.jpg", b"second")))
     assert [example.read() for example in found.examples] == [b"first"]
     assert found.skipped == (Skipped("a.tar 0.jpg", "repeated in the shard. The first counts"),)
 
 
-def test_a_name_that_is_not_utf8_is_written_out_for_its_example(tmp_path):
+def test_a_name_that_is_not_utf8_is_escaped(tmp_path):
     found = read(write(tmp_path / "a.tar", ("\udcff.jpg", b"x"), ("\udcff.txt", "a")))
     assert [(example.name, example.read()) for example in found.examples] == [("a.tar \\udcff.jpg", b"x")]
 
@@ -130,7 +130,7 @@ def test_a_name_that_is_not_utf8_is_written_out_for_its_example(tmp_path):
         ("carnival/0.tar", "train"),
     ],
 )
-def test_the_split_of_examples_is_told_by_the_shard_or_its_folder(tmp_path, path, split):
+def test_the_name_of_the_shard_or_its_folder_gives_the_split(tmp_path, path, split):
     (example,) = read(write(tmp_path / path, ("0.jpg", b"x"), ("0.txt", "a"))).examples
     assert example.split == split
 
@@ -141,7 +141,7 @@ def test_a_test_shard_gives_no_examples(tmp_path):
     assert found.skipped == (Skipped("test-0.tar", "of the test split, which is never trained on"),)
 
 
-# --- shards that end too early ------------------------------------------------------------------------------------------
+# --- truncated shards ---------------------------------------------------------------------------------------------------
 
 WHOLE = [("0.jpg", b"a" * 600), ("0.txt", "null"), ("1.jpg", b"b" * 600), ("1.txt", "one")]  # 1.jpg: header at 2560, bytes to 3672
 
@@ -156,11 +156,11 @@ WHOLE = [("0.jpg", b"a" * 600), ("0.txt", "null"), ("1.jpg", b"b" * 600), ("1.tx
         (2700, ["0.jpg"]),  # in a header
         (3500, ["0.jpg"]),  # in a picture
         (4100, ["0.jpg"]),  # 1.txt has no header
-        (4612, ["0.jpg", "1.jpg"]),  # 1.txt lacks only its padding
+        (4612, ["0.jpg", "1.jpg"]),  # only the padding of 1.txt is missing
         (5120, ["0.jpg", "1.jpg"]),  # the end mark is missing
     ],
 )
-def test_what_is_whole_of_a_shard_cut_short_gives_examples_and_the_rest_is_one_skip(tmp_path, size_bytes, names):
+def test_complete_samples_of_a_truncated_shard_are_used_and_the_rest_is_one_skip(tmp_path, size_bytes, names):
     file = write(tmp_path / "a.tar", *WHOLE)
     file.write_bytes(file.read_bytes()[:size_bytes])
     found = read(file)
@@ -190,7 +190,7 @@ def test_a_shard_with_a_damaged_header_gives_the_examples_before_it(tmp_path):
         ),
     ],
 )
-def test_examples_in_a_file_that_is_no_tar_are_refused(tmp_path, content, message):
+def test_a_file_that_is_not_a_tar_is_refused(tmp_path, content, message):
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(TrainingError, match=re.escape(f"{tmp_path / 'a.tar'}: {message}")):
         read(tmp_path / "a.tar")

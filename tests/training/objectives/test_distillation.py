@@ -10,44 +10,44 @@ from training.objectives.distillation import class_distillation_loss, imitation_
 SCALE, TEACHER_SCALE = torch.tensor(7.0, dtype=torch.float64), torch.tensor(11.0, dtype=torch.float64)
 
 
-def spread(query, keys, scale):
-    """How a query, a list of numbers, spreads over the rows of `keys`."""
+def softmax_over(query, keys, scale):
+    """Softmax of a query (a list of numbers) over the rows of `keys`."""
     return softmax([scale * dot(query, key) for key in keys.tolist()])
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_sentence_distillation_equals_cosine_and_contrast_written_out(count):
+def test_sentence_distillation_is_the_sum_of_cosine_and_contrastive_terms(count):
     student, teacher = unit(count), unit(count)
     total = 0.0
     for i, vector in enumerate(student.tolist()):
-        total += 1 - dot(vector, teacher[i].tolist()) - 0.1 * math.log(spread(vector, teacher, 20)[i])
+        total += 1 - dot(vector, teacher[i].tolist()) - 0.1 * math.log(softmax_over(vector, teacher, 20)[i])
     assert imitation_loss(student, teacher).item() == pytest.approx(total / count, rel=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_class_distillation_is_the_cross_entropy_of_both_answers_written_out(count):
+def test_class_distillation_is_the_cross_entropy_of_student_and_teacher(count):
     image, classes = unit(count), unit(3)
     probabilities = torch.rand(count, 3, dtype=torch.float64)
     probabilities = probabilities / probabilities.sum(1, keepdim=True)
     total = 0.0
     for vector, wanted in zip(image.tolist(), probabilities.tolist(), strict=True):
-        total -= sum(p * math.log(q) for p, q in zip(wanted, spread(vector, classes, 7), strict=True))
+        total -= sum(p * math.log(q) for p, q in zip(wanted, softmax_over(vector, classes, 7), strict=True))
     assert class_distillation_loss(image, classes, probabilities, SCALE).item() == pytest.approx(total / count, rel=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_relational_distillation_is_the_divergence_from_a_teacher_of_another_width(count):
+def test_relational_distillation_is_the_divergence_from_the_teachers_similarities(count):
     image, text, teacher_image, teacher_text = unit(count), unit(count), unit(count, 3), unit(count, 3)
     total = 0.0
     for ours, theirs in ((image, text), (teacher_image, teacher_text)), ((text, image), (teacher_text, teacher_image)):
         for i in range(count):
-            q, p = spread(ours[0][i].tolist(), ours[1], 7), spread(theirs[0][i].tolist(), theirs[1], 11)
+            q, p = softmax_over(ours[0][i].tolist(), ours[1], 7), softmax_over(theirs[0][i].tolist(), theirs[1], 11)
             total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) / 2
     actual = relational_distillation_loss(image, text, teacher_image, teacher_text, scale=SCALE, teacher_scale=TEACHER_SCALE)
     assert actual.item() == pytest.approx(total / count, rel=1e-10, abs=1e-12)
 
 
-def test_relational_distillation_is_zero_with_zero_gradient_where_student_and_teacher_agree():
+def test_relational_distillation_is_zero_when_student_and_teacher_agree():
     image, text = unit(4).requires_grad_(), unit(4)
     loss = relational_distillation_loss(image, text, image.detach(), text, scale=SCALE, teacher_scale=SCALE)
     loss.backward()
@@ -55,12 +55,12 @@ def test_relational_distillation_is_zero_with_zero_gradient_where_student_and_te
     assert image.grad.abs().max() < 1e-12
 
 
-def test_relational_distillation_does_not_change_when_the_teacher_is_turned():
+def test_relational_distillation_does_not_change_when_the_teacher_is_rotated():
     image, text, teacher_image, teacher_text = unit(4), unit(4), unit(4), unit(4)
-    turn = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64))[0]
+    rotation = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64))[0]
     scales = {"scale": SCALE, "teacher_scale": TEACHER_SCALE}
     expected = relational_distillation_loss(image, text, teacher_image, teacher_text, **scales)
-    actual = relational_distillation_loss(image, text, teacher_image @ turn, teacher_text @ turn, **scales)
+    actual = relational_distillation_loss(image, text, teacher_image @ rotation, teacher_text @ rotation, **scales)
     assert actual.item() == pytest.approx(expected.item(), rel=1e-10)
 
 
@@ -81,7 +81,7 @@ def unit_text(count):
 
 
 @pytest.mark.parametrize("loss", [sentences, classes, relations])
-def test_the_gradient_is_that_of_finite_differences_and_a_step_along_it_helps(loss):
+def test_the_gradient_agrees_with_finite_differences_and_reduces_the_loss(loss):
     student, teacher, scale = unit(4).requires_grad_(), unit(4), SCALE.clone().requires_grad_()
     assert gradcheck(lambda rows, factor: loss(rows, teacher, factor), (student, scale))
     (gradient,) = torch.autograd.grad(loss(student, teacher, scale), student)
@@ -89,7 +89,7 @@ def test_the_gradient_is_that_of_finite_differences_and_a_step_along_it_helps(lo
 
 
 @pytest.mark.parametrize("loss", [sentences, classes])
-def test_a_student_that_agrees_costs_less_than_one_that_mixes_its_pairs_up(loss):
+def test_a_student_that_agrees_has_a_lower_loss_than_one_with_swapped_pairs(loss):
     vectors = unit(4)
     assert loss(vectors, vectors, SCALE) < loss(vectors.roll(1, 0), vectors, SCALE)
 

@@ -27,13 +27,13 @@ def model(tiny_config):
 
 
 def student(model, names, units=1):
-    maps = model.image_tower.begin(PIXELS, units).detach()
-    hidden = MaskedObjectives(names, model, maps, frozen_units=units, special_ids=(0, 1, 2), seed=0)
-    return Student(model, frozen_units=units, fresh=False, decodes=frozenset(), masked=hidden), Batch(maps, TEXTS, noise=NOISE)
+    features = model.image_tower.begin(PIXELS, units).detach()
+    hidden = MaskedObjectives(names, model, features, frozen_units=units, special_ids=(0, 1, 2), seed=0)
+    return Student(model, frozen_units=units, fresh=False, decodes=frozenset(), masked=hidden), Batch(features, TEXTS, noise=NOISE)
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_each_cost_teaches_the_towers_it_is_about(model, name):
+def test_each_objective_gives_gradients_to_its_towers_only(model, name):
     learner, batch = student(model, (name,))
     seen = learner(batch)
     assert seen["sums"].keys() == {name}
@@ -45,41 +45,45 @@ def test_each_cost_teaches_the_towers_it_is_about(model, name):
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_a_few_steps_along_its_gradient_make_it_cheaper(model, name):
+def test_a_few_optimiser_steps_lower_each_loss(model, name):
     learner, batch = student(model, (name,))
     optimizer = torch.optim.Adam(learner.parameters(), lr=3e-3)
-    costs = []
+    losses = []
     for _ in range(25):
         seen = learner(batch)
-        costs.append(seen["sums"][name] / seen["counts"][name])
+        losses.append(seen["sums"][name] / seen["counts"][name])
         optimizer.zero_grad()
-        costs[-1].backward()
+        losses[-1].backward()
         optimizer.step()
-    assert costs[-1].item() < 0.75 * costs[0].item()
+    assert losses[-1].item() < 0.75 * losses[0].item()
 
 
-def test_hidden_parts_are_counted_and_the_same_at_both_looks_at_a_batch(model):
+def test_hidden_parts_are_counted_and_the_same_in_both_passes_over_a_batch(model):
     learner, batch = student(model, MASKED)
     first, second = learner(batch), learner(batch)
-    assert [int(first["counts"][name]) for name in MASKED] == [3, 3 * 7, 3 * 8]  # a third of 3, 1 and 2 words; 40 % and half of 16 patches
+    assert [int(first["counts"][name]) for name in MASKED] == [
+        3,
+        3 * 7,
+        3 * 8,
+    ]  # one third of 3, 1 and 2 words; 40 % and 50 % of 16 patches
     for name in MASKED:
         assert_close(first["sums"][name], second["sums"][name])
 
 
-def test_what_is_not_about_hidden_parts_stays_as_it_was(model):
+def test_embeddings_do_not_change_with_masked_objectives(model):
     learner, batch = student(model, MASKED)
     plain = Student(model, frozen_units=1, fresh=False, decodes=frozenset())
     for name in ("image", "text"):
         assert_close(learner(batch)["whole"][name], plain(batch)["whole"][name])
 
 
-def test_maps_that_are_no_grid_of_patches_are_refused(model):
+def test_features_that_are_not_a_grid_of_patches_are_refused(model):
     with pytest.raises(TrainingError, match=r"does not give a map of 16 patches \(3\), which masked_patches need"):
         student(model, ("masked_patches",), units=3)
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2])
-def test_a_row_loses_the_same_parts_however_the_batch_is_split(model, micro_batch):
+def test_the_hidden_parts_of_a_row_do_not_depend_on_the_micro_batch(model, micro_batch):
     learner, batch = student(model, ("masked_words", "masked_patches"))
     whole = learner(batch)
     parts = [learner(part) for part in batch.split(micro_batch)]
@@ -89,7 +93,7 @@ def test_a_row_loses_the_same_parts_however_the_batch_is_split(model, micro_batc
 
 
 @pytest.mark.parametrize(("patches", "calls"), [(None, 1), (torch.arange(16), 2)], ids=["all patches", "some patches"])
-def test_a_picture_is_looked_at_again_for_painting_only_where_the_step_has_not_all_of_it(model, monkeypatch, patches, calls):
+def test_painted_patches_runs_the_tower_again_only_if_patches_were_dropped(model, monkeypatch, patches, calls):
     learner, batch = student(model, ("painted_patches",))
     expected = learner(batch)["sums"]["painted_patches"]
     seen, finish = [], model.image_tower.finish

@@ -18,12 +18,12 @@ SCALE = torch.tensor(7.0, dtype=torch.float64)
 
 
 def probabilities(query, key, queue):
-    """How a query, a list of numbers, spreads over its key and the queue's rows."""
+    """Softmax of a query (a list of numbers) over its key and the rows of the queue."""
     return softmax([7 * dot(query, row) for row in [key, *queue.tolist()]])
 
 
 def numbered(start, stop):
-    """Rows of norm 1 that tell which they are: the tangent of their angle is the number."""
+    """Numbered rows of norm 1: the ratio of the two values is the number."""
     numbers = torch.arange(start, stop, dtype=torch.float32)
     return F.normalize(torch.stack([numbers, torch.ones_like(numbers)], dim=1), dim=1)
 
@@ -44,7 +44,7 @@ def numbers(rows):
         ((2, 13, 1), [11, 12, 13, 14, 15]),
     ],
 )
-def test_the_queue_holds_the_last_rows_that_were_pushed(pushes, held):
+def test_the_queue_holds_the_last_pushed_rows(pushes, held):
     queue, start = EmbeddingQueue(5, 2), 0
     for count in pushes:
         queue.push(numbered(start, start + count))
@@ -53,7 +53,7 @@ def test_the_queue_holds_the_last_rows_that_were_pushed(pushes, held):
     assert numbers(queue()) == held
 
 
-def test_two_queues_that_are_pushed_together_hold_pairs_at_the_same_place():
+def test_queues_with_the_same_pushes_keep_pairs_aligned():
     images, texts = EmbeddingQueue(5, 2), EmbeddingQueue(5, 2)
     for start in (0, 3, 6):
         images.push(numbered(start, start + 3))
@@ -61,14 +61,14 @@ def test_two_queues_that_are_pushed_together_hold_pairs_at_the_same_place():
     assert torch.equal(images(), texts().flip(1))
 
 
-def test_rows_are_normalised_and_kept_without_their_graph():
+def test_the_queue_stores_normalised_rows_without_gradients():
     queue = EmbeddingQueue(5, 2)
     queue.push(torch.tensor([[3.0, 4.0]], requires_grad=True))
     assert_close(queue(), torch.tensor([[0.6, 0.8]]))
     assert not queue().requires_grad
 
 
-def test_a_queue_goes_on_from_its_state_dict():
+def test_a_queue_can_be_restored_from_its_state_dict():
     queue, again = EmbeddingQueue(5, 2), EmbeddingQueue(5, 2)
     queue.push(numbered(0, 4))
     again.load_state_dict(queue.state_dict())
@@ -76,7 +76,7 @@ def test_a_queue_goes_on_from_its_state_dict():
     assert numbers(again()) == [2, 3, 4, 5, 6]
 
 
-def test_a_push_before_backward_does_not_disturb_it():
+def test_a_push_before_backward_does_not_affect_the_gradient():
     queue, query = EmbeddingQueue(5, 2), torch.randn(2, 2, requires_grad=True)
     queue.push(numbered(0, 5))
     loss = momentum_contrast_loss(query, numbered(0, 2), queue(), torch.tensor(7.0))
@@ -86,15 +86,15 @@ def test_a_push_before_backward_does_not_disturb_it():
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("waiting", [0, 1, 4])
-def test_momentum_contrast_is_minus_log_probability_of_the_key_among_the_queue(count, waiting):
-    query, key, queue = unit(count), unit(count), unit(waiting)
+@pytest.mark.parametrize("queued", [0, 1, 4])
+def test_momentum_contrast_is_minus_log_probability_of_the_key_against_the_queue(count, queued):
+    query, key, queue = unit(count), unit(count), unit(queued)
     rows = zip(query.tolist(), key.tolist(), strict=True)
     expected = sum(-math.log(probabilities(q, k, queue)[0]) for q, k in rows) / count
     assert momentum_contrast_loss(query, key, queue, SCALE).item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
-def test_only_the_query_and_the_scale_learn():
+def test_only_the_query_and_the_scale_get_gradients():
     query, key, queue = unit(3).requires_grad_(), unit(3).requires_grad_(), unit(4).requires_grad_()
     scale = SCALE.clone().requires_grad_()
     momentum_contrast_loss(query, key, queue, scale).backward()
@@ -104,9 +104,9 @@ def test_only_the_query_and_the_scale_learn():
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("waiting", [0, 4])
-def test_kl_alignment_is_the_mean_of_both_divergences_written_out(count, waiting):
-    image, text, image_queue, text_queue = unit(count), unit(count), unit(waiting), unit(waiting)
+@pytest.mark.parametrize("queued", [0, 4])
+def test_kl_alignment_is_the_mean_of_both_divergences(count, queued):
+    image, text, image_queue, text_queue = unit(count), unit(count), unit(queued), unit(queued)
     total = 0.0
     for i, t in zip(image.tolist(), text.tolist(), strict=True):
         p, q = probabilities(i, t, text_queue), probabilities(t, i, image_queue)
@@ -115,7 +115,7 @@ def test_kl_alignment_is_the_mean_of_both_divergences_written_out(count, waiting
     assert actual.item() == pytest.approx(total / count, rel=1e-10, abs=1e-12)
 
 
-def test_kl_alignment_teaches_both_tasks_and_is_zero_where_they_agree():
+def test_kl_alignment_has_gradients_for_both_and_is_zero_when_they_agree():
     logits = torch.randn(3, 5, dtype=torch.float64, requires_grad=True), torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
     assert gradcheck(kl_alignment_loss, logits)
     assert kl_alignment_loss(logits[0], logits[0] + 3).item() == pytest.approx(0, abs=1e-12)

@@ -41,7 +41,7 @@ def whole():
 def expected(name, batch):
     w = SimpleNamespace(**batch)
     soft = contrast.soft_targets(w.meaning, 0.05)
-    asked = ((w.image, w.text_key, w.text_queue), (w.text, w.image_key, w.image_queue))
+    pairs = ((w.image, w.text_key, w.text_queue), (w.text, w.image_key, w.image_queue))
     return {
         "contrastive": lambda: contrast.contrastive_loss(w.image, w.text, w.scale, contrast.same_picture_targets(w.picture)),
         "soft_contrastive": lambda: contrast.contrastive_loss(w.image, w.text, w.scale, soft),
@@ -51,8 +51,8 @@ def expected(name, batch):
         "continuously_weighted_contrastive": lambda: contrast.continuously_weighted_contrastive_loss(
             w.image, w.text, w.scale, contrast.similarity_of(w.meaning)
         ),
-        "momentum_contrast": lambda: sum(contrast.momentum_contrast_loss(*one, w.scale) for one in asked) / 2,
-        "kl_alignment": lambda: contrast.kl_alignment_loss(*(contrast.retrieval_logits(*one, w.scale) for one in asked)),
+        "momentum_contrast": lambda: sum(contrast.momentum_contrast_loss(*one, w.scale) for one in pairs) / 2,
+        "kl_alignment": lambda: contrast.kl_alignment_loss(*(contrast.retrieval_logits(*one, w.scale) for one in pairs)),
         "sentence_distillation": lambda: distil.imitation_loss(torch.cat([w.text, w.sentence]), torch.cat([w.meaning, w.sentence_meaning])),
         "image_distillation": lambda: distil.imitation_loss(w.image, w.teacher_image),
         "relational_distillation": lambda: distil.relational_distillation_loss(
@@ -63,7 +63,7 @@ def expected(name, batch):
 
 
 @pytest.mark.parametrize("name", OF_WHOLE)
-def test_each_name_stands_for_its_loss_over_the_parts_it_is_about(name, whole):
+def test_each_name_computes_its_loss_from_the_right_inputs(name, whole):
     assert_close(OF_WHOLE[name](whole), expected(name, whole))
 
 
@@ -79,7 +79,7 @@ def test_each_name_stands_for_its_loss_over_the_parts_it_is_about(name, whole):
         "relational_distillation",
     ],
 )
-def test_without_its_teacher_an_objective_says_what_to_name(name):
+def test_an_objective_without_its_teacher_says_which_setting_is_missing(name):
     with pytest.raises(TrainingError, match=r"Name an? .*teacher"):
         check_objectives(recipe({name: 1.0}))
 
@@ -88,13 +88,13 @@ def recipe(objectives, *, batch=4, sentences=0, **teachers):
     return Recipe(phases=(Phase(steps=1, batch=batch, sentences=sentences, objectives=objectives),), **teachers)
 
 
-def test_an_unknown_objective_is_named_with_those_there_are():
+def test_an_unknown_objective_is_refused_with_the_known_ones():
     with pytest.raises(TrainingError, match=r"no objective 'contrast'\. Allowed: .*captioning.*contrastive"):
         check_objectives(recipe({"captioning": 1.0, "contrast": 1.0}))
 
 
 @pytest.mark.parametrize(
-    ("name", "lacking"),
+    ("name", "missing"),
     [
         ("language", "sentences"),
         ("soft_contrastive", "sentence_teacher"),
@@ -102,12 +102,12 @@ def test_an_unknown_objective_is_named_with_those_there_are():
         ("image_distillation", "image_teacher"),
     ],
 )
-def test_what_an_objective_lacks_is_said_before_anything_is_computed(name, lacking):
-    with pytest.raises(TrainingError, match=rf"Phase 'training' gives {name} no .*{lacking}"):
+def test_missing_inputs_of_an_objective_are_reported_before_the_run(name, missing):
+    with pytest.raises(TrainingError, match=rf"Phase 'training' gives {name} no .*{missing}"):
         check_objectives(recipe({name: 1.0}))
     check_objectives(recipe({name: 1.0}, sentences=3, sentence_teacher="minilm", class_teacher="a", image_teacher="b"))
 
 
-def test_pictures_are_lacking_where_a_phase_has_none():
+def test_an_objective_of_pictures_is_refused_in_a_phase_without_pictures():
     with pytest.raises(TrainingError, match=r"gives masked_words no 'text'\. Give its phase a batch of pictures"):
         check_objectives(recipe({"masked_words": 1.0}, batch=0, sentences=3))

@@ -18,14 +18,14 @@ LINES = [
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The curves that are plotted, by their names."""
+    """The plotted curves by name."""
     curves, plot = {}, Axes.plot
 
-    def noted(axes, x, y, **how):
+    def recorded(axes, x, y, **how):
         curves[how["label"]] = list(zip(x, y, strict=True))
         return plot(axes, x, y, **how)
 
-    monkeypatch.setattr(Axes, "plot", noted)
+    monkeypatch.setattr(Axes, "plot", recorded)
     return curves
 
 
@@ -37,11 +37,11 @@ def pixels(lines, phases, tmp_path):
 
 
 def coloured(picture):
-    """Pixels that are neither black, grey nor white: of curves, since nothing else has a colour."""
+    """The number of coloured pixels. Only curves have a colour."""
     return (np.ptp(picture, axis=-1) > 40).sum()
 
 
-def test_losses_and_recall_are_drawn_over_the_steps_of_all_phases(drawn, tmp_path):
+def test_losses_and_recall_are_plotted_over_the_steps_of_all_phases(drawn, tmp_path):
     draw_curves(LINES, PHASES, tmp_path / "curves.png")
     assert drawn == {
         "language": [(10, 4.0), (20, 3.0), (30, 2.5), (50, 2.0)],
@@ -51,7 +51,7 @@ def test_losses_and_recall_are_drawn_over_the_steps_of_all_phases(drawn, tmp_pat
     }
 
 
-def test_the_picture_shows_curves_in_both_halves(tmp_path):
+def test_the_chart_shows_curves_in_both_halves(tmp_path):
     picture = pixels(LINES, PHASES, tmp_path)
     assert picture.shape == (770, 990, 3)
     assert coloured(picture[:385]) > 500
@@ -59,13 +59,13 @@ def test_the_picture_shows_curves_in_both_halves(tmp_path):
 
 
 @pytest.mark.parametrize("lines", [LINES[:2], LINES[3:4], []], ids=["no validation", "one validation", "nothing"])
-def test_a_training_of_which_little_is_known_yet_has_a_picture_too(lines, tmp_path):
+def test_a_run_with_few_log_lines_has_a_chart(lines, tmp_path):
     picture = pixels(lines, PHASES, tmp_path)
     assert (picture < 128).any()  # axes and their names
     assert bool(coloured(picture)) is bool(lines)
 
 
-def test_the_step_whose_weights_are_kept_is_marked(tmp_path, monkeypatch):
+def test_the_step_with_the_kept_weights_is_marked(tmp_path, monkeypatch):
     marks, line = [], Axes.axvline
     monkeypatch.setattr(Axes, "axvline", lambda axes, x, **how: (marks.append(x) if "linestyle" in how else None, line(axes, x, **how)))
     kept = [{"kind": "kept", "phase": "words", "step": 20}, {"kind": "kept", "phase": "pictures", "step": 10}]
@@ -73,6 +73,6 @@ def test_the_step_whose_weights_are_kept_is_marked(tmp_path, monkeypatch):
     assert marks == [30]
 
 
-def test_other_values_make_another_picture(tmp_path):
+def test_other_values_give_another_chart(tmp_path):
     other = [line | {"language": 1.0} if "language" in line else line for line in LINES]
     assert (pixels(LINES, PHASES, tmp_path) != pixels(other, PHASES, tmp_path)).any()

@@ -46,16 +46,16 @@ def corpus(found):
 
 @pytest.fixture
 def texts(found):
-    """What the tokens of each number say."""
+    """The decoded text of each number."""
     corpus, tokenizer = found
     return [tokenizer.decode(ids) for ids in corpus.token_ids]
 
 
-def test_every_text_is_there_once_and_cleaned(texts):
+def test_every_text_is_cleaned_and_stored_once(texts):
     assert sorted(texts) == ["a boat sinks", "a cat sleeps", "a dog runs", "a kite flies", "a photo of a sea horse", "two dogs"]
 
 
-def test_each_example_has_the_numbers_of_its_texts_a_label_inside_its_sentence(corpus, texts):
+def test_each_example_has_the_numbers_of_its_texts(corpus, texts):
     assert [[texts[number] for number in numbers] for numbers in corpus.of_example] == [
         ["a dog runs", "two dogs"],
         ["a photo of a sea horse"],
@@ -66,7 +66,7 @@ def test_each_example_has_the_numbers_of_its_texts_a_label_inside_its_sentence(c
     ]
 
 
-def test_held_out_texts_are_no_sentences_unless_they_were_also_written_of_a_training_picture(corpus, texts):
+def test_held_out_texts_are_not_trained_on_unless_a_training_picture_has_them(corpus, texts):
     assert {texts[number] for number in corpus.sentences} == {"a cat sleeps", "a dog runs", "a photo of a sea horse", "two dogs"}
     assert {texts[number] for number in set(range(len(texts))) - set(corpus.sentences.tolist())} == {"a boat sinks", "a kite flies"}
 
@@ -78,7 +78,7 @@ def test_held_out_texts_have_tokens_and_vectors(corpus, texts):
         assert_close(corpus.teacher[number].float(), torch.from_numpy(FakeEncoder().encode_texts([text])[0]), rtol=0, atol=1e-3)
 
 
-def test_the_decoder_may_write_what_people_wrote_and_not_what_is_only_imitated(tmp_path, tokenizer, monkeypatch):
+def test_only_human_texts_are_decoded_and_class_names_are_only_imitated(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(corpus_module, "imagenet_classes", lambda: ("sea horse", "tench"))
     corpus, _ = read(tmp_path, tokenizer, class_teacher="some_package")
     texts = [tokenizer.decode(ids) for ids in corpus.token_ids]
@@ -88,7 +88,7 @@ def test_the_decoder_may_write_what_people_wrote_and_not_what_is_only_imitated(t
     assert imitated <= {texts[number] for number in corpus.sentences} - written
 
 
-def test_words_of_the_sentence_teacher_are_imitated(tmp_path, tokenizer, monkeypatch):
+def test_words_of_the_sentence_teacher_are_texts_for_imitation(tmp_path, tokenizer, monkeypatch):
     class Words(FakeEncoder):
         def words(self) -> Sequence[str]:
             return ["tree"]
@@ -100,19 +100,19 @@ def test_words_of_the_sentence_teacher_are_imitated(tmp_path, tokenizer, monkeyp
     assert not corpus.written[[texts.index("tree"), texts.index("a photo of a tree")]].any()
 
 
-def test_a_tokenizer_is_learnt_from_the_texts_that_are_trained_on_and_no_other(tmp_path, monkeypatch):
-    learnt = []
+def test_the_tokenizer_is_trained_only_on_training_texts(tmp_path, monkeypatch):
+    seen = []
     train = corpus_module.train_tokenizer
-    monkeypatch.setattr(corpus_module, "train_tokenizer", lambda texts, **how: learnt.extend(texts) or train(texts, **how))
+    monkeypatch.setattr(corpus_module, "train_tokenizer", lambda texts, **how: seen.extend(texts) or train(texts, **how))
     corpus, tokenizer = read(tmp_path)
     assert tokenizer.vocabulary_size <= 300
     assert (tokenizer.context_length, corpus.pad) == (32, tokenizer.special.pad)
-    assert set(learnt) == {"a cat sleeps", "two dogs", "a dog runs", "a photo of a sea horse"}
-    assert learnt.count("two dogs") == 3  # as often as it was written
+    assert set(seen) == {"a cat sleeps", "two dogs", "a dog runs", "a photo of a sea horse"}
+    assert seen.count("two dogs") == 3  # as often as it was written
 
 
 @pytest.mark.parametrize("label", ["{}", "this is {}, I think"])
-def test_a_label_stands_in_the_sentence_that_the_recipe_says_and_a_caption_for_itself(label):
+def test_a_label_is_put_into_the_template_and_a_caption_is_unchanged(label):
     captions = Example("7", "s", "train", "caption", ("a {brace}",), bytes)
     assert texts_of([EXAMPLES[1], captions], Recipe(label=label)) == [(label.format("sea horse").lower(),), ("a {brace}",)]
 
@@ -143,13 +143,13 @@ def test_texts_are_cut_to_the_most_tokens_and_keep_their_end(most, ids):
     assert torch.equal(texts.valid, texts.token_ids != 9)
 
 
-def test_a_token_of_padding_within_a_text_is_hidden_as_the_encoder_hides_it():
-    """CLIP's padding is also its "!" inside a word, and the published models were trained so."""
+def test_a_padding_token_inside_a_text_is_masked_as_in_the_encoder():
+    """CLIP uses id 0 for padding and for a "!" inside a word. The published models were trained with this mask."""
     corpus = dataclasses.replace(SMALL, token_ids=((1, 9, 2), (1, 2)))
     assert of([0, 1], corpus=corpus).valid.tolist() == [[True, False, True], [True, True, False]]
 
 
-def test_vectors_are_those_of_the_texts_with_the_norm_that_half_precision_took_from_them():
+def test_teacher_vectors_are_renormalised_after_half_precision():
     teacher = torch.tensor([[3.0, 4.0], [0.6001, 0.8], [0.0, -2.0]]).half()
     meaning = of([2, 0], corpus=dataclasses.replace(SMALL, teacher=teacher)).meaning
     assert meaning.dtype == torch.float32

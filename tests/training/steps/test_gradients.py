@@ -1,4 +1,4 @@
-"""One step's gradients: the same for any micro-batch and any number of ranks, and those of the losses written out."""
+"""The gradients of a step: equal for any micro-batch, and equal to reference losses."""
 
 import copy
 import dataclasses
@@ -53,26 +53,26 @@ def batch(tiny_config):
 def gradients_of(model, batch, *, micro_batch=0, weights=WEIGHTS):
     model = copy.deepcopy(model)
     student = Student(model, frozen_units=0, fresh=True, decodes=frozenset(weights))
-    costs = StepGradients(student, weights, ranks=ALONE, precision=nullcontext)(batch, micro_batch)
-    return costs, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    losses = StepGradients(student, weights, ranks=ALONE, precision=nullcontext)(batch, micro_batch)
+    return losses, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
 def captioning(model, texts, caption_tokens):
-    """Paper equation 3 over the rows that are decoded, one word at a time."""
+    """Paper equation 3 over the decoded rows, one word at a time."""
     total, words = 0.0, 0
     for row in texts.decoded.nonzero()[:, 0]:
         length = int(texts.valid[row].sum())
         ids = texts.token_ids[row : row + 1, :length]
         _, tokens = model.encode_text(ids, torch.ones_like(ids, dtype=torch.bool))
         logits = model.caption_logits(tokens, None if caption_tokens is None else caption_tokens[row : row + 1])[0]
-        for place in range(length - 1):
-            total = total - logits[place].log_softmax(-1)[ids[0, place + 1]]
+        for position in range(length - 1):
+            total = total - logits[position].log_softmax(-1)[ids[0, position + 1]]
             words += 1
     return total / words
 
 
 def written_out(model, batch):
-    """The sum of the objectives as their papers have them, over the whole batch at once."""
+    """Reference: the objectives of the papers over the whole batch, and their weighted sum."""
     tower = model.image_tower
     tokens = tower.finish(tower.begin(batch.pictures, 1), 1, batch.patches)
     image, caption_tokens = model.poolers(tokens)
@@ -94,28 +94,28 @@ def written_out(model, batch):
     return parts, sum(WEIGHTS[name] * value for name, value in parts.items())
 
 
-def test_costs_and_gradients_are_those_of_the_losses_written_out(model, batch):
+def test_losses_and_gradients_equal_the_reference(model, batch):
     mine = copy.deepcopy(model)
     parts, total = written_out(mine, batch)
     total.backward()
-    costs, gradients = gradients_of(model, batch)
-    assert costs == pytest.approx({name: value.item() for name, value in parts.items()}, rel=1e-5)
+    losses, gradients = gradients_of(model, batch)
+    assert losses == pytest.approx({name: value.item() for name, value in parts.items()}, rel=1e-5)
     for name, parameter in mine.named_parameters():
         expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         assert_close(gradients.get(name, torch.zeros_like(parameter)), expected, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 6, 7, 100])
-def test_any_micro_batch_gives_the_gradient_of_the_whole(model, batch, micro_batch):
-    whole_costs, whole = gradients_of(model, batch)
-    costs, gradients = gradients_of(model, batch, micro_batch=micro_batch)
-    assert costs == pytest.approx(whole_costs, rel=1e-6)
+def test_any_micro_batch_gives_the_gradient_of_the_whole_batch(model, batch, micro_batch):
+    whole_losses, whole = gradients_of(model, batch)
+    losses, gradients = gradients_of(model, batch, micro_batch=micro_batch)
+    assert losses == pytest.approx(whole_losses, rel=1e-6)
     assert gradients.keys() == whole.keys()
     for name, expected in whole.items():
         assert_close(gradients[name], expected, rtol=1e-5, atol=1e-7, msg=name)
 
 
-def test_each_caption_is_decoded_once_however_many_micro_batches_there_are(model, batch, monkeypatch):
+def test_each_caption_is_decoded_once_with_any_number_of_micro_batches(model, batch, monkeypatch):
     rows, next_token_losses = [], student_module.next_token_losses
     monkeypatch.setattr(student_module, "next_token_losses", lambda *given: (rows.append(len(given[0])), next_token_losses(*given))[1])
     gradients_of(model, batch, micro_batch=2)
@@ -123,7 +123,7 @@ def test_each_caption_is_decoded_once_however_many_micro_batches_there_are(model
 
 
 @pytest.mark.parametrize("weights", [{"contrastive": 1.0}, {"captioning": 1.0}, {"language": 1.0}])
-def test_an_objective_alone_leaves_what_it_does_not_use_without_a_gradient(model, batch, weights):
+def test_a_single_objective_gives_no_gradient_to_unused_parts(model, batch, weights):
     _, gradients = gradients_of(model, batch, weights=weights)
     unused = {"contrastive": "multimodal.blocks", "captioning": "poolers.project", "language": "image_tower"}
     (name,) = weights
@@ -131,19 +131,19 @@ def test_an_objective_alone_leaves_what_it_does_not_use_without_a_gradient(model
     assert not any(bool(gradient.any()) for key, gradient in gradients.items() if key.startswith(unused[name]))
 
 
-def test_an_objective_without_a_single_term_costs_nothing_rather_than_0(model, batch):
+def test_an_objective_without_terms_is_left_out_of_the_losses(model, batch):
     nothing = dataclasses.replace(batch.sentences, decoded=torch.zeros(5, dtype=torch.bool))
-    costs, gradients = gradients_of(model, dataclasses.replace(batch, sentences=nothing))
-    assert costs.keys() == WEIGHTS.keys() - {"language"}
+    losses, gradients = gradients_of(model, dataclasses.replace(batch, sentences=nothing))
+    assert losses.keys() == WEIGHTS.keys() - {"language"}
     assert all(bool(gradient.isfinite().all()) for gradient in gradients.values())
 
 
-def test_the_contrastive_loss_of_many_micro_batches_is_not_that_of_each_alone(model, batch):
-    costs, _ = gradients_of(model, batch, micro_batch=1, weights={"contrastive": 1.0})
-    assert costs["contrastive"] > 0.5 * math.log(6)  # alone, a row would have nothing to be told from: 0
+def test_the_contrastive_loss_uses_the_negatives_of_all_micro_batches(model, batch):
+    losses, _ = gradients_of(model, batch, micro_batch=1, weights={"contrastive": 1.0})
+    assert losses["contrastive"] > 0.5 * math.log(6)  # without negatives, the loss of a row would be 0
 
 
-def test_a_frozen_tower_gets_no_gradient_and_the_rest_the_same(model, batch):
+def test_a_frozen_tower_gets_no_gradient_and_others_do_not_change(model, batch):
     frozen = copy.deepcopy(model)
     frozen.image_tower.requires_grad_(False)
     _, whole = gradients_of(model, batch)

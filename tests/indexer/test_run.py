@@ -1,4 +1,4 @@
-"""`index()` over real files with a deterministic encoder: what a user's folder goes through."""
+"""`index()` over real files with a fake encoder: new, changed, moved, removed and broken files."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ OPTIONS = IndexOptions(workers=2, batch=5)
 
 @pytest.fixture
 def library(tmp_path):
-    """Eleven pictures (an odd last batch), a film of three shots, and a broken picture."""
+    """Eleven pictures (so the last batch is smaller), a video of three shots, and a broken picture."""
     folder = tmp_path / "library"
     for number, colour in enumerate(["red", "green", "blue", "yellow", "black"] * 2 + ["white"]):
         write_picture(folder / f"{number:02}-{colour}.png", colour, size=(96 + number, 64))
@@ -55,7 +55,7 @@ def test_each_picture_gets_its_own_vector_and_metadata_when_one_fails_to_load(tm
         assert abs(sum(a * b for a, b in zip(row["vector"], wanted, strict=True)) - 1) < 1e-5
 
 
-def test_a_film_has_a_row_for_each_shot_and_one_for_the_whole(tmp_path, run):
+def test_a_video_has_a_row_for_each_shot_and_one_for_the_clip(tmp_path, run):
     run()
     columns = ["kind", "start_seconds", "end_seconds", "frame_seconds", "media_id"]
     rows = sorted(rows_of(opened(tmp_path), columns, "uri LIKE '%film.mp4'"), key=lambda row: row["start_seconds"])
@@ -69,7 +69,7 @@ def test_a_film_has_a_row_for_each_shot_and_one_for_the_whole(tmp_path, run):
     assert all(row["start_seconds"] <= row["frame_seconds"] < row["end_seconds"] for row in shots)
 
 
-def test_every_row_has_its_thumbnail(tmp_path, run):
+def test_every_row_has_a_thumbnail(tmp_path, run):
     run()
     collection = opened(tmp_path)
     for row in collection.snapshot.rows(collection.snapshot.segment_ids):
@@ -105,7 +105,7 @@ def test_a_changed_file_gets_a_new_vector_under_its_old_id(tmp_path, library, ru
     np.testing.assert_allclose(row["vector"], FakeEncoder().encode_texts(["blue"])[0], atol=1e-6)
 
 
-def test_a_film_that_got_shorter_keeps_no_old_shots(tmp_path, library, run):
+def test_a_shortened_video_keeps_no_old_shots(tmp_path, library, run):
     run()
     write_film(library / "film.mp4", [("red", 5.0)])
     run()
@@ -132,13 +132,13 @@ def test_a_touched_file_is_not_embedded_again(tmp_path, library, run):
     assert run().num_unchanged == 12
 
 
-def test_two_files_with_the_same_bytes_are_two_files(tmp_path, library, run):
+def test_two_files_with_the_same_bytes_have_separate_rows(tmp_path, library, run):
     shutil.copy(library / "00-red.png", library / "copy.png")
     run()
     assert {"00-red.png", "copy.png"} <= set(uris(opened(tmp_path)))
 
 
-def test_a_file_that_is_gone_leaves_the_collection(tmp_path, library, run):
+def test_a_deleted_file_is_removed_from_the_collection(tmp_path, library, run):
     run()
     (library / "00-red.png").unlink()
     (library / "broken.jpg").unlink()
@@ -147,7 +147,7 @@ def test_a_file_that_is_gone_leaves_the_collection(tmp_path, library, run):
     assert opened(tmp_path).counts()["failed"] == 0
 
 
-def test_indexing_one_folder_leaves_the_files_of_others_alone(tmp_path, library, run):
+def test_indexing_one_folder_keeps_the_files_of_other_folders(tmp_path, library, run):
     other = write_picture(tmp_path / "other" / "x.png").parent
     run()
     assert run(other).num_gone == 0
@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_listed_keeps_its_rows(tmp_path, library, run):
         (library / "private").chmod(0o700)
 
 
-def test_a_failure_is_remembered_and_tried_again_only_when_asked_or_changed(tmp_path, library, run):
+def test_a_failed_file_is_retried_only_on_request_or_after_a_change(tmp_path, library, run):
     run()
     assert opened(tmp_path).failures().select(["stage", "attempts"]).to_pylist() == [{"stage": "decode", "attempts": 1}]
     assert len(run().failures) == 0
@@ -193,7 +193,7 @@ def test_a_file_that_became_broken_keeps_its_good_rows(tmp_path, library, run):
     assert run().num_failed_before == 2
 
 
-def test_metadata_of_a_photograph_become_columns(tmp_path, library, run):
+def test_metadata_of_a_photograph_is_stored_in_columns(tmp_path, library, run):
     exif = Image.Exif()
     exif[0x010F], exif[0x0110], exif[0x0112] = "Maker", "Model 1", 6
     exif.get_ifd(0x8769)[0x9003] = "2021:07:03 10:11:12"
@@ -247,14 +247,14 @@ def test_progress_counts_every_file_once(tmp_path, library):
     assert seen[-1] == (13, 13, 1)
 
 
-def test_segment_ids_are_unique_and_tell_their_file(tmp_path, run):
+def test_segment_ids_are_unique_and_contain_the_media_id(tmp_path, run):
     run()
     rows = rows_of(opened(tmp_path))
     assert len({row["segment_id"] for row in rows}) == len(rows)
     assert [row["segment_id"] >> 20 for row in rows] == [row["media_id"] for row in rows]
 
 
-def test_a_model_given_by_a_relative_path_is_found_again_from_elsewhere(tmp_path, monkeypatch, tiny_checkpoint):
+def test_a_model_given_by_a_relative_path_is_found_from_another_folder(tmp_path, monkeypatch, tiny_checkpoint):
     (tmp_path / "models").mkdir()
     shutil.copytree(tiny_checkpoint, tmp_path / "models" / "mine")
     write_picture(tmp_path / "library" / "red.png", "red")
@@ -271,13 +271,13 @@ def test_a_photograph_turned_by_its_exif_is_indexed_upright(tmp_path):
     picture = Image.new("RGB", (64, 96), "blue")
     picture.paste("red", (0, 0, 64, 48))
     exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side, to be turned clockwise
+    exif[0x0112] = 6  # stored on its side; orientation 6 turns it clockwise
     picture.transpose(Image.Transpose.ROTATE_90).save(folder / "phone.jpg", exif=exif, quality=95)
     seen = []
 
     class Watched(FakeEncoder):
         def preprocess(self, picture):
-            seen.append(open_picture(picture))  # as a real encoder opens what the indexer has opened
+            seen.append(open_picture(picture))  # a real encoder opens the indexer's picture again
             return super().preprocess(picture)
 
     index([folder], collection=tmp_path / "collection", encoder=Watched(), options=OPTIONS)
@@ -286,7 +286,7 @@ def test_a_photograph_turned_by_its_exif_is_indexed_upright(tmp_path):
     assert (picture.getpixel((10, 5))[0] > 200, picture.getpixel((10, picture.height - 5))[2] > 200) == (True, True)
 
 
-def test_a_model_that_was_renamed_is_taken_up_again_from_its_new_place(tmp_path, tiny_checkpoint):
+def test_a_renamed_model_is_found_after_indexing_with_its_new_path(tmp_path, tiny_checkpoint):
     old, new = tmp_path / "old", tmp_path / "new"
     shutil.copytree(tiny_checkpoint, old)
     write_picture(tmp_path / "library" / "red.png", "red")
@@ -299,7 +299,7 @@ def test_a_model_that_was_renamed_is_taken_up_again_from_its_new_place(tmp_path,
     assert open_collection(tmp_path / "collection").encoder.encode_texts(["red"]).shape == (1, 16)
 
 
-def test_a_model_that_is_a_link_keeps_its_name(tmp_path, monkeypatch, tiny_checkpoint):
+def test_a_model_given_as_symbolic_links_can_be_loaded_again(tmp_path, monkeypatch, tiny_checkpoint):
     (tmp_path / "blob").mkdir()
     for file in tiny_checkpoint.iterdir():
         shutil.copy(file, tmp_path / "blob" / file.name.replace(".", ""))

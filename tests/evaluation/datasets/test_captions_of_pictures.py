@@ -1,4 +1,4 @@
-"""Each reader of captioned pictures on a tiny set in the real format."""
+"""Each reader of captioned pictures, on a tiny set in the real format."""
 
 import json
 import re
@@ -64,12 +64,12 @@ def test_karpathy_gives_a_split_with_all_its_sentences_in_order(flickr):
     assert found.media[1] == Medium("Käse.jpg", flickr.parent / "Käse.jpg", "image", f"{flickr}: images[3]")
 
 
-def test_train_takes_restval_and_restval_stands_alone(flickr):
+def test_train_includes_restval_and_restval_can_be_read_alone(flickr):
     assert read_captions(flickr, None, split="train").texts == ("A train picture .", "Rest .")
     assert read_captions(flickr, None, split="restval").texts == ("Rest .",)
 
 
-def test_pictures_of_coco_lie_in_the_folder_that_each_names(tmp_path):
+def test_pictures_of_coco_are_found_in_the_folder_named_by_filepath(tmp_path):
     path = write_picture(tmp_path / "images" / "val2014" / "COCO_val2014_000000000042.jpg")
     image = karpathy_image(42, "test", path.name, "A dog.", filepath="val2014", cocoid=42)
     file = write_json(tmp_path / "dataset_coco.json", {"images": [image], "dataset": "coco"})
@@ -77,7 +77,7 @@ def test_pictures_of_coco_lie_in_the_folder_that_each_names(tmp_path):
     assert (found.title, [medium.path for medium in found.media]) == ("coco test", [path])
 
 
-def test_a_missing_picture_is_an_error_or_counted(flickr):
+def test_a_missing_picture_is_an_error_or_reported_when_allowed(flickr):
     (flickr.parent / "1.jpg").unlink()
     with refuses(f"{flickr}: images[1]: the picture '1.jpg' is not in {flickr.parent}."):
         read_captions(flickr, None, split="val")
@@ -112,7 +112,7 @@ def test_a_wrong_record_of_karpathy_is_named(flickr, change, message):
         read_captions(flickr, None, split="val")
 
 
-def test_an_unknown_split_lists_those_of_the_file(flickr):
+def test_an_unknown_split_lists_the_splits_of_the_file(flickr):
     with refuses(f"{flickr}: no such split ('test'). Splits in this file: restval, train, val."):
         read_captions(flickr, None, split="test")
 
@@ -122,14 +122,14 @@ def test_an_unknown_split_lists_those_of_the_file(flickr):
 
 @pytest.fixture
 def coco(tmp_path):
-    """captions_val2017.json, its pictures in a folder of their own."""
+    """captions_val2017.json with its pictures in a sub-folder."""
     images = [{"id": number, "file_name": f"{number:012}.jpg", "height": 64, "width": 96} for number in (139, 285, 632)]
-    said = [(285, "A bear."), (139, "A room\n"), (285, "A big bear, close")]
-    annotations = [{"image_id": image, "id": number, "caption": text} for number, (image, text) in enumerate(said)]
+    captions = [(285, "A bear."), (139, "A room\n"), (285, "A big bear, close")]
+    annotations = [{"image_id": image, "id": number, "caption": text} for number, (image, text) in enumerate(captions)]
     for image in images:
         write_picture(tmp_path / "val2017" / image["file_name"])
     (tmp_path / "panoptic").mkdir()
-    (tmp_path / "panoptic" / "000000000139.png").touch()  # a map of the same picture, as COCO ships them
+    (tmp_path / "panoptic" / "000000000139.png").touch()  # a panoptic map with the same name, as in COCO
     return write_json(tmp_path / "captions_val2017.json", {"info": {}, "licenses": [], "images": images, "annotations": annotations})
 
 
@@ -140,7 +140,7 @@ def test_coco_joins_captions_by_image_id_and_keeps_distractors(coco):
     assert [medium.path.parent.name for medium in found.media] == ["val2017"] * 3
 
 
-def test_a_missing_picture_of_coco_takes_its_captions_along(coco):
+def test_a_missing_picture_of_coco_removes_its_captions(coco):
     (coco.parent / "val2017" / "000000000285.jpg").unlink()
     found = read_captions(coco, coco.parent, split="any", allow_missing=True)
     names = ["000000000139.jpg", "000000000632.jpg"]
@@ -170,7 +170,7 @@ def test_a_wrong_record_of_coco_is_named(coco, change, message):
 
 @pytest.fixture
 def own(tmp_path):
-    """A folder of pictures with a film, and a place for queries beside it."""
+    """A media folder with pictures and a video."""
     for name in ("b.jpg", "a/Café, blue.PNG", ".hidden.jpg", "a/notes.txt"):
         write_picture(tmp_path / "media" / name, format="PNG")
     write_film(tmp_path / "media" / "film.mp4", [("red", 0.5)])
@@ -183,7 +183,7 @@ def queries(folder, *lines):
     return file
 
 
-def test_own_queries_are_looked_for_among_everything_in_the_folder(own):
+def test_own_queries_use_all_media_of_the_folder_as_candidates(own):
     file = queries(own, "blue,./film.mp4", '"blue","a/Café, blue.PNG"', f"a b,{own}/b.jpg", "\U0001f534,film.mp4")
     found = read_own_queries(file, MediaFolder(own))
     names = ["a/Café, blue.PNG", "b.jpg", "film.mp4"]
@@ -192,7 +192,7 @@ def test_own_queries_are_looked_for_among_everything_in_the_folder(own):
     assert found.media[0].path.read_bytes() == (own / "a/Café, blue.PNG").read_bytes()
 
 
-def test_a_linked_folder_is_the_folder(own, tmp_path):
+def test_a_symbolic_link_to_the_folder_is_resolved(own, tmp_path):
     (tmp_path / "link").symlink_to(own)
     file = queries(own, f"x,{own}/b.jpg", f"y,{tmp_path}/link/b.jpg")
     assert read_own_queries(file, MediaFolder(tmp_path / "link")).owners == ((1,), (1,))
@@ -220,7 +220,7 @@ def test_a_wrong_line_of_own_queries_is_named(own, lines, message):
         read_captions(file, own)
 
 
-def test_answers_that_are_missing_are_counted_when_allowed(own):
+def test_missing_answers_are_reported_when_allowed(own):
     file = queries(own, "x,b.jpg", "x,gone.jpg", "y,gone.mp4")
     found = read_captions(file, own, allow_missing=True)
     left_out = (f"{file}: line 3: 'gone.jpg' is missing.", f"{file}: line 4: 'gone.mp4' is missing.")
@@ -258,7 +258,7 @@ def test_parquet_gives_the_captioned_rows_of_a_split_with_their_bytes(tmp_path):
     assert found.media[1].read() == b"four"
 
 
-def test_parquet_of_hugging_face_holds_a_struct_and_may_know_no_split(tmp_path):
+def test_parquet_of_hugging_face_has_a_struct_and_may_have_no_split(tmp_path):
     images = [{"bytes": str(number).encode(), "path": None} for number in range(100)]
     file = write_parquet(tmp_path / "hf.parquet", id=list(range(100)), texts=[[f"t{n}"] for n in range(100)], image=images)
     found = read_captions(file, None, split="test")
@@ -311,7 +311,7 @@ def test_a_damaged_page_of_parquet_is_named(tmp_path):
         read_parquet(file, split="val")
 
 
-# --- any of them --------------------------------------------------------------------------------------------------------
+# --- all formats --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -328,14 +328,14 @@ def test_a_damaged_page_of_parquet_is_named(tmp_path):
         ("a.json", '{"images": [1]}', "(found: an object with images)."),
     ],
 )
-def test_a_file_of_an_unknown_kind_says_what_was_found_and_what_is_known(tmp_path, name, text, message):
+def test_a_file_of_an_unknown_format_is_refused_with_the_known_formats(tmp_path, name, text, message):
     write_picture(tmp_path / "x.jpg")
     (tmp_path / name).write_text(text)
     with refuses(message):
         read_captions(tmp_path / name, None, split="val")
 
 
-def test_a_path_that_is_not_there_is_named(tmp_path):
+def test_a_missing_path_is_named(tmp_path):
     with refuses(f"{tmp_path}/none.json: no such file."):
         read_captions(tmp_path / "none.json", None, split="val")
     with refuses(f"{tmp_path}/none: no such folder."):

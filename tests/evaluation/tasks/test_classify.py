@@ -1,4 +1,4 @@
-"""Zero-shot classification with planted truth: an encoder that sees colours, and classes that are colours."""
+"""Zero-shot classification with planted truth: the fake encoder encodes colours, and the classes are colours."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +27,10 @@ class ColourEncoder(FakeEncoder):
 
 class SilentEncoder(ColourEncoder):
     def encode_pixels(self, pixels):
-        raise AssertionError("the encoder was asked for pictures")
+        raise AssertionError("the encoder must not encode pictures")
 
     def encode_texts(self, texts):
-        raise AssertionError("the encoder was asked for texts")
+        raise AssertionError("the encoder must not encode texts")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def source(cache):
 
 
 def coloured(root, **colours):
-    """Folders of pictures: what is in each, by colour, no two files alike."""
+    """Write class folders of pictures with the given colours. All files differ in size."""
     number = 64
     for folder, inside in colours.items():
         for colour in inside:
@@ -66,7 +66,7 @@ def table(report, title):
 # --- accuracy -----------------------------------------------------------------------------------------------------------
 
 
-def test_every_colour_is_told_with_an_odd_last_batch(tmp_path, source):
+def test_every_colour_is_classified_with_a_smaller_last_batch(tmp_path, source):
     dataset = coloured(
         tmp_path / "set", red=["red"] * 3, blue=["blue"] * 2, green=["green"], black=["black"], white=["white"], yellow=["yellow"]
     )
@@ -78,7 +78,7 @@ def test_every_colour_is_told_with_an_odd_last_batch(tmp_path, source):
     assert [found.title for found in report.tables] == ["accuracy"]
 
 
-def test_planted_wrong_labels_cost_what_they_weigh(tmp_path, source):
+def test_planted_wrong_labels_give_the_expected_accuracy_and_confusions(tmp_path, source):
     report = evaluate_zero_shot(coloured(tmp_path / "set", red=["red", "red", "blue", "red"], blue=["blue"] * 3), source, templates=BARE)
     assert accuracy(report) == pytest.approx({"top-1": 100 * 6 / 7, "mean per class": 87.5})
     assert table(report, "worst classes") == {"red (4)": {"top-1": Measure(75.0)}}
@@ -88,7 +88,7 @@ def test_planted_wrong_labels_cost_what_they_weigh(tmp_path, source):
     assert (example.title, example.right, example.found[0][1]) == ("red (rank 2)", False, "blue, red")
 
 
-def test_classes_with_the_same_name_tie_and_the_tie_counts_against_us(tmp_path, source):
+def test_classes_with_the_same_name_tie_and_the_tie_counts_as_an_error(tmp_path, source):
     dataset = coloured(tmp_path / "set", red=["red"] * 2, blue=["blue"] * 3)
     doubled = LabelledMedia(dataset.title, dataset.media, (*dataset.classes, ("red",)), dataset.right)
     report = evaluate_zero_shot(doubled, source, templates=BARE)
@@ -96,7 +96,7 @@ def test_classes_with_the_same_name_tie_and_the_tie_counts_against_us(tmp_path, 
     assert report.metadata["classes with the same names"].startswith("red:")
 
 
-def test_any_of_several_right_classes_is_right_and_they_are_one_group(tmp_path, source):
+def test_any_of_several_right_classes_counts_and_they_form_one_group(tmp_path, source):
     dataset = coloured(tmp_path / "set", black=["black"], red=["red"] * 2, blue=["blue"])
     black, blue, red = range(3)
     either = LabelledMedia("overlaps", dataset.media, dataset.classes, ((blue, red), (blue, red), (black, red), (black, red)))
@@ -106,7 +106,7 @@ def test_any_of_several_right_classes_is_right_and_they_are_one_group(tmp_path, 
     assert table(report, "worst classes") == {"blue or red (2)": {"top-1": Measure(50.0)}}
 
 
-def test_films_are_classified_by_the_mean_of_their_frames(tmp_path, source):
+def test_videos_are_classified_by_the_mean_of_their_frames(tmp_path, source):
     for colour in ("red", "blue"):
         write_film(tmp_path / "films" / colour / "film.mp4", [(colour, 2.0)])
     dataset = read_class_folders(tmp_path / "films")
@@ -117,7 +117,7 @@ def test_films_are_classified_by_the_mean_of_their_frames(tmp_path, source):
 
 
 @pytest.mark.parametrize("k", [1, 5])
-def test_top_k_is_that_of_scikit_learn(k):
+def test_top_k_agrees_with_scikit_learn(k):
     random = np.random.default_rng(0)
     scores, labels = random.normal(size=(501, 12)).astype(np.float32), random.integers(0, 12, 501)
     answers = rank_classes(scores, [(label,) for label in labels])
@@ -138,14 +138,14 @@ def test_top_k_is_that_of_scikit_learn(k):
         ((np.nan, 2, 1), (0,), 2),
     ],
 )
-def test_ties_and_what_is_no_number_count_against_us(scores, right, rank):
+def test_ties_and_nan_count_as_errors(scores, right, rank):
     assert rank_classes(np.array([scores], np.float32), [right]).ranks.tolist() == [rank]
 
 
-# --- what a report holds ------------------------------------------------------------------------------------------------
+# --- contents of a report -----------------------------------------------------------------------------------------------
 
 
-def test_the_published_figure_stands_below_ours_and_facts_say_how(tmp_path, source):
+def test_the_report_has_the_published_figure_and_its_metadata(tmp_path, source):
     dataset = coloured(tmp_path / "set", red=["red"], blue=["blue"])
     report = evaluate_zero_shot(dataset, source, templates=("{}", "a {} thing."), protocol="imagenet-v2")
     ours, published = report.tables[0].rows
@@ -155,13 +155,13 @@ def test_the_published_figure_stands_below_ours_and_facts_say_how(tmp_path, sour
     assert report.metadata.items() >= wanted.items()
 
 
-def test_the_second_time_everything_comes_from_the_cache(tmp_path, source, cache):
+def test_a_second_run_takes_everything_from_the_cache(tmp_path, source, cache):
     dataset = coloured(tmp_path / "set", red=["red"] * 2, blue=["blue"] * 3)
     first = evaluate_zero_shot(dataset, source, templates=BARE)
     assert evaluate_zero_shot(dataset, FeatureSource(SilentEncoder(), cache), templates=BARE).to_json() == first.to_json()
 
 
-def test_a_broken_picture_is_named_or_left_out(tmp_path, source, cache):
+def test_a_broken_picture_is_an_error_or_left_out_on_request(tmp_path, source, cache):
     coloured(tmp_path / "set", red=["red", "blue"], blue=["blue"] * 2)
     (tmp_path / "set" / "blue" / "00.png").write_bytes(b"no picture")
     dataset = read_class_folders(tmp_path / "set")
@@ -173,7 +173,7 @@ def test_a_broken_picture_is_named_or_left_out(tmp_path, source, cache):
     assert report.missing == (f"{tmp_path}/set/blue: 'blue/00.png' cannot be read: {reason}",)
 
 
-def test_a_set_that_holds_nothing_to_tell_apart_is_refused():
+def test_a_data_set_with_one_class_or_an_invalid_label_is_refused():
     medium = Medium("a", Path("a.png"), "image", "a")
     with pytest.raises(DatasetError, match="holds 1 media and 1 classes"):
         LabelledMedia("one", (medium,), (("a",),), ((0,),))
@@ -182,6 +182,6 @@ def test_a_set_that_holds_nothing_to_tell_apart_is_refused():
 
 
 @pytest.mark.parametrize(("kinds", "templates"), [(("image", "image", "video"), PICTURES), (("image", "video", "video"), VIDEOS)])
-def test_the_templates_are_those_for_what_most_media_are(kinds, templates):
+def test_default_templates_follow_the_kind_of_most_media(kinds, templates):
     media = tuple(Medium(str(number), Path("x"), kind, "x") for number, kind in enumerate(kinds))
     assert default_templates(LabelledMedia("mixed", media, (("a",), ("b",)), ((0,),) * 3)) == templates

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: output that pipes well, one line and exit code 2 for what they can mend."""
+"""The command line in a separate process: output for pipes, and one line with exit code 2 for user errors."""
 
 import json
 import os
@@ -36,27 +36,27 @@ def collection(tmp_path_factory):
     return folder / "collection"
 
 
-def test_paths_alone_pipe_well(collection):
+def test_search_prints_one_existing_path_a_line(collection):
     result = coca_search("search", "something red", "-c", collection, "-t", 2, "-f")
     lines = result.stdout.splitlines()
     assert len(lines) == 2
     assert all(os.path.exists(line) for line in lines)
 
 
-def test_json_is_one_document_a_line(collection):
+def test_json_output_is_one_document_a_line(collection):
     result = coca_search("search", "a film", "-c", collection, "--json", "--where", "kind = 'shot'")
     (hit,) = [json.loads(line) for line in result.stdout.splitlines()]
     assert hit["uri"].endswith("film.mp4")
     assert 0 <= hit["start_seconds"] < hit["end_seconds"] <= 6.2
 
 
-def test_a_search_without_hits_says_so_beside_its_empty_output(collection):
+def test_a_search_without_hits_prints_nothing_and_explains_on_stderr(collection):
     result = coca_search("search", "red", "-c", collection, "--where", "width > 100000")
     assert (result.returncode, result.stdout) == (0, "")
     assert "nothing in it matches --where" in result.stderr
 
 
-def test_the_collection_can_come_from_the_environment(collection):
+def test_the_collection_can_be_set_in_the_environment(collection):
     assert coca_search("search", "red", "-f", env={"COCA_SEARCH_COLLECTION": str(collection)}).returncode == 0
 
 
@@ -78,7 +78,7 @@ def test_commands_without_a_filter_do_not_import_lancedb(collection):
         assert done.stdout.splitlines()[-1] == "False", command
 
 
-def test_roots_are_listed_and_moved(tmp_path, collection):
+def test_roots_can_be_listed_and_moved(tmp_path, collection):
     library = collection.parent / "library"
     copy, moved = shutil.copytree(collection, tmp_path / "c"), shutil.copytree(library, tmp_path / "moved")
     (root,) = [json.loads(line) for line in coca_search("roots", "-c", copy, "--json").stdout.splitlines()]
@@ -89,7 +89,7 @@ def test_roots_are_listed_and_moved(tmp_path, collection):
     assert coca_search("roots", "move", "nonsense", moved, "-c", copy).returncode == 2
 
 
-def test_verify_tells_by_its_exit_code_and_repairs(tmp_path, collection):
+def test_verify_exits_with_1_on_damage_and_repairs_it(tmp_path, collection):
     copy = shutil.copytree(collection, tmp_path / "c")
     assert coca_search("verify", "-c", copy).returncode == 0
     shutil.rmtree(copy / "snapshots")
@@ -99,14 +99,14 @@ def test_verify_tells_by_its_exit_code_and_repairs(tmp_path, collection):
     assert coca_search("verify", "-c", copy).returncode == 0
 
 
-def test_status_counts_and_names_failures(collection):
+def test_status_counts_files_and_names_failures(collection):
     result = coca_search("status", "-c", collection, "--json")
-    facts = json.loads(result.stdout)
-    assert (facts["image"], facts["clip"], facts["failed"]) == (3, 1, 1)
-    assert facts["failures"][0]["uri"].endswith("broken.jpg")
+    status = json.loads(result.stdout)
+    assert (status["image"], status["clip"], status["failed"]) == (3, 1, 1)
+    assert status["failures"][0]["uri"].endswith("broken.jpg")
 
 
-def test_a_caption_is_one_line_a_picture(collection):
+def test_caption_prints_one_line_a_picture(collection):
     library = collection.parent / "library"
     result = coca_search("caption", library / "red one.png", library / "blue one.png")
     assert [line.split(": ")[0] for line in result.stdout.splitlines()] == [str(library / "red one.png"), str(library / "blue one.png")]
@@ -128,7 +128,7 @@ def test_a_caption_is_one_line_a_picture(collection):
         (["caption", "--model", "{tmp}/none", "x.jpg"], "no such checkpoint"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_exit_code_2(collection, tmp_path, arguments, message):
+def test_user_errors_give_one_line_and_exit_code_2(collection, tmp_path, arguments, message):
     (tmp_path / "empty").mkdir()
     other = tmp_path / "other"
     other.mkdir()
@@ -136,27 +136,27 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(collection, tmp_path
         (other / name).symlink_to(collection / name)
     identity = json.loads((collection / "collection.json").read_text())
     (other / "collection.json").write_text(json.dumps(identity | {"model_id": "another@1"}))
-    places = {"tmp": tmp_path, "collection": collection, "other": other, "library": collection.parent / "library"}
-    result = coca_search(*[argument.format(**places) for argument in arguments])
+    paths = {"tmp": tmp_path, "collection": collection, "other": other, "library": collection.parent / "library"}
+    result = coca_search(*[argument.format(**paths) for argument in arguments])
     assert result.returncode == 2
     assert message in result.stderr
     assert len([line for line in result.stderr.splitlines() if line.strip()]) == 1, result.stderr
     assert result.stdout == ""
 
 
-def test_help_starts_without_torch():
+def test_help_does_not_import_torch_or_lancedb():
     script = "import sys, coca_search.cli; sys.exit('torch' in sys.modules or 'lancedb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_a_query_beyond_the_context_is_answered_with_one_line_of_warning(collection):
+def test_a_query_longer_than_the_context_is_answered_with_one_warning(collection):
     result = coca_search("search", "dog " * 500, "-c", collection, "-f")
     assert result.returncode == 0
     assert re.fullmatch(r"coca-search: A text of \d+ tokens is cut to the model's context of 48\.\n", result.stderr)
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
-def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, expected):
+def test_idle_threads_sleep_unless_the_environment_says_otherwise(given, expected):
     script = "import os, sys, coca_search.cli; sys.argv = ['', '--help']"
     script += "\ntry: coca_search.cli.main()\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
@@ -164,11 +164,11 @@ def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given, exp
     assert done.stdout.splitlines()[-1] == expected
 
 
-def test_it_says_its_version():
+def test_version_option_prints_the_version():
     assert re.fullmatch(r"coca-search \d+\.\d+\.\d+\n", coca_search("--version").stdout)
 
 
-def test_a_full_disk_is_one_line_and_exit_code_2(monkeypatch, capsys):
+def test_a_full_disk_gives_one_line_and_exit_code_2(monkeypatch, capsys):
     app = typer.Typer()
 
     @app.command()
@@ -182,14 +182,14 @@ def test_a_full_disk_is_one_line_and_exit_code_2(monkeypatch, capsys):
     assert (done.value.code, capsys.readouterr().err) == (2, "coca-search: curves.png: No space left on device.\n")
 
 
-def test_what_the_terminal_cannot_show_is_written_out(tmp_path):
+def test_characters_the_terminal_cannot_show_are_escaped(tmp_path):
     pictures = [write_picture(tmp_path / name, "red") for name in ("é.png", "e.png")]
     done = coca_search("caption", *pictures, env={"PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\xe9.png: " in done.stdout
 
 
-def test_ctrl_c_is_one_line_and_exit_code_130(monkeypatch, capsys):
+def test_ctrl_c_gives_one_line_and_exit_code_130(monkeypatch, capsys):
     app = typer.Typer()
 
     @app.command()

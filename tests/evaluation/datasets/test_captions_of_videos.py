@@ -1,4 +1,4 @@
-"""Each reader of captioned videos on a tiny set in the real format. No video is opened here."""
+"""Each reader of captioned videos, on a tiny set in the real format. No video is opened."""
 
 import json
 import pickle
@@ -38,8 +38,8 @@ def msrvtt(tmp_path):
         {"category": 9, "url": "", "video_id": name, "start time": 0.5, "end time": 9, "split": split, "id": number}
         for number, (name, split) in enumerate(splits.items())
     ]
-    said = [("video7011", "a cat"), ("video0", "a train"), ("video7010", "a man, singing"), ("video7011", "ein Kätzchen")]
-    sentences = [{"caption": text, "video_id": name, "sen_id": number} for number, (name, text) in enumerate(said)]
+    captions = [("video7011", "a cat"), ("video0", "a train"), ("video7010", "a man, singing"), ("video7011", "ein Kätzchen")]
+    sentences = [{"caption": text, "video_id": name, "sen_id": number} for number, (name, text) in enumerate(captions)]
     file = tmp_path / "MSRVTT_data.json"
     file.write_text(json.dumps({"info": {}, "videos": videos, "sentences": sentences}))
     return file
@@ -53,7 +53,7 @@ def test_msrvtt_gives_the_videos_of_a_split_with_all_their_sentences(msrvtt):
     assert read_captions(msrvtt, None) == found
 
 
-def test_a_missing_video_is_an_error_or_counted(msrvtt):
+def test_a_missing_video_is_an_error_or_reported_when_allowed(msrvtt):
     (msrvtt.parent / "video7011.webm").unlink()
     with refuses(f"{msrvtt}: videos[2]: the video 'video7011' is not in {msrvtt.parent}."):
         read_captions(msrvtt, None)
@@ -90,7 +90,7 @@ def test_a_wrong_record_of_msrvtt_is_named(msrvtt, change, message):
         read_captions(msrvtt, msrvtt.parent)
 
 
-def test_an_unknown_split_lists_those_of_the_file(msrvtt):
+def test_an_unknown_split_lists_the_splits_of_the_file(msrvtt):
     with refuses(f"{msrvtt}: no such split ('validate'). Splits in this file: test, train."):
         read_captions(msrvtt, None, split="validate")
 
@@ -131,7 +131,7 @@ def test_a_wrong_line_of_1ka_is_named(tmp_path, line, message):
         read_msrvtt_1ka(file, media)
 
 
-def test_videos_of_1ka_that_are_missing_are_counted_when_allowed(tmp_path):
+def test_missing_videos_of_1ka_are_reported_when_allowed(tmp_path):
     file, _ = jsfusion(tmp_path), touch(tmp_path, "video9771.mp4")
     found = read_captions(file, None, allow_missing=True)
     left_out = (f"{file}: line 2: 'video9770' is missing.",)
@@ -164,7 +164,7 @@ def words(kind):
 
 
 def python2_pickle():
-    """Protocol 0 as Python 2 wrote it, its strings without a code page."""
+    """A pickle of protocol 0 as written by Python 2, with byte strings."""
     return b"(dp0\nS'-4wsuPCjDBc_5_15'\np1\n(lp2\n(lp3\nS'a'\naS'caf\\xc3\\xa9'\naas."
 
 
@@ -179,7 +179,7 @@ def written(folder, name, content):
 
 
 @pytest.mark.parametrize(("name", "content"), [("MSR Video Description Corpus.csv", CORPUS), ("AllVideoDescriptions.txt", LINES)])
-def test_msvd_is_read_from_its_corpus_and_from_its_lines(tmp_path, clips, name, content):
+def test_msvd_is_read_from_its_csv_and_from_its_text_file(tmp_path, clips, name, content):
     for line_end in ("\n", "\r\n"):
         file = written(tmp_path, name, content.replace("\n", line_end))
         found = read_msvd(file, clips)
@@ -211,7 +211,7 @@ class Runs:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, clips, protocol):
+def test_a_pickle_with_code_is_refused_and_its_code_does_not_run(tmp_path, clips, protocol):
     proof = tmp_path / "ran"
     file = written(tmp_path, "raw-captions.pkl", pickle.dumps({"a": Runs(proof)}, protocol=protocol))
     module = "__builtin__" if protocol < 3 else "builtins"
@@ -238,13 +238,13 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, clips, pr
         (pickle.dumps({"v": [["a"], ["b", 3]]}), "v[1]: not a text (3)."),
     ],
 )
-def test_a_pickle_of_anything_else_is_refused(tmp_path, clips, content, message):
+def test_a_pickle_with_other_content_is_refused(tmp_path, clips, content, message):
     file = written(tmp_path, "raw-captions.pkl", content)
     with refuses(f"{file}: {message}"):
         read_msvd(file, clips)
 
 
-def test_a_list_of_videos_chooses_and_orders_them(tmp_path, clips):
+def test_a_list_of_videos_selects_and_orders_them(tmp_path, clips):
     file, videos = written(tmp_path, "a.txt", LINES), written(tmp_path, "test_list.txt", "vid_b_0_7\r\n\r\n")
     found = read_captions(file, clips.folder, videos=videos)
     assert outline(found) == ("MSVD test_list", ["vid_b_0_7"], ("a dog, running",), ((0,),), ())
@@ -266,7 +266,7 @@ def test_a_wrong_list_of_videos_is_refused(tmp_path, clips, lines, message):
         read_msvd(written(tmp_path, "a.txt", LINES), clips, videos=videos)
 
 
-def test_videos_of_msvd_that_are_missing_are_an_error_or_counted(tmp_path, clips):
+def test_missing_videos_of_msvd_are_an_error_or_reported_when_allowed(tmp_path, clips):
     (clips.folder / "vid_b_0_7.avi").unlink()
     file = written(tmp_path, "corpus.csv", CORPUS)
     with refuses(f"{file}: line 4: the video 'vid_b_0_7' is not in {clips.folder}."):
@@ -280,7 +280,7 @@ def test_a_line_of_msvd_without_a_sentence_is_named(tmp_path, clips):
         read_msvd(written(tmp_path, "a.txt", "vid_b_0_7 \n"), clips)
 
 
-# --- any of them --------------------------------------------------------------------------------------------------------
+# --- all formats --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -293,13 +293,13 @@ def test_a_line_of_msvd_without_a_sentence_is_named(tmp_path, clips):
         ("a.json", '{"videos": [],\n', "a.json: malformed JSON at line 2, column 1"),
     ],
 )
-def test_a_file_of_an_unknown_kind_says_what_was_found_and_what_is_known(tmp_path, name, text, message):
+def test_a_file_of_an_unknown_format_is_refused_with_the_known_formats(tmp_path, name, text, message):
     touch(tmp_path, "a.mp4")
     with refuses(message):
         read_captions(written(tmp_path, name, text), None)
 
 
-def test_paths_that_are_not_there_are_named(tmp_path, clips):
+def test_missing_paths_are_named(tmp_path, clips):
     for name in ("none.json", "none.csv", "none.pkl"):
         with refuses(f"{tmp_path}/{name}: no such file."):
             read_captions(tmp_path / name, clips.folder)
@@ -309,6 +309,6 @@ def test_paths_that_are_not_there_are_named(tmp_path, clips):
         read_msvd(written(tmp_path, "a.txt", LINES), clips, videos=tmp_path / "none.txt")
 
 
-def test_a_list_of_videos_is_refused_where_the_file_knows_splits(msrvtt):
+def test_a_list_of_videos_is_refused_for_a_file_with_splits(msrvtt):
     with refuses(f"{msrvtt}: takes no list of videos (test_list.txt). Only MSVD needs one"):
         read_captions(msrvtt, None, videos="test_list.txt")

@@ -1,4 +1,4 @@
-"""Sentences about classes, and the one vector that they become."""
+"""Prompt templates for classes, and the class vectors computed from them."""
 
 import re
 
@@ -16,28 +16,28 @@ def embed(texts):
 
 
 @pytest.mark.parametrize("templates", [PICTURES, VIDEOS])
-def test_each_of_our_templates_is_another_sentence_with_one_place_for_the_name(templates):
+def test_default_templates_are_unique_and_have_one_placeholder(templates):
     assert all(template.count("{}") == 1 for template in templates)
     assert len(set(templates)) == len(templates)
 
 
-def test_underscores_become_spaces_and_braces_of_a_name_stay():
+def test_underscores_in_a_name_become_spaces_and_braces_stay():
     assert fill("a photo of a {}.", "great_white {0}") == "a photo of a great white {0}."
 
 
-def test_a_class_is_the_direction_of_the_mean_over_templates_and_names():
+def test_a_class_vector_is_the_normalised_mean_over_templates_and_names():
     (vector,) = class_vectors([("cat", "house_cat")], ("a {}.", "the {}!"), embed)
     mean = np.array([2, 1.6, 0.8]) / 4
     np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-7)
     assert vector.dtype == np.float32
 
 
-def test_classes_with_unlike_numbers_of_names_keep_their_order():
+def test_classes_with_different_numbers_of_names_keep_their_order():
     vectors = class_vectors([("dog",), ("cat", "house cat"), ("dog",)], ("a {}.",), embed)
     np.testing.assert_array_equal(vectors, [(0, 0, 1), (1, 0, 0), (0, 0, 1)])
 
 
-def test_a_users_templates_are_the_lines_of_a_file(tmp_path):
+def test_templates_are_read_from_the_lines_of_a_file(tmp_path):
     path = tmp_path / "templates.txt"
     path.write_text("\ufeffa {}.\n\n  this is {} {x}  \n")
     assert read_templates(path) == ("a {}.", "this is {} {x}")
@@ -52,7 +52,7 @@ def test_a_users_templates_are_the_lines_of_a_file(tmp_path):
         ("\n", "holds no template"),
     ],
 )
-def test_a_file_of_templates_that_cannot_be_used_is_named(tmp_path, text, message):
+def test_an_unusable_file_of_templates_is_named(tmp_path, text, message):
     path = tmp_path / "templates.txt"
     path.write_text(text)
     with pytest.raises(DatasetError, match=re.escape(message)) as caught:

@@ -1,4 +1,4 @@
-"""`search()`: planted truth, filters, grouping and bad queries."""
+"""`search()`: planted truth, filters, grouping and invalid queries."""
 
 from dataclasses import replace
 
@@ -14,8 +14,8 @@ from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search")
-    for place, colour in enumerate(COLOURS):
-        write_picture(folder / "library" / f"{colour}.png", colour, size=(100 + place, 50))
+    for number, colour in enumerate(COLOURS):
+        write_picture(folder / "library" / f"{colour}.png", colour, size=(100 + number, 50))
     write_film(folder / "library" / "film.mp4", [("red", 5.0), ("green", 5.0), ("red", 5.0), ("blue", 5.0)])
     index(folder / "library", collection=folder / "collection", encoder=FakeEncoder())
     return open_collection(folder / "collection", encoder=FakeEncoder())
@@ -28,13 +28,13 @@ def test_the_planted_picture_comes_first(collection, colour):
     assert hit.similarity == pytest.approx(1.0, abs=1e-5)
 
 
-def test_hits_are_ordered_and_all_come_when_enough_are_asked_for(collection):
+def test_hits_are_sorted_and_a_large_k_gives_all(collection):
     hits = search("red", collection=collection, k=100)
     assert len(hits) == 7
     assert [hit.similarity for hit in hits] == sorted((hit.similarity for hit in hits), reverse=True)
 
 
-def test_a_video_gives_its_best_moment_once_or_each_moment_when_not_grouped(collection):
+def test_a_video_gives_its_best_moment_or_every_moment_without_grouping(collection):
     grouped = [hit for hit in search("blue", collection=collection, k=100) if hit.kind == "shot"]
     single = [hit for hit in search("blue", collection=collection, k=100, group_by_file=False) if hit.kind == "shot"]
     assert len(grouped) == 1
@@ -43,7 +43,7 @@ def test_a_video_gives_its_best_moment_once_or_each_moment_when_not_grouped(coll
     assert single[0] == grouped[0]
 
 
-def test_whole_clips_are_found_when_asked_for(collection):
+def test_clips_are_found_on_request(collection):
     hits = search("red", collection=collection, kinds=["clip"])
     assert [(hit.kind, hit.start_seconds) for hit in hits] == [("clip", 0.0)]
 
@@ -53,11 +53,11 @@ def test_many_moments_of_one_video_do_not_crowd_out_the_other_files(collection):
 
 
 @pytest.mark.parametrize(("where", "count"), [("width >= 104", 3), ("kind = 'image' AND uri LIKE '%e%'", 6), ("width > 9000", 0)])
-def test_a_filter_is_applied_before_the_search(collection, where, count):
+def test_a_filter_limits_the_hits(collection, where, count):
     assert len(search("red", collection=collection, where=where)) == count
 
 
-def test_a_narrow_filter_still_finds_the_one_it_leaves(collection):
+def test_a_filter_with_a_single_match_finds_it(collection):
     (hit,) = search("red", collection=collection, k=1, where="uri LIKE '%blue.png'")
     assert hit.uri.endswith("blue.png")
 
@@ -67,14 +67,14 @@ def test_a_filter_cannot_widen_the_kinds(collection):
         search("red", collection=collection, kinds=["image"], where="true) OR (true")
 
 
-def test_words_a_picture_and_a_vector_find_the_same(collection, tmp_path):
+def test_text_picture_and_vector_queries_find_the_same_hits(collection, tmp_path):
     path = write_picture(tmp_path / "query.png", "green")
     vector = FakeEncoder().encode_texts(["green"])[0] * 7
     answers = [search(query, collection=collection, k=3) for query in ("green", path, Image.open(path), vector)]
     assert all([hit.uri for hit in hits] == [hit.uri for hit in answers[0]] for hits in answers)
 
 
-def test_hits_become_a_table_with_the_same_values(collection):
+def test_hits_convert_to_an_arrow_table_with_the_same_values(collection):
     hits = search("red", collection=collection, k=4)
     table = hits.to_arrow()
     assert table["uri"].to_pylist() == [hit.uri for hit in hits]
@@ -91,14 +91,39 @@ def test_hits_become_a_table_with_the_same_values(collection):
         ("red", {"kinds": ["movie"]}, r"Unknown kind \(movie\). Allowed: image, shot, clip"),
         ("red", {"where": "colour = 1"}, r"The filter cannot be used .*colour"),
         ("red", {"where": "width >"}, "The filter cannot be used"),
-        (np.zeros(48, np.float32), {}, r"norm 0.0"),
-        (np.full(48, np.nan, np.float32), {}, r"norm nan"),
+        (np.zeros(48, np.float32), {}, r"largest number 0.0"),
+        (np.full(48, np.nan, np.float32), {}, r"largest number nan"),
         (np.ones(7, np.float32), {}, r"shape \(7,\)"),
+        (None, {}, r"The query cannot be used \(None\)"),
+        ([0.1] * 48, {}, r"The query cannot be used \(\[0.1"),
+        (np.array("dog"), {}, "The query cannot be used"),
+        (np.ones(48, complex), {}, "The query cannot be used"),
+        *[("red", {"k": k}, "k is no whole number") for k in (2.0, "5", None, [3])],
+        ("red", {"kinds": []}, "No kind is given"),
+        *[("red", {"kinds": [kind]}, "Unknown kind") for kind in (1, None, ["image"])],
+        ("red", {"where": 5}, r"The filter is no text \(5\)"),
     ],
 )
-def test_a_bad_query_says_what_is_wrong_with_it(collection, query, options, message):
+def test_an_invalid_query_is_refused_with_the_reason(collection, query, options, message):
     with pytest.raises(QueryError, match=message):
         search(query, collection=collection, **options)
+
+
+@pytest.mark.parametrize("k", [np.int64(3), np.int8(3), np.array(3)])
+def test_k_may_be_any_integer(collection, k):
+    assert len(search("red", collection=collection, k=k)) == 3
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
+def test_the_length_of_a_vector_does_not_matter(collection, scale):
+    vector = FakeEncoder().encode_texts(["red"])[0]
+    found = search(vector.astype(np.float64) * scale, collection=collection)
+    assert [hit.uri for hit in found] == [hit.uri for hit in search(vector, collection=collection)]
+    assert found[0].similarity == pytest.approx(1.0)
+
+
+def test_one_kind_may_be_given_as_a_word(collection):
+    assert {hit.kind for hit in search("red", collection=collection, kinds="clip")} == {"clip"}
 
 
 def test_a_query_picture_that_cannot_be_read_is_named(collection, tmp_path):

@@ -1,4 +1,4 @@
-"""The page without a browser: what it says in each state, and the HTML of a card."""
+"""The page without a browser: its message in each state, and the HTML of a card."""
 
 from html.parser import HTMLParser
 from pathlib import Path
@@ -51,7 +51,7 @@ def buttons(page):
     return {button.label: button for button in page.button}
 
 
-def test_without_a_service_it_says_how_to_start_one(open_page):
+def test_without_a_service_the_page_says_how_to_start_one(open_page):
     url = f"http://127.0.0.1:{free_port()}"
     page = open_page(url, q="red")
     assert page.error[0].value == f"The search service does not answer at {url}. Start it in a terminal, then try again:"
@@ -59,7 +59,7 @@ def test_without_a_service_it_says_how_to_start_one(open_page):
     assert list(buttons(page)) == ["Try again"]
 
 
-def test_a_failing_service_is_quoted_as_it_is_and_not_as_markdown(open_page):
+def test_the_error_of_a_service_is_quoted_without_rendering_its_markdown(open_page):
     app = FastAPI()
     app.get("/healthz")(lambda: Response("![x](http://elsewhere/x.png)", 500))
     with serving(app) as url:
@@ -80,7 +80,7 @@ def test_an_empty_query_shows_examples_and_one_can_be_clicked(open_page, service
     assert num_cards(page) == 24
 
 
-def test_a_blank_query_is_an_empty_one(open_page, service):
+def test_a_blank_query_counts_as_empty(open_page, service):
     assert list(buttons(open_page(service, q="   "))) == list(ui.page.EXAMPLES)
 
 
@@ -94,7 +94,7 @@ def test_an_empty_collection_says_how_to_fill_it(open_page, tmp_path):
     assert page.code[0].value == "coca-search index FOLDER"
 
 
-def test_no_hits_are_told(open_page, service):
+def test_a_search_without_hits_shows_a_message(open_page, service):
     page = open_page(service, q="red", show="Videos")
     assert page.info[0].value == "There is nothing of this kind to search. Choose another kind, or index some files."
 
@@ -105,13 +105,13 @@ def test_a_query_the_service_refuses_is_explained(open_page, service):
     assert "at most 10000 characters" in page.code[0].value
 
 
-def test_the_address_restores_the_search_and_nonsense_in_it_is_dropped(open_page, service):
+def test_the_address_restores_the_search_and_invalid_values_are_dropped(open_page, service):
     page = open_page(service, q=" red ", show="Nonsense")
     assert (page.text_input(key="q").value, num_cards(page)) == (" red ", 24)
     assert page.query_params == {"q": "red"}
 
 
-def test_more_hits_come_when_asked_for_and_a_new_search_starts_anew(open_page, service):
+def test_show_more_adds_hits_and_a_new_search_resets_the_count(open_page, service):
     page = open_page(service, q="red")
     buttons(page)["Show more"].click().run()
     assert num_cards(page) == NUM_PICTURES
@@ -121,7 +121,7 @@ def test_more_hits_come_when_asked_for_and_a_new_search_starts_anew(open_page, s
 
 
 class Tags(HTMLParser):
-    """The tags and texts of a piece of HTML, and what is not closed."""
+    """The tags and texts of an HTML string, and the tags left open."""
 
     def __init__(self, text):
         super().__init__()
@@ -149,14 +149,14 @@ def hit(name, start=None, end=None, file="unchanged"):
 
 
 @pytest.mark.parametrize("moment", [(), (1.0, 2.0)])
-def test_a_file_that_is_gone_is_shown_by_its_thumbnail_and_cannot_be_opened(moment):
+def test_a_deleted_file_shows_its_thumbnail_and_cannot_be_opened(moment):
     shown = Tags(card(hit("a.mp4" if moment else "a.jpg", *moment, file="missing"), 0))
     assert {"video", "a", "button"}.isdisjoint(shown.tags)
     assert ("src", "http://h/thumbnail/1?seconds=1&x=2") in shown.attributes
     assert "file is gone" in shown.texts
 
 
-def test_a_file_that_changed_says_so():
+def test_a_changed_file_is_marked_as_changed():
     assert "changed since indexing" in Tags(card(hit("a.jpg", file="changed"), 0)).texts
     assert "changed since indexing" not in Tags(card(hit("a.jpg"), 0)).texts
 
@@ -165,7 +165,7 @@ def test_a_file_that_changed_says_so():
     "name", ["<img src=x onerror=alert(1)>.jpg", "\"'><script>alert(1)<.jpg", "a & b &lt;c&gt;.jpg", "' onload='alert(1).jpg"]
 )
 @pytest.mark.parametrize("moment", [(), (1.0, 2.0)])
-def test_a_name_is_shown_and_never_becomes_html(name, moment):
+def test_a_file_name_is_escaped_in_html(name, moment):
     plain = Tags(card(hit("a.jpg", *moment), 0))
     hostile = Tags(card(hit(name, *moment), 0))
     assert (hostile.tags, hostile.open) == (plain.tags, [])
@@ -174,14 +174,14 @@ def test_a_name_is_shown_and_never_becomes_html(name, moment):
     assert ("title", f"/library/{name}") in hostile.attributes
 
 
-def test_a_video_starts_no_earlier_than_its_moment():
+def test_a_video_starts_at_its_moment_rounded_up():
     assert "http://h/media/1#t=1.334" in card(hit("a.MP4", 4 / 3, 2.0), 0)
 
 
 @pytest.mark.parametrize(
     ("name", "start", "tag"), [("a.jpg", None, "button"), ("a.mkv", 1.0, "video"), ("a.avi", 1.0, "a"), ("a.wmv", 1.0, "a")]
 )
-def test_a_file_that_browsers_cannot_play_is_a_link(name, start, tag):
+def test_a_video_that_browsers_cannot_play_is_a_link(name, start, tag):
     assert Tags(card(hit(name, start, start), 0)).tags[2] == tag
 
 
@@ -190,7 +190,7 @@ def test_a_picture_that_browsers_cannot_show_is_enlarged_from_its_thumbnail():
     assert sources == ["http://h/thumbnail/1?seconds=1&x=2"] * 2
 
 
-def test_moments_read_as_a_clock():
+def test_times_of_moments_are_shown_as_a_clock():
     assert [clock(seconds) for seconds in (0, 59, 60, 3599, 3600, 36_061)] == [
         "0:00",
         "0:59",
@@ -203,5 +203,5 @@ def test_moments_read_as_a_clock():
     assert '"moment">0:12 – 0:13<' in card(hit("a.mp4", 12.0, 12.5), 0)
 
 
-def test_style_and_script_lie_beside_the_page():
+def test_css_and_javascript_lie_beside_the_page():
     assert {"page.css", "page.js"} <= {file.name for file in Path(ui.page.__file__).parent.iterdir()}

@@ -1,4 +1,4 @@
-"""The linear probe beside the same objective written out with torch, on points and on handwritten digits."""
+"""The linear probe compared with the same objective minimised by torch, on random points and on handwritten digits."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ from evaluation.tasks.probe import STRENGTHS, fit, fit_best, hold_out
 
 
 def blobs(num_classes):
-    """240 points of overlapping classes."""
+    """240 random points in overlapping classes."""
     random = np.random.default_rng(0)
     labels = random.integers(0, num_classes, 240)
     return (random.normal(size=(num_classes, 8))[labels] + random.normal(size=(240, 8))).astype(np.float32), labels
 
 
-def written_out(vectors, labels, num_classes, l2):
-    """The least objective, and log-probabilities by vectors."""
+def minimised_by_torch(vectors, labels, num_classes, l2):
+    """Minimise the objective with torch. Returns its minimum, and a function from vectors to log-probabilities."""
     x, y = torch.from_numpy(vectors).double(), torch.from_numpy(labels)
     weights, bias = torch.zeros(x.shape[1], num_classes).double(), torch.zeros(num_classes).double()
     optimiser = torch.optim.LBFGS([weights.requires_grad_(), bias.requires_grad_()], max_iter=1000, line_search_fn="strong_wolfe")
@@ -32,30 +32,30 @@ def written_out(vectors, labels, num_classes, l2):
     return objective().item(), lambda some: (torch.from_numpy(some).double() @ weights + bias).log_softmax(1).detach().numpy()
 
 
-def reached(probe, vectors, labels):
-    """The objective that a probe reaches."""
+def objective_of(probe, vectors, labels):
+    """The value of the objective for a fitted probe."""
     weights = probe.model.coef_
-    weights = np.concatenate([weights, -weights]) / 2 if len(weights) == 1 else weights  # one vector for two classes
+    weights = np.concatenate([weights, -weights]) / 2 if len(weights) == 1 else weights  # with two classes, scikit-learn stores one vector
     likelihood = np.take_along_axis(probe.scores(vectors), labels[:, None], axis=1)
     return -float(likelihood.mean(dtype=np.float64)) + probe.l2 / 2 * np.square(weights).sum()
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])
 @pytest.mark.parametrize("l2", [1e-1, 1e-3])
-def test_the_loss_and_the_probabilities_are_those_of_the_objective_written_out(num_classes, l2):
+def test_loss_and_probabilities_agree_with_torch(num_classes, l2):
     vectors, labels = blobs(num_classes)
     probe = fit(vectors, labels, num_classes, l2=l2)
-    loss, log_probabilities = written_out(vectors, labels, num_classes, l2)
-    assert reached(probe, vectors, labels) == pytest.approx(loss, rel=1e-6)
+    loss, log_probabilities = minimised_by_torch(vectors, labels, num_classes, l2)
+    assert objective_of(probe, vectors, labels) == pytest.approx(loss, rel=1e-6)
     np.testing.assert_allclose(np.exp(probe.scores(vectors)), np.exp(log_probabilities(vectors)), atol=1e-3)
 
 
-def test_on_handwritten_digits_it_is_as_good_as_the_objective_written_out():
+def test_accuracy_on_handwritten_digits_agrees_with_torch():
     digits = load_digits()
     vectors, labels = (digits.data / 16).astype(np.float32), digits.target
     strengths = (1e-2, 1e-3, 1e-4)  # weaker ones take a minute to converge
     probe = fit_best(vectors[:1000], labels[:1000], 10, strengths=strengths)
-    _, log_probabilities = written_out(vectors[:1000], labels[:1000], 10, probe.l2)
+    _, log_probabilities = minimised_by_torch(vectors[:1000], labels[:1000], 10, probe.l2)
     ours, theirs = (
         (scores.argmax(1) == labels[1000:]).mean() for scores in (probe.scores(vectors[1000:]), log_probabilities(vectors[1000:]))
     )
@@ -72,20 +72,20 @@ def test_the_fit_does_not_depend_on_the_start():
     np.testing.assert_allclose(again, fresh, atol=1e-3, rtol=1e-3)
 
 
-def test_the_strength_is_the_one_that_does_best_on_the_held_out_tenth():
+def test_the_chosen_strength_is_the_best_on_the_held_out_tenth():
     vectors, labels = blobs(4)
     held, kept = hold_out(labels, seed=0)
     found = []
     for l2 in (1e1, 1e-1, 1e-2, 1e-5):
-        scores = written_out(vectors[kept], labels[kept], 4, l2)[1](vectors[held])
+        scores = minimised_by_torch(vectors[kept], labels[kept], 4, l2)[1](vectors[held])
         found.append(((scores.argmax(1) == labels[held]).mean(), np.take_along_axis(scores, labels[held, None], axis=1).mean(), l2))
     best = fit_best(vectors, labels, 4, strengths=(1e-5, 1e-2, 1e-1, 1e1))
     assert best.l2 == max(found)[-1]
-    assert reached(best, vectors, labels) == pytest.approx(written_out(vectors, labels, 4, best.l2)[0], rel=1e-6)
+    assert objective_of(best, vectors, labels) == pytest.approx(minimised_by_torch(vectors, labels, 4, best.l2)[0], rel=1e-6)
 
 
 @pytest.mark.parametrize("labels", [[1, 1, 1, 1], [1, 3, 1, 3]])
-def test_a_class_without_training_media_is_never_the_answer(labels):
+def test_a_class_without_training_media_is_never_predicted(labels):
     vectors = np.array([[1, 0], [0, 1], [2, 0], [0, 2]], np.float32)
     scores = fit_best(vectors, np.array(labels), 5).scores(vectors)
     assert scores.shape == (4, 5)
