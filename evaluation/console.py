@@ -36,7 +36,7 @@ def run(
 
 @contextmanager
 def progress_bars() -> Iterator["OnProgress"]:
-    """A bar for each stage on standard error, with speed and time left. Without a terminal, a line now and then."""
+    """A bar for each stage on standard error, with speed and time left. Without a terminal, a line from time to time."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -66,11 +66,11 @@ def progress_bars() -> Iterator["OnProgress"]:
 
 def finish(report: "Report", out: Path | None) -> None:
     """Write the files into `out`, or a folder named after the report in the user's data directory. Then print the tables."""
-    # The default is not below the current directory, because the next run would take the report's pictures for the user's.
+    # The default is not in the current folder: the next run could read the report's pictures as the user's.
     name = f"{report.title} {report.metadata.get('model', '')}".split("@")[0]
     name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:100]
     folder = out or user_data_path("coca-search") / "eval" / name
-    report.write(folder)  # before printing, because whoever reads a pipe may close it early
+    report.write(folder)  # before printing, because the reader of a pipe may close it early
     _print_tables(report)
     if report.missing:
         print(f"{len(report.missing)} records were left out. The report names them.")

@@ -19,7 +19,7 @@ class Medium:
     name: str  # unique in the data set
     path: Path
     kind: Kind
-    record: str  # the file and record that name the medium, for messages
+    record: str  # where the data set names the medium: file and record, for messages
     data: bytes | None = field(default=None, repr=False)  # the bytes, if the file of the data set holds them (Parquet)
     seconds: float | None = None  # the moment of a video to show to people; None is the middle
 
@@ -52,7 +52,7 @@ class CaptionedMedia:
         return texts
 
     def without(self, gone: Mapping[int, str]) -> "CaptionedMedia":
-        """A copy without the media `gone` (index to reason) and the texts of these alone. Reasons are added to `missing`, unless empty."""
+        """A copy without the media `gone` (index to reason) and their texts. `missing` gets the reasons that are not empty."""
         kept = [index for index in range(len(self.media)) if index not in gone]
         new_index = {old: new for new, old in enumerate(kept)}
         owners = [tuple(new_index[owner] for owner in owners if owner in new_index) for owners in self.owners]
@@ -67,7 +67,7 @@ class LabelledMedia:
 
     title: str
     media: tuple[Medium, ...]
-    classes: tuple[tuple[str, ...], ...]  # the names of each of C classes, the first for people; prompts are made of all of them
+    classes: tuple[tuple[str, ...], ...]  # the names of each of C classes; prompts use all, reports the first
     right: tuple[tuple[int, ...], ...]  # right[n]: the classes, 0..C-1, of medium n: one, or several (ObjectNet's overlap with ImageNet)
     missing: tuple[str, ...] = ()  # the records and classes that were left out, each with the reason, for people
 

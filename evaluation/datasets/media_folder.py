@@ -23,15 +23,15 @@ class MediaFolder:
     @classmethod
     def of(cls, annotations: Path, folder: Path | None, *, allow_missing: bool = False) -> "MediaFolder":
         """`folder`, or the folder of the annotations. Raises DatasetError."""
-        if not annotations.exists():  # otherwise a mistyped path would be blamed on the folder
+        if not annotations.exists():  # otherwise the error for a mistyped path would name the folder
             raise DatasetError(f"{annotations}: no such file. Pass the annotations of the data set.")
         return cls(annotations.parent if folder is None else folder, allow_missing=allow_missing)
 
     def find(self, name: str, kind: Kind, record: str, *, inside: str = "", exact: bool = False) -> Medium | None:
         """The medium called `name`, in the subfolder `inside` or in this folder; None if it is missing and that is allowed.
 
-        Unless `exact`, a name without a folder is searched for in all subfolders. A video may have another suffix there, because
-        published videos are often encoded again. Raises DatasetError that names the record.
+        Unless `exact`, a name without a folder is searched for in all subfolders. A video may have another suffix, because
+        published videos are often re-encoded. Raises DatasetError that names the record.
         """
         for candidate in (self.folder / inside / name, self.folder / name):
             if os.path.isfile(candidate):  # noqa: PTH113 Path.is_file raises if a name is too long
@@ -63,7 +63,7 @@ class MediaFolder:
 
 
 def media_below(folder: Path, root: Path) -> Iterator[tuple[Path, Kind]]:
-    """The pictures and videos below `folder`, sorted. Below `root` no name of a file or folder begins with a dot, as in the indexer."""
+    """The pictures and videos below `folder`, sorted. Skips hidden files and folders below `root`, as the indexer does."""
     for path in sorted(folder.rglob("*")):
         kind = formats.kind_of(path)
         if kind and path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):
