@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from coca_model.architecture.coca import CoCa
 from coca_model.architecture.transformer import Block
-from training.batches.batch import Batch
+from training.batches import Batch
 from training.errors import TrainingError
 from training.prepare.corpus import Texts
 

@@ -19,8 +19,7 @@ from training.outputs.validation import LOG_LOSS, Validation
 from training.prepare.materials import Materials
 from training.ranks import Ranks
 from training.recipe import Phase, Recipe, as_table
-from training.steps.optimiser import averaged
-from training.steps.phase_loop import PhaseLoop, precision
+from training.steps.phase_loop import PhaseLoop, averaged, precision
 
 _SHOW_EVERY = 10  # steps between two lines of losses; the first and the last step have one too
 

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from training.batches.batch import Batch
+from training.batches import Batch
 from training.objectives.registry import OF_ROWS, OF_WHOLE, WholeBatch
 from training.ranks import Ranks
 from training.steps.student import Momentum

@@ -14,7 +14,7 @@ from coca_model.architecture.image_tower import ImageTower
 from coca_model.architecture.published_configs import embedded_config
 from coca_model.checkpoints.find import find_checkpoint
 from coca_model.checkpoints.read_write import read_checkpoint
-from training.batches.batches import picture_order
+from training.batches import picture_order
 from training.cache import features as feature_cache
 from training.errors import TrainingError
 from training.prepare import corpus, materials
