@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.cache.prefetch import prefetch
+from training.cache.features import prefetch
 from training.cache.views import view_or_reason
 from training.errors import TrainingError
 from training.examples.example import Skipped

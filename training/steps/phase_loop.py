@@ -76,9 +76,7 @@ class Optimiser:
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self.phase.clip))
         if not math.isfinite(norm):
             rate = f"{max(group['lr'] for group in self.optimizer.param_groups):.2g}"
-            raise TrainingError(
-                f"The training diverged in phase {self.phase.name!r} (a gradient is {norm}). Lower the learning rate ({rate})."
-            )
+            raise TrainingError(f"Training diverged in phase {self.phase.name!r} (a gradient is {norm}). Lower the learning rate ({rate}).")
         self.moved = self.moved or norm > 0
         self.optimizer.step()
         self.schedule.step()
@@ -172,7 +170,6 @@ def precision(device: torch.device) -> Precision:
 
 
 def _masked_objectives(phase: Phase, materials: Materials, seed: int) -> MaskedObjectives | None:
-    """The masked objectives of the phase, or None if it has none."""
     names = tuple(name for name in MASKED if name in phase.objectives)
     if not names:
         return None
