@@ -78,7 +78,6 @@ def train(
 
 
 def _sentences(data: list[Path], name: str) -> list[str]:
-    """The lines of the recipe's file of sentences, if it names one."""
     if not name:
         return []
     for folder in data:
@@ -88,7 +87,6 @@ def _sentences(data: list[Path], name: str) -> list[str]:
 
 
 def _report(trained: Any, recipe: Any) -> None:
-    """Print the measures before and after, which weights are the checkpoint, what was skipped, and where the files are."""
     if not trained.steps:
         print("The training was already finished. Pass --overwrite to start again.")
     if trained.measured:

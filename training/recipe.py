@@ -110,8 +110,7 @@ _RECIPE = TypeAdapter(Recipe)
 
 def as_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain values for JSON and TOML."""
-    table: dict[str, Any] = _RECIPE.dump_python(recipe, mode="json")
-    return table
+    return _RECIPE.dump_python(recipe, mode="json")
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -61,13 +61,13 @@ def train(
     start = None if recipe.start.startswith(SCRATCH) else find_checkpoint(recipe.start).weights
     if start and start.resolve().parent == output.resolve():
         raise TrainingError(f"{output}: the run starts from this checkpoint and would overwrite it. Choose another --output.")
-    selection = select_examples(data, recipe, ranks)
-    examples = selection.examples
+    data, pictures = select_examples(data, recipe, ranks)
+    examples = data.examples
     recipe = fit(recipe, sum(example.split == "train" and bool(example.texts) for example in examples), ranks.count)
     folder = output / "training"
     with lock(folder / "lock") if ranks.leads else nullcontext():
         about = [(one.name, one.split, one.texts) for one in examples]
-        fingerprint = key_of([recipe.fingerprint(), sha256_of_file(start) if start else "", about, list(sentences), selection.pictures])
+        fingerprint = key_of([recipe.fingerprint(), sha256_of_file(start) if start else "", about, list(sentences), pictures])
         if overwrite and ranks.leads:
             (folder / "result.json").unlink(missing_ok=True)
             (folder / "snapshot.pt").unlink(missing_ok=True)
@@ -80,12 +80,12 @@ def train(
         if not ranks.leads:
             ranks.wait()  # until the leading rank has filled the cache
         cache = work or folder / "kept"
-        materials = prepare(examples, sentences, recipe, folder=cache, device=ranks.device, pictures=selection.pictures, note=note)
+        materials = prepare(examples, sentences, recipe, folder=cache, device=ranks.device, pictures=pictures, note=note)
         if ranks.leads:
             ranks.wait()
         checkpointer = Checkpointer(recipe, materials, output, ranks=ranks, fingerprint=fingerprint, snapshot_seconds=snapshot_seconds)
         steps = _run(recipe, materials, checkpointer, snapshot, ranks=ranks, note=note)
-        skipped = [*selection.skipped, *materials.skipped, *checkpointer.unreadable.values()]
+        skipped = [*data.skipped, *materials.skipped, *checkpointer.unreadable.values()]
         trained = Trained(output, **checkpointer.result(), steps=steps, skipped=skipped)
         if ranks.leads:
             if any(example.split == "test" for example in examples):

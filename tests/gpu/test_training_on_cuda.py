@@ -169,7 +169,7 @@ def gradients(checkpoint, ranks, micro_batch):
 
     from coca_model.checkpoints.find import find_checkpoint
     from coca_model.checkpoints.read_write import read_checkpoint
-    from training.batches.batch import Batch
+    from training.batches import Batch
     from training.prepare.corpus import Texts
     from training.steps.gradients import StepGradients
     from training.steps.student import Student

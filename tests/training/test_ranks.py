@@ -20,7 +20,7 @@ SCRIPT = textwrap.dedent(
     from pathlib import Path
     from coca_model.checkpoints.read_write import read_checkpoint
     from coca_model.checkpoints.find import find_checkpoint
-    from training.batches.batch import Batch
+    from training.batches import Batch
     from training.prepare.corpus import Texts
     from training.steps.gradients import StepGradients
     from training.ranks import join_ranks, leave_ranks
@@ -30,8 +30,7 @@ SCRIPT = textwrap.dedent(
     ranks = join_ranks("cpu")
     model = read_checkpoint(find_checkpoint(sys.argv[1]))[0].requires_grad_(True).double()
     batch = Batch(*torch.load(sys.argv[2], weights_only=False))
-    rows, alone = len(batch.texts) // ranks.count, len(batch.sentences) // ranks.count
-    own = batch.rows(slice(ranks.number * rows, (ranks.number + 1) * rows), slice(ranks.number * alone, (ranks.number + 1) * alone))
+    own = batch.split(len(batch) // ranks.count)[ranks.number]
     student = ranks.wrap(Student(model, frozen_units=0, fresh=True, decodes=frozenset({"captioning", "language"})))
     weights = {"contrastive": 1.0, "captioning": 2.0, "sentence_distillation": 0.5, "language": 0.3}
     losses = StepGradients(student, weights, ranks=ranks, precision=nullcontext)(own, int(sys.argv[3]))

@@ -6,10 +6,13 @@ that learn. Views are written in the order of the examples, so a killed run resu
 
 import json
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,13 +22,14 @@ from torch import Tensor
 from coca_model.architecture.image_tower import ImageTower
 from coca_model.machine import batch_size
 from training.cache.files import Note, hash_of_weights, write_json
-from training.cache.prefetch import prefetch
 from training.cache.views import view_or_reason
 from training.errors import TrainingError
 from training.examples.example import Example, Skipped
 from training.examples.select import key_of
 
 _MARK_EVERY = 1024  # views between two marks, from which a killed run resumes
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -120,3 +124,15 @@ def _read_mark(path: Path) -> tuple[int, dict[int, str]]:
         return state["done"], {int(number): reason for number, reason in state["unreadable"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or damaged
         return 0, {}
+
+
+def prefetch(compute: Callable[[Item], Result], items: Iterable[Item], *, threads: int, depth: int) -> Iterator[Result]:
+    """The results of `compute` in the order of `items`, up to `depth` of them computed in advance by threads."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(compute, item))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

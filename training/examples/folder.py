@@ -17,6 +17,7 @@ from training.examples.example import Example, Examples, Skipped, UnusableError,
 
 _CAPTIONS = "captions.csv"
 _NEEDED = "Needed in the first line, separated by commas: path, caption; optional: split"
+_key = partial(unicodedata.normalize, "NFC")  # paths in the Unicode form in which an accented letter is one character
 
 
 def read_folder(folder: Path, *, name: str) -> Examples:
@@ -136,11 +137,6 @@ class _Reader:
             if path not in used:
                 self.skip(path, "a text without a picture beside it")
         return found
-
-
-def _key(path: str) -> str:
-    """The path in Unicode form NFC, in which an accented letter is one character."""
-    return unicodedata.normalize("NFC", path)
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str] | str]]:

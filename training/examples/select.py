@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from training.examples.example import Example, Examples, Skipped
 from training.ranks import Ranks
@@ -14,20 +14,14 @@ _FEWEST = 8  # with fewer captioned pictures, none is held out for validation
 _MOST_VALIDATED = 5000  # enough to know recall to about a point; every validation reads all of them
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The examples of a training run."""
+def select_examples(data: Examples, recipe: Recipe, ranks: Ranks) -> tuple[Examples, str]:
+    """Choose and split the examples as the recipe says. The leading rank reads every picture once, for its hash.
 
-    examples: tuple[Example, ...]  # each with its split: "train", "val" for validation, or "test" if neither may use it
-    pictures: str  # the key of their names and bytes
-    skipped: tuple[Skipped, ...]  # duplicates that were left out, and what the readers skipped
-
-
-def select_examples(data: Examples, recipe: Recipe, ranks: Ranks) -> Selection:
-    """Choose and split the examples as the recipe says. The leading rank reads every picture once, for its hash."""
+    Also returns the `pictures_key` of the examples. What the readers skipped and duplicates become `skipped`.
+    """
     used = [example for example in data.examples if recipe.source(example.source).share != 0]
     merged, hashes, duplicates = merge(used, ranks.first(lambda: hash_pictures(used)))
-    return Selection(split_examples(merged, recipe), pictures_key(merged, hashes), (*data.skipped, *duplicates))
+    return Examples(split_examples(merged, recipe), (*data.skipped, *duplicates)), pictures_key(merged, hashes)
 
 
 def merge(examples: Sequence[Example], hashes: Sequence[str]) -> tuple[list[Example], list[str], list[Skipped]]:

@@ -28,10 +28,10 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, targets: Tensor
     return _both_ways(logits, targets, targets.T)
 
 
-def soft_targets(texts: Tensor, temperature: float) -> Tensor:
+def soft_targets(texts: Tensor, temperature: float = 0.05) -> Tensor:
     """(B, B) targets for `contrastive_loss`, rows summing to 1: texts with the same meaning share their pictures.
 
-    `texts` (B, E) are vectors of a sentence encoder, each of L2 norm 1.
+    `texts` (B, E) are vectors of a sentence encoder, each of L2 norm 1. Texts share if their cosine is within about `temperature` of 1.
     """
     return torch.softmax(texts @ texts.T / temperature, dim=1)
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from coca_model.architecture.coca import CoCa
 from coca_model.architecture.transformer import Block
-from training.batches.batch import Batch
+from training.batches import Batch
 from training.errors import TrainingError
 from training.prepare.corpus import Texts
 
@@ -29,7 +29,7 @@ MASKED = ("masked_words", "masked_patches", "painted_patches")
 ROWS_AT_A_TIME = 8192  # of the distances between features and centroids, so that they fit in memory
 _WORDS, _PATCHES, _PAINTED = 0.3, 0.4, 0.5  # shares that are masked; half is the paper's
 _CODES = 512
-Cost = tuple[Tensor, Tensor]
+Cost = tuple[Tensor, Tensor]  # a mean and which parts are masked, or a sum and its number of terms
 
 
 class MaskedObjectives(nn.Module):
@@ -79,14 +79,12 @@ class MaskedObjectives(nn.Module):
         return {name: (mean * masked.sum(), masked.sum()) for name, (mean, masked) in means.items()}
 
     def _masked_words(self, model: CoCa, texts: Texts, image: Tensor, noise: Tensor) -> Cost:
-        """The mean cost, and which words are masked."""
         noise, pad = noise[:, : texts.valid.shape[1]], self.special_ids[0]  # (B, T)
         ids, masked = mask_tokens(texts.token_ids, texts.valid, noise, share=_WORDS, mask_id=pad, special_ids=self.special_ids)
         _, tokens = model.encode_text(ids, texts.valid)  # (B, T, D)
         return self.heads["masked_words"](tokens, image, texts.token_ids, masked), masked
 
     def _masked_patches(self, model: CoCa, pictures: Tensor, text: Tensor, noise: Tensor) -> Cost:
-        """The mean cost, and which patches are masked."""
         maps = pictures.flatten(1, -2)  # (B, P, C)
         noise = noise[:, : maps.shape[1]]  # (B, P)
         masked = mask_largest(noise, torch.ones_like(noise, dtype=torch.bool), share=_PATCHES)

@@ -10,23 +10,12 @@ import torch
 from torch import Tensor
 
 from training.errors import TrainingError
-from training.objectives.contrastive import (
-    continuously_weighted_contrastive_loss,
-    contrastive_loss,
-    decoupled_contrastive_loss,
-    kl_alignment_loss,
-    momentum_contrast_loss,
-    retrieval_logits,
-    same_picture_targets,
-    similarity_of,
-    soft_targets,
-)
-from training.objectives.distillation import class_distillation_loss, imitation_loss, relational_distillation_loss
+from training.objectives import contrastive as contrast
+from training.objectives import distillation as distil
 from training.objectives.masked import MASKED
 from training.recipe import Recipe
 
 _CLASS_SCALE = torch.tensor(20.0)  # 1 / temperature of the cosines to class names
-_SAME_MEANING = 0.05  # temperature: captions share their pictures if their cosine is within about this of 1
 
 
 class WholeBatch(dict[str, Tensor]):
@@ -46,28 +35,26 @@ class WholeBatch(dict[str, Tensor]):
 
 def _sentence_distillation(batch: WholeBatch) -> Tensor:
     pairs = [(name, meaning) for name, meaning in (("text", "meaning"), ("sentence", "sentence_meaning")) if name in batch]
-    return imitation_loss(torch.cat([batch[name] for name, _ in pairs]), torch.cat([batch[meaning] for _, meaning in pairs]))
+    return distil.imitation_loss(torch.cat([batch[name] for name, _ in pairs]), torch.cat([batch[meaning] for _, meaning in pairs]))
 
 
 def _image_distillation(batch: WholeBatch) -> Tensor:
     image, teacher = batch["image"], batch["teacher_image"]
-    if image.shape != teacher.shape:
-        raise TrainingError(
-            f"The image teacher's vectors ({teacher.shape[1]} wide) and the model's ({image.shape[1]}) have different widths. "
-            "Use relational_distillation, which compares only cosines."
-        )
-    return imitation_loss(image, teacher)
+    _check_widths("model", image, teacher, "Use relational_distillation, which compares only cosines.")
+    return distil.imitation_loss(image, teacher)
 
 
 def _relational_distillation(batch: WholeBatch) -> Tensor:
     teacher, meaning = batch["teacher_image"], batch["meaning"]
-    if teacher.shape != meaning.shape:
-        raise TrainingError(
-            f"The image teacher's vectors ({teacher.shape[1]} wide) and the sentence teacher's ({meaning.shape[1]}) differ in width. "
-            "Name one checkpoint as both."
-        )
+    _check_widths("sentence teacher", meaning, teacher, "Name one checkpoint as both.")
     scales = {"scale": batch["scale"], "teacher_scale": batch["teacher_scale"]}
-    return relational_distillation_loss(batch["image"], batch["text"], teacher, meaning, **scales)
+    return distil.relational_distillation_loss(batch["image"], batch["text"], teacher, meaning, **scales)
+
+
+def _check_widths(name: str, vectors: Tensor, teacher: Tensor, advice: str) -> None:
+    if vectors.shape != teacher.shape:
+        widths = f"{teacher.shape[1]} and {vectors.shape[1]}"
+        raise TrainingError(f"The vectors of the image teacher and of the {name} have different widths ({widths}). {advice}")
 
 
 def _queries(batch: WholeBatch) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
@@ -79,18 +66,20 @@ def _queries(batch: WholeBatch) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
 OF_ROWS = ("captioning", "language", *MASKED)
 OF_MOMENTUM = ("momentum_contrast", "kl_alignment")
 OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = {
-    "contrastive": lambda b: contrastive_loss(b["image"], b["text"], b["scale"], same_picture_targets(b["picture"])),
-    "soft_contrastive": lambda b: contrastive_loss(b["image"], b["text"], b["scale"], soft_targets(b["meaning"], _SAME_MEANING)),
-    "contrastive_to_teacher": lambda b: contrastive_loss(b["image"], b["meaning"], b["scale"], soft_targets(b["meaning"], _SAME_MEANING)),
-    "decoupled_contrastive": lambda b: decoupled_contrastive_loss(b["image"], b["text"], b["scale"]),
-    "weighted_decoupled_contrastive": lambda b: decoupled_contrastive_loss(b["image"], b["text"], b["scale"], 0.5),
-    "continuously_weighted_contrastive": lambda b: continuously_weighted_contrastive_loss(
-        b["image"], b["text"], b["scale"], similarity_of(b["meaning"])
+    "contrastive": lambda b: contrast.contrastive_loss(b["image"], b["text"], b["scale"], contrast.same_picture_targets(b["picture"])),
+    "soft_contrastive": lambda b: contrast.contrastive_loss(b["image"], b["text"], b["scale"], contrast.soft_targets(b["meaning"])),
+    "contrastive_to_teacher": lambda b: contrast.contrastive_loss(
+        b["image"], b["meaning"], b["scale"], contrast.soft_targets(b["meaning"])
     ),
-    "momentum_contrast": lambda b: torch.stack([momentum_contrast_loss(*query) for query in _queries(b)]).mean(),
-    "kl_alignment": lambda b: kl_alignment_loss(*(retrieval_logits(*query) for query in _queries(b))),
+    "decoupled_contrastive": lambda b: contrast.decoupled_contrastive_loss(b["image"], b["text"], b["scale"]),
+    "weighted_decoupled_contrastive": lambda b: contrast.decoupled_contrastive_loss(b["image"], b["text"], b["scale"], 0.5),
+    "continuously_weighted_contrastive": lambda b: contrast.continuously_weighted_contrastive_loss(
+        b["image"], b["text"], b["scale"], contrast.similarity_of(b["meaning"])
+    ),
+    "momentum_contrast": lambda b: torch.stack([contrast.momentum_contrast_loss(*query) for query in _queries(b)]).mean(),
+    "kl_alignment": lambda b: contrast.kl_alignment_loss(*(contrast.retrieval_logits(*query) for query in _queries(b))),
     "sentence_distillation": _sentence_distillation,
-    "class_distillation": lambda b: class_distillation_loss(b["image"], b["class_vectors"], b["probabilities"], _CLASS_SCALE),
+    "class_distillation": lambda b: distil.class_distillation_loss(b["image"], b["class_vectors"], b["probabilities"], _CLASS_SCALE),
     "image_distillation": _image_distillation,
     "relational_distillation": _relational_distillation,
 }

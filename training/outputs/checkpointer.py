@@ -19,8 +19,7 @@ from training.outputs.validation import LOG_LOSS, Validation
 from training.prepare.materials import Materials
 from training.ranks import Ranks
 from training.recipe import Phase, Recipe, as_table
-from training.steps.optimiser import averaged
-from training.steps.phase_loop import PhaseLoop, precision
+from training.steps.phase_loop import PhaseLoop, averaged, precision
 
 _SHOW_EVERY = 10  # steps between two lines of losses; the first and the last step have one too
 
@@ -100,16 +99,11 @@ class Checkpointer:
         return {"measured": measured, "before": start, "step": best["step"], "kept": bool(kept["step"]), **counts}
 
     def _save(self, model: CoCa) -> None:
-        """Write the checkpoint. Raises TrainingError if the disk is full, or a weight is too large for float16."""
+        """Write the checkpoint. Raises TrainingError if a weight is too large for float16."""
         for name, value in model.state_dict().items():
             if not bool((value.abs() < torch.finfo(torch.float16).max).all()):
                 raise TrainingError(f"{name} is not finite, or too large for a checkpoint. The training diverged; lower the learning rate.")
-        try:
-            save_checkpoint(self._output, model, self._materials.tokenizer)
-        except OSError as error:
-            raise TrainingError(
-                f"{self._output}: the checkpoint cannot be written ({error.strerror}). Choose a folder with room."
-            ) from error
+        save_checkpoint(self._output, model, self._materials.tokenizer)
 
 
 def _log_loss(measured: Mapping[str, Any]) -> float:

@@ -1,7 +1,7 @@
 """What a run leaves for a later one: snapshots to resume from, and the result, which says that the run is finished.
 
 A snapshot holds everything that the next step depends on, except the data. The order of the data is a function of the seed and
-the step (see `batches/batches.py`), so the number of the step is enough.
+the step (see `batches.py`), so the number of the step is enough.
 """
 
 import json

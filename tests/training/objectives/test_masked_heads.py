@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from coca_model.architecture.coca import CoCa
-from training.batches.batch import Batch
+from training.batches import Batch
 from training.errors import TrainingError
 from training.objectives.masked import MASKED, MaskedObjectives
 from training.prepare.corpus import Texts

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from coca_model.architecture.coca import CoCa
-from training.batches.batch import Batch
+from training.batches import Batch
 from training.objectives.contrastive import momentum_contrast_loss
 from training.prepare.corpus import Texts
 from training.ranks import ALONE

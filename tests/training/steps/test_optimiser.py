@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from coca_model.architecture.coca import CoCa
 from training.errors import TrainingError
 from training.recipe import Phase
-from training.steps.optimiser import MOST_SCALE, Optimiser, averaged, choose_parameters
+from training.steps.phase_loop import MOST_SCALE, Optimiser, averaged, choose_parameters
 
 
 @pytest.fixture
@@ -96,7 +96,8 @@ def test_a_restored_optimiser_takes_the_same_next_step(model, tiny_config):
     other = CoCa(tiny_config)
     other.load_state_dict(model.state_dict())
     again = optimiser(other, phase)
-    again.load(copy.deepcopy(one.states()))
+    again.optimizer.load_state_dict(copy.deepcopy(one.optimizer.state_dict()))
+    again.schedule.load_state_dict(copy.deepcopy(one.schedule.state_dict()))
     for each, stepping in ((model, one), (other, again)):
         push(each, size=-0.5)
         stepping.step()

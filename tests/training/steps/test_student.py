@@ -5,7 +5,7 @@ from torch.testing import assert_close
 
 from coca_model.checkpoints.find import find_checkpoint
 from coca_model.checkpoints.read_write import read_checkpoint
-from training.batches.batch import Batch
+from training.batches import Batch
 from training.prepare.corpus import Texts
 from training.steps.student import Student
 

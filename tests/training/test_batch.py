@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.batches.batch import Batch
+from training.batches import Batch
 from training.prepare.corpus import Texts
 
 

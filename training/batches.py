@@ -7,9 +7,10 @@ gives its share of each batch.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.batches.batch import Batch
-from training.cache.prefetch import prefetch
+from training.cache.features import prefetch
 from training.cache.views import view_or_reason
 from training.errors import TrainingError
 from training.examples.example import Skipped
+from training.prepare.corpus import Texts
 from training.prepare.materials import Materials
 from training.ranks import Ranks
 from training.recipe import Recipe
@@ -30,6 +31,42 @@ _WORKERS = 4
 _TRIES = 50
 _POOL = 8  # batches of sentences from which one with similar lengths is cut
 Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The pictures (B) of a step on one rank with their texts, and sentences (S) without pictures. Either may be None."""
+
+    pictures: Tensor | None = None  # uint8 (B, H, W, 3), or the output of the tower's frozen units, bfloat16 (B, ...)
+    texts: Texts | None = None  # one text for each picture
+    picture: Tensor | None = None  # int64 (B,), the picture of each row. Rows with the same picture match each other's texts
+    patches: Tensor | None = None  # int64 (P',), the image tokens that this step uses; None for all
+    sentences: Texts | None = None  # S texts without pictures
+    noise: Tensor | None = None  # float32 (B, N), uniform in 0..1, to draw the parts of each row to mask; None if no objective masks
+    answers: Mapping[str, Tensor] = field(default_factory=dict)  # teachers' predictions, float32 (B, ...), by name in `WholeBatch`
+
+    def __len__(self) -> int:
+        """The number of pictures, or of sentences if there are no pictures."""
+        return len(self.texts) if self.texts is not None else len(self.sentences or ())
+
+    def split(self, size: int) -> list["Batch"]:
+        """Micro-batches of at most `size` pictures (0: all), with the sentences distributed over them."""
+        count = max(1, -(-len(self) // size)) if size else 1
+
+        def cut(number: int, rows: Any) -> Any:
+            part = rows[len(rows) * number // count : len(rows) * (number + 1) // count]
+            return part if len(part) else None
+
+        return [dataclasses.replace(self._each(partial(cut, number)), patches=self.patches) for number in range(count)]
+
+    def to(self, device: torch.device) -> "Batch":
+        """A copy on another device."""
+        return self._each(lambda part: part.to(device))
+
+    def _each(self, change: Callable[[Any], Any]) -> "Batch":
+        answers = {name: change(answer) for name, answer in self.answers.items()}
+        parts = {name: change(part) for name, part in vars(self).items() if name != "answers" and part is not None}
+        return Batch(**parts, answers=answers)
 
 
 class PictureOrder:

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from training.batches.batches import PictureOrder, sentences_of_similar_length
+from training.batches import PictureOrder, sentences_of_similar_length
 from training.errors import TrainingError
 
 # The hundreds digit of a picture's number is its source.

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from coca_model.architecture.config import ImageConfig
-from training.batches.batches import Batches, PictureOrder
+from training.batches import Batches, PictureOrder
 from training.cache.features import FeatureCache
 from training.cache.views import view
 from training.errors import TrainingError

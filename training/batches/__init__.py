@@ -1,1 +1,0 @@
-"""Draws the pictures and texts of each step."""
