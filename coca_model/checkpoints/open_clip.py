@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coca_model.architecture.config import CoCaConfig, ResizeKind
-from coca_model.architecture.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
+from coca_model.architecture.config import COCA_VIT_B_32, COCA_VIT_L_14, CoCaConfig, ResizeKind
 
 PUBLISHED = {"coca_ViT-B-32": COCA_VIT_B_32, "coca_ViT-L-14": COCA_VIT_L_14}
 

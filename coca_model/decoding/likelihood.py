@@ -29,7 +29,7 @@ def log_likelihood(model: CoCa, caption_tokens: Tensor | None, token_ids: Tensor
     if 0 in shape:
         return torch.zeros(shape, device=token_ids.device)
     batches = list(zip(token_ids.split(_MAX_TEXTS), valid.split(_MAX_TEXTS), strict=True))
-    texts = [(ids, part_valid, model.encode_text(ids, part_valid)[1]) for ids, part_valid in batches]
+    texts = [(ids, part_valid, model.unimodal(ids, part_valid)[1]) for ids, part_valid in batches]
     most_words = max(int(part_valid.sum()) for _, part_valid in batches)
     together = min(_MAX_PICTURES, max(1, _MAX_LOGITS // (most_words * model.config.text.vocabulary_size)))
     pictures = [None] if caption_tokens is None else caption_tokens.split(together)

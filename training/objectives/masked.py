@@ -82,7 +82,7 @@ class MaskedObjectives(nn.Module):
         """The mean cost, and which words are masked."""
         noise, pad = noise[:, : texts.valid.shape[1]], self.special_ids[0]  # (B, T)
         ids, masked = mask_tokens(texts.token_ids, texts.valid, noise, share=_WORDS, mask_id=pad, special_ids=self.special_ids)
-        _, tokens = model.encode_text(ids, texts.valid)  # (B, T, D)
+        _, tokens = model.unimodal(ids, texts.valid)  # (B, T, D)
         return self.heads["masked_words"](tokens, image, texts.token_ids, masked), masked
 
     def _masked_patches(self, model: CoCa, pictures: Tensor, text: Tensor, noise: Tensor) -> Cost:

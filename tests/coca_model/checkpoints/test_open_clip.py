@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from coca_model import load
 from coca_model.architecture.coca import CoCa
-from coca_model.architecture.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
+from coca_model.architecture.config import COCA_VIT_B_32, COCA_VIT_L_14
 from coca_model.checkpoints import open_clip
 from coca_model.checkpoints.find import CheckpointFiles, find_checkpoint
 from coca_model.checkpoints.read_write import read_checkpoint
