@@ -20,8 +20,7 @@ from coca_model.architecture.coca import CoCa
 from coca_model.architecture.config import CoCaConfig
 from coca_model.checkpoints.find import find_checkpoint
 from coca_model.checkpoints.read_write import read_checkpoint
-from coca_model.decoding.cached_decoder import CachedDecoder, Decoder, GuidedDecoder
-from coca_model.decoding.generate import generate
+from coca_model.decoding.generate import CachedDecoder, Decoder, GuidedDecoder, generate
 from coca_model.decoding.likelihood import log_likelihood
 from coca_model.decoding.options import CaptionOptions
 from coca_model.machine import batch_size, fast_dtype, use_cpus

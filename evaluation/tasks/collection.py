@@ -88,7 +88,7 @@ def evaluate_collection(
     *,
     shortlist: int = 20,
     weight: float = WEIGHT,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Report:
     """Ask every query: by the index, exactly, and with the shortlist reranked. Raises DatasetError if the collection is empty."""
     ids, vectors = collection.snapshot.vectors(DEFAULT_KINDS)
@@ -99,8 +99,7 @@ def evaluate_collection(
     answers = []
     for number, query in enumerate(queries, 1):
         answers.append(_ask(collection, query, vectors, row_of, shortlist=shortlist, weight=weight))
-        if on_progress:
-            on_progress("queries", number, len(queries))
+        on_progress("queries", number, len(queries))
     judged = [answer for answer in answers if answer.query.right]
     recall = mean_interval(np.array([answer.index_recall for answer in answers]))
     name = f"recall@{min(_K, len(ids))}"

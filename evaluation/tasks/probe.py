@@ -26,7 +26,6 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coca_model import Encoder
 from coca_model.architecture.poolers import AttentionalPooler
 from evaluation.datasets.dataset import LabelledMedia
 from evaluation.errors import DatasetError
@@ -171,16 +170,14 @@ def hold_out(labels: Labels, *, seed: int) -> tuple[NDArray[np.int64], NDArray[n
     return np.sort(by_class[::_HELD_OUT]), np.delete(by_class, np.s_[::_HELD_OUT])
 
 
-def _tokens(encoder: Encoder, pixels: NDArray[np.uint8]) -> NDArray[np.generic]:
-    return encoder.encode_image_tokens(list(pixels)).to(torch.float16).cpu().numpy()
-
-
 def _keep(tokens: NDArray[np.generic], decoded: Decoded) -> Arrays:
     """16 frames of a video, some twice if it has fewer; one of a picture, which has no duration."""
     return {"tokens": tokens[spread(len(tokens), CLIP_FRAMES if decoded.duration_seconds or len(tokens) > 1 else 1)]}
 
 
-TOKENS = Feature("tokens of 16 frames", _tokens, _keep)
+TOKENS = Feature(
+    "tokens of 16 frames", lambda encoder, pixels: encoder.encode_image_tokens(list(pixels)).to(torch.float16).cpu().numpy(), _keep
+)
 
 
 def train_pooler(

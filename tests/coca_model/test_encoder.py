@@ -15,8 +15,7 @@ from coca_model import PictureError, load
 from coca_model import encoder as encoder_module
 from coca_model.architecture.coca import CoCa
 from coca_model.checkpoints.find import CLIP_MERGES, shipped
-from coca_model.decoding.cached_decoder import CachedDecoder, GuidedDecoder
-from coca_model.decoding.generate import generate
+from coca_model.decoding.generate import CachedDecoder, GuidedDecoder, generate
 from coca_model.decoding.likelihood import log_likelihood
 from coca_model.decoding.options import CaptionOptions
 from coca_model.encoder import Encoder

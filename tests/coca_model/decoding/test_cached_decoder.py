@@ -8,8 +8,7 @@ from torch.testing import assert_close
 
 from coca_model.architecture.coca import CoCa
 from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.decoding.cached_decoder import CachedDecoder, GuidedDecoder
-from coca_model.decoding.generate import generate
+from coca_model.decoding.generate import CachedDecoder, GuidedDecoder, generate
 from coca_model.decoding.options import CaptionOptions
 from coca_model.tokenizer import SpecialTokens
 

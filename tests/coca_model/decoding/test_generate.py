@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from coca_model.architecture.coca import CoCa
 from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.decoding.cached_decoder import CachedDecoder
-from coca_model.decoding.generate import generate
+from coca_model.decoding.generate import CachedDecoder, generate
 from coca_model.decoding.options import CaptionOptions
 from coca_model.tokenizer import SpecialTokens
 
