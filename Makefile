@@ -9,28 +9,28 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 demo: .venv/demo.stamp          ## index the sample pictures and film, and search them
 	$(BIN)/python data/demo.py build/demo
 
-ui: demo                        ## the search page over the demo's collection
+ui: demo                        ## open the search page on the demo's collection
 	$(BIN)/coca-search ui --collection build/demo/collection
 
-test: check                     ## everything CI runs
+test: check                     ## run everything that CI runs
 	$(BIN)/python -m pytest --numprocesses 2 --durations 10
 
-check: .venv/dev.stamp          ## style, types, import directions
+check: .venv/dev.stamp          ## check style, types and import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-parity: .venv/open_clip.stamp   ## the same weights in open_clip and here: embeddings, logits, tokens
+parity: .venv/open_clip.stamp   ## compare embeddings, logits and tokens with open_clip, same weights
 	PYTHONPATH=$(OPEN_CLIP) $(BIN)/python benchmarks/parity.py
 
-bench: .venv/open_clip.stamp    ## every benchmark, both sides in one run, into docs/benchmarks.md
+bench: .venv/open_clip.stamp    ## run all benchmarks, and write docs/benchmarks.md
 	PYTHONPATH=$(OPEN_CLIP) $(BIN)/python -m benchmarks.run
 
-docs: .venv/dev.stamp           ## the tree of docs/architecture.md and the columns of docs/collection.md, from the code
+docs: .venv/dev.stamp           ## update docs/architecture.md and docs/collection.md from the code
 	$(BIN)/python docs/make_docs.py
 
-kill-test: .venv/dev.stamp      ## SIGKILL the indexer 20 times at random moments
+kill-test: .venv/dev.stamp      ## kill the indexer 20 times at random moments, and check the collection
 	$(BIN)/python -m pytest -m slow tests/indexer/test_kill.py
 
 clean:                          ## remove everything that was built here

@@ -1,7 +1,7 @@
 """Captions per second: our `coca_ViT-B-32` against open_clip's `generate`, with the same weights, from pixels to words.
 
-The weights are random, so sentences hardly ever end early, and both sides write the same number of words. Greedy decoding must give the
-same words on both sides. Beam search is not compared word by word, because open_clip sums raw logits instead of log p.
+With random weights, sentences hardly ever end early, so both sides write the same number of words. Greedy decoding must give the same
+words on both sides. Beam search is not compared word by word, because open_clip sums raw logits instead of log p.
 """
 
 from collections.abc import Callable

@@ -20,7 +20,7 @@ BATCH = 32
 
 
 def measure(small: bool = False) -> Result:
-    """Check that all sides of one model give the same vectors, then time all in turn."""
+    """Check that all sides give the same vectors for the same weights, then time all in turn."""
     count, rounds = (4, 1) if small else (64, 7)
     (theirs, ours, exact, pixels, batch), embedded = both_sides(count), load()
     half = copy.deepcopy(theirs).bfloat16()

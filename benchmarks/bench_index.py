@@ -2,8 +2,8 @@
 
 The loop opens and prepares one file after the other, encodes 32 at a time and keeps the vectors in memory. The indexer decodes in parallel
 with the model. It also hashes each file, reads its metadata, writes a thumbnail, and commits rows and a snapshot to disk.
-The pictures are crops of sample photographs, enlarged to the size of a camera and with the noise of a sensor. So their JPEG files are as
-large and as slow to decode as photos. The files are in the page cache on both sides.
+The pictures are crops of sample photographs, enlarged to the size of a camera's and with sensor noise. So their JPEG files are as large
+and as slow to decode as photos. The files are in the page cache on both sides.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from indexer import index
 from search import open_collection
 from search.schema import KINDS
 
-BATCH = 32  # as the indexer
+BATCH = 32  # like the indexer
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle", "china", "flower")
 
 
@@ -61,7 +61,7 @@ def measure(small: bool = False) -> Result:
 
 
 def plain_loop(folder: Path, encoder: Encoder) -> dict[str, NDArray[np.float32]]:
-    """File -> vector, float32 (E,), without any parallel steps."""
+    """File -> vector, float32 (E,), one step after the other."""
     files = sorted(folder.iterdir())
     vectors: list[NDArray[np.float32]] = []
     for start in range(0, len(files), BATCH):

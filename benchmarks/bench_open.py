@@ -78,7 +78,7 @@ def measure(small: bool = False) -> Result:
 
 
 def _seconds_of_first_search(folder: Path) -> float:
-    """Seconds until a new process, with Python running, has imported, opened and searched by vector without lancedb."""
+    """Seconds from the start of Python code in a new process until imports, opening and a search by vector are done, without lancedb."""
     printed = subprocess.check_output([sys.executable, "-c", FIRST_SEARCH, str(folder)])
     seconds, has_lancedb, num_hits = json.loads(printed)
     assert not has_lancedb, "a search by vector imports lancedb, which takes more than a second"
@@ -87,7 +87,7 @@ def _seconds_of_first_search(folder: Path) -> float:
 
 
 def _largest_difference(one: Collection, other: Collection) -> float:
-    """Between cosines of the nearest 20, after checking that both collections hold the same ids."""
+    """The largest difference between cosines of the nearest 20. First checks that both collections hold the same ids."""
     (ids, _), (other_ids, _) = one.snapshot.vectors(KINDS), other.snapshot.vectors(KINDS)
     assert np.array_equal(np.sort(ids), np.sort(other_ids)), "the two collections hold different ids"
 

@@ -1,7 +1,7 @@
 """log p(text | image) of M pictures and N texts: ours against open_clip's forward, with the same weights.
 
-open_clip has no function for it. Its side is what a user would write with it: image tokens once, then the decoders for each picture with
-all texts.
+open_clip has no function for this. Its side is the code that a user would write: image tokens once, then the decoders for each picture
+with all texts.
 """
 
 from collections.abc import Callable

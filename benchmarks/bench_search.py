@@ -2,7 +2,7 @@
 
 Three levels. Ranking: the index alone, against NumPy over the same vectors. Rows: the rows of given hits, from the snapshot on disk,
 against an Arrow table in memory. Search: `search()`, against NumPy and that table together; both sides embed words with the same model.
-A program without a collection would do what the other side does.
+The other side is a program without a collection.
 """
 
 import tempfile
@@ -111,7 +111,7 @@ def _cases(collection: Collection, memory: InMemory, calls: int) -> Iterator[tup
 
 
 def _difference(pair: Sides, given: Any) -> float:
-    """The largest difference of a cosine between both sides. Raises AssertionError if they differ otherwise."""
+    """The largest difference of a cosine between both sides. Raises AssertionError if they find different segments."""
     ours, theirs = (run(given) for run in pair.values())
     if isinstance(ours, tuple):  # ids and cosines
         return check_same(*(list(zip(*(part.tolist() for part in side), strict=True)) for side in (ours, theirs)))

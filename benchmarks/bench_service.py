@@ -1,6 +1,6 @@
 """`POST /search` of `coca-search serve` over HTTP, against `search()` in the process, over the same synthetic collection.
 
-The service is a separate process, started as a user starts it. The client is `search.client`. Both sides embed words, rank, and read rows.
+The service is a separate process, started by `coca-search serve`. The client is `search.client`. Both sides embed, rank, and read rows.
 Eight clients at once share the cores of the machine with the service.
 """
 
@@ -90,6 +90,6 @@ def _answers(client: Client) -> bool:
 
 
 def _largest_difference(*sides: Sequence[Found]) -> float:
-    """Between cosines of two sides, after checking that they found the same for every sentence."""
+    """The largest difference between cosines of two sides. First checks that both found the same for each sentence."""
     ranked = [[[(hit.uri, hit.similarity) for hit in hits] for hits in side] for side in sides]
     return max(check_same(ours, theirs, tolerance=1e-3) for ours, theirs in zip(*ranked, strict=True))

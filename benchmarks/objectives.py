@@ -1,10 +1,10 @@
-"""Measures what each training objective does to validation recall, with the same budget: writes `docs/objectives.md`.
+"""Measures the effect of each training objective on validation recall, with the same budget. Writes `docs/objectives.md`.
 
     python -m benchmarks.objectives DATA [--steps 60] [--batch 192] [--seeds 2] [NAME ...]
 
 All sets of objectives start from the text phase of the shipped recipe. They train for the same number of steps, on the same batches in the
-same order, with the same learning rate. Recall is measured with the averaged weights after the last step, on the split "val", so no set
-profits from a lucky step. Finished runs stay in the work folder: the same command continues where it was stopped, and a higher --seeds
+same order, with the same learning rate. Recall is measured with the averaged weights after the last step, on the split "val", not
+after the best step. Finished runs stay in the work folder: the same command continues where it was stopped, and a higher --seeds
 trains only the new seeds. The last line printed is one JSON document.
 """
 
@@ -52,7 +52,7 @@ def objective_sets(shipped: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def measure(data: Examples, sentences: Sequence[str], recipe: Recipe, output: Path, work: Path) -> dict[str, float]:
-    """Recall after the last step, and the seconds of a step: the fastest interval of the log, which other load disturbed least."""
+    """Recall after the last step, and the seconds of a step in the fastest interval of the log, because other load slows the others."""
     began = time.monotonic()
     train(data, sentences, recipe, output, work=work, snapshot_seconds=1e9)
     lines = [json.loads(line) for line in (output / "training" / "log.jsonl").read_text().splitlines()]

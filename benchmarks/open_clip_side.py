@@ -31,12 +31,12 @@ class Sides(NamedTuple):
     ours: Encoder  # in bfloat16
     exact: Encoder  # ours in float32
     pixels: np.ndarray  # uint8 (N, H, W, 3)
-    batch: Tensor  # the same as open_clip reads them
+    batch: Tensor  # the same pixels for open_clip
 
 
 @cache
 def open_clip() -> Any:
-    """The module. It imports torchvision, which needs two operators to be declared; they are never called."""
+    """The open_clip module. It imports torchvision, which needs declarations of two operators that are never called."""
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -45,12 +45,12 @@ def open_clip() -> Any:
     except ImportError as error:
         raise SystemExit(f"open_clip 3.3.0 is not on the path ({error}). `make parity` and `make bench` install it.") from error
     logging.getLogger().setLevel(logging.ERROR)  # it warns that weights are random
-    module.__dict__["library"] = library  # the declarations end with their library
+    module.__dict__["library"] = library  # keeps the declarations alive
     return module
 
 
 def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
-    """float32 weights of about the size of trained ones. They depend on `seed` and their names only. Biases and norms are not trivial."""
+    """float32 weights of about the size of trained ones. They depend only on `seed` and their names. Biases and norms are not trivial."""
     weights = {}
     for name, shape in shapes.items():
         values = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape, dtype=np.float32)

@@ -1,6 +1,6 @@
 """Runs the benchmarks one after the other and writes `docs/benchmarks.md` with its chart: `make bench`.
 
-Each benchmark runs in a separate process, so it inherits no threads and no memory from the one before. If one fails, the page names it and
+Each benchmark runs in a separate process, so it inherits no threads or memory from the previous one. If one fails, the page names it and
 the others still run. Each result is printed as one line of JSON. Progress goes to stderr.
 """
 
@@ -26,7 +26,7 @@ def command(name: str, *, small: bool) -> list[str]:
 
 
 def run_one(name: str, *, small: bool) -> Result | str:
-    """The result of a benchmark, or a few words on how it failed. Its messages go to stderr."""
+    """The result of a benchmark, or a short reason why it failed. Its messages go to stderr."""
     done = subprocess.run(command(name, small=small), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return f"exit code {done.returncode}"
@@ -38,7 +38,7 @@ def run_one(name: str, *, small: bool) -> Result | str:
 
 
 def run_all(names: Sequence[str], *, small: bool) -> tuple[list[Result], dict[str, str]]:
-    """The results of the benchmarks that ran, and how the others failed."""
+    """The results of the benchmarks that ran, and why the others failed."""
     results, failed = [], {}
     for position, name in enumerate(names, 1):
         print(f"[{position}/{len(names)}] {name} ...", file=sys.stderr, flush=True)
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"run only these, and write no page: {', '.join(NAMES)}")
     parser.add_argument("--page", type=Path, help="where to write the page, with the chart beside it; by default docs/benchmarks.md")
-    parser.add_argument("--small", action="store_true", help="measure little, only to see that everything runs, and write no page")
+    parser.add_argument("--small", action="store_true", help="measure little, to check that everything runs, and write no page")
     parser.add_argument("--here", metavar="NAME", choices=NAMES, help="run this benchmark in this process, and print only its result")
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.names) - set(NAMES)):

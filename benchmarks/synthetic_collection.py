@@ -21,7 +21,7 @@ _PICTURES_PER_CLUSTER = 50
 
 
 def write_collection(folder: Path, encoder: Encoder, count: int) -> None:
-    """Write a collection of `count` pictures with clustered vectors. It is the same every time, but for `indexed_at`."""
+    """Write a collection of `count` pictures with clustered vectors. It is always the same, except `indexed_at`."""
     vectors = clustered(count, encoder.config.embedding_width, np.random.default_rng(0))
     with CollectionWriter(folder, encoder, model="default") as writer:
         writer.add_roots([_ROOT])
@@ -32,7 +32,7 @@ def write_collection(folder: Path, encoder: Encoder, count: int) -> None:
 
 
 def clustered(count: int, width: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """float32 (count, width), rows of L2 norm 1, about cosine 0.5 to the others of their cluster."""
+    """float32 (count, width), rows of L2 norm 1, with a cosine of about 0.5 to others of their cluster."""
     centres = random.standard_normal((math.ceil(count / _PICTURES_PER_CLUSTER), width), dtype=np.float32)
     vectors = random.standard_normal((count, width), dtype=np.float32)
     vectors += centres[random.integers(0, len(centres), count)]

@@ -2,7 +2,7 @@
 
     from coca_search import index, search
 
-Names are imported when they are first used, so `import coca_search` loads neither torch nor lancedb nor pyarrow.
+Names are imported when first used, so `import coca_search` loads neither torch nor lancedb nor pyarrow.
 """
 
 import importlib

@@ -55,12 +55,12 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 
 def main() -> None:
     """Run the command line."""
-    # Threads sleep while they wait, instead of spinning. Spinning is up to twice as fast on an idle machine, and eight times as slow
-    # on a busy one. It must be set before torch is loaded.
+    # Waiting threads sleep instead of spinning. Spinning is up to twice as fast on an idle machine, but eight times as slow on a busy
+    # one. Set this before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name must not end the run
+            stream.reconfigure(errors="backslashreplace")  # if the terminal cannot show a name, the run must not fail
     warnings.showwarning = _warn
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
@@ -68,7 +68,7 @@ def main() -> None:
     except (CocaModelError, EvaluationError, IndexerError, MediaError, SearchError, TrainingError) as error:
         print(f"coca-search: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has closed it
+    except BrokenPipeError:  # the reader of our output, such as `head`, has exited
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:  # a full disk, or a folder that may not be written
@@ -76,5 +76,5 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as done:
         if done.code == _STOPPED:
-            print("coca-search: stopped. What was written so far is kept. The next run continues from there.", file=sys.stderr)
+            print("coca-search: stopped. What was written so far is kept. Run the command again to continue.", file=sys.stderr)
         raise

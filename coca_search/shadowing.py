@@ -1,6 +1,6 @@
-"""Refuses to start if a file of the user hides a package of coca-search.
+"""Raises an error if a file of the user hides a package of coca-search.
 
-Names such as `search` and `media` are common. Python looks in the folder of the user's script first, and would import that file instead.
+Names such as `search` and `media` are common. Python looks first in the folder of the user's script, and would import that file.
 """
 
 import sys
@@ -11,7 +11,7 @@ PACKAGES = ("coca_model", "evaluation", "indexer", "media", "search", "training"
 
 
 def refuse_shadowed_packages() -> None:
-    """Raises ImportError with one sentence that names the file."""
+    """Raises ImportError, which names the file."""
     home = Path(__file__).resolve().parent.parent
     for name in PACKAGES:
         file = _file_of(name)
@@ -24,7 +24,7 @@ def refuse_shadowed_packages() -> None:
 
 
 def _file_of(name: str) -> Path | None:
-    """The file that `import` would take, or has taken, for a package."""
+    """The file that `import` loads, or has loaded, for a package."""
     if name in sys.modules:
         file = getattr(sys.modules[name], "__file__", None)
     else:

@@ -1,4 +1,4 @@
-"""`make demo`: index the sample pictures and the sample film, ask for them, and print what was found, misses included."""
+"""`make demo`: index the sample pictures and the sample film, search them, and print the hits and misses."""
 
 import html
 import json

@@ -1,7 +1,7 @@
 """Writes sample pictures and a sample video: `python data/make_sample_collection.py FOLDER`.
 
 The pictures come from the public API of scikit-image and scikit-learn, so that nothing is downloaded. The video pans over some of them
-for a few seconds each. `shots.json` beside it has the times, so the right moment for a query is known.
+for a few seconds each. `shots.json` beside it has the time of each.
 """
 
 import json
@@ -18,7 +18,7 @@ from sklearn.datasets import load_sample_images
 FPS = 12
 SIZE = (640, 360)  # width, height
 
-# How long each picture is shown in the video, in seconds; different lengths, so that no grid gives the answer away.
+# Seconds for which the video shows each picture. They differ, so that equal parts cannot match by chance.
 VIDEO = {"chelsea": 4.0, "coffee": 3.5, "rocket": 5.0, "flower": 3.0, "astronaut": 4.5, "coins": 3.5, "motorcycle": 4.0, "china": 4.5}
 
 NAMES = [

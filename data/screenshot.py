@@ -1,6 +1,6 @@
 """Takes the picture of the search page for the README: `python data/screenshot.py PAGE_URL QUERY OUT.png`.
 
-Drives the Chromium of the system and downloads no browser.
+Uses the system's Chromium and downloads no browser.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import typer
 from playwright.sync_api import sync_playwright
 
-# Chromium as root in a container, without calls home.
+# For Chromium as root in a container, without network calls of its own.
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -28,7 +28,7 @@ def screenshot(
     height: int = 800,
     scheme: Literal["light", "dark"] = "light",
 ) -> None:
-    """Take a picture of the page with the hits of a query, once their pictures are there."""
+    """Take a picture of the page with the hits of a query, when their pictures are loaded."""
     if (chromium := shutil.which("chromium")) is None:
         sys.exit("screenshot.py: no chromium on this machine. Install it (Debian: apt-get install chromium).")
     with sync_playwright() as playwright:

@@ -19,13 +19,13 @@ OTHER_FILES = {
     "benchmarks/open_clip.txt": "The versions that the comparison with open_clip needs",
     "data/clip-tokenizer": "CLIP's merges, for open_clip's checkpoints",
     "data/coca-embedded": "The checkpoint that ships: weights, config, tokenizer, recipe, model card",
-    "docs/LOG.md": "What was decided, what was measured, what failed",
+    "docs/LOG.md": "Decisions, measurements, failed experiments",
     "docs/architecture.md": "This page",
-    "docs/benchmarks.md": "What `make bench` measured",
+    "docs/benchmarks.md": "The results of `make bench`",
     "docs/collection.md": "The format on disk, and the columns",
     "docs/evaluation.md": "`coca-search eval`: commands, files, measures",
     "docs/flickr8k-val": "The reports of the shipped model on Flickr8k val",
-    "docs/objectives.md": "What each training objective did to recall on the same budget",
+    "docs/objectives.md": "The effect of each training objective on recall, on the same budget",
     "docs/training.md": "`coca-search train`: files, recipes, objectives, several GPUs",
     "training/teachers/imagenet_classes.txt": "The names of ImageNet classes",
     "evaluation/reports/page.html": "The template of a report",
@@ -36,7 +36,7 @@ _TABLE = re.compile(r"(<!-- (?P<name>[\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL
 
 
 def tree() -> str:
-    """Every file of the packages with one comment, folder by folder."""
+    """The files of the packages by folder, with one comment each."""
     listed = subprocess.run(["git", "ls-files", *FOLDERS], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     comments = {name: OTHER_FILES.get(name) or _first_sentence(ROOT / name) for name in _shown(listed)}
     width = max(len(Path(name).name) for name in comments) + 6
@@ -59,7 +59,7 @@ def pages() -> dict[Path, str]:
 
 
 def _shown(listed: list[str]) -> set[str]:
-    """The files. A folder that has a comment stands for its files."""
+    """The files to show. A folder with a comment is shown instead of its files."""
     shown = set()
     for name in listed:
         folder = next((other for other in OTHER_FILES if name.startswith(other + "/")), None)

@@ -25,7 +25,7 @@ Model = Annotated[str, typer.Option(help="A checkpoint: a folder, a file of open
 Out = Annotated[Path | None, typer.Option(help="The folder for the report. Default: a new folder in your data directory.")]
 Cache = Annotated[Path | None, typer.Option(help="The file that caches embeddings. Default: a file in your cache directory.")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Leave out missing and broken files, and count them.")]
-Dtype = Annotated[Literal["auto", "float32"], typer.Option(help="float32 is slower. Its results do not depend on what is cached.")]
+Dtype = Annotated[Literal["auto", "float32"], typer.Option(help="auto: the fastest. Last digits may vary. float32: slower, repeatable.")]
 Split = Annotated[str, typer.Option(help="The part of the data set, as its annotations name it.")]
 
 RetrievalProtocol = Literal["coco", "flickr30k", "flickr8k", "msrvtt", "msrvtt-1ka", "msvd", "own"]
@@ -35,7 +35,7 @@ ClassProtocol = Literal[
     "kinetics-400", "kinetics-600", "kinetics-700", "moments-in-time", "own",
 ]  # fmt: skip
 
-app = typer.Typer(no_args_is_help=True, help="Measure a model on published test sets, or your collection by your queries.")
+app = typer.Typer(no_args_is_help=True, help="Measure a model on published test sets, or your collection with your queries.")
 
 
 @app.command()
@@ -66,21 +66,21 @@ def classify(
     data: Annotated[Path, typer.Argument(help="A folder with a folder for each class, or the CSV of Kinetics or Moments in Time.")],
     protocol: Annotated[ClassProtocol, typer.Option(help="The published figures to compare with.")] = "own",
     media: Media = None,
-    labels: Annotated[Path | None, typer.Option(help="The names of the folders: a JSON, CSV or synset file.")] = None,
-    to_imagenet: Annotated[Path | None, typer.Option(help="ObjectNet's objectnet_to_imagenet_1k.json.")] = None,
-    among: Annotated[Literal["folders", "map"], typer.Option(help="Possible answers: folders on disk, or all of --labels.")] = "folders",
-    templates: Annotated[Path | None, typer.Option(help="Your prompts, one a line with {} for the class.")] = None,
-    train: Annotated[Path | None, typer.Option(help="A training set of the same layout, to train a probe on frozen features.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="The class names of the folders: a JSON, CSV or synset file.")] = None,
+    to_imagenet: Annotated[Path | None, typer.Option(help="For ObjectNet: the file objectnet_to_imagenet_1k.json.")] = None,
+    among: Annotated[Literal["folders", "map"], typer.Option(help="Possible answers: the folders on disk, or all --labels.")] = "folders",
+    templates: Annotated[Path | None, typer.Option(help="A file of prompts, one per line, with {} for the class.")] = None,
+    train: Annotated[Path | None, typer.Option(help="A training set of the same layout. Trains a probe on frozen features.")] = None,
     probe: Annotated[Literal["pooler", "linear"] | None, typer.Option(help="With --train: the kind of probe. Default: pooler.")] = None,
     split: Annotated[str, typer.Option(help="For Kinetics' CSV: the split to read. Default: all lines.")] = "",
-    train_split: Annotated[str, typer.Option(help="The same for the CSV of --train.")] = "",
+    train_split: Annotated[str, typer.Option(help="For the CSV of --train: the split to read.")] = "",
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
     dtype: Dtype = "auto",
     allow_missing: AllowMissing = False,
 ) -> None:
-    """Classify zero-shot by prompts, or with --train by a probe on frozen features: top-1 and top-5 accuracy."""
+    """Classify pictures or videos, zero-shot or with a trained probe (--train): top-1 and top-5 accuracy."""
     from evaluation.datasets.labelled_media import LabelFiles, read_labelled
     from evaluation.tasks.classify import evaluate_zero_shot, read_templates
     from evaluation.tasks.probe import ProbeOptions, evaluate_probe
@@ -107,7 +107,7 @@ def caption(
     media: Media = None,
     split: Split = "test",
     method: Annotated[Literal["beam", "greedy", "contrastive"], typer.Option(help="How words are chosen.")] = "beam",
-    beams: Annotated[int, typer.Option(min=1, max=64, help="The number of beams of the beam search.")] = 4,
+    beams: Annotated[int, typer.Option(min=1, max=64, help="For beam: the number of beams.")] = 4,
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
@@ -128,7 +128,7 @@ def caption(
 def moments(
     annotations: Annotated[Path, typer.Argument(help="charades_sta_test.txt, DiDeMo's test_data.json, or a CSV: path,query,start,stop.")],
     media: Media = None,
-    seconds_between: Annotated[float, typer.Option(min=0.05, help="The distance between the sampled frames.")] = 1.0,
+    seconds_between: Annotated[float, typer.Option(min=0.05, help="Seconds between sampled frames.")] = 1.0,
     model: Model = "default",
     out: Out = None,
     cache: Cache = None,
@@ -153,7 +153,7 @@ def collection(
     shortlist: Annotated[int, typer.Option(min=1, max=200, help="How many hits the decoder reranks.")] = 20,
     out: Out = None,
 ) -> None:
-    """Measure your collection by your queries: what is found, the gain of reranking, latency, calibration."""
+    """Measure your collection with your queries: what is found, the gain of reranking, latency, calibration."""
     from evaluation.tasks.collection import evaluate_collection, read_own_queries_of
     from search import open_collection
 
@@ -187,7 +187,7 @@ def _run(
 
 @contextmanager
 def progress_bars() -> Iterator["OnProgress"]:
-    """A bar for each stage on standard error, with speed and time left. Without a terminal, a line now and then."""
+    """A bar for each stage on standard error, with speed and time left. Without a terminal, a line from time to time."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -217,11 +217,11 @@ def progress_bars() -> Iterator["OnProgress"]:
 
 def _finish(report: "Report", out: Path | None) -> None:
     """Write the files into `out`, or a folder named after the report in the user's data directory. Then print the tables."""
-    # The default is not below the current directory, because the next run would take the report's pictures for the user's.
+    # The default is not in the current folder: the next run could read the report's pictures as the user's.
     name = f"{report.title} {report.metadata.get('model', '')}".split("@")[0]
     name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:100]
     folder = out or user_data_path("coca-search") / "eval" / name
-    report.write(folder)  # before printing, because whoever reads a pipe may close it early
+    report.write(folder)  # before printing, because the reader of a pipe may close it early
     _print_tables(report)
     if report.missing:
         print(f"{len(report.missing)} records were left out. The report names them.")

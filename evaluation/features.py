@@ -1,7 +1,7 @@
-"""Decodes media, and computes features of them and of texts with the encoder, once.
+"""Computes features of media and texts with the encoder, once, and caches them.
 
-Each batch goes to the cache, one SQLite file. A key says what a result was computed from: model, computation, and the bytes of the input.
-A killed evaluation continues from its last batch. Another evaluation of the same files by the same model computes nothing.
+The cache is one SQLite file. Its keys consist of the model, the computation, and the hash of the input. Each batch is committed, so a
+killed evaluation continues from its last batch. Another evaluation of the same files by the same model computes nothing.
 """
 
 import hashlib
@@ -39,12 +39,12 @@ _VIDEO_LIMIT_SECONDS = 60.0
 
 def space_of(encoder: Encoder, computation: str) -> str:
     """The part of a key that does not depend on the data: weights, preprocessing, arithmetic, and what is computed."""
-    weights = encoder.model_id.rsplit("@")[-1]  # the name of the file does not matter
+    weights = encoder.model_id.rsplit("@")[-1]  # without the name of the file
     return f"{weights} {encoder.preprocessing_id} {encoder.dtype} {encoder.device.type} {computation}"
 
 
 class ResultCache:
-    """Named arrays by (space, key), a digest of the input. Any method raises EvaluationError if the file is not a cache or damaged."""
+    """Named arrays by (space, key), a digest of the input. All methods raise EvaluationError if the file is damaged or not a cache."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -99,11 +99,11 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Feature:
-    """What is computed of a medium and cached."""
+    """A computation on a medium, whose result is cached."""
 
     name: str  # part of the cache's key; another computation needs another name
     of_frames: Callable[[Encoder, NDArray[np.uint8]], NDArray[np.generic]]  # pixels uint8 (n, H, W, 3) of frames -> (n, ...)
-    keep: Callable[[NDArray[np.generic], Decoded], Arrays]  # the values of one medium's frames, and the medium -> what is cached
+    keep: Callable[[NDArray[np.generic], Decoded], Arrays]  # the values of a medium's frames, the medium -> arrays to cache
     seconds_between: float = math.inf  # between sampled frames of a video; infinity gives the paper's protocol, 16 uniform frames
 
 
@@ -115,7 +115,7 @@ MEAN_VECTOR = Feature(
 
 @dataclass(frozen=True)
 class Features:
-    """Features of N media, in the cache. `failed` are the media without one: index and reason."""
+    """Features of N media, in the cache. `failed`: index of each medium without one -> reason."""
 
     cache: ResultCache
     space: str
@@ -156,7 +156,7 @@ class FeatureSource:
         return Features(self.cache, space, tuple(key_of[text] for text in texts), {}).vectors()
 
     def of_media(self, media: Sequence[Medium], feature: Feature) -> Features:
-        """Computes what the cache lacks. Raises UnreadableMediaError, which names the record, unless missing media are allowed."""
+        """Computes what is not cached. Raises UnreadableMediaError, which names the record, unless missing media are allowed."""
         space, keys = space_of(self.encoder, feature.name), self._digests(media)
         known = self.cache.known(space, keys)
         failed = self._compute({key: medium for key, medium in zip(keys, media, strict=True) if key not in known}, feature, space)
@@ -170,7 +170,7 @@ class FeatureSource:
         return Features(self.cache, space, tuple(keys), reasons)
 
     def _compute(self, media: dict[bytes, Medium], feature: Feature, space: str) -> dict[bytes, str]:
-        """Compute and cache a feature. Returns the media that cannot be read, with the reason: only the first, unless that is allowed."""
+        """Compute and cache a feature. Returns media that cannot be read, with the reason. Stops at the first if none may be missing."""
         failed, batch = dict[bytes, str](), dict[bytes, Decoded]()
         with ThreadPoolExecutor(_THREADS) as pool:
             found = decode(list(media.values()), self.encoder, pool, seconds_between=feature.seconds_between)
@@ -205,7 +205,7 @@ class FeatureSource:
 
 
 def readable(dataset: DataSet, source: FeatureSource, feature: Feature) -> tuple[DataSet, Features]:
-    """The media that can be read, and their features. Raises UnreadableMediaError if one cannot be read and that is not allowed."""
+    """The media that can be read, and their features. Raises UnreadableMediaError, unless missing media are allowed."""
     features = source.of_media(dataset.media, feature)
     keys = tuple(key for index, key in enumerate(features.keys) if index not in features.failed)
     return dataset.without(features.failed), Features(features.cache, features.space, keys, {})
@@ -241,7 +241,7 @@ def _video(medium: Medium, encoder: Encoder, videos: VideoDecoder) -> Decoded:
 
 
 def _digest(medium: Medium) -> bytes:
-    """SHA-256 of the file. If it cannot be read, of its path: decoding will report it."""
+    """SHA-256 of the file, or of its path if it cannot be read. Decoding then reports the error."""
     try:
         return bytes.fromhex(sha256_of_file(medium.path) if medium.data is None else sha256_of_bytes(medium.data))
     except OSError:

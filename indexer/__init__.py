@@ -1,6 +1,6 @@
 """Folders to rows of a collection.
 
-Names are imported when they are first asked for (see `__init__.pyi`): the video worker is a process of this package, without torch.
+Names are imported when first used (see `__init__.pyi`), so `coca-search --help` starts without torch.
 """
 
 import lazy_loader

@@ -25,7 +25,7 @@ class _Request:
 
 
 class BatchingEmbedder:
-    """Runs the model on a thread of its own. A batch runs when it is full, or when every file in progress waits for it.
+    """Runs the model on a separate thread. A batch runs when it is full, or when every file in progress waits for it.
 
     Args:
         encode: pixels uint8 (N, H, W, 3) to float32 (N, E).
@@ -45,7 +45,7 @@ class BatchingEmbedder:
 
     @contextmanager
     def file(self) -> Iterator[None]:
-        """Process one file in the block. Waits until fewer than `workers` other files are being read or decoded."""
+        """Process one file in the block. Waits while `workers` other files are being read or decoded."""
         with self._changed:
             self._num_files += 1
         try:
@@ -75,7 +75,7 @@ class BatchingEmbedder:
             self._slots.acquire()
 
     def close(self) -> None:
-        """Stop. Frames that still wait are not embedded."""
+        """Stop. Waiting frames are not embedded."""
         with self._changed:
             self._closed = True
             for request in self._waiting:

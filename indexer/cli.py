@@ -13,10 +13,10 @@ def index(
     collection: CollectionOption = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A checkpoint: a folder, a file of open_clip, or a name on the Hub; by default that of the collection."),
+        typer.Option(help="A checkpoint folder, open_clip's weights, or a name on the Hugging Face hub. Default: the collection's."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Decoding threads; by default one for each core.")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try files again that failed before.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Decoding threads. Default: one for each core, at most 8.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also try files that failed before.")] = False,
 ) -> None:
     """Make folders of pictures and videos searchable. Run it again after they change."""
     from rich.console import Console
@@ -32,7 +32,7 @@ def index(
     task = bar.add_task("", total=None, rate="")
 
     def on_progress(done: int, total: int, failed: int) -> None:
-        bar.start()  # only now: if nothing can be indexed, there is an error and no bar
+        bar.start()  # not earlier: if nothing can be indexed, there is an error and no bar
         speed = bar.tasks[0].speed
         rate = f"{speed:.0f} files/s" if speed else ""
         bar.update(task, completed=done, total=total, rate=f"{rate} {failed} failed" if failed else rate)
@@ -51,7 +51,7 @@ def index(
     for failure in report.failures:
         console.print(f"  {failure.uri}: {failure.stage}: {failure.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if report.num_failed_before:
-        console.print(f"  {report.num_failed_before} files failed before, and are unchanged. --retry-failed tries again.", markup=False)
+        console.print(f"  {report.num_failed_before} files failed before and have not changed. Retry with --retry-failed.", markup=False)
 
 
 def add_commands(app: typer.Typer) -> None:

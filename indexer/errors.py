@@ -1,7 +1,7 @@
 """What can go wrong in `indexer`.
 
 IndexerError
-└── SourceError        a folder or file to index that is not there, or holds nothing to index
+└── SourceError        a folder or file to index does not exist, or contains nothing to index
 
 A single file that cannot be indexed is not an error: it is recorded, counted and shown.
 """
@@ -12,4 +12,4 @@ class IndexerError(Exception):
 
 
 class SourceError(IndexerError):
-    """A folder or file to index that is not there, or holds nothing to index."""
+    """A folder or file to index does not exist, or contains nothing to index."""

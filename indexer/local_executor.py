@@ -38,10 +38,10 @@ class LocalExecutor:
         self._encoder, self._workers, self._batch = encoder, workers, batch
         self._video_limit_seconds = video_limit_seconds
         self._stopwatch = stopwatch or Stopwatch()
-        self._video_slots = threading.Semaphore(workers)  # each video in progress has a process
+        self._video_slots = threading.Semaphore(workers)  # each open video needs a process
 
     def run(self, tasks: Sequence[Task]) -> Iterator[FileRows | Failure]:
-        """The result of each task, in the order in which they are done. Memory is bounded."""
+        """The result of each task, as soon as it is done. Memory is bounded."""
         embedder = BatchingEmbedder(self._encode, batch=self._batch, workers=self._workers)
         num_threads = self._batch + self._workers
         remaining = iter(tasks)

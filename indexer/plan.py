@@ -1,4 +1,4 @@
-"""What has to be done: the scan compared with what the collection knows. New, changed, moved, touched, gone, unchanged."""
+"""Compares a scan with a collection: which files are new, changed, moved, touched, gone or unchanged."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from search.schema import new_media_id
 
 @dataclass(frozen=True)
 class Task:
-    """One file to process, and the id and place that its rows get."""
+    """One file to process, with the media id, root and path for its rows."""
 
     media_id: int
     root_id: str
@@ -22,7 +22,7 @@ class Task:
     file: SourceFile
 
     def failure(self, stage: str, reason: str) -> Failure:
-        """That the file could not be indexed."""
+        """The failure to store if the file cannot be indexed."""
         file = self.file
         return Failure(
             uri=file.uri, root_id=self.root_id, path=self.path, size_bytes=file.size_bytes, mtime=file.mtime, stage=stage, reason=reason
@@ -31,13 +31,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to be done.
+    """What a run has to do.
 
     Attributes:
         tasks: new and changed files, in the order of the scan.
-        relocate: known bytes under a new name or time.
-        gone: files that are not there any more.
-        settled_failures: failures to forget: the file is gone, or is again what was indexed.
+        relocate: indexed files that have a new name or time, with the same bytes.
+        gone: indexed files that no longer exist.
+        settled_failures: failures to delete, because the file is gone, or is again as it was indexed.
         new_failures: files that cannot be indexed under their name.
     """
 
@@ -56,7 +56,7 @@ class Plan:
 def make_plan(
     scan: Scan, known: Mapping[str, KnownFile], failed: Mapping[str, Failure], identity: Identity, *, retry_failed: bool = False
 ) -> Plan:
-    """Compare by size and time. A file is read here only if its bytes may be known under another name or time."""
+    """Compare by size and time. Reads a file only if its bytes may already be indexed under another name or time."""
     lost = {uri for uri in (*known, *failed) if uri not in scan.files and _covers(scan, uri)}
     gone = {uri: file for uri, file in known.items() if uri in lost}
     unnamed = [Task(0, *identity.locate(problem.file.uri), problem.file).failure("scan", problem.reason) for problem in scan.problems]
@@ -102,7 +102,7 @@ def make_plan(
 
 
 def _covers(scan: Scan, uri: str) -> bool:
-    """Whether the scan would have found a file: it lies below a scanned path and not below an unreadable folder."""
+    """Whether the scan would have found a file: it is below a scanned path, and not below an unreadable folder."""
     return any(is_below(uri, path) for path in scan.paths) and not any(is_below(uri, folder) for folder in scan.unreadable)
 
 
@@ -124,4 +124,4 @@ def _sha256(uri: str) -> str | None:
     try:
         return sha256_of_file(uri)
     except OSError:
-        return None  # it will fail again when it is processed, and be recorded there
+        return None  # it will fail again in `process`, which records it

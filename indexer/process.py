@@ -1,6 +1,6 @@
 """One file to its rows: `process(task, options) -> FileRows | Failure`.
 
-This is everything that happens to a file. It knows nothing of executors, tables and progress, so any of them can run it.
+It does not depend on executors, tables or progress, so any executor can run it.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from media.sources import source_of
 from search.collection import Failure, FileRows
 from search.schema import FileColumns, columns_from_metadata
 
-_FRAMES_AT_ONCE = 16  # of a video are embedded together
+_FRAMES_AT_ONCE = 16  # frames of a video that are embedded together
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ProcessOptions:
         preprocess: a picture to the pixels of the model, uint8 (H, W, 3).
         embed: pixels uint8 (N, H, W, 3) to float32 (N, E), each row of L2 norm 1. Several threads may call it at once.
         videos: decodes videos in worker processes.
-        min_side: a JPEG may be decoded at a reduced scale, as long as both sides keep this many pixels.
+        min_side: a JPEG may be decoded at a reduced scale with at least this many pixels a side.
         stopwatch: counts seconds by stage.
     """
 
@@ -45,7 +45,7 @@ class ProcessOptions:
 
 
 def process(task: Task, options: ProcessOptions) -> FileRows | Failure:
-    """Read, decode and embed one file. Whatever is wrong with the file becomes a `Failure`."""
+    """Read, decode and embed one file. Any fault of the file becomes a `Failure`."""
     try:
         if kind_of(task.file.uri) == "video":
             return _process_video(task, options)

@@ -26,7 +26,7 @@ class IndexOptions:
         batch: frames that are embedded together.
         workers: files that are read and decoded at once.
         video_limit_seconds: how long a video may go without a frame before it is given up.
-        retry_failed: try files again that failed before and have not changed.
+        retry_failed: also try files that failed before and have not changed.
     """
 
     batch: int = 32
@@ -37,7 +37,7 @@ class IndexOptions:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run of the indexer did. `seconds` are by stage, summed over threads; `failures` are those of this run."""
+    """What a run of the indexer did. `seconds` are by stage, summed over threads. `failures` are from this run only."""
 
     collection: Path
     num_new: int
@@ -69,14 +69,14 @@ def index(
 
     Args:
         paths: folders or files.
-        collection: the directory, created if it is missing; this user's default one if absent.
+        collection: the folder of the collection, created if missing; None for the user's default.
         model: what `coca_model.load` takes; by default the model of the collection, or "default" for a new collection.
-        encoder: the model if it is loaded already.
+        encoder: the model, if already loaded.
         options: see `IndexOptions`.
-        on_progress: called with the number of files done, of all files, and of failed files so far.
+        on_progress: called with three counts: files done, all files, failed files.
 
     Raises:
-        SourceError: a path does not exist, or there is nothing to index. Nothing is changed then.
+        SourceError: a path does not exist, or there is nothing to index. The collection does not change.
         LockedError: another process is writing to the collection.
         IncompatibleError: the collection was made with another model or by a newer program.
         CheckpointError: the model cannot be loaded.
@@ -126,11 +126,11 @@ def index(
 
 
 def _lasting(model: str) -> str:
-    """A path made absolute, since later runs start elsewhere; other names as they are.
+    """An existing path as an absolute one, because later runs may start in another folder. Other names do not change.
 
-    Links are not followed: in the hub's cache they lead to files without a name, and away from the config beside them.
+    Links stay: in the hub's cache they lead to files without a suffix, and without a config beside them.
     """
-    with suppress(OSError, RuntimeError):  # too long for a path, or no such user: `load` says what is wrong
+    with suppress(OSError, RuntimeError):  # too long for a path, or no such user: `load` reports it
         path = Path(model).expanduser().absolute()
         if model != "default" and path.exists():
             return str(path)

@@ -12,7 +12,7 @@ from media.sources import Source, SourceFile, source_of
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that is there and cannot be indexed under its name."""
+    """A file that cannot be indexed because of its name."""
 
     file: SourceFile
     reason: str
@@ -24,7 +24,7 @@ class Scan:
 
     Attributes:
         paths: the folders and files that were scanned, resolved.
-        folders: the folders among them, and the folders of the files: the roots of a collection.
+        folders: the folders among them, and the parent folders of the files: the roots of a collection.
         files: pictures and videos by uri.
         unreadable: folders that could not be listed.
         problems: files whose name cannot be stored.
@@ -56,14 +56,14 @@ def scan(paths: Sequence[str | os.PathLike[str]]) -> Scan:
             folders.append(uri)
             found += source.walk(uri, wanted=_is_media, on_unreadable=unreadable.append)
         elif not _is_media(uri):
-            raise SourceError(f"{uri}: neither a picture nor a video. Known: {' '.join(sorted(suffixes()))}.")
+            raise SourceError(f"{uri}: neither a picture nor a video. Known suffixes: {' '.join(sorted(suffixes()))}.")
         else:
             folders.append(str(Path(uri).parent))
             found.append(source.stat(uri))
     files = {file.uri: file for file in sorted(found, key=lambda file: file.uri) if _is_utf8(file.uri)}
     problems = [_unnamed(file) for file in found if not _is_utf8(file.uri)]
     if not files:
-        raise SourceError(f"{', '.join(resolved)}: no pictures or videos there. Nothing was changed. Give a folder that holds some.")
+        raise SourceError(f"{', '.join(resolved)}: no pictures or videos found. Nothing was changed. Give a folder that contains some.")
     return Scan(tuple(resolved), tuple(folders), files, tuple(unreadable), tuple(problems))
 
 

@@ -1,6 +1,6 @@
-"""Frames of a file to segments: a picture is one, a video has one for each shot and one for the whole clip.
+"""Divides a file into segments: a picture is one, a video has one for each shot and one for the whole clip.
 
-Shots are found in the embeddings, which already represent what a frame shows. A whole clip is the mean of 16 uniformly spaced frames
+Shots are found in the embeddings of frames. The vector of a whole clip is the mean of 16 uniformly spaced frames
 (CoCa paper, section 4.2, video retrieval).
 """
 
@@ -15,14 +15,14 @@ from search.collection import Segment
 from search.schema import MAX_SEGMENTS_PER_FILE
 
 CLIP_FRAMES = 16
-_CUT_DISTANCE = 0.30  # cosine distance between neighbouring frames that is always a cut
+_CUT_DISTANCE = 0.30  # a cosine distance between neighbouring frames above this is always a cut
 _CUT_CONTRAST = 4.0  # or this many times the median distance in this video
 _LEAST_CUT_DISTANCE = 0.12
 
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames `[first, stop)` of the sampled ones; `best` is the frame nearest to their mean."""
+    """The sampled frames `[first, stop)`; `best` is the frame nearest to their mean."""
 
     first: int
     stop: int

@@ -1,4 +1,4 @@
-"""Seconds by stage, summed over threads: they show which stage is the bottleneck."""
+"""Seconds by stage, summed over threads, to find the bottleneck."""
 
 import threading
 import time

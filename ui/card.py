@@ -11,7 +11,7 @@ _NOTES = {"missing": "file is gone", "changed": "changed since indexing"}
 
 
 def card(hit: RemoteHit, index: int) -> str:
-    """The HTML of a hit. `index` tells the cards of a page apart."""
+    """The HTML of a hit. `index` is the position of the card on the page."""
     name = html.escape(PurePath(hit.uri.replace("\\", "/")).name)
     moment = f'<span class="moment">{_moment(hit)}</span>' if hit.start_seconds is not None else ""
     note = f'<span class="note">{_NOTES[hit.file]}</span>' if hit.file in _NOTES else ""
@@ -25,7 +25,7 @@ def card(hit: RemoteHit, index: int) -> str:
 
 
 def _view(hit: RemoteHit, name: str, index: int) -> str:
-    """The picture or video of a card. A file that is gone is only a thumbnail."""
+    """The picture or video of a card. A missing file has only a thumbnail."""
     thumbnail, media = html.escape(hit.thumbnail_url), html.escape(hit.media_url)
     known = format_of(hit.uri)
     small = f'<img src="{thumbnail}" alt="{name}" loading="lazy">'
@@ -39,16 +39,16 @@ def _view(hit: RemoteHit, name: str, index: int) -> str:
             f'<a href="{media}" target="_blank">{html.escape(hit.uri)}</a></div>'
         )
     if known is not None and known.browsers_show:
-        start = math.ceil(hit.start_seconds * 1000) / 1000  # rounded down, the last frame of the shot before would show
+        start = math.ceil(hit.start_seconds * 1000) / 1000  # rounding down would show the last frame of the previous shot
         return (
             f'<video src="{media}#t={start:.3f}" poster="{thumbnail}" preload="none" playsinline></video>'
             f'<button class="play" aria-label="Play {name} from {_moment(hit)}"></button>'
         )
-    return f'<a class="open" href="{media}" target="_blank" title="Browsers cannot play this kind: open the file">{small}</a>'
+    return f'<a class="open" href="{media}" target="_blank" title="Browsers cannot play this format. Click to open the file.">{small}</a>'
 
 
 def _moment(hit: RemoteHit) -> str:
-    """Such as 0:12 – 0:16."""
+    """The time of a moment, such as 0:12 – 0:16."""
     first = clock(math.floor(hit.start_seconds or 0.0))
     last = clock(math.ceil(hit.end_seconds or 0.0))
     return first if first == last else f"{first} – {last}"

@@ -1,4 +1,4 @@
-"""`coca-search ui`: starts the page, and the service unless one runs already."""
+"""`coca-search ui`: starts the search page, and the search service if it does not run yet."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from search.errors import NoServiceError, ServiceError
 from search.options import CollectionOption
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_STOP_SECONDS = 3.0  # a paused video keeps its connection open, and the service would wait for it without end
+_STOP_SECONDS = 3.0  # a paused video keeps its connection open, and the service would wait for it forever
 
 Process = subprocess.Popen[bytes]
 
@@ -27,7 +27,7 @@ Process = subprocess.Popen[bytes]
 def ui(
     collection: CollectionOption = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the page.")] = 8501,
-    service_port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the service.")] = 8460,
+    service_port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the search service, which the page uses.")] = 8460,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Open the search page."""
@@ -44,13 +44,13 @@ def ui(
 
 
 def _check_free(port: int) -> None:
-    """Raises ServiceError if the port is taken. Streamlit would say so only after the service was started."""
+    """Raises ServiceError if the port is taken. Streamlit would report it only after the service has started."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
         url = f"http://127.0.0.1:{port}"
         raise ServiceError(
-            f"{url}: the page cannot use this port ({os.strerror(error.errno or 0)}). Open what answers there, or give another --port."
+            f"{url}: the page cannot use this port ({os.strerror(error.errno or 0)}). Open what runs there, or give another --port."
         ) from error
 
 
@@ -70,10 +70,10 @@ def _serves(client: Client, collection: Path | None) -> bool:
     except NoServiceError:
         return False
     except ServiceError as error:
-        raise ServiceError(f"{error} (at the port of the service). If another program runs there, give another --service-port.") from error
+        raise ServiceError(f"{error} (the port of the service). If another program runs there, give another --service-port.") from error
     if collection is not None and Path(served) != collection.resolve():
         raise ServiceError(
-            f"{client.url}: the service that answers there serves another collection ({served}, not {collection.resolve()}). "
+            f"{client.url}: the service there searches another collection ({served}, not {collection.resolve()}). "
             "Stop it, or give another --service-port."
         )
     return True
@@ -89,7 +89,7 @@ def _await(service: Process, client: Client, collection: Path | None) -> None:
 
 @contextmanager
 def _running(arguments: Sequence[str]) -> Iterator[Process]:
-    """A Python process that ends with the block. It has its own process group, so that Ctrl-C reaches only this command, which stops it."""
+    """A Python process that ends with the block. A separate process group keeps Ctrl-C from it: this command stops it."""
     process = None
     try:
         with _signals_wait():
@@ -119,7 +119,7 @@ def _stop_on_signals() -> None:
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Delay signals until the end of the block. A signal while a process starts would leave that process behind."""
+    """Delay signals until the block ends. A signal while a process starts would leave that process running."""
     noted = list[int]()
     before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in _SIGNALS}
     try:

@@ -1,4 +1,4 @@
-"""The facets of the page: choices beside the search box that narrow a search. To add one, add a row to `FACETS`."""
+"""The facets of the page: choices beside the search box that restrict a search. To add one, add a row to `FACETS`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,9 +11,9 @@ class Facet:
     """One choice of the page.
 
     Attributes:
-        key: its name in the address of the page, as in `?show=Pictures`.
+        key: its name in the URL of the page, as in `?show=Pictures`.
         label: what a screen reader says.
-        choices: what each choice does to a request. The first one is the default and is left out of the address.
+        choices: what each choice does to a request. The first is the default. The URL leaves it out.
     """
 
     key: str

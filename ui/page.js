@@ -1,4 +1,4 @@
-// A click on the card of a video plays it in place, from its moment; one video plays at a time.
+// A click on a video's card plays it in place, from its moment. One video plays at a time.
 if (!window.cocaSearchPlays) {
   window.cocaSearchPlays = true; // Streamlit may run this again
   document.addEventListener("click", ({ target }) => {
@@ -8,7 +8,7 @@ if (!window.cocaSearchPlays) {
     button.hidden = true;
     video.controls = true;
     video.focus();
-    video.play().catch(() => {}); // what cannot be played shows so in its controls
+    video.play().catch(() => {}); // the controls show the error
   });
   const pauseOthers = ({ target }) =>
     document.querySelectorAll(".hit video").forEach((video) => video !== target && video.pause());

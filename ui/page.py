@@ -1,7 +1,7 @@
 """The Streamlit page: a search box, a grid of hits, and videos that play from their moment. Talks HTTP only.
 
 The grid is one piece of HTML. The browser fetches its pictures and videos from the service, so no media pass through Streamlit. The
-search is in the address of the page (`?q=`), so it can be bookmarked, and Back goes to the search before.
+search is in the URL of the page (`?q=`), so it can be bookmarked, and Back returns to the previous search.
 """
 
 import sys
@@ -17,7 +17,7 @@ from ui.card import card
 from ui.facets import FACETS, Facet
 
 EXAMPLES = ("a cat looking at the camera", "a rocket taking off", "a cup of coffee", "people laughing", "snowy mountains", "a page of text")
-_HITS = 24  # on the page, and as many again with each "Show more"
+_HITS = 24  # at first, and added by each "Show more"
 
 
 def main() -> None:
@@ -45,13 +45,13 @@ def main() -> None:
         st.code("coca-search serve", language="bash")
         st.button("Try again")
     except ServiceError as error:
-        st.error("The search service could not answer. What it said:", icon=":material/warning:")
+        st.error("The search service could not answer:", icon=":material/warning:")
         st.code(str(error), language=None, wrap_lines=True)
         st.button("Try again")
 
 
 def _ask() -> SearchRequest | None:
-    """What is asked; None for nothing yet. The widgets and the address of the page always show the same search."""
+    """The request; None if the search box is empty. The widgets and the URL of the page always show the same search."""
     state, address = st.session_state, st.query_params
     in_address = {"q": address.get("q", "")} | {facet.key: address.get(facet.key, facet.default) for facet in FACETS}
     if in_address != state.get("in_address"):  # the page was just opened, or Back was pressed
@@ -82,7 +82,7 @@ def _allowed(facet: Facet, choice: str) -> str:
 def _show_hits(client: Client, request: SearchRequest) -> None:
     hits = client.answer(request)
     if not hits:
-        st.info("Nothing here to search in. Choose another kind, or index some files.", icon=":material/folder_open:")
+        st.info("There is nothing of this kind to search. Choose another kind, or index some files.", icon=":material/folder_open:")
         return
     st.html(f'<div class="hits" role="list">{"".join(card(hit, index) for index, hit in enumerate(hits))}</div>')
     if len(hits) == request.k:
@@ -95,7 +95,7 @@ def _show_hints(health: dict[str, Any]) -> None:
         st.info("Nothing is indexed yet. In a terminal, give a folder of pictures and videos:", icon=":material/folder_open:")
         st.code("coca-search index FOLDER", language="bash")
         return
-    st.markdown("Describe what you remember in a few words, and find the picture, or the second of the video. For example:")
+    st.markdown("Describe what you remember in a few words, to find a picture or a moment in a video. For example:")
     with st.container(horizontal=True):
         for example in EXAMPLES:
             st.button(example, on_click=lambda words: st.session_state.update(q=words), args=(example,))

@@ -1,8 +1,8 @@
-"""The server of the page: Streamlit, behind the check that only pages of this machine ask.
+"""The server of the page: Streamlit, behind a check that rejects requests of foreign web pages.
 
     python -m ui.server SERVICE_URL PORT [--browser]
 
-The page finds the address of the service as the first argument.
+The page reads SERVICE_URL as its first argument.
 """
 
 import sys
@@ -30,11 +30,11 @@ _LOOK_AND_QUIET = {
 
 
 def main(port: int, *, browser: bool) -> None:
-    """Serve the page on this machine until a signal comes."""
+    """Serve the page on this machine until a signal ends it."""
 
     @asynccontextmanager
     async def open_browser(_: Any) -> AsyncGenerator[None]:
-        if browser:  # the socket listens already; a browser that is slow to start must hold up nothing
+        if browser:  # the socket listens already; a thread, because browsers start slowly
             threading.Thread(target=webbrowser.open, args=(f"http://127.0.0.1:{port}",), daemon=True).start()
         yield
 

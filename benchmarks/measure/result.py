@@ -14,10 +14,10 @@ class Result:
     benchmark: str
     what: str  # one sentence for the page
     sides: Mapping[str, Mapping[str, float]]  # the measurements of each side
-    ratios: Mapping[str, float]  # "A to B" -> how many times as fast as B is A
+    ratios: Mapping[str, float]  # "A to B" -> how many times as fast A is as B
     agreement: Mapping[str, float]  # how close the outputs of the sides were before anything was timed
     size: Mapping[str, int]  # how much was measured
-    threads: int = field(default_factory=torch.get_num_threads)  # loading a model sets them to what the machine allows
+    threads: int = field(default_factory=torch.get_num_threads)  # loading a model limits them to the CPUs of this process
 
     def line(self) -> str:
         return json.dumps(asdict(self))
@@ -28,4 +28,4 @@ def read_result(line: str) -> Result:
     try:
         return Result(**json.loads(line))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"Not the result of a benchmark ({line:.80}). Its last line must be one JSON document. {error}") from error
+        raise ValueError(f"Not the result of a benchmark ({line:.80}). The last line must be one JSON document. {error}") from error

@@ -11,13 +11,13 @@ Input = TypeVar("Input")
 
 
 def seconds_of(sides: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
-    """Seconds of each side in each round. One round before them is not counted."""
+    """Seconds of each side in each round. The first round is a warm-up and is not counted."""
     calls = {name: lambda _, run=run: run() for name, run in sides.items()}
     return seconds_of_each(calls, [None] * rounds, before=1)
 
 
 def seconds_of_each(sides: Mapping[str, Callable[[Input], object]], inputs: Sequence[Input], before: int = 3) -> dict[str, list[float]]:
-    """Seconds of each side for each input. All sides get one input before the next. The first `before` inputs also run once uncounted."""
+    """Seconds of each side for each input. The sides take turns. The first `before` inputs run once more at the start, as a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for given in [*inputs[:before], *inputs]:
         for name, run in sides.items():
@@ -43,7 +43,7 @@ def latency(seconds: list[float]) -> dict[str, float]:
 
 
 def ratio(seconds: Mapping[str, list[float]], fast: str, slow: str) -> float:
-    """How many times as fast as `slow` is `fast`: the median over the rounds of the ratio of their times."""
+    """How many times as fast `fast` is as `slow`: the median over the rounds of the ratio of their times."""
     return round(statistics.median(b / a for a, b in zip(seconds[fast], seconds[slow], strict=True)), 4)
 
 

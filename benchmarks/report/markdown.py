@@ -11,7 +11,7 @@ from benchmarks.report.this_machine import machine, versions
 
 _INTRODUCTION = """\
 Each benchmark first checks that its sides give the same output. Then the sides take turns in one run, so that other load on the machine
-affects all of them. "A to B" says how many times as fast as B is A: the median over the rounds of B's time divided by A's time. Below 1,
+affects all of them. "A to B" is how many times as fast A is as B: the median over the rounds of B's time divided by A's time. Below 1,
 A is slower."""
 
 
@@ -69,5 +69,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float) -> str:
-    """At least three digits, without an exponent: 0.0123, 4.56, 123, 100,000."""
+    """Three digits or more, without an exponent: 0.0123, 4.56, 123, 100,000."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"

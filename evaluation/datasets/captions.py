@@ -1,6 +1,6 @@
 """Readers of captioned pictures and videos: Karpathy's splits, COCO, a user's queries, Parquet, MSR-VTT with its 1k-A test, and MSVD.
 
-Each keeps the texts as written and in file order, so that figures can be compared with published ones.
+They keep the texts as written and in file order, so figures can be compared with published ones.
 """
 
 import io
@@ -101,10 +101,10 @@ def _coco(document: Any, file: Path, media: MediaFolder) -> CaptionedMedia:
 
 
 def read_own_queries(annotations: Path, media: MediaFolder) -> CaptionedMedia:
-    """A CSV with the columns `query` and `path`, one line for each right answer. A query on several lines has several right answers.
+    """A CSV with the columns `query` and `path`, one line for each right answer. A query may have several lines.
 
-    A path is relative to the folder, or absolute. Each query is searched for among all pictures and videos that the indexer
-    would find below the folder, not only among those named. Raises DatasetError.
+    A path is relative to the folder, or absolute. Each query searches all pictures and videos that the indexer would find
+    below the folder, not only those in the CSV. Raises DatasetError.
     """
     try:
         scanned = scan([media.folder])
@@ -136,8 +136,8 @@ def _canonical(path: Path) -> str:
 def read_parquet(file: Path, *, split: str) -> CaptionedMedia:
     """Pictures and captions in one file, as on Hugging Face.
 
-    The columns are `id`, `texts` (a list) and `image` (bytes, or a struct with `bytes`). Optional are `split`, and `kind`, of
-    which only "caption" is read. Rows are numbered from 1. Raises DatasetError.
+    The columns are `id`, `texts` (a list) and `image` (bytes, or a struct with `bytes`). `split` and `kind` are optional. Rows
+    with a `kind` other than "caption" are skipped. Rows are numbered from 1. Raises DatasetError.
     """
     media, captions, splits, ids = _Found(), list[_Caption](), set[str](), Unique("id")
     for where, row in _parquet_rows(file):
@@ -211,7 +211,7 @@ def read_msrvtt_1ka(annotations: Path, media: MediaFolder) -> CaptionedMedia:
 def read_msvd(annotations: Path, media: MediaFolder, *, videos: Path | None = None) -> CaptionedMedia:
     """MSVD from the official corpus CSV, AllVideoDescriptions.txt or raw-captions.pkl. The suffix and the content tell which.
 
-    Of the CSV only English descriptions that are not empty are read. Videos are named <VideoID>_<Start>_<End>. `videos` is
+    From the CSV, reads only English descriptions that are not empty. Videos are named <VideoID>_<Start>_<End>. `videos` is
     test_list.txt, one name a line; None takes every video that has a caption. Raises DatasetError.
     """
     if annotations.suffix.lower() in _PICKLES:

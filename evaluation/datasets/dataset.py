@@ -21,7 +21,7 @@ class Medium:
     name: str  # unique in the data set
     path: Path
     kind: Kind
-    record: str  # the file and record that name the medium, for messages
+    record: str  # where the data set names the medium: file and record, for messages
     data: bytes | None = field(default=None, repr=False)  # the bytes, if the file of the data set holds them (Parquet)
     seconds: float | None = None  # the moment of a video to show to people; None is the middle
 
@@ -54,7 +54,7 @@ class CaptionedMedia:
         return texts
 
     def without(self, gone: Mapping[int, str]) -> "CaptionedMedia":
-        """A copy without the media `gone` (index to reason) and the texts of these alone. Reasons are added to `missing`, unless empty."""
+        """A copy without the media `gone` (index to reason) and their texts. `missing` gets the reasons that are not empty."""
         kept = [index for index in range(len(self.media)) if index not in gone]
         new_index = {old: new for new, old in enumerate(kept)}
         owners = [tuple(new_index[owner] for owner in owners if owner in new_index) for owners in self.owners]
@@ -69,7 +69,7 @@ class LabelledMedia:
 
     title: str
     media: tuple[Medium, ...]
-    classes: tuple[tuple[str, ...], ...]  # the names of each of C classes, the first for people; prompts are made of all of them
+    classes: tuple[tuple[str, ...], ...]  # the names of each of C classes; prompts use all, reports the first
     right: tuple[tuple[int, ...], ...]  # right[n]: the classes, 0..C-1, of medium n: one, or several (ObjectNet's overlap with ImageNet)
     missing: tuple[str, ...] = ()  # the records and classes that were left out, each with the reason, for people
 
@@ -142,15 +142,15 @@ class MediaFolder:
     @classmethod
     def of(cls, annotations: Path, folder: Path | None, *, allow_missing: bool = False) -> "MediaFolder":
         """`folder`, or the folder of the annotations. Raises DatasetError."""
-        if not annotations.exists():  # otherwise a mistyped path would be blamed on the folder
+        if not annotations.exists():  # otherwise the error for a mistyped path would name the folder
             raise DatasetError(f"{annotations}: no such file. Pass the annotations of the data set.")
         return cls(annotations.parent if folder is None else folder, allow_missing=allow_missing)
 
     def find(self, name: str, kind: Kind, record: str, *, inside: str = "", exact: bool = False) -> Medium | None:
         """The medium called `name`, in the subfolder `inside` or in this folder; None if it is missing and that is allowed.
 
-        Unless `exact`, a name without a folder is searched for in all subfolders. A video may have another suffix there, because
-        published videos are often encoded again. Raises DatasetError that names the record.
+        Unless `exact`, a name without a folder is searched for in all subfolders. A video may have another suffix, because
+        published videos are often re-encoded. Raises DatasetError that names the record.
         """
         for candidate in (self.folder / inside / name, self.folder / name):
             if os.path.isfile(candidate):  # noqa: PTH113 Path.is_file raises if a name is too long
@@ -182,7 +182,7 @@ class MediaFolder:
 
 
 def media_below(folder: Path, root: Path) -> Iterator[tuple[Path, Kind]]:
-    """The pictures and videos below `folder`, sorted. Below `root` no name of a file or folder begins with a dot, as in the indexer."""
+    """The pictures and videos below `folder`, sorted. Skips hidden files and folders below `root`, as the indexer does."""
     for path in sorted(folder.rglob("*")):
         kind = formats.kind_of(path)
         if kind and path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):

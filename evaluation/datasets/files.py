@@ -30,7 +30,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a text file that are not empty: the name for messages, and the text without white space around it."""
+    """The lines of a text file that are not empty: name of the record for messages, and stripped text."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if text := line.strip():
             yield f"{path}: line {number}", text
@@ -56,9 +56,9 @@ def read_json(path: Path, object_pairs_hook: Callable[[list[tuple[str, Any]]], A
 def read_csv(
     path: Path, columns: tuple[str, ...], *, header: bool = True, filled: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of a CSV file: the record's name for messages, and the fields by column.
+    """The rows of a CSV file: name of the record for messages, and fields by column.
 
-    The first line names at least `columns`. Without a `header` each line has exactly these fields. The columns `filled` are never
+    The first line must name `columns`. Without a `header`, each line has exactly these fields. The columns `filled` must not be
     empty. Raises DatasetError.
     """
     # StringIO, because str.splitlines also breaks a line at U+2028, U+0085 and form feeds inside a field.
@@ -113,7 +113,7 @@ class Unique:
         return value in self._first
 
     def add(self, value: object, where: str) -> None:
-        """Raises DatasetError, which names both records, if `value` was added before."""
+        """Raises DatasetError with both records if `value` was added before."""
         if value in self._first:
             raise DatasetError(f"{where}: the {self._what} {value!r} appears twice (first in {self._first[value]}).")
         self._first[value] = where

@@ -24,8 +24,8 @@ _KINDS = 'A JSON object {"folder": "name"}, a CSV file with the columns folder, 
 class LabelMap:
     """The names of folders.
 
-    In ImageNet's maps a folder may also be a position (V2's folders are 0 to 999), and each folder is a class, because two of the
-    thousand classes are called "crane". In a user's map, folders with the same names are one class.
+    In ImageNet's maps, a folder's name may also be its position (V2's folders are 0 to 999). Each folder is a class there, because two of
+    the thousand classes are called "crane". In a user's map, folders with the same names are one class.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class LabelMap:
 
 @dataclass(frozen=True)
 class LabelFiles:
-    """What goes with class folders: the names of the classes, and for ObjectNet the matching classes of ImageNet."""
+    """The label files of class folders: the names of the classes, and for ObjectNet the matching classes of ImageNet."""
 
     labels: Path | None = None
     to_imagenet: Path | None = None
@@ -86,7 +86,7 @@ def read_class_folders(
 
     Without `labels`, the name of a folder is the name of the class. The possible answers are the classes of the folders on disk (200
     of the thousand for ImageNet-A and R, as in their papers), or `among` all classes of the map. With `allow_missing`, a class folder
-    without media becomes a class without media, and is reported. Raises DatasetError that names a folder which is missing, empty or
+    without media becomes a class without media, and is reported. Raises DatasetError if a folder is missing, empty or
     not in the map.
     """
     unique, entry_of = Unique("class"), dict[Path, str]()
@@ -109,7 +109,7 @@ def read_class_folders(
 
 
 def read_objectnet(root: Path, folder_labels: Path, to_imagenet: Path, *, allow_missing: bool = False) -> LabelledMedia:
-    """Read those folders of ObjectNet whose objects ImageNet has too. Other objects are left out, as in the paper.
+    """Read the folders of ObjectNet with objects that are also in ImageNet. The others are left out, as in the paper.
 
     The classes are ImageNet's. An object may match several of them: each is a right answer. `folder_labels` is
     folder_to_objectnet_label.json, {"air_freshener": "Air freshener"}; `to_imagenet` is objectnet_to_imagenet_1k.json, {"Alarm clock":
@@ -154,7 +154,7 @@ def read_moments_in_time(path: Path, folder: Path, *, allow_missing: bool = Fals
 def _of_list(title: str, path: Path, listed: list[_Record], videos: MediaFolder) -> LabelledMedia:
     if not listed:
         raise DatasetError(f"{path}: no record of a video. Pass the file that lists the videos of a split, and the split's name.")
-    # also the class of a missing video, because training and test set must have the same classes
+    # includes classes of missing videos, because training and test set must have the same classes
     index_of = {label: index for index, label in enumerate(sorted({label for label, _ in listed}))}
     right = tuple((index_of[label],) for label, medium in listed if medium)
     media = tuple(medium for _, medium in listed if medium)
@@ -234,9 +234,9 @@ def _imagenet(path: Path, records: Iterable[tuple[str, str, tuple[str, ...]]]) -
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object that is not empty and has no key twice. Raises DatasetError."""
+    """A JSON object that is not empty and has no duplicate keys. Raises DatasetError."""
 
-    def with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # json keeps the last of two entries silently
+    def with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # json silently keeps the last of two entries
         unique = Unique("folder")
         for key, _ in pairs:
             unique.add(key, f"{path}: entry {key!r}")

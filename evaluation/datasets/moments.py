@@ -17,7 +17,7 @@ _KNOWN = "Known: Charades-STA's .txt (video start stop##sentence), DiDeMo's .jso
 
 
 def read_moments(annotations: Path, media_folder: Path | None, *, allow_missing: bool = False) -> MomentSet:
-    """Read any of the formats below, told by suffix. `media_folder` None is the folder of the annotations. Raises DatasetError."""
+    """Read any of the formats below; the suffix tells which. `media_folder` None is the folder of the annotations. Raises DatasetError."""
     media = MediaFolder.of(annotations, media_folder, allow_missing=allow_missing)
     read = {".txt": read_charades_sta, ".json": read_didemo, ".csv": read_own_moments}.get(annotations.suffix.lower())
     if not read:
@@ -28,8 +28,8 @@ def read_moments(annotations: Path, media_folder: Path | None, *, allow_missing:
 def read_charades_sta(annotations: Path, media: MediaFolder) -> MomentSet:
     """charades_sta_test.txt: each line is a query, such as "3MSZA 24.3 30.4##person turn a light on.", even if a sentence repeats.
 
-    A span that does not stop after its start overlaps no answer. It is counted in `missing` and dropped, as in published code
-    (2D-TAN and later). Stops beyond the end of a video are kept as written. Raises DatasetError.
+    A span that does not stop after its start is dropped and counted in `missing`, as in published code (2D-TAN and later). Stops after
+    the end of a video are kept as written. Raises DatasetError.
     """
 
     def records() -> Iterator[_Record]:

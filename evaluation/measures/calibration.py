@@ -1,7 +1,7 @@
-"""From the cosine of a hit to the probability that it is right, and how far such probabilities can be trusted.
+"""Converts the cosine of a hit to the probability that it is right, and measures the error of such probabilities.
 
-Platt 1999, "Probabilistic outputs for support vector machines": a logistic curve over the score, with softened targets, so that a
-few examples do not make it certain. Reported are always probabilities for queries that the curve was not fitted on.
+Platt 1999, "Probabilistic outputs for support vector machines": a logistic curve over the score, with smoothed targets against
+overconfidence on few examples. All reported probabilities are for queries that the curve was not fitted on.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from sklearn.model_selection import GroupKFold
 
 Scores = NDArray[np.float64]  # (N,)
 _FOLDS = 5
-_SAME = 1e-9  # scores that differ by less are equal but for rounding
+_SAME = 1e-9  # smaller differences between scores are rounding errors
 
 
 def fit_platt(scores: Scores, right: NDArray[np.bool_]) -> Callable[[Scores], Scores]:
-    """From scores (N,) and whether each was right (N,), the function of greatest likelihood from a score to the probability of right."""
+    """The maximum-likelihood curve for scores (N,) and whether each was right (N,): from scores to probabilities."""
     good, bad = int(right.sum()), int((~right).sum())
     target = np.where(right, (good + 1) / (good + 2), 1 / (bad + 2))
     middle, spread = float(scores.mean()), float(scores.std())
     spread = spread if spread > _SAME else 1.0
-    # A target between 0 and 1 is each score twice: as right with the target as weight, and as wrong with the rest.
+    # For targets between 0 and 1, use each score twice: as right with weight `target`, and as wrong with the rest.
     twice = np.tile((scores - middle) / spread, 2)[:, None]
     model = LogisticRegression(C=np.inf, tol=1e-9, max_iter=1000)
     model.fit(twice, np.repeat([True, False], len(scores)), sample_weight=np.concatenate([target, 1 - target]))
@@ -53,7 +53,7 @@ class Reliability:
 def reliability(probabilities: Scores, right: NDArray[np.bool_], *, bins: int = 10) -> Reliability:
     """Guo et al. 2017 (arXiv 1706.04599, equation 3) with groups of equal size, and Brier's mean squared error, all in 0..1."""
     _, tied = np.unique(probabilities, return_inverse=True)
-    share_right = (np.bincount(tied, right) / np.bincount(tied))[tied]  # equal probabilities share their mean, in any order
+    share_right = (np.bincount(tied, right) / np.bincount(tied))[tied]  # the mean over equal probabilities: their order must not matter
     order = probabilities.argsort(kind="stable")
     groups = [group for group in np.array_split(order, min(bins, len(order))) if len(group)]
     predicted, observed = (tuple(float(values[group].mean()) for group in groups) for values in (probabilities, share_right))

@@ -1,7 +1,7 @@
 """BLEU-4, METEOR, ROUGE-L, CIDEr and SPICE by the reference implementation: the only file that imports pycocoevalcap.
 
-Published figures come from it. Stanford's tokenizer, METEOR and SPICE need Java. SPICE also needs Stanford CoreNLP 3.6.0, which
-no package index has: SPICE is computed if its files are installed, and they are never downloaded without the user's knowledge.
+Papers use it. Stanford's tokenizer, METEOR and SPICE need Java. SPICE also needs Stanford CoreNLP 3.6.0, which is in no package
+index. SPICE is computed only if these files are installed; nothing is downloaded.
 """
 
 import shutil
@@ -35,7 +35,7 @@ class CaptionScores:
 
 
 def score_captions(references: Sequence[Sequence[str]], captions: Sequence[str]) -> CaptionScores:
-    """Compare N captions with what people wrote about the same N pictures, at least one sentence each.
+    """Compare N captions with references: for each picture, at least one sentence that a person wrote.
 
     Raises MetricError if pycocoevalcap is not installed, ValueError if a caption has no references.
     """
@@ -61,7 +61,7 @@ def score_captions(references: Sequence[Sequence[str]], captions: Sequence[str])
 def tokenize(texts: Sequence[str]) -> list[str]:
     """Each text as lower-case words of the Penn Treebank, separated by one space, without punctuation.
 
-    The library's class does the same, but writes a temporary file beside its jar, which a system-wide installation forbids.
+    The library's class does the same, but writes a temporary file beside its jar. A system-wide installation forbids this.
     """
     ptb = _library("tokenizer.ptbtokenizer")
     jar = Path(ptb.__file__).parent / ptb.STANFORD_CORENLP_3_4_1_JAR

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 1000
-MIN_CLUSTERS = 5  # with fewer, resampling says nothing, and there is no interval
+MIN_CLUSTERS = 5  # with fewer, resampling is meaningless, and there is no interval
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def median_interval(values: NDArray[np.float64], *, clusters: NDArray[np.int64] 
     def median(weights: NDArray[np.float64]) -> float:
         below = weights[groups[order]].cumsum()
         middle = np.searchsorted(below, below[-1] / 2, side="left"), np.searchsorted(below, below[-1] / 2, side="right")
-        return float(values[order[list(middle)]].mean())  # the two differ if the middle lies between two values
+        return float(values[order[list(middle)]].mean())  # they differ if the middle is between two values
 
     return _interval(np.median(values), median, groups, resamples)
 

@@ -25,7 +25,7 @@ def similarities(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -> 
 
 
 def ranks_of_right(queries: NDArray[np.float32], gallery: NDArray[np.float32], right: Sequence[Sequence[int]]) -> list[NDArray[np.int64]]:
-    """For queries (Q, E), the ranks of the right items of the gallery (G, E), from 1 and rising; `right`: their indices, at least one."""
+    """For queries (Q, E), the ranks, from 1 and rising, of their right items of the gallery (G, E); `right`: the indices of these."""
     block = max(1, _BLOCK // max(1, len(gallery)))
     ranks: list[NDArray[np.int64]] = []
     for start in range(0, len(queries), block):
@@ -37,7 +37,7 @@ def ranks_of_right(queries: NDArray[np.float32], gallery: NDArray[np.float32], r
 def best_first(
     queries: NDArray[np.float32], gallery: NDArray[np.float32], right: Sequence[Sequence[int]], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The k best items of the gallery for each query and their similarities, int64 and float32 (Q, k). In a tie, wrong items go first."""
+    """The k best items of the gallery for each query and their similarities, int64 and float32 (Q, k). In a tie, wrong items come first."""
     rows = similarities(queries, gallery)
     order = np.lexsort((marked(right, rows.shape), -rows), axis=1)[:, :k]
     return order, np.take_along_axis(rows, order, axis=1)
@@ -77,14 +77,14 @@ class Answers:
 def rank_classes(scores: NDArray[np.float32], right: Sequence[Sequence[int]]) -> Answers:
     """Order the classes of each medium by scores, float32 (N, C)."""
     is_right = marked(right, scores.shape)
-    scores = np.where(np.isnan(scores), np.where(is_right, -np.inf, np.inf), scores)  # the NaN of a diverged model counts against us
+    scores = np.where(np.isnan(scores), np.where(is_right, -np.inf, np.inf), scores)  # NaN of a diverged model counts as wrong
     order = np.lexsort((is_right, -scores), axis=1)
     ranks = np.take_along_axis(is_right, order, axis=1).argmax(1)
     return Answers(ranks.astype(np.int64), order[:, :BEST].astype(np.int64))
 
 
 def rank_in_blocks(scores_of: Callable[[range], NDArray[np.float32]], right: Sequence[Sequence[int]], *, block: int) -> Answers:
-    """The same for scores that do not fit into memory. `scores_of` gives those of a range of media."""
+    """Like `rank_classes`, for scores that do not fit into memory. `scores_of` returns the scores of a range of media."""
     rows = range(len(right))
     parts = [rank_classes(scores_of(rows[n : n + block]), right[n : n + block]) for n in rows[::block]]
     return Answers(np.concatenate([part.ranks for part in parts]), np.concatenate([part.best for part in parts]))

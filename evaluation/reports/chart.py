@@ -18,7 +18,7 @@ _TICKS = (1, 2, 5, 10, 20, 50, 100, 1000, 10000)
 
 
 def draw(title: str, tables: Sequence[Table], curves: Sequence[Curve]) -> bytes:
-    """The chart as a PNG. A dollar in a name stays a dollar, and a letter that the font lacks becomes a box."""
+    """The chart as a PNG. A dollar sign in a name is drawn as such. A letter that the font lacks becomes a box."""
     with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         tables = [table for table in tables if table.bars]
@@ -49,7 +49,7 @@ def _bars(axis: Axes, table: Table) -> None:
             continue
         x = np.array([table.bars.index(name) + (number + 0.5) * width - 0.4 for name in columns])
         drawn = [(row.values[name].value, row.values[name].low, row.values[name].high) for name in columns]
-        y, low, high = np.array(drawn, np.float64).T  # without an interval, its ends are NaN
+        y, low, high = np.array(drawn, np.float64).T  # the ends are NaN without an interval
         errors = np.nan_to_num(np.maximum(0, [y - low, high - y]))
         colour = _COLOURS[number % len(_COLOURS)]
         bars = axis.bar(x, y, width * 0.92, color=colour, label=row.name, yerr=errors, ecolor="#333333", capsize=2)

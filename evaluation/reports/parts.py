@@ -22,7 +22,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Systems side by side. A cell is empty if the system was not measured by the column. `bars` are the columns to draw, in percent."""
+    """Systems side by side. A cell is empty if the system has no figure for the column. `bars` are the columns to draw, in percent."""
 
     title: str
     columns: tuple[str, ...]
@@ -54,7 +54,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Example:
-    """A query and what was found, best first, for people to judge: media with a caption each. `right` None: only people can tell."""
+    """A query and the media found, best first, each with a caption. `right` is None if only a person can judge."""
 
     title: str
     right: bool | None
@@ -95,7 +95,7 @@ def data_metadata(title: str, counts: Mapping[str, Any], data: Iterable[bytes | 
 
 
 def digest(parts: Iterable[bytes | str]) -> str:
-    """A short digest of a data set. Two reports with the same digest measured the same data."""
+    """A short digest of a data set. Reports with the same digest measured the same data."""
     whole = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

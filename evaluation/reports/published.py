@@ -1,4 +1,4 @@
-"""Published figures to compare with. In percent, but the median rank is a rank.
+"""Published figures to compare with, in percent, except the median rank.
 
 CoCa: Yu et al. 2022, "CoCa: Contrastive Captioners are Image-Text Foundation Models", arXiv 2205.01917, the 2.1B model.
 COTS: Lu et al. 2022, "COTS: Collaborative Two-Stream Vision-Language Pre-Training Model for Cross-Modal Retrieval", arXiv 2204.07441.
@@ -50,7 +50,7 @@ _MEASURED_ON = {  # protocol -> how many media or classes the figures were measu
 
 
 def published(task: str, protocol: str, count: int) -> tuple[tuple[Row, ...], str]:
-    """The published figures of a protocol, and what they were measured on, with a warning if `count` media or classes differ from it."""
+    """The published figures of a protocol, and a note on their test set, with a warning if it does not have `count` media or classes."""
     rows = FIGURES.get(task, {}).get(protocol, ())
     if not rows or protocol not in _MEASURED_ON:
         return rows, ""

@@ -1,4 +1,4 @@
-"""`eval caption`: compares the decoder's captions of pictures with what people wrote."""
+"""`eval caption`: compares the decoder's captions of pictures with human captions."""
 
 import random
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """`eval classify`: zero-shot classification, and the report of a classification by any method.
 
-The answer is the nearest class vector (Radford et al. 2021, section 3.1), made of several sentences about the class (section 3.1.4).
-The lists are ours, shorter than CLIP's, so accuracies can differ in the first decimal. A user can pass another list.
+The answer is the nearest class vector (Radford et al. 2021, section 3.1), the mean of several sentences about the class (section
+3.1.4). Our lists of sentences are shorter than CLIP's, so accuracies can differ in the first decimal. Users can pass another list.
 """
 
 from collections import Counter, defaultdict
@@ -42,9 +42,9 @@ _SHOWN = 3  # answers below an example
 
 
 def evaluate_zero_shot(dataset: LabelledMedia, source: FeatureSource, *, templates: Sequence[str] = (), protocol: str = "own") -> Report:
-    """Accuracies, confusions, and the published figures. Raises UnreadableMediaError, unless the source allows missing media.
+    """Report accuracies, confusions and published figures. Raises UnreadableMediaError, unless the source allows missing media.
 
-    `templates` are sentences with {} in them, by default our list for the kind of most media. `protocol` names the published figures to
+    `templates` are sentences with {} for the class, by default those of `default_templates`. `protocol` names the published figures to
     compare with: "imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch", "objectnet"; others have none.
     """
     dataset, features = readable(dataset, source, MEAN_VECTOR)
@@ -63,7 +63,7 @@ def evaluate_zero_shot(dataset: LabelledMedia, source: FeatureSource, *, templat
 
 
 def default_templates(dataset: LabelledMedia) -> tuple[str, ...]:
-    """Our list for the kind of most media."""
+    """Our list for pictures, or for videos if more than half of the media are videos."""
     videos = sum(medium.kind == "video" for medium in dataset.media)
     return VIDEOS if 2 * videos > len(dataset.media) else PICTURES
 
@@ -89,7 +89,7 @@ def fill(template: str, name: str) -> str:
 def class_vectors(
     classes: Sequence[Sequence[str]], templates: Sequence[str], of_texts: Callable[[Sequence[str]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """The mean over all sentences about each of C classes, templates times names: float32 (C, E), as `of_texts` of L2 norm 1."""
+    """The mean vector of all sentences (templates times names) about each of C classes: float32 (C, E), each row of L2 norm 1."""
     sentences = [[fill(template, name) for name in names for template in templates] for names in classes]
     vectors = of_texts([sentence for own in sentences for sentence in own])
     ends = np.cumsum([len(own) for own in sentences])
@@ -139,7 +139,7 @@ def classification_report(
     if worst:
         tables += [Table("worst classes", ("top-1",), tuple(worst_rows)), Table("confusions", ("of its media",), tuple(confusions))]
 
-    examples = []  # at equal distances through the data set, so that they come from all classes
+    examples = []  # evenly spaced over the data set, so that they come from all classes
     for n in wrong[np.linspace(0, len(wrong) - 1, min(_EXAMPLES, len(wrong))).round().astype(np.int64)].tolist():
         given = ", ".join(words([answer]) for answer in answers.best[n, :_SHOWN])
         examples.append(Example(f"{words(dataset.right[n])} (rank {answers.ranks[n] + 1})", False, ((dataset.media[n], given),)))
@@ -152,7 +152,7 @@ def classification_report(
         provenance(encoder) | common | metadata,
         examples=tuple(examples),
         missing=dataset.missing,
-        examples_are="Wrong answers, at equal distances through the set",
+        examples_are="Wrong answers, evenly spaced over the set",
         records=tuple(
             {"medium": medium.name, "class": words(right), "answer": dataset.classes[best[0]][0], "rank": int(rank) + 1}
             for medium, right, best, rank in zip(dataset.media, dataset.right, answers.best, answers.ranks, strict=True)

@@ -1,6 +1,6 @@
-"""`eval collection`: a user's collection by the user's queries. This is the only file of `evaluation` that searches.
+"""`eval collection`: measures a user's collection with the user's queries. The only file of `evaluation` that searches.
 
-It measures the index against exact search, the gain of reranking by the decoder, the latency, and how far a cosine can be trusted.
+It measures the recall of the index, the gain of reranking by the decoder, the latency, and how often hits of a cosine are right.
 """
 
 import time
@@ -26,7 +26,7 @@ from search.decoder_rerank import WEIGHT, rerank
 from search.schema import DEFAULT_KINDS
 
 _K = 10
-_USUAL, _DEPTH = 20, 200  # hits of a usual search, whose latency is measured, and of the search whose ranks count
+_USUAL, _DEPTH = 20, 200  # hits of the search that is timed, and of the search that is scored
 _TIE = 1e-5
 _MIN_JUDGED = 20  # right hits, wrong hits and queries that a calibration curve needs
 _EXAMPLES, _SHOWN = 12, 5
@@ -36,7 +36,7 @@ _QUALITY = ("R@1", "R@5", "R@10", "MRR")
 
 @dataclass(frozen=True)
 class OwnQuery:
-    """A query, and the uris of the right files: none if only the latency matters."""
+    """A query, and the uris of the right files; none if only the latency is measured."""
 
     text: str
     right: frozenset[str]
@@ -60,8 +60,8 @@ class _Answer:
 def read_own_queries_of(collection: Collection, file: Path) -> tuple[OwnQuery, ...]:
     """A CSV with the columns `query` and `path`, one line for each right answer. `path` may be empty.
 
-    A path is absolute, or the end of an absolute path: "2019/beach.jpg" matches in any folder. Raises DatasetError that names the
-    record if a path matches no file of the collection or several.
+    A path is absolute, or the end of an absolute path: "2019/beach.jpg" matches in any folder. Raises DatasetError if
+    a path matches no file of the collection, or several.
     """
     by_name: dict[str, list[str]] = {}
     snapshot = collection.snapshot
@@ -78,7 +78,7 @@ def read_own_queries_of(collection: Collection, file: Path) -> tuple[OwnQuery, .
             raise DatasetError(f"{record}: the path {path!r} {what} of the collection. Write the full path of an indexed file, or none.")
         answers.update(matching)
     if not right:
-        raise DatasetError(f"{file}: holds no query. Write one on each line, below the line query,path.")
+        raise DatasetError(f"{file}: contains no query. Write one per line, below the line query,path.")
     return tuple(OwnQuery(query, frozenset(answers)) for query, answers in right.items())
 
 
@@ -90,7 +90,7 @@ def evaluate_collection(
     weight: float = WEIGHT,
     on_progress: OnProgress = lambda *_: None,
 ) -> Report:
-    """Ask every query: by the index, exactly, and with the shortlist reranked. Raises DatasetError if the collection is empty."""
+    """Search every query: by the index, exactly, and with the shortlist reranked. Raises DatasetError if the collection is empty."""
     ids, vectors = collection.snapshot.vectors(DEFAULT_KINDS)
     if not len(ids):
         raise DatasetError(f"{collection.path}: the collection holds no picture or moment. Index some first.")
@@ -141,7 +141,7 @@ def _ask(
     first = rerank(hits[:shortlist], query.text, collection.encoder, collection.path, weight=weight)
     times.append(time.perf_counter())
     usual, _, reranking = (1000 * np.diff(times)).tolist()
-    # the share of the exact ten nearest segments that the index returns; a segment as near as the tenth is as good
+    # the share of the ten nearest segments by exact search that the index returns; ties with the tenth count
     vector = collection.encoder.encode_texts([query.text])[0]
     cosines = vectors @ vector
     k = min(_K, len(cosines))
@@ -173,7 +173,7 @@ def _latency_table(answers: Sequence[_Answer], shortlist: int) -> Table:
 
 
 def _calibration(judged: Sequence[_Answer]) -> tuple[tuple[Curve, ...], list[Table]]:
-    """Of the first ten hits of each query: the probabilities of a curve over the cosine, and the share that was right."""
+    """Compare probabilities from a curve over the cosine with the share of right hits, for the first ten hits of each query."""
     rows = [(n, hit.similarity, hit.uri in answer.query.right) for n, answer in enumerate(judged) for hit in answer.hits[:_K]]
     queries, cosines, right = np.array([r[0] for r in rows]), np.array([r[1] for r in rows]), np.array([r[2] for r in rows], bool)
     if min(right.sum(), (~right).sum(), len(judged)) < _MIN_JUDGED:

@@ -1,7 +1,7 @@
 """`eval moments`: where in a video a sentence happens.
 
-Two methods are measured. *Shots* is what the index holds: the video is cut where the embeddings jump. *Raised segment* needs no
-cuts: it is the stretch of frames whose cosines to the sentence are raised above the rest, by maximum likelihood of one raised
+Two methods are measured. *Shots* are those of the index: the video is cut where neighbouring embeddings differ. *Raised segment*
+needs no cuts: it is the stretch of frames with higher cosines to the sentence than the rest, by maximum likelihood of one raised
 segment in Gaussian noise (circular binary segmentation, Olshen et al. 2004, Biostatistics 5, section 3).
 """
 
@@ -26,7 +26,7 @@ THRESHOLDS = (0.3, 0.5, 0.7)
 COLUMNS = (*(f"R@1, IoU {threshold}" for threshold in THRESHOLDS), "mean IoU")
 DIDEMO = ("Rank@1", "Rank@5", "mIoU")
 _DIDEMO_PARTS, _DIDEMO_SPANS = 6, 21  # parts of five seconds, and the spans that can be made of them
-_EXAMPLES, _RIGHT = 12, 0.5  # an example counts as right from this overlap on
+_EXAMPLES, _RIGHT = 12, 0.5  # and the least overlap of an example that counts as right
 _CURVE = tuple(i / 20 for i in range(1, 20))
 
 
@@ -94,7 +94,7 @@ def _answers(
 
 
 def _keep(vectors: NDArray[np.generic], decoded: Decoded) -> Arrays:
-    """What is cached of a video."""
+    """The arrays to cache for a video."""
     between = (decoded.seconds[:-1] + decoded.seconds[1:]) / 2
     last = max(decoded.duration_seconds, float(decoded.seconds[-1]))
     return {"vectors": vectors.astype(np.float32), "edges": np.array([0.0, *between, last])}
@@ -128,7 +128,7 @@ def raised_segments(cosines: NDArray[np.float64], edges: NDArray[np.float64], *,
     The score of a stretch of `a` of n frames is sqrt(a (n - a) / n) times (mean inside - mean outside). The whole video scores 0.
     """
     n = len(cosines)
-    sums = np.concatenate([[0.0], np.cumsum(cosines - cosines.mean())])  # differences: how far a stretch is above the mean
+    sums = np.concatenate([[0.0], np.cumsum(cosines - cosines.mean())])  # their differences are the sums of stretches, relative to the mean
     best: list[tuple[float, int, int]] = []
     for length in range(1, n + 1):  # one length at a time, so that a film of hours needs no more memory than its frames
         spread = np.sqrt(length * (n - length) / n)

@@ -36,7 +36,7 @@ from evaluation.tasks.classify import classification_report
 from indexer.segments import CLIP_FRAMES
 
 STRENGTHS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # l2 from strong to weak, so that each fit starts from the weights of the last one
-_HELD_OUT = 10  # one of so many
+_HELD_OUT = 10  # one example of this many
 Vectors = NDArray[np.float32]  # (N, E)
 Labels = NDArray[np.int64]  # (N,)
 OnStep = Callable[[int, int], None]  # done, total
@@ -112,7 +112,7 @@ def _check(train: LabelledMedia, test: LabelledMedia) -> None:
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """A fitted classifier of scikit-learn for C classes. A class without training media is never the answer."""
+    """A fitted classifier of scikit-learn for C classes. It never answers with a class without training media."""
 
     model: Any
     num_classes: int
@@ -127,7 +127,7 @@ class LinearProbe:
 
 
 def fit(vectors: Vectors, labels: Labels, num_classes: int, *, l2: float, start: LinearProbe | None = None) -> LinearProbe:
-    """Fit to vectors (N, E) and labels (N,), from zero or from another fit, which this changes."""
+    """Fit to vectors (N, E) and labels (N,), from zero or from `start`, which is changed."""
     num_present = len(np.unique(labels))
     if num_present == 1:
         return LinearProbe(DummyClassifier().fit(vectors, labels), num_classes, l2)
@@ -135,7 +135,7 @@ def fit(vectors: Vectors, labels: Labels, num_classes: int, *, l2: float, start:
     # For two classes scikit-learn has one weight vector, which is the difference of our two: half the squared norm.
     model.set_params(C=(2 if num_present == 2 else 1) / (l2 * len(labels)), tol=1e-7, max_iter=1000)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties on separable data: the scores are good before that
+        warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties on separable data; the scores are good anyway
         model.fit(vectors.astype(np.float64), labels)
     return LinearProbe(model, num_classes, l2)
 
@@ -171,7 +171,7 @@ def hold_out(labels: Labels, *, seed: int) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def _keep(tokens: NDArray[np.generic], decoded: Decoded) -> Arrays:
-    """16 frames of a video, some twice if it has fewer; one of a picture, which has no duration."""
+    """The tokens of 16 frames of a video, some repeated if it has fewer, or of a picture, which has no duration."""
     return {"tokens": tokens[spread(len(tokens), CLIP_FRAMES if decoded.duration_seconds or len(tokens) > 1 else 1)]}
 
 

@@ -116,7 +116,7 @@ def test_caption_prints_one_line_a_picture(collection):
     ("arguments", "message"),
     [
         (["index", "{tmp}/nowhere"], "nowhere: no such file or folder. Give a folder"),
-        (["index", "{tmp}/empty"], "no pictures or videos there. Nothing was changed"),
+        (["index", "{tmp}/empty"], "no pictures or videos found. Nothing was changed"),
         (["search", "x", "-c", "{tmp}/none"], "no collection here. Make one with: coca-search index"),
         (["status", "-c", "{tmp}/none"], "no collection here"),
         (["serve", "-c", "{tmp}/none"], "no collection here"),
@@ -202,4 +202,4 @@ def test_ctrl_c_gives_one_line_and_exit_code_130(monkeypatch, capsys):
     with pytest.raises(SystemExit) as done:
         coca_search_cli.main()
     assert done.value.code == 130
-    assert capsys.readouterr().err == "coca-search: stopped. What was written so far is kept. The next run continues from there.\n"
+    assert capsys.readouterr().err == "coca-search: stopped. What was written so far is kept. Run the command again to continue.\n"

@@ -43,7 +43,7 @@ def test_a_missing_path_is_named(tmp_path):
 
 
 def test_an_empty_folder_is_refused_and_says_that_nothing_changed(tmp_path):
-    with pytest.raises(SourceError, match=r"no pictures or videos there. Nothing was changed"):
+    with pytest.raises(SourceError, match=r"no pictures or videos found. Nothing was changed"):
         scan([tmp_path])
 
 

@@ -142,14 +142,14 @@ def test_a_running_service_is_reused_and_not_stopped(fake_service, asked):
 def test_a_service_with_another_collection_is_refused(fake_service, collection):
     url, served = fake_service
     stderr = refused(free_port(), url, "--collection", collection)
-    assert f"serves another collection ({served.resolve()}, not {collection.resolve()})" in stderr
+    assert f"searches another collection ({served.resolve()}, not {collection.resolve()})" in stderr
     assert "--service-port" in stderr
 
 
 def test_another_server_at_the_port_of_the_service_is_reported():
     with serving(FastAPI()) as url:
         stderr = refused(free_port(), url)
-    assert "404 Not Found (at the port of the service)" in stderr
+    assert "404 Not Found (the port of the service)" in stderr
     assert "--service-port" in stderr
 
 

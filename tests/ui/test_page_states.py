@@ -96,7 +96,7 @@ def test_an_empty_collection_says_how_to_fill_it(open_page, tmp_path):
 
 def test_a_search_without_hits_shows_a_message(open_page, service):
     page = open_page(service, q="red", show="Videos")
-    assert page.info[0].value == "Nothing here to search in. Choose another kind, or index some files."
+    assert page.info[0].value == "There is nothing of this kind to search. Choose another kind, or index some files."
 
 
 def test_a_query_the_service_refuses_is_explained(open_page, service):

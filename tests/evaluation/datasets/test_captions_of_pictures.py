@@ -228,7 +228,7 @@ def test_missing_answers_are_reported_when_allowed(own):
 
 def test_a_folder_without_media_and_a_file_without_queries_are_refused(own, tmp_path):
     (tmp_path / "empty").mkdir()
-    with refuses(f"{tmp_path}/empty: no pictures or videos there."):
+    with refuses(f"{tmp_path}/empty: no pictures or videos found."):
         read_own_queries(queries(own, "x,b.jpg"), MediaFolder(tmp_path / "empty"))
     with refuses("media, queries.csv: holds 3 media and 0 texts."):
         read_own_queries(queries(own), MediaFolder(own))

@@ -72,7 +72,7 @@ def test_a_path_may_be_complete_or_a_suffix(folder, collection, tmp_path):
         ),
         ([(" ", "film.mp4")], r"queries\.csv: line 2: the query is empty"),
         ([("red", "film.mp4"), ("red", "film.mp4")], r"line 3: the pair .* appears twice"),
-        ([], r"queries\.csv: holds no query"),
+        ([], r"queries\.csv: contains no query"),
     ],
 )
 def test_an_unusable_query_is_named(collection, tmp_path, rows, message):
