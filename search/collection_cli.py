@@ -116,7 +116,7 @@ def verify(
     print(f"{findings.num_rows} rows of {findings.num_files} files checked, {len(findings.problems)} problems.")
     if findings.problems:
         if not repair:
-            print("Repair what can be rebuilt with: coca-search verify --repair", file=sys.stderr)
+            print("Repair what can be rebuilt with the same command and --repair.", file=sys.stderr)
         raise typer.Exit(1)
 
 
