@@ -45,9 +45,9 @@ def compare(name: str) -> dict[str, float]:
     with torch.inference_mode():
         image, text = theirs.encode_image(their_pixels(pixels, name)), theirs.encode_text(token_ids)
         outputs = [theirs(their_pixels(pixels[i : i + 1], name), token_ids[i : i + 1], output_labels=False)["logits"] for i in range(3)]
-        caption_tokens = ours.encode_image_tokens(list(pixels)).tokens
-        _, text_tokens = ours._model.encode_text(our_ids[:3], valid[:3])
-        logits = ours._model.caption_logits(text_tokens, caption_tokens)
+        caption_tokens = ours.encode_image_tokens(list(pixels))
+        _, text_tokens = ours._model.unimodal(our_ids[:3], valid[:3])
+        logits = ours._model.multimodal(text_tokens, caption_tokens)
         losses = torch.nn.functional.cross_entropy(torch.cat(outputs)[:, :-1].mT, token_ids[:3, 1:], ignore_index=0, reduction="none")
     words = valid[:3, :, None]
     return {

@@ -4,7 +4,7 @@ The encoder owns device, dtype and batch size. Callers pass pictures, get NumPy 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -20,8 +20,7 @@ from coca_model.architecture.coca import CoCa
 from coca_model.architecture.config import CoCaConfig
 from coca_model.checkpoints.find import find_checkpoint
 from coca_model.checkpoints.read_write import read_checkpoint
-from coca_model.decoding.cached_decoder import CachedDecoder, Decoder, GuidedDecoder
-from coca_model.decoding.generate import generate
+from coca_model.decoding.generate import CachedDecoder, Decoder, GuidedDecoder, generate
 from coca_model.decoding.likelihood import log_likelihood
 from coca_model.decoding.options import CaptionOptions
 from coca_model.machine import batch_size, fast_dtype, use_cpus
@@ -36,16 +35,6 @@ _TEXT_BATCH = 256
 _GUIDANCE = 1.5  # the best of 1, 1.25, 1.5, 1.75, 2 and 2.5 on 400 pictures of Flickr8k val: see docs/LOG.md, 2026-11-24
 
 
-@dataclass(frozen=True)
-class ImageTokens:
-    """The caption tokens of N pictures. Compute them once to caption and score the pictures several times by one model."""
-
-    tokens: Tensor  # (N, Q, D), in the dtype of the model
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-
 class Encoder:
     """A CoCa ready to use. `load` makes one."""
 
@@ -54,16 +43,12 @@ class Encoder:
         self.config: CoCaConfig = model.config  # `config.embedding_width` is E
         image = model.config.image
         self.preprocessing_id = f"{image.resize}-{image.image_size}-bicubic-srgb"  # vectors with different ids cannot be compared
+        self.min_side = OVERSAMPLING * image.image_size  # pixels: with a JPEG reduced to this size, the embedding hardly changes
         self.device, self.dtype, self.batch_size = device, dtype, batch_size(device, image)
         self.logit_scale = float(model.log_scale.detach().float().exp())  # factor of cosines in the contrastive loss, 1 / temperature
         self._model = model.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         pack_linear_layers(self._model)
         self._tokenizer = tokenizer
-
-    @property
-    def min_side(self) -> int:
-        """In pixels. A JPEG may be decoded at a reduced scale with sides of at least this length: the embedding hardly changes."""
-        return OVERSAMPLING * self.config.image.image_size
 
     def preprocess(self, picture: PictureSource | Pixels) -> Pixels:
         """One picture -> pixels for the image tower: uint8 (H, W, 3), RGB, 0..255. Raises PictureError if it cannot be read."""
@@ -82,17 +67,20 @@ class Encoder:
         return _normalised(torch.cat([embed(tower(batch)) for batch in self._batches(pixels)]))
 
     @torch.inference_mode()
-    def encode_image_tokens(self, images: Sequence[PictureSource | Pixels]) -> ImageTokens:
-        """Images as in `encode_images` -> caption tokens for `caption` and `score`. Raises PictureError."""
-        return ImageTokens(torch.cat([self._model.encode_image(batch)[1] for batch in self._batches(self._stack(images))]))
+    def encode_image_tokens(self, images: Sequence[PictureSource | Pixels]) -> Tensor:
+        """Images as in `encode_images` -> caption tokens (N, Q, D) in the dtype of the model. Raises PictureError.
+
+        Compute them once to caption and score the same pictures several times.
+        """
+        return torch.cat([self._model.encode_image(batch)[1] for batch in self._batches(self._stack(images))])
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """N texts -> float32 (N, E), each row of L2 norm 1. A text longer than the context is cut, with a warning."""
-        return _normalised(self._by_length(texts, lambda ids, valid: self._model.encode_text(ids, valid)[0]))
+        return _normalised(self._by_length(texts, lambda ids, valid: self._model.unimodal(ids, valid)[0]))
 
     @torch.inference_mode()
-    def caption(self, images: Sequence[PictureSource | Pixels] | ImageTokens, options: CaptionOptions | None = None) -> list[str]:
+    def caption(self, images: Sequence[PictureSource | Pixels] | Tensor, options: CaptionOptions | None = None) -> list[str]:
         """One sentence for each of N images. Raises PictureError if an image cannot be read."""
         options = self.caption_options(options)
         random = torch.Generator(self.device).manual_seed(options.seed)
@@ -114,7 +102,7 @@ class Encoder:
         return replace(options, guidance=guidance, max_tokens=min(options.max_tokens, self.config.text.context_length - 1))
 
     @torch.inference_mode()
-    def score(self, images: Sequence[PictureSource | Pixels] | ImageTokens | None, texts: Sequence[str]) -> Vectors:
+    def score(self, images: Sequence[PictureSource | Pixels] | Tensor | None, texts: Sequence[str]) -> Vectors:
         """Natural-log likelihood of each text, given each image or, with `images=None`, given no image (paper equation 3).
 
         For log p(text), a model that was also trained on text alone runs without an image. For other models, whose decoder has always
@@ -128,8 +116,8 @@ class Encoder:
         scores = self._by_length(texts, lambda ids, valid: torch.atleast_2d(log_likelihood(self._model, tokens, ids, valid)).T).T  # (M, N)
         return (scores.flatten() if images is None else scores).cpu().numpy()
 
-    def _image_tokens(self, images: Sequence[PictureSource | Pixels] | ImageTokens) -> Tensor:
-        return (images if isinstance(images, ImageTokens) else self.encode_image_tokens(images)).tokens
+    def _image_tokens(self, images: Sequence[PictureSource | Pixels] | Tensor) -> Tensor:
+        return images if isinstance(images, Tensor) else self.encode_image_tokens(images)
 
     @cached_property
     def _null(self) -> Tensor | None:

@@ -85,10 +85,6 @@ class Tokenizer:
             warnings.warn(f"A text of {len(ids)} tokens is cut to the model's context of {self.context_length}.", stacklevel=4)
         return [*ids[: self.context_length - 1], self.special.end]
 
-    def to_json(self) -> str:
-        """The vocabulary and the merges, in the JSON of `tokenizers`."""
-        return str(self._bpe.to_str())
-
     def save(self, path: Path) -> None:
         """Write the file that `load_tokenizer` reads."""
         self._bpe.save(str(path))

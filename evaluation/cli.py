@@ -1,10 +1,23 @@
 """`coca-search eval`: retrieval, classify, caption, moments, collection."""
 
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from platformdirs import user_cache_path, user_data_path
+
+if TYPE_CHECKING:
+    from evaluation.features import FeatureSource, OnProgress
+    from evaluation.reports.report import Report
+
+_WIDTH_OF_A_PIPE = 200
+_SECONDS_A_LINE = 30.0
 
 Annotations = Annotated[Path, typer.Argument(help="The annotation file, as the authors of the data set publish it.")]
 Media = Annotated[Path | None, typer.Option(help="The folder of the pictures or videos. Default: the folder of the annotations.")]
@@ -39,14 +52,13 @@ def retrieval(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Search pictures or videos by text, and texts by picture or video: R@1/5/10, median rank, MRR, mAP."""
-    from evaluation.console import run
     from evaluation.datasets.captions import read_captions
     from evaluation.tasks.retrieval import evaluate_retrieval
 
     if videos is not None and protocol != "msvd":
         raise typer.BadParameter(f"--videos is only for msvd, not for {protocol}.")
     dataset = read_captions(annotations, media, split=split, videos=videos, allow_missing=allow_missing)
-    run(partial(evaluate_retrieval, dataset, protocol=protocol), model, cache, out, dtype=dtype, allow_missing=allow_missing)
+    _run(partial(evaluate_retrieval, dataset, protocol=protocol), model, cache, out, dtype=dtype, allow_missing=allow_missing)
 
 
 @app.command()
@@ -69,7 +81,6 @@ def classify(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Classify pictures or videos, zero-shot or with a trained probe (--train): top-1 and top-5 accuracy."""
-    from evaluation.console import run
     from evaluation.datasets.labelled_media import LabelFiles, read_labelled
     from evaluation.tasks.classify import evaluate_zero_shot, read_templates
     from evaluation.tasks.probe import ProbeOptions, evaluate_probe
@@ -86,7 +97,7 @@ def classify(
     else:
         sentences = read_templates(templates) if templates else ()
         evaluate = partial(evaluate_zero_shot, test, templates=sentences, protocol=protocol)
-    run(evaluate, model, cache, out, dtype=dtype, allow_missing=allow_missing)
+    _run(evaluate, model, cache, out, dtype=dtype, allow_missing=allow_missing)
 
 
 @app.command()
@@ -105,13 +116,12 @@ def caption(
 ) -> None:
     """Caption pictures: BLEU-4, METEOR, ROUGE-L, CIDEr, SPICE, and how often a caption finds its picture."""
     from coca_model import CaptionOptions
-    from evaluation.console import run
     from evaluation.datasets.captions import read_captions
     from evaluation.tasks.captions import CaptionEvaluation, evaluate_captions
 
     settings = CaptionEvaluation(protocol, CaptionOptions(method, beams=beams))
     dataset = read_captions(annotations, media, split=split, allow_missing=allow_missing)
-    run(partial(evaluate_captions, dataset, settings=settings), model, cache, out, dtype=dtype, allow_missing=allow_missing)
+    _run(partial(evaluate_captions, dataset, settings=settings), model, cache, out, dtype=dtype, allow_missing=allow_missing)
 
 
 @app.command()
@@ -126,12 +136,11 @@ def moments(
     allow_missing: AllowMissing = False,
 ) -> None:
     """Find where in a video a sentence happens: R@1 at temporal IoU 0.3, 0.5 and 0.7, and the mean IoU."""
-    from evaluation.console import run
     from evaluation.datasets.moments import read_moments
     from evaluation.tasks.moments import evaluate_moments
 
     dataset = read_moments(annotations, media, allow_missing=allow_missing)
-    run(partial(evaluate_moments, dataset, seconds_between=seconds_between), model, cache, out, dtype=dtype, allow_missing=allow_missing)
+    _run(partial(evaluate_moments, dataset, seconds_between=seconds_between), model, cache, out, dtype=dtype, allow_missing=allow_missing)
 
 
 @app.command()
@@ -145,7 +154,6 @@ def collection(
     out: Out = None,
 ) -> None:
     """Measure your collection with your queries: what is found, the gain of reranking, latency, calibration."""
-    from evaluation.console import finish, progress_bars
     from evaluation.tasks.collection import evaluate_collection, read_own_queries_of
     from search import open_collection
 
@@ -153,9 +161,89 @@ def collection(
     asked = read_own_queries_of(opened, queries)
     with progress_bars() as on_progress:
         report = evaluate_collection(opened, asked, shortlist=shortlist, on_progress=on_progress)
-    finish(report, out)
+    _finish(report, out)
 
 
 def add_commands(root: typer.Typer) -> None:
     """Add `eval` to the console command."""
     root.add_typer(app, name="eval")
+
+
+def _run(
+    evaluate: "Callable[[FeatureSource], Report]", model: str, cache: Path | None, out: Path | None, *, dtype: str, allow_missing: bool
+) -> None:
+    """Load the model, evaluate, and finish. `dtype` is a torch dtype, or "auto" for the fastest one on this machine."""
+    import torch
+
+    from coca_model import load
+    from evaluation.features import FeatureSource, ResultCache
+
+    file = cache or user_cache_path("coca-search") / "evaluation.sqlite"
+    with closing(ResultCache(file)) as results, progress_bars() as on_progress:
+        encoder = load(model, dtype=None if dtype == "auto" else getattr(torch, dtype))
+        report = evaluate(FeatureSource(encoder, results, allow_missing=allow_missing, on_progress=on_progress))
+    _finish(report, out)
+
+
+@contextmanager
+def progress_bars() -> Iterator["OnProgress"]:
+    """A bar for each stage on standard error, with speed and time left. Without a terminal, a line from time to time."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console, last = Console(stderr=True), time.monotonic()
+
+    def print_line(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > _SECONDS_A_LINE:
+            last = time.monotonic()
+            print(f"coca-search: {stage}: {done} of {total}", file=sys.stderr, flush=True)
+
+    if not console.is_terminal:
+        yield print_line
+        return
+    bars: dict[str, TaskID] = {}
+    name, rate = TextColumn("{task.description:10}"), TextColumn("{task.fields[rate]}")
+    with Progress(name, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn(), console=console) as progress:
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            if stage not in bars:
+                bars[stage] = progress.add_task(stage, rate="", total=total)
+            speed = progress.tasks[bars[stage]].speed
+            progress.update(bars[stage], completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
+
+        yield on_progress
+
+
+def _finish(report: "Report", out: Path | None) -> None:
+    """Write the files into `out`, or a folder named after the report in the user's data directory. Then print the tables."""
+    # The default is not in the current folder: the next run could read the report's pictures as the user's.
+    name = f"{report.title} {report.metadata.get('model', '')}".split("@")[0]
+    name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:100]
+    folder = out or user_data_path("coca-search") / "eval" / name
+    report.write(folder)  # before printing, because the reader of a pipe may close it early
+    _print_tables(report)
+    if report.missing:
+        print(f"{len(report.missing)} records were left out. The report names them.")
+    print(f"{folder}: report.html, report.md, report.json, report.png, records.csv")
+
+
+def _print_tables(report: "Report") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from evaluation.reports.parts import cells
+
+    console = Console(width=None if Console().is_terminal else _WIDTH_OF_A_PIPE, highlight=False)
+    console.print(f"[bold]{escape(report.title)}[/bold]: {escape(report.size)}\n")
+    for table in report.tables:
+        shown = Table(box=None, pad_edge=False, header_style="bold")
+        for index, column in enumerate((table.title, *table.columns)):
+            shown.add_column(escape(column), justify="right" if index else "left", overflow="fold")
+        for row in table.rows:
+            shown.add_row(*(escape(cell) for cell in (row.name, *cells(table, row))), style="dim" if row.source else "")
+        console.print(shown)
+        for note in dict.fromkeys(filter(None, (*(row.source for row in table.rows), table.note))):
+            console.print(f"  {escape(note)}", style="dim")
+        console.print()

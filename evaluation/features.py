@@ -145,16 +145,15 @@ class FeatureSource:
     def of_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 (N, E), each row of L2 norm 1."""
         space = space_of(self.encoder, "text")
-        text_of = {hashlib.sha256(text.encode()).digest(): text for text in texts}
-        known = self.cache.known(space, list(text_of))
-        new = [(key, text) for key, text in text_of.items() if key not in known]
+        key_of = {text: hashlib.sha256(text.encode()).digest() for text in texts}
+        known = self.cache.known(space, list(key_of.values()))
+        new = [text for text, key in key_of.items() if key not in known]
         for start in range(0, len(new), _TEXTS):
             batch = new[start : start + _TEXTS]
-            vectors = self.encoder.encode_texts([text for _, text in batch])
-            self.cache.put(space, {key: {"vector": vector} for (key, _), vector in zip(batch, vectors, strict=True)})
+            vectors = zip(batch, self.encoder.encode_texts(batch), strict=True)
+            self.cache.put(space, {key_of[text]: {"vector": vector} for text, vector in vectors})
             self.on_progress("texts", start + len(batch), len(new))
-        found = {text_of[key]: arrays["vector"] for key, arrays in self.cache.get(space, list(text_of)).items()}
-        return np.stack([found[text] for text in texts]).astype(np.float32)
+        return Features(self.cache, space, tuple(key_of[text] for text in texts), {}).vectors()
 
     def of_media(self, media: Sequence[Medium], feature: Feature) -> Features:
         """Computes what is not cached. Raises UnreadableMediaError, which names the record, unless missing media are allowed."""

@@ -48,7 +48,7 @@ def train(
 
     A stopped run resumes when you start it again. For several GPUs: torchrun --nproc-per-node N -m coca_search train ...
     """
-    from evaluation.console import progress_bars
+    from evaluation.cli import progress_bars
     from training.examples.read import read_examples
     from training.ranks import join_ranks, leave_ranks
     from training.recipe import Recipe, changed, read_recipe

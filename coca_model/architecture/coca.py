@@ -1,6 +1,6 @@
 """CoCa: image tower, poolers and text decoders together (Yu et al. 2022, arXiv 2205.01917, figure 2).
 
-Axes: B batch, C H W picture, T text length, D width, E embedding, Q caption queries, V vocabulary.
+Axes: B batch, H W picture, D width, E embedding, Q caption queries.
 """
 
 import math
@@ -31,11 +31,3 @@ class CoCa(nn.Module):
     def encode_image(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels uint8 (B, H, W, 3), RGB, 0..255 -> embedding (B, E), not normalised, caption tokens (B, Q, D)."""
         return self.poolers(self.image_tower(pixels))
-
-    def encode_text(self, token_ids: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """token_ids int64 (B, T), valid bool (B, T) -> embedding (B, E), not normalised, text tokens (B, T, D)."""
-        return self.unimodal(token_ids, valid)
-
-    def caption_logits(self, text_tokens: Tensor, caption_tokens: Tensor | None) -> Tensor:
-        """Text tokens (B, T, D), caption tokens (B, Q, D) or None -> float (B, T, V), the logits of each next token."""
-        return self.multimodal(text_tokens, caption_tokens)

@@ -11,10 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 OUT_CHANNELS = 1280
-STRIDE = 32
 _SIX_AS_BITS = {torch.bfloat16: 0x40C0, torch.float16: 0x4600}
-
-
 # Tan and Le 2019, table 1, without squeeze-and-excitation and with ReLU6 (EfficientNet-Lite, Liu 2020); depth times 1.1.
 _STAGES = (  # expansion, channels, repeats, first stride, kernel
     (1, 16, 1, 1, 3),

@@ -47,8 +47,7 @@ class ImagePoolers(nn.Module):
         caption_tokens = self.caption(tokens)  # (B, Q, D)
         if self.contrast is None:
             return self.project(caption_tokens[:, 0]), caption_tokens[:, 1:]
-        contrast = self.contrast(caption_tokens if self.kind == "cascade" else tokens)  # (B, 1, D)
-        return self.project(contrast[:, 0]), caption_tokens
+        return self.project(self.contrast(caption_tokens if self.kind == "cascade" else tokens)[:, 0]), caption_tokens
 
     def embed(self, tokens: Tensor, queries: slice = slice(None)) -> Tensor:
         """Only the embedding (B, E) of `forward`. In a cascade, `queries` selects the caption queries that it attends to."""

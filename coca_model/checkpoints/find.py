@@ -18,10 +18,7 @@ OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin
 EMBEDDED = "coca-embedded"
 CLIP_MERGES = "clip-tokenizer/merges.txt.gz"
 _SUFFIXES = (".safetensors", ".bin", ".pt")
-_FORMATS = (
-    *((OPEN_CLIP_CONFIG, weights) for weights in OPEN_CLIP_WEIGHTS),
-    FILES,
-)  # on the hub, in order of preference
+_FORMATS = (*((OPEN_CLIP_CONFIG, weights) for weights in OPEN_CLIP_WEIGHTS), FILES)  # on the hub, in order of preference
 _INSTEAD = (
     f'Pass "default" for the embedded checkpoint, a folder with {", ".join(FILES)}, '
     f"a file of open_clip's weights ({', '.join(_SUFFIXES)}), or the name of a model on the Hugging Face hub."

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coca_model.architecture.config import CoCaConfig, ResizeKind
-from coca_model.architecture.published_configs import COCA_VIT_B_32, COCA_VIT_L_14
+from coca_model.architecture.config import COCA_VIT_B_32, COCA_VIT_L_14, CoCaConfig, ResizeKind
 
 PUBLISHED = {"coca_ViT-B-32": COCA_VIT_B_32, "coca_ViT-L-14": COCA_VIT_L_14}
 
@@ -53,6 +52,7 @@ _NAMES = (
     (r"\.mlp\.c_fc\.", ".mlp.0."),
     (r"\.mlp\.c_proj\.", ".mlp.2."),
 )
+MARKS = {"visual.attn_pool.query", "text.cls_emb"}  # every open_clip CoCa has these weights, and no other model has both
 # Options that cannot be seen in the weights, with their published values. None and {} mean the same to open_clip.
 _FIXED = (
     ("model_cfg", "quick_gelu", False),
@@ -77,11 +77,6 @@ def unwrap(loaded: Any) -> dict[str, Tensor]:
         raise ValueError(f"contains {type(weights).__name__}, not named weights")
     prefix = "module." if all(name.startswith("module.") for name in weights) else ""
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}
-
-
-def is_open_clip(weights: Mapping[str, Tensor]) -> bool:
-    """Whether the names are those of an open_clip CoCa."""
-    return "visual.attn_pool.query" in weights and "text.cls_emb" in weights
 
 
 def published_config(weights: Mapping[str, Tensor]) -> CoCaConfig:

@@ -33,7 +33,7 @@ def read_checkpoint(files: CheckpointFiles) -> tuple[CoCa, Tokenizer, str]:
     Raises CheckpointError if names or shapes do not fit the config, a weight is not finite, or a file is damaged.
     """
     weights = _read_weights(files.weights)
-    if open_clip.is_open_clip(weights):
+    if weights.keys() >= open_clip.MARKS:
         config, weights = _from_open_clip(files, weights)
         tokenizer = clip_tokenizer(shipped(CLIP_MERGES), config.text.context_length)
     elif files.config is None or files.tokenizer is None:
@@ -107,13 +107,9 @@ def _check_weights(path: Path, found: Mapping[str, Tensor], expected: Mapping[st
         if has is None or has != wants:
             found_words, wanted_words = "absent" if has is None else f"of shape {has}", "none" if wants is None else f"shape {wants}"
             raise CheckpointError(f"{path}: {name} is {found_words}. The config asks for {wanted_words}.")
-        if not _is_finite(found[name]):
+        # If the sum is finite, all terms are (one fast pass). Otherwise check each, because the sum may have overflowed.
+        if not found[name].sum(dtype=torch.float32).isfinite() and not found[name].isfinite().all():
             raise CheckpointError(f"{path}: {name} holds NaN or infinity. The checkpoint is damaged or its training diverged.")
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """If the sum is finite, all terms are (one fast pass). Otherwise check each, because the sum may have overflowed."""
-    return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
 
 
 def save_checkpoint(folder: Path, model: CoCa, tokenizer: Tokenizer, *, dtype: torch.dtype = torch.float16) -> None:

@@ -29,24 +29,20 @@ def log_likelihood(model: CoCa, caption_tokens: Tensor | None, token_ids: Tensor
     if 0 in shape:
         return torch.zeros(shape, device=token_ids.device)
     batches = list(zip(token_ids.split(_MAX_TEXTS), valid.split(_MAX_TEXTS), strict=True))
-    texts = [(ids, part_valid, model.encode_text(ids, part_valid)[1]) for ids, part_valid in batches]
+    texts = [(ids, part_valid, model.unimodal(ids, part_valid)[1]) for ids, part_valid in batches]
     most_words = max(int(part_valid.sum()) for _, part_valid in batches)
     together = min(_MAX_PICTURES, max(1, _MAX_LOGITS // (most_words * model.config.text.vocabulary_size)))
-    pictures = [None] if caption_tokens is None else caption_tokens.split(together)
-    return torch.cat([_of_pictures(model, part, texts) for part in pictures]).view(shape)
-
-
-def _of_pictures(model: CoCa, caption_tokens: Tensor | None, texts: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """A few pictures (M, Q, D), or none, with all texts: float32 (M, N), or (1, N)."""
-    pictures = 1 if caption_tokens is None else len(caption_tokens)
-    image = None if caption_tokens is None else model.multimodal.image_keys_values(caption_tokens)
-    columns = []
-    for ids, valid, tokens in texts:
-        rows = torch.arange(len(ids), device=ids.device).repeat(pictures)  # (M*N,), the texts of one picture are consecutive
-        hidden = model.multimodal.extend(tokens[rows], image)[0]  # (M*N, T, D)
-        losses = next_token_losses(hidden, model.multimodal.output, ids[rows], valid[rows])
-        columns.append(-losses.sum(1).view(pictures, -1))
-    return torch.cat(columns, dim=1)
+    scores = []
+    for part in [None] if caption_tokens is None else caption_tokens.split(together):
+        pictures, image = (1, None) if part is None else (len(part), model.multimodal.image_keys_values(part))
+        columns = []
+        for ids, part_valid, tokens in texts:
+            rows = torch.arange(len(ids), device=ids.device).repeat(pictures)  # (M*N,), the texts of one picture are consecutive
+            hidden = model.multimodal.extend(tokens[rows], image)[0]  # (M*N, T, D)
+            losses = next_token_losses(hidden, model.multimodal.output, ids[rows], part_valid[rows])
+            columns.append(-losses.sum(1).view(pictures, -1))
+        scores.append(torch.cat(columns, dim=1))  # (M, N), or (1, N) without pictures
+    return torch.cat(scores).view(shape)
 
 
 def next_token_losses(hidden: Tensor, output: nn.Module, token_ids: Tensor, valid: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class CaptionOptions:
     top_k: int = 0  # sampling and contrastive search choose among this many of the likeliest tokens (0: all, or 5)
     top_p: float = 1.0  # nucleus sampling: draw from the fewest tokens with this total probability (Holtzman et al. 2020)
     degeneration_penalty: float = 0.6  # weight of the similarity penalty in contrastive search
-    guidance: float | None = None  # weight of `cached_decoder.GuidedDecoder`; None for the default of `encoder.Encoder.caption_options`
+    guidance: float | None = None  # weight of `generate.GuidedDecoder`; None for the default of `encoder.Encoder.caption_options`
     seed: int = 0  # of sampling
 
     def __post_init__(self) -> None:

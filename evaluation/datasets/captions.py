@@ -14,9 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluation.datasets.dataset import CaptionedMedia, Medium, join_captions
+from evaluation.datasets.dataset import CaptionedMedia, MediaFolder, Medium, join_captions, kind_of
 from evaluation.datasets.files import Unique, check_split, check_text, entries, first_line, get, read_csv, read_json, read_lines
-from evaluation.datasets.media_folder import MediaFolder, kind_of
 from evaluation.errors import DatasetError
 from indexer.errors import SourceError
 from indexer.scan import scan

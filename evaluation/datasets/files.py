@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from evaluation.errors import DatasetError
 
 Value = TypeVar("Value")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TYPE_NAMES = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
@@ -136,16 +138,11 @@ def read_seconds(text: str, where: str, *, limit: float = math.inf) -> float:
 
 def is_unicode(text: str) -> bool:
     """Whether the text has no lone surrogates, which JSON and file names may hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return _SURROGATE.search(text) is None
 
 
 def check_text(text: str, record: str) -> str:
     """The text. Raises DatasetError if it holds a lone surrogate, which no tokenizer takes."""
-    if is_unicode(text):
-        return text
-    at = next(index for index, character in enumerate(text) if not is_unicode(character))
-    raise DatasetError(f"{record}: the text is not valid Unicode (surrogates not allowed at character {at}).")
+    if surrogate := _SURROGATE.search(text):
+        raise DatasetError(f"{record}: the text is not valid Unicode (surrogates not allowed at character {surrogate.start()}).")
+    return text

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from evaluation.datasets.dataset import LabelledMedia, Medium
+from evaluation.datasets.dataset import LabelledMedia, MediaFolder, Medium, media_below
 from evaluation.datasets.files import Unique, first_line, read_csv, read_json, read_lines, read_seconds, read_text
-from evaluation.datasets.media_folder import MediaFolder, media_below
 from evaluation.errors import DatasetError
 
 Among = Literal["folders", "map"]
@@ -131,35 +130,28 @@ def read_objectnet(root: Path, folder_labels: Path, to_imagenet: Path, *, allow_
 
 def read_kinetics(path: Path, folder: Path, *, split: str = "", allow_missing: bool = False) -> LabelledMedia:
     """Read label,youtube_id,time_start,time_end,split. The videos are `<youtube_id>_<start>_<end>.mp4`, six digits each, below `folder`."""
-    videos, unique = MediaFolder(folder, allow_missing=allow_missing), Unique("video")
+    videos, unique, listed = MediaFolder(folder, allow_missing=allow_missing), Unique("video"), list[_Record]()
     columns = ("label", "youtube_id", "time_start", "time_end", *(["split"] if split else []))
-
-    def records() -> Iterator[_Record]:
-        for where, row in read_csv(path, columns, filled=columns[:2]):
-            if not split or row["split"] == split:
-                start, stop = (int(read_seconds(row[name], f"{where}: {name}", limit=_MOST_SECONDS)) for name in columns[2:4])
-                unique.add(name := f"{row['youtube_id']}_{start:06d}_{stop:06d}.mp4", where)
-                yield row["label"], videos.find(name, "video", where, inside=row["label"])
-
-    return _of_list(f"Kinetics, {path.stem}", path, records(), videos)
+    for where, row in read_csv(path, columns, filled=columns[:2]):
+        if not split or row["split"] == split:
+            start, stop = (int(read_seconds(row[name], f"{where}: {name}", limit=_MOST_SECONDS)) for name in columns[2:4])
+            unique.add(name := f"{row['youtube_id']}_{start:06d}_{stop:06d}.mp4", where)
+            listed.append((row["label"], videos.find(name, "video", where, inside=row["label"])))
+    return _of_list(f"Kinetics, {path.stem}", path, listed, videos)
 
 
 def read_moments_in_time(path: Path, folder: Path, *, allow_missing: bool = False) -> LabelledMedia:
     """Read lines "class/file.mp4,class,votes for,votes against", without a header. `folder` or a folder in it holds the classes."""
-    videos, unique = MediaFolder(folder, allow_missing=allow_missing), Unique("video")
+    videos, unique, listed = MediaFolder(folder, allow_missing=allow_missing), Unique("video"), list[_Record]()
     folders = [folder, *sorted(folder.iterdir())]
-
-    def records() -> Iterator[_Record]:
-        for where, row in read_csv(path, _MOMENTS_COLUMNS, header=False, filled=_MOMENTS_COLUMNS[:2]):
-            unique.add(name := row[_MOMENTS_COLUMNS[0]], where)
-            holder = next((below for below in folders if os.path.isfile(below / name)), folder)  # noqa: PTH113 as in `find`
-            yield row["class"], videos.find(name, "video", where, inside=str(holder.relative_to(folder)))
-
-    return _of_list(f"Moments in Time, {path.stem}", path, records(), videos)
+    for where, row in read_csv(path, _MOMENTS_COLUMNS, header=False, filled=_MOMENTS_COLUMNS[:2]):
+        unique.add(name := row[_MOMENTS_COLUMNS[0]], where)
+        holder = next((below for below in folders if os.path.isfile(below / name)), folder)  # noqa: PTH113 as in `find`
+        listed.append((row["class"], videos.find(name, "video", where, inside=str(holder.relative_to(folder)))))
+    return _of_list(f"Moments in Time, {path.stem}", path, listed, videos)
 
 
-def _of_list(title: str, path: Path, records: Iterable[_Record], videos: MediaFolder) -> LabelledMedia:
-    listed = list(records)
+def _of_list(title: str, path: Path, listed: list[_Record], videos: MediaFolder) -> LabelledMedia:
     if not listed:
         raise DatasetError(f"{path}: no record of a video. Pass the file that lists the videos of a split, and the split's name.")
     # includes classes of missing videos, because training and test set must have the same classes

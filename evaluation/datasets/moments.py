@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from evaluation.datasets.dataset import Medium, MomentQuery, MomentSet, present
+from evaluation.datasets.dataset import MediaFolder, Medium, MomentQuery, MomentSet, kind_of, present
 from evaluation.datasets.files import Unique, check_text, get, read_csv, read_json, read_lines, read_seconds
-from evaluation.datasets.media_folder import MediaFolder, kind_of
 from evaluation.errors import DatasetError
 
 DIDEMO_SECONDS = 5.0  # a chunk of DiDeMo
@@ -68,12 +67,11 @@ def read_didemo(annotations: Path, media: MediaFolder) -> MomentSet:
 
 def _span(chunks: Any, where: str) -> _Span:
     """The seconds of a pair of chunks, the first and the last."""
-    if not isinstance(chunks, list) or len(chunks) != 2 or not all(type(chunk) is int for chunk in chunks):
-        raise DatasetError(f"{where}: 'times' holds {chunks!r:.60}. Expected pairs of whole numbers, the first and the last chunk.")
-    first, last = chunks
-    if not 0 <= first <= last < _MOST_CHUNKS:
-        raise DatasetError(f"{where}: 'times' holds {chunks!r:.60}. Expected 0 <= first <= last < {_MOST_CHUNKS}.")
-    return DIDEMO_SECONDS * first, DIDEMO_SECONDS * (last + 1)
+    pair = isinstance(chunks, list) and len(chunks) == 2 and all(type(chunk) is int for chunk in chunks)
+    if not pair or not 0 <= chunks[0] <= chunks[1] < _MOST_CHUNKS:
+        wanted = f"pairs of whole numbers, the first and the last chunk, 0 <= first <= last < {_MOST_CHUNKS}"
+        raise DatasetError(f"{where}: 'times' holds {chunks!r:.60}. Expected {wanted}.")
+    return DIDEMO_SECONDS * chunks[0], DIDEMO_SECONDS * (chunks[1] + 1)
 
 
 def read_own_moments(annotations: Path, media: MediaFolder) -> MomentSet:

@@ -4,6 +4,7 @@ Platt 1999, "Probabilistic outputs for support vector machines": a logistic curv
 overconfidence on few examples. All reported probabilities are for queries that the curve was not fitted on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,24 +12,13 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
+Scores = NDArray[np.float64]  # (N,)
 _FOLDS = 5
 _SAME = 1e-9  # smaller differences between scores are rounding errors
 
 
-@dataclass(frozen=True)
-class Platt:
-    """p(right) = 1 / (1 + exp(-(slope * score + offset)))."""
-
-    slope: float
-    offset: float
-
-    def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probabilities of scores, float64 (N,)."""
-        return 1 / (1 + np.exp(-np.clip(self.slope * scores + self.offset, -50, 50)))
-
-
-def fit_platt(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Platt:
-    """The maximum-likelihood curve for scores (N,) and whether each was right (N,)."""
+def fit_platt(scores: Scores, right: NDArray[np.bool_]) -> Callable[[Scores], Scores]:
+    """The maximum-likelihood curve for scores (N,) and whether each was right (N,): from scores to probabilities."""
     good, bad = int(right.sum()), int((~right).sum())
     target = np.where(right, (good + 1) / (good + 2), 1 / (bad + 2))
     middle, spread = float(scores.mean()), float(scores.std())
@@ -38,10 +28,11 @@ def fit_platt(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> Platt:
     model = LogisticRegression(C=np.inf, tol=1e-9, max_iter=1000)
     model.fit(twice, np.repeat([True, False], len(scores)), sample_weight=np.concatenate([target, 1 - target]))
     slope = float(model.coef_[0, 0]) / spread
-    return Platt(slope, float(model.intercept_[0]) - slope * middle)
+    offset = float(model.intercept_[0]) - slope * middle
+    return lambda some: 1 / (1 + np.exp(-np.clip(slope * some + offset, -50, 50)))
 
 
-def cross_fitted(scores: NDArray[np.float64], right: NDArray[np.bool_], queries: NDArray[np.int64]) -> NDArray[np.float64]:
+def cross_fitted(scores: Scores, right: NDArray[np.bool_], queries: NDArray[np.int64]) -> Scores:
     """Probabilities (N,) from curves fitted on other queries. `queries` int64 (N,) is the query of each score."""
     probabilities = np.empty(len(scores))
     for fitted, held_out in GroupKFold(_FOLDS, shuffle=True, random_state=0).split(scores, groups=queries):
@@ -59,7 +50,7 @@ class Reliability:
     brier: float
 
 
-def reliability(probabilities: NDArray[np.float64], right: NDArray[np.bool_], *, bins: int = 10) -> Reliability:
+def reliability(probabilities: Scores, right: NDArray[np.bool_], *, bins: int = 10) -> Reliability:
     """Guo et al. 2017 (arXiv 1706.04599, equation 3) with groups of equal size, and Brier's mean squared error, all in 0..1."""
     _, tied = np.unique(probabilities, return_inverse=True)
     share_right = (np.bincount(tied, right) / np.bincount(tied))[tied]  # the mean over equal probabilities: their order must not matter

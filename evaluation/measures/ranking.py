@@ -47,9 +47,13 @@ def measures(ranks: Sequence[NDArray[np.int64]], *, clusters: NDArray[np.int64] 
     """`MEASURES` with intervals, in percent but for the median rank. For recall any right item counts. `clusters` as in `mean_interval`."""
     first = np.array([rank[0] for rank in ranks], np.float64)
     precision = np.array([(np.arange(1, len(rank) + 1) / rank).mean() for rank in ranks])
-    shares = {f"R@{k}": (first <= k).astype(np.float64) for k in KS} | {"MRR": 1 / first, "mAP": precision}
-    means = {name: mean_interval(values, clusters=clusters) for name, values in shares.items()}
+    means = {name: mean_interval(values, clusters=clusters) for name, values in (by_query(first) | {"mAP": precision}).items()}
     return means | {"median rank": median_interval(first, clusters=clusters)}
+
+
+def by_query(first: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """R@1, R@5, R@10 and the reciprocal rank of each query, in 0..1, from the ranks of first right items: infinity if there is none."""
+    return {f"R@{k}": (first <= k).astype(np.float64) for k in KS} | {"MRR": 1 / first}
 
 
 def recall_curve(ranks: Sequence[NDArray[np.int64]], ks: Sequence[int]) -> tuple[float, ...]:

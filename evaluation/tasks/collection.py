@@ -17,6 +17,7 @@ from evaluation.errors import DatasetError
 from evaluation.features import OnProgress
 from evaluation.measures.calibration import cross_fitted, reliability
 from evaluation.measures.intervals import Measure, mean_interval
+from evaluation.measures.ranking import by_query
 from evaluation.reports.parts import Curve, Example, Line, Row, Table, digest, provenance
 from evaluation.reports.report import Report
 from search import Collection, Hit, search
@@ -87,7 +88,7 @@ def evaluate_collection(
     *,
     shortlist: int = 20,
     weight: float = WEIGHT,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Report:
     """Search every query: by the index, exactly, and with the shortlist reranked. Raises DatasetError if the collection is empty."""
     ids, vectors = collection.snapshot.vectors(DEFAULT_KINDS)
@@ -98,8 +99,7 @@ def evaluate_collection(
     answers = []
     for number, query in enumerate(queries, 1):
         answers.append(_ask(collection, query, vectors, row_of, shortlist=shortlist, weight=weight))
-        if on_progress:
-            on_progress("queries", number, len(queries))
+        on_progress("queries", number, len(queries))
     judged = [answer for answer in answers if answer.query.right]
     recall = mean_interval(np.array([answer.index_recall for answer in answers]))
     name = f"recall@{min(_K, len(ids))}"
@@ -152,7 +152,8 @@ def _ask(
 
 
 def _quality_tables(judged: Sequence[_Answer], shortlist: int) -> list[Table]:
-    before, after = _quality([answer.rank for answer in judged]), _quality([answer.rank_reranked for answer in judged])
+    before = by_query(np.array([answer.rank or np.inf for answer in judged]))
+    after = by_query(np.array([answer.rank_reranked or np.inf for answer in judged]))
     gain = {name: mean_interval(after[name] - before[name]) for name in _QUALITY}
     shown = {"cosine": before, f"first {shortlist} reranked": after}
     rows = tuple(Row(name, {column: mean_interval(values[column]) for column in _QUALITY}) for name, values in shown.items())
@@ -161,11 +162,6 @@ def _quality_tables(judged: Sequence[_Answer], shortlist: int) -> list[Table]:
         Table("what is found", _QUALITY, rows, f"Right answers beyond rank {_DEPTH} count as not found.", bars=_QUALITY),
         Table("gain of reranking", _QUALITY, (Row("points", gain),), note),
     ]
-
-
-def _quality(found: Sequence[int | None]) -> dict[str, NDArray[np.float64]]:
-    ranks = np.array([rank or np.inf for rank in found])
-    return {**{f"R@{k}": (ranks <= k).astype(np.float64) for k in (1, 5, 10)}, "MRR": 1 / ranks}
 
 
 def _latency_table(answers: Sequence[_Answer], shortlist: int) -> Table:

@@ -13,7 +13,7 @@ Axes: N media, E embedding, C classes, B batch, T frames, Q tokens of a frame, D
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -26,7 +26,6 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coca_model import Encoder
 from coca_model.architecture.poolers import AttentionalPooler
 from evaluation.datasets.dataset import LabelledMedia
 from evaluation.errors import DatasetError
@@ -44,25 +43,18 @@ OnStep = Callable[[int, int], None]  # done, total
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
-    """How the pooler is trained: AdamW, a short warm-up, and a cosine schedule to zero."""
-
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.05  # share of all steps
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class ProbeOptions:
-    """Which probe, and how it is trained."""
+    """Which probe, and how it is trained. The pooler has AdamW, a short warm-up, and a cosine schedule to zero."""
 
     kind: Literal["linear", "pooler"] = "pooler"
     protocol: str = "own"  # the published figures: "kinetics-400", "kinetics-600", "kinetics-700", "moments-in-time"; others have none
     strengths: tuple[float, ...] = STRENGTHS  # of the linear probe's L2 penalty; a held-out tenth of the training set chooses
-    training: TrainingOptions = field(default_factory=TrainingOptions)  # of the pooler; its seed also draws the held-out tenth
+    epochs: int = 20  # of the pooler, as all below
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05  # share of all steps
+    seed: int = 0  # also draws the held-out tenth for the linear probe
 
 
 def evaluate_probe(train: LabelledMedia, test: LabelledMedia, source: FeatureSource, options: ProbeOptions | None = None) -> Report:
@@ -75,21 +67,21 @@ def evaluate_probe(train: LabelledMedia, test: LabelledMedia, source: FeatureSou
     feature = MEAN_VECTOR if options.kind == "linear" else TOKENS
     train, known = readable(train, source, feature)
     test, features = readable(test, source, feature)
-    labels, num_classes, training = np.array([right[0] for right in train.right], np.int64), len(train.classes), options.training
+    labels, num_classes = np.array([right[0] for right in train.right], np.int64), len(train.classes)
     if options.kind == "linear":
         on_fit = partial(source.on_progress, "fits")
-        linear = fit_best(known.vectors(), labels, num_classes, strengths=options.strengths, seed=training.seed, on_fit=on_fit)
+        linear = fit_best(known.vectors(), labels, num_classes, strengths=options.strengths, seed=options.seed, on_fit=on_fit)
         how = f"logistic regression, L2 {linear.l2:g} of the mean loss, chosen on a held-out tenth of the training set"
-        answers = rank_in_blocks(lambda rows: linear.scores(features.vectors(rows)), test.right, block=training.batch_size)
+        answers = rank_in_blocks(lambda rows: linear.scores(features.vectors(rows)), test.right, block=options.batch_size)
     else:
         device = torch.device("cuda" if source.encoder.device.type == "cuda" else "cpu")
         heads, on_epoch = source.encoder.config.pooler.heads, partial(source.on_progress, "epochs")
-        pooler = train_pooler(known, labels, num_classes, training, heads=heads, device=device, on_epoch=on_epoch)
+        pooler = train_pooler(known, labels, num_classes, options, heads=heads, device=device, on_epoch=on_epoch)
         how = (
-            f"attentional pooler with one query, {training.epochs} epochs, batch {training.batch_size}, AdamW with learning rate "
-            f"{training.learning_rate:g} and weight decay {training.weight_decay:g}, seed {training.seed}"
+            f"attentional pooler with one query, {options.epochs} epochs, batch {options.batch_size}, AdamW with learning rate "
+            f"{options.learning_rate:g} and weight decay {options.weight_decay:g}, seed {options.seed}"
         )
-        answers = rank_in_blocks(partial(pooler_scores, pooler, features), test.right, block=training.batch_size)
+        answers = rank_in_blocks(partial(pooler_scores, pooler, features), test.right, block=options.batch_size)
     same, name = len(set(known.keys) & set(features.keys)), "linear probe" if options.kind == "linear" else "attentional pooler probe"
     return classification_report(
         replace(test, missing=(*train.missing, *test.missing)),
@@ -116,10 +108,6 @@ def _check(train: LabelledMedia, test: LabelledMedia) -> None:
             raise DatasetError(f"{medium.record}: {medium.name!r} has {len(right)} classes. A training set needs one for each medium.")
     if len(train.media) < 2:
         raise DatasetError(f"{train.title}: holds {len(train.media)} medium. Training needs at least two, of which one is held out.")
-
-
-def _quiet(done: int, total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -153,7 +141,13 @@ def fit(vectors: Vectors, labels: Labels, num_classes: int, *, l2: float, start:
 
 
 def fit_best(
-    vectors: Vectors, labels: Labels, num_classes: int, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0, on_fit: OnStep = _quiet
+    vectors: Vectors,
+    labels: Labels,
+    num_classes: int,
+    *,
+    strengths: Sequence[float] = STRENGTHS,
+    seed: int = 0,
+    on_fit: OnStep = lambda *_: None,
 ) -> LinearProbe:
     """Choose `l2` by accuracy, then cross-entropy, on a held-out tenth. Then fit to all data with it."""
     held, kept = hold_out(labels, seed=seed)
@@ -176,47 +170,35 @@ def hold_out(labels: Labels, *, seed: int) -> tuple[NDArray[np.int64], NDArray[n
     return np.sort(by_class[::_HELD_OUT]), np.delete(by_class, np.s_[::_HELD_OUT])
 
 
-def _tokens(encoder: Encoder, pixels: NDArray[np.uint8]) -> NDArray[np.generic]:
-    return encoder.encode_image_tokens(list(pixels)).tokens.to(torch.float16).cpu().numpy()
-
-
 def _keep(tokens: NDArray[np.generic], decoded: Decoded) -> Arrays:
     """The tokens of 16 frames of a video, some repeated if it has fewer, or of a picture, which has no duration."""
     return {"tokens": tokens[spread(len(tokens), CLIP_FRAMES if decoded.duration_seconds or len(tokens) > 1 else 1)]}
 
 
-TOKENS = Feature("tokens of 16 frames", _tokens, _keep)
-
-
-class PoolerProbe(nn.Module):
-    """Tokens (B, S, D) -> logits (B, C)."""
-
-    def __init__(self, width: int, heads: int, num_classes: int) -> None:
-        super().__init__()
-        self.pooler = AttentionalPooler(1, width, heads, context_width=width)
-        self.classify = nn.Linear(width, num_classes)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, S, D), S = T * Q -> logits (B, C)."""
-        logits: Tensor = self.classify(self.pooler(tokens)[:, 0])
-        return logits
+TOKENS = Feature(
+    "tokens of 16 frames", lambda encoder, pixels: encoder.encode_image_tokens(list(pixels)).to(torch.float16).cpu().numpy(), _keep
+)
 
 
 def train_pooler(
     features: Features,
     labels: Labels,
     num_classes: int,
-    options: TrainingOptions,
+    options: ProbeOptions,
     *,
     heads: int,
     device: torch.device,
-    on_epoch: OnStep = _quiet,
-) -> PoolerProbe:
-    """Train on `TOKENS` features and labels (N,). The same seed gives the same probe on the same machine."""
+    on_epoch: OnStep = lambda *_: None,
+) -> nn.Module:
+    """Train on `TOKENS` features and labels (N,): a probe from tokens (B, T * Q, D) to logits (B, C).
+
+    The same seed gives the same probe on the same machine.
+    """
     width = features.load([0])[0]["tokens"].shape[-1]
     with torch.random.fork_rng(devices=[]):  # the weights are initialised on the CPU
         torch.manual_seed(options.seed)
-        probe = PoolerProbe(width, heads, num_classes).to(device)
+        pooler = AttentionalPooler(1, width, heads, context_width=width)  # (B, T * Q, D) -> (B, 1, D)
+        probe = nn.Sequential(pooler, nn.Flatten(), nn.Linear(width, num_classes)).to(device)
     optimiser = torch.optim.AdamW(probe.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     random = np.random.default_rng(options.seed)
     steps = options.epochs * math.ceil(len(labels) / options.batch_size)
@@ -236,9 +218,9 @@ def train_pooler(
 
 
 @torch.inference_mode()
-def pooler_scores(probe: PoolerProbe, features: Features, rows: Sequence[int]) -> NDArray[np.float32]:
+def pooler_scores(probe: nn.Module, features: Features, rows: Sequence[int]) -> NDArray[np.float32]:
     """Logits float32 (B, C) of some media."""
-    return probe(load_tokens(features, rows, probe.classify.weight.device)).float().cpu().numpy()
+    return probe(load_tokens(features, rows, next(probe.parameters()).device)).float().cpu().numpy()
 
 
 def load_tokens(features: Features, rows: Sequence[int], device: torch.device) -> Tensor:

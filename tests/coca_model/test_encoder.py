@@ -15,11 +15,10 @@ from coca_model import PictureError, load
 from coca_model import encoder as encoder_module
 from coca_model.architecture.coca import CoCa
 from coca_model.checkpoints.find import CLIP_MERGES, shipped
-from coca_model.decoding.cached_decoder import CachedDecoder, GuidedDecoder
-from coca_model.decoding.generate import generate
+from coca_model.decoding.generate import CachedDecoder, GuidedDecoder, generate
 from coca_model.decoding.likelihood import log_likelihood
 from coca_model.decoding.options import CaptionOptions
-from coca_model.encoder import Encoder, ImageTokens
+from coca_model.encoder import Encoder
 from coca_model.machine import fast_dtype
 from coca_model.tokenizer import clip_tokenizer
 
@@ -108,7 +107,7 @@ def test_empty_input_gives_no_rows(tiny_encoder, blind_encoder, text_only):
     ):
         assert (vectors.shape, vectors.dtype) == ((0, 16), np.float32)
     nothing = encoder.encode_image_tokens([])
-    assert (len(nothing), nothing.tokens.shape) == (0, (0, 4, 32))
+    assert (len(nothing), nothing.shape) == (0, (0, 4, 32))
     for options in (None, dataclasses.replace(SHORT, guidance=2.0)):
         assert encoder.caption([], options) == encoder.caption(nothing, options) == []
 
@@ -121,7 +120,7 @@ def test_encode_images_and_encode_image_tokens_agree_with_the_model(tiny_config,
     embedding, tokens = encoder._model.encode_image(pixels)
     assert torch.allclose(encoder._model.poolers.embed(encoder._model.image_tower(pixels)), embedding, rtol=0, atol=1e-6)
     np.testing.assert_allclose(encoder.encode_images(noise(5)), torch.nn.functional.normalize(embedding, dim=-1), rtol=0, atol=1e-6)
-    assert torch.allclose(encoder.encode_image_tokens(noise(5)).tokens, tokens, rtol=0, atol=1e-6)
+    assert torch.allclose(encoder.encode_image_tokens(noise(5)), tokens, rtol=0, atol=1e-6)
 
 
 def test_embeddings_are_the_normalised_outputs_of_the_model(tiny_encoder):
@@ -208,8 +207,8 @@ def test_equal_texts_have_equal_scores(encoder):
 def test_image_tokens_give_the_same_scores_and_captions_as_their_images(encoder):
     images = noise(7)
     tokens = encoder.encode_image_tokens(images)
-    assert isinstance(tokens, ImageTokens)
-    assert (len(tokens), tokens.tokens.shape) == (7, (7, 4, 32))
+    assert isinstance(tokens, torch.Tensor)
+    assert (len(tokens), tokens.shape) == (7, (7, 4, 32))
     np.testing.assert_array_equal(encoder.score(tokens, TEXTS), encoder.score(images, TEXTS))
     for options in (None, *WAYS):
         assert encoder.caption(tokens, options) == encoder.caption(images, options)
@@ -258,9 +257,9 @@ def test_the_grey_picture_is_encoded_once(blind_encoder):
 def test_captions_are_the_decoded_output_of_generate(encoder, blind_encoder, options, guidance, text_only):
     encoder = encoder if text_only else blind_encoder
     options = dataclasses.replace(options, guidance=guidance)
-    decoder = CachedDecoder(encoder._model, encoder.encode_image_tokens(noise(3)).tokens)
+    decoder = CachedDecoder(encoder._model, encoder.encode_image_tokens(noise(3)))
     if guidance != 1:
-        blind = CachedDecoder(encoder._model, None if text_only else encoder.encode_image_tokens([GREY]).tokens)
+        blind = CachedDecoder(encoder._model, None if text_only else encoder.encode_image_tokens([GREY]))
         decoder = GuidedDecoder(decoder, blind, weight=guidance)
     expected = [encoder._tokenizer.decode(ids) for ids in generate(decoder, 3, encoder._tokenizer.special, options)]
     assert encoder.caption(noise(3), options) == expected
@@ -326,7 +325,7 @@ def test_a_padding_token_inside_a_text_does_not_cut_it(tiny_config):
     encoder = build_encoder(dataclasses.replace(tiny_config, text=text), tokenizer)
     ids, valid = tokenizer.encode(["a != b"])
     assert tokenizer.special.pad in ids[0, 1:-1]
-    expected = torch.nn.functional.normalize(encoder._model.encode_text(ids, valid)[0], dim=-1)
+    expected = torch.nn.functional.normalize(encoder._model.unimodal(ids, valid)[0], dim=-1)
     np.testing.assert_allclose(encoder.encode_texts(["a != b"]), expected, rtol=0, atol=1e-6)
 
 

@@ -50,15 +50,15 @@ def test_image_embeddings_equal_open_clips(golden, model):
 
 def test_text_embeddings_equal_open_clips_with_and_without_padding(golden, model, texts):
     expected = torch.from_numpy(golden["text_features"])
-    assert_close(F.normalize(model.encode_text(*texts)[0], dim=-1), expected, **CLOSE)
+    assert_close(F.normalize(model.unimodal(*texts)[0], dim=-1), expected, **CLOSE)
     for row, (ids, valid) in enumerate(zip(*texts, strict=True)):
-        alone = model.encode_text(ids[valid][None], valid[valid][None])[0]
+        alone = model.unimodal(ids[valid][None], valid[valid][None])[0]
         assert_close(F.normalize(alone, dim=-1)[0], expected[row], **CLOSE)
 
 
 def test_caption_logits_equal_open_clips_on_every_word(golden, model, texts):
     _, caption_tokens = model.encode_image(torch.from_numpy(golden["pixels"]))
-    logits = model.caption_logits(model.encode_text(*texts)[1], caption_tokens)
+    logits = model.multimodal(model.unimodal(*texts)[1], caption_tokens)
     assert golden["logits"].std() > 0.5
     assert_close(logits[texts[1]], torch.from_numpy(golden["logits"])[texts[1]], **CLOSE)
 

@@ -96,6 +96,6 @@ def test_sampling_with_a_seed_is_repeatable(checkpoint):
 def test_scores_agree_with_the_cpu(checkpoint, on_cpu, dtype, relative):
     encoder = load(checkpoint, device="cuda", dtype=dtype)
     tokens = encoder.encode_image_tokens(pictures(5))
-    assert tokens.tokens.device.type == "cuda"
+    assert tokens.device.type == "cuda"
     np.testing.assert_allclose(encoder.score(tokens, TEXTS), on_cpu.score(pictures(5), TEXTS), rtol=relative, atol=1e-3)
     np.testing.assert_allclose(encoder.score(None, TEXTS), on_cpu.score(None, TEXTS), rtol=relative, atol=1e-3)

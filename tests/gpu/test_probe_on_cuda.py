@@ -23,13 +23,13 @@ class Tokens:
 def test_the_pooler_learns_the_classes_and_its_scores_agree_with_the_cpu():
     for package in ("av", "decord"):
         pytest.importorskip(package, reason=f"{package}, which the probe's reader of videos needs, is not installed")
-    from evaluation.tasks.probe import TrainingOptions, pooler_scores, train_pooler
+    from evaluation.tasks.probe import ProbeOptions, pooler_scores, train_pooler
 
     data, scores = Tokens(), {}
-    options = TrainingOptions(epochs=5, batch_size=8, learning_rate=3e-3)
+    options = ProbeOptions(epochs=5, batch_size=8, learning_rate=3e-3)
     for device in ("cpu", "cuda"):
         probe = train_pooler(data, data.labels, 2, options, heads=2, device=torch.device(device))
-        assert probe.classify.weight.device.type == device
+        assert next(probe.parameters()).device.type == device
         scores[device] = pooler_scores(probe, data, range(40))
     assert (scores["cuda"].argmax(1) == data.labels).all()
     np.testing.assert_allclose(scores["cuda"], scores["cpu"], atol=0.05)

@@ -81,7 +81,7 @@ class MaskedObjectives(nn.Module):
     def _masked_words(self, model: CoCa, texts: Texts, image: Tensor, noise: Tensor) -> Cost:
         noise, pad = noise[:, : texts.valid.shape[1]], self.special_ids[0]  # (B, T)
         ids, masked = mask_tokens(texts.token_ids, texts.valid, noise, share=_WORDS, mask_id=pad, special_ids=self.special_ids)
-        _, tokens = model.encode_text(ids, texts.valid)  # (B, T, D)
+        _, tokens = model.unimodal(ids, texts.valid)  # (B, T, D)
         return self.heads["masked_words"](tokens, image, texts.token_ids, masked), masked
 
     def _masked_patches(self, model: CoCa, pictures: Tensor, text: Tensor, noise: Tensor) -> Cost:

@@ -82,7 +82,7 @@ class Validation:
             for numbers in np.array_split(self._texts[order], max(1, len(order) // _TEXTS)):
                 batch = corpus.batch(numbers, most_tokens=model.config.text.context_length, decoded=np.zeros(len(numbers), bool))
                 batch = batch.to(self._device)
-                texts.append(model.encode_text(batch.token_ids, batch.valid)[0])
+                texts.append(model.unimodal(batch.token_ids, batch.valid)[0])
         image = F.normalize(torch.cat(images).float(), dim=-1).cpu().numpy()
         text = F.normalize(torch.cat(texts).float(), dim=-1).cpu().numpy()[np.argsort(order)]
         found: dict[str, float] = {}

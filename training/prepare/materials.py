@@ -12,10 +12,9 @@ from torch import Tensor
 
 from coca_model import load
 from coca_model.architecture.coca import CoCa
-from coca_model.architecture.config import CoCaConfig
+from coca_model.architecture.config import COCA_2B, COCA_BASE, COCA_LARGE, CoCaConfig, embedded_config
 from coca_model.architecture.convolutional_stem import ConvolutionalStem
 from coca_model.architecture.image_tower import ImageTower
-from coca_model.architecture.published_configs import COCA_2B, COCA_BASE, COCA_LARGE, embedded_config
 from coca_model.checkpoints.find import find_checkpoint
 from coca_model.checkpoints.read_write import read_checkpoint
 from coca_model.machine import fast_dtype

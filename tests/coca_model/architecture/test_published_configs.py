@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from coca_model.architecture import published_configs
+from coca_model.architecture import config as configs
 from coca_model.architecture.coca import CoCa
 
 
@@ -12,10 +12,10 @@ def parameters(*modules):
 
 @pytest.fixture(scope="module")
 def models():
-    """The models of `published_configs` by name, on the meta device."""
+    """The models of `configs` by name, on the meta device."""
     names = ("COCA_BASE", "COCA_LARGE", "COCA_2B", "COCA_VIT_B_32", "COCA_VIT_L_14")
     with torch.device("meta"):
-        return {name: CoCa(getattr(published_configs, name)) for name in names}
+        return {name: CoCa(getattr(configs, name)) for name in names}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_the_text_count_of_the_largest_model_requires_a_tied_output(models):
 def test_the_documented_totals_are_correct(models, name, count):
     assert parameters(models[name]) == count
     digits = f"{count / 1e9:.2f}B" if count > 1e9 else f"{count / 1e6:.0f}M"
-    assert digits in published_configs.__doc__
+    assert digits in configs.__doc__
 
 
 def test_coca_vit_b_32_has_exactly_the_parameter_count_of_open_clip(models):
@@ -60,7 +60,7 @@ def test_coca_vit_b_32_has_exactly_the_parameter_count_of_open_clip(models):
     [("COCA_BASE", 12, 12, 768, 3072, 12), ("COCA_LARGE", 24, 12, 1024, 4096, 16), ("COCA_2B", 40, 18, 1408, 6144, 16)],
 )
 def test_the_papers_models_have_the_shape_of_its_table(name, image_layers, text_layers, width, mlp_width, heads):
-    config = getattr(published_configs, name)
+    config = getattr(configs, name)
     image, text = config.image, config.text
     assert (image.layers, text.unimodal_layers, text.multimodal_layers) == (image_layers, text_layers, text_layers)
     assert (image.width, image.mlp_width, image.heads) == (text.width, text.mlp_width, text.heads) == (width, mlp_width, heads)
@@ -74,7 +74,7 @@ def test_the_papers_models_have_the_shape_of_its_table(name, image_layers, text_
     [("COCA_VIT_B_32", 32, 12, 768, 512), ("COCA_VIT_L_14", 14, 24, 1024, 768)],
 )
 def test_open_clips_models_have_the_shape_of_its_configs(name, patch_size, image_layers, image_width, text_width):
-    config = getattr(published_configs, name)
+    config = getattr(configs, name)
     image, text = config.image, config.text
     assert (image.image_size, image.patch_size, image.layers) == (224, patch_size, image_layers)
     assert (image.width, image.heads, image.mlp_width) == (image_width, image_width // 64, 4 * image_width)
@@ -85,13 +85,13 @@ def test_open_clips_models_have_the_shape_of_its_configs(name, patch_size, image
 
 
 def test_the_embedded_config_takes_its_vocabulary_size_as_an_argument():
-    config = published_configs.embedded_config(1234)
+    config = configs.embedded_config(1234)
     assert (config.text.vocabulary_size, config.image.stem, config.image.num_patches) == (1234, "efficientnet_lite1", 49)
 
 
 def test_the_embedded_config_normalises_pixels_as_its_stem_was_trained():
     """The published classifier maps a byte to (value - 127) / 128. Our configs apply to the byte divided by 255."""
-    image = published_configs.embedded_config(3).image
+    image = configs.embedded_config(3).image
     for byte in (0, 127, 255):
         assert (byte / 255 - image.mean[0]) / image.std[0] == pytest.approx((byte - 127) / 128, abs=1e-12)
     assert len({*image.mean}) == len({*image.std}) == 1

@@ -8,8 +8,7 @@ from torch.testing import assert_close
 
 from coca_model.architecture.coca import CoCa
 from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.decoding.cached_decoder import CachedDecoder, GuidedDecoder
-from coca_model.decoding.generate import generate
+from coca_model.decoding.generate import CachedDecoder, GuidedDecoder, generate
 from coca_model.decoding.options import CaptionOptions
 from coca_model.tokenizer import SpecialTokens
 
@@ -53,7 +52,7 @@ class CacheFreeDecoder:
 
     def step(self, token_ids):
         self.ids = token_ids[:, None] if self.ids is None else torch.cat([self.ids, token_ids[:, None]], dim=1)
-        text_tokens = self.model.encode_text(self.ids, torch.ones_like(self.ids, dtype=torch.bool))[1]
+        text_tokens = self.model.unimodal(self.ids, torch.ones_like(self.ids, dtype=torch.bool))[1]
         image = self.caption_tokens
         if image is not None:
             image = image.repeat_interleave(len(self.ids) // len(image), dim=0)

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from coca_model.architecture.coca import CoCa
 from coca_model.architecture.config import CoCaConfig, ImageConfig, PoolerConfig, TextConfig
-from coca_model.decoding.cached_decoder import CachedDecoder
-from coca_model.decoding.generate import generate
+from coca_model.decoding.generate import CachedDecoder, generate
 from coca_model.decoding.options import CaptionOptions
 from coca_model.tokenizer import SpecialTokens
 
@@ -90,9 +89,9 @@ def reader(model, image, options):
     @cache
     def log_p(*ids):
         row = torch.tensor([ids])
-        text_tokens = model.encode_text(row, torch.ones_like(row, dtype=torch.bool))[1]
+        text_tokens = model.unimodal(row, torch.ones_like(row, dtype=torch.bool))[1]
         tokens = may_follow(ids, options)
-        logits = model.caption_logits(text_tokens, image[None])[0, -1]
+        logits = model.multimodal(text_tokens, image[None])[0, -1]
         among = logits if options.method == "beam" else logits[tokens]
         return dict(zip(tokens, (logits[tokens] - among.logsumexp(0)).tolist(), strict=True))
 
@@ -262,7 +261,7 @@ def written_out_contrastive_search(model, image, options):
         next_words = log_p(*ids)
         for token in sorted(next_words, key=next_words.get, reverse=True)[: options.top_k or 5]:
             row = torch.tensor([[*ids, token]])
-            text_tokens = model.encode_text(row, torch.ones_like(row, dtype=torch.bool))[1]
+            text_tokens = model.unimodal(row, torch.ones_like(row, dtype=torch.bool))[1]
             *before, own = model.multimodal.hidden(text_tokens, image[None])[0]
             similarity = max(F.cosine_similarity(own, state, dim=0).item() for state in before)
             score[token] = (1 - weight) * math.exp(next_words[token]) - weight * similarity

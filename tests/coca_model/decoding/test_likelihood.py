@@ -43,8 +43,8 @@ def padded(texts):
 def minus_cross_entropy(model, text, image):
     """Minus the training loss of one text, computed alone."""
     ids, valid = padded([text])
-    _, text_tokens = model.encode_text(ids, valid)
-    logits = model.caption_logits(text_tokens, None if image is None else image[None])
+    _, text_tokens = model.unimodal(ids, valid)
+    logits = model.multimodal(text_tokens, None if image is None else image[None])
     return -F.cross_entropy(logits[0, :-1], ids[0, 1:], ignore_index=PAD, reduction="sum").item()
 
 

@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation.datasets.captions import read_captions, read_own_queries, read_parquet
-from evaluation.datasets.dataset import Medium
-from evaluation.datasets.media_folder import MediaFolder
+from evaluation.datasets.dataset import MediaFolder, Medium
 from evaluation.errors import DatasetError
 from tests.fakes import write_film, write_picture
 

@@ -7,8 +7,7 @@ import re
 import pytest
 
 from evaluation.datasets.captions import read_captions, read_msrvtt_1ka, read_msvd
-from evaluation.datasets.dataset import Medium
-from evaluation.datasets.media_folder import MediaFolder
+from evaluation.datasets.dataset import MediaFolder, Medium
 from evaluation.errors import DatasetError
 
 

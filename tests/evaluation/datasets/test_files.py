@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from evaluation.datasets.dataset import CaptionedMedia, Medium, join_captions
+from evaluation.datasets.dataset import CaptionedMedia, MediaFolder, Medium, join_captions
 from evaluation.datasets.files import Unique, check_split, get, read_csv, read_json, read_text
-from evaluation.datasets.media_folder import MediaFolder
 from evaluation.errors import DatasetError
 from tests.fakes import write_picture
 

@@ -16,9 +16,11 @@ def drawn(count, seed=0, slope=8.0, middle=0.3):
 
 
 def test_platt_scaling_recovers_the_curve_that_generated_the_answers():
-    platt = fit_platt(*drawn(20_000))
-    assert platt.slope == pytest.approx(8, rel=0.05)
-    assert -platt.offset / platt.slope == pytest.approx(0.3, abs=0.01)
+    probabilities = fit_platt(*drawn(20_000))(np.array([0.0, 0.5]))
+    offset, upper = np.log(probabilities / (1 - probabilities))
+    slope = (upper - offset) / 0.5
+    assert slope == pytest.approx(8, rel=0.05)
+    assert -offset / slope == pytest.approx(0.3, abs=0.01)
 
 
 def test_platt_scaling_agrees_with_scikit_learn():

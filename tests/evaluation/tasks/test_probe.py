@@ -1,6 +1,7 @@
 """Linear and pooler probes on frozen features of the tiny CoCa, with pictures of three colours."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,10 +15,10 @@ from evaluation.errors import DatasetError
 from evaluation.features import Decoded, FeatureSource, ResultCache
 from evaluation.measures.intervals import Measure
 from evaluation.reports.published import COCA
-from evaluation.tasks.probe import TOKENS, ProbeOptions, TrainingOptions, evaluate_probe, load_tokens, spread, train_pooler
+from evaluation.tasks.probe import TOKENS, ProbeOptions, evaluate_probe, load_tokens, spread, train_pooler
 from tests.fakes import COLOURS, write_film
 
-SHORT = TrainingOptions(epochs=12, batch_size=8, learning_rate=3e-3)
+SHORT = ProbeOptions(epochs=12, batch_size=8, learning_rate=3e-3)
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +72,17 @@ def test_a_linear_probe_on_frozen_vectors_separates_colours(colours, source):
 
 def test_the_pooler_learns_colours_but_not_shuffled_labels(colours, source):
     train, test = colours
-    report = evaluate_probe(train, test, source, ProbeOptions(training=SHORT, protocol="kinetics-400"))
+    report = evaluate_probe(train, test, source, replace(SHORT, protocol="kinetics-400"))
     ours, published = report.tables[0].rows
     assert ours.values["top-1"] == Measure(100.0, 100.0, 100.0)
     assert ours.name.endswith(", attentional pooler probe")
     assert (published.source, published.values) == (COCA, {"top-1": Measure(88.0)})
-    assert accuracy(evaluate_probe(shuffled(train), test, source, ProbeOptions(training=SHORT))) < 90
+    assert accuracy(evaluate_probe(shuffled(train), test, source, SHORT)) < 90
 
 
 @pytest.mark.parametrize("kind", ["linear", "pooler"])
 def test_a_second_run_uses_cached_features_and_gives_the_same_report(colours, source, kind):
-    options = ProbeOptions(kind, training=TrainingOptions(epochs=2), strengths=(1e-4,))
+    options = ProbeOptions(kind, epochs=2, strengths=(1e-4,))
     first = evaluate_probe(*colours, source, options)
     assert evaluate_probe(*colours, from_cache_only(source), options).to_json() == first.to_json()
 
@@ -91,7 +92,7 @@ def test_the_seed_determines_the_probe_and_the_global_random_state_is_unchanged(
     features, labels = source.of_media(train.media, TOKENS), np.array([right[0] for right in train.right])
     state = torch.random.get_rng_state()
     weights = [
-        train_pooler(features, labels, 3, TrainingOptions(epochs=1, seed=seed), heads=2, device=torch.device("cpu")).classify.weight
+        train_pooler(features, labels, 3, ProbeOptions(epochs=1, seed=seed), heads=2, device=torch.device("cpu"))[-1].weight
         for seed in (0, 0, 1)
     ]
     assert torch.equal(weights[0], weights[1])

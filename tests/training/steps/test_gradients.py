@@ -63,8 +63,8 @@ def captioning(model, texts, caption_tokens):
     for row in texts.decoded.nonzero()[:, 0]:
         length = int(texts.valid[row].sum())
         ids = texts.token_ids[row : row + 1, :length]
-        _, tokens = model.encode_text(ids, torch.ones_like(ids, dtype=torch.bool))
-        logits = model.caption_logits(tokens, None if caption_tokens is None else caption_tokens[row : row + 1])[0]
+        _, tokens = model.unimodal(ids, torch.ones_like(ids, dtype=torch.bool))
+        logits = model.multimodal(tokens, None if caption_tokens is None else caption_tokens[row : row + 1])[0]
         for position in range(length - 1):
             total = total - logits[position].log_softmax(-1)[ids[0, position + 1]]
             words += 1
@@ -77,7 +77,7 @@ def written_out(model, batch):
     tokens = tower.finish(tower.begin(batch.pictures, 1), 1, batch.patches)
     image, caption_tokens = model.poolers(tokens)
     image = F.normalize(image, dim=-1)
-    text, sentence = (F.normalize(model.encode_text(one.token_ids, one.valid)[0], dim=-1) for one in (batch.texts, batch.sentences))
+    text, sentence = (F.normalize(model.unimodal(one.token_ids, one.valid)[0], dim=-1) for one in (batch.texts, batch.sentences))
     logits = model.log_scale.exp() * image @ text.T
     same = (batch.picture[:, None] == batch.picture).double()
     right = same / same.sum(1, keepdim=True)

@@ -53,4 +53,4 @@ def test_without_rows_to_decode_the_loss_is_zero_and_differentiable(model):
 def test_sentences_without_pictures_have_the_embeddings_of_the_text_tower(model):
     seen = Student(model, frozen_units=0, fresh=True, decodes=frozenset({"language"}))(Batch(sentences=TEXTS))
     assert seen["whole"].keys() == {"sentence", "scale"}
-    assert_close(seen["whole"]["sentence"], F.normalize(model.encode_text(TEXTS.token_ids, TEXTS.valid)[0], dim=-1))
+    assert_close(seen["whole"]["sentence"], F.normalize(model.unimodal(TEXTS.token_ids, TEXTS.valid)[0], dim=-1))

@@ -141,7 +141,7 @@ def test_a_patch_stem_has_no_classifier(install):
 def test_the_published_classifier_fits_our_stem_and_recognises_a_flower():
     from sklearn.datasets import load_sample_images
 
-    from coca_model.architecture.published_configs import embedded_config
+    from coca_model.architecture.config import embedded_config
     from coca_model.preprocess import to_square
     from media.picture import open_picture
 
