@@ -11,7 +11,7 @@ import warnings
 import pytest
 
 from coca_search import cli as coca_search_cli
-from evaluation import console
+from evaluation import cli
 from tests.fakes import COLOURS, write_film, write_picture
 
 
@@ -204,11 +204,11 @@ def test_an_option_without_effect_or_out_of_range_is_refused(evaluate_here, argu
 
 
 def test_progress_without_a_terminal_prints_lines_at_intervals(capsys, monkeypatch):
-    monkeypatch.setattr(console, "_SECONDS_A_LINE", 0.0)
-    with console.progress_bars() as note:
+    monkeypatch.setattr(cli, "_SECONDS_A_LINE", 0.0)
+    with cli.progress_bars() as note:
         note("pictures", 3, 20)
     assert capsys.readouterr().err == "coca-search: pictures: 3 of 20\n"
-    monkeypatch.setattr(console, "_SECONDS_A_LINE", 1e9)
-    with console.progress_bars() as note:
+    monkeypatch.setattr(cli, "_SECONDS_A_LINE", 1e9)
+    with cli.progress_bars() as note:
         note("pictures", 4, 20)
     assert capsys.readouterr().err == ""
