@@ -51,7 +51,7 @@ def index(
     for failure in report.failures:
         console.print(f"  {failure.uri}: {failure.stage}: {failure.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if report.num_failed_before:
-        console.print(f"  {report.num_failed_before} files failed before and have not changed. Retry with --retry-failed.", markup=False)
+        console.print(f"  Failed before and not changed: {report.num_failed_before}. Retry with --retry-failed.", markup=False)
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -71,7 +71,8 @@ def _is_folder(source: Source, uri: str) -> bool:
     try:
         return source.is_folder(uri)
     except FileNotFoundError:
-        raise SourceError(f"{uri}: no such file or folder. Give a folder of pictures and videos, or a file.") from None
+        moved = "If an indexed folder was moved, see: coca-search roots"
+        raise SourceError(f"{uri}: no such file or folder. Give a folder of pictures and videos, or a file. {moved}") from None
 
 
 def _is_media(name: str) -> bool:

@@ -13,7 +13,7 @@ from search.options import CollectionOption, WhereOption
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="What you remember of the picture.")],
+    words: Annotated[list[str], typer.Argument(help="What you remember of the picture.")],
     collection: CollectionOption = None,
     top: Annotated[int, typer.Option("--top", "-t", min=1, max=10_000, help="The number of hits.")] = 10,
     where: WhereOption = None,
@@ -23,7 +23,7 @@ def search(
     """Find pictures and moments of videos by a description."""
     from search.engine import search as find
 
-    hits = find(query, collection=collection, k=top, where=where)
+    hits = find(" ".join(words), collection=collection, k=top, where=where)
     if not hits:
         print("Nothing found: the collection is empty" + (", or nothing in it matches --where." if where else "."), file=sys.stderr)
     for hit in hits:

@@ -17,6 +17,7 @@ from media.atomic_write import atomic_write
 from media.video.frame_at import frame_at
 
 _COUNTS = ("pictures", "videos", "files", "media", "texts", "references", "classes", "sentences", "segments", "queries")
+_SINGULAR = {"media": "medium", "classes": "class", "queries": "query"}  # the others only lose their s
 _MEANINGS = {  # part of a column's name, empty for any: how to read the figures
     "": "Rates are in percent. Brackets hold 95 % intervals, if there are enough queries.",
     "R@": "R@k: the share of queries with a right answer among the first k.",
@@ -50,7 +51,9 @@ class Report:
     def size(self) -> str:
         """How much was measured, for people."""
         counts = {name: self.metadata[name] for name in _COUNTS if self.metadata.get(name)}
-        return ", ".join(f"{count:,} {name if count != 1 else name.removesuffix('s')}" for name, count in counts.items())
+        return ", ".join(
+            f"{count:,} {name if count != 1 else _SINGULAR.get(name, name.removesuffix('s'))}" for name, count in counts.items()
+        )
 
     @property
     def meanings(self) -> list[str]:

@@ -122,6 +122,7 @@ def test_records_are_valid_csv(report):
 def test_a_report_states_its_size_and_the_meaning_of_its_columns(report):
     sized = replace(report, metadata={"pictures": 1000, "texts": 5000, "model": "x"})
     assert sized.size == "1,000 pictures, 5,000 texts"
+    assert replace(report, metadata={"queries": 1, "classes": 1, "pictures": 1}).size == "1 picture, 1 class, 1 query"
     assert [meaning.split(":")[0] for meaning in report.meanings[1:]] == ["R@k", "Median rank"]
 
 
