@@ -42,6 +42,7 @@ class VectorIndex:
         k = min(k, len(self) if allowed is None else len(allowed))
         if k < 1:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        faiss.omp_set_num_threads(1)  # for this thread: two threads take over twice as long for one query
         query = vector[None].astype(np.float32)
         if allowed is None:
             similarity, ids = self._index.search(query, k)
