@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,8 +24,9 @@ def command(*arguments, ranks=1):
 
 
 def run(*arguments, ranks=1):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(*arguments, ranks=ranks), env=environment, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as temporary:  # torchrun leaves its logs there
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": temporary}
+        return subprocess.run(command(*arguments, ranks=ranks), env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def step(folder, checkpoint, *, count, micro_batch=0):
     script, out = folder / "step.py", folder / f"{count}-{micro_batch}.pt"
     script.write_text(SCRIPT)
     arguments = [str(script), str(checkpoint), str(folder / "batch.pt"), str(micro_batch), str(out)]
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"] if count > 1 else []
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", f"--log-dir={folder}"] if count > 1 else []
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *launcher, *arguments], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
