@@ -11,7 +11,7 @@ PACKAGES = ("coca_model", "evaluation", "indexer", "media", "search", "training"
 
 
 def refuse_shadowed_packages() -> None:
-    """Raises ImportError, which names the file."""
+    """Raises ImportError, which names the file. `python -m coca_search` prints the message and exits with code 2 instead."""
     home = Path(__file__).resolve().parent.parent
     for name in PACKAGES:
         file = _file_of(name)

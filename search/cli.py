@@ -8,8 +8,7 @@ import typer
 
 from search import collection_cli
 from search.collection_cli import clock
-from search.errors import ServiceError
-from search.options import CollectionOption, WhereOption
+from search.options import CollectionOption, WhereOption, check_port
 
 
 def search(
@@ -41,17 +40,12 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the service.")] = 8460,
 ) -> None:
     """Answer searches over HTTP, on this machine only: POST /search, /media/ID, /thumbnail/ID, /healthz."""
-    import socket
-
+    check_port(port, "the service")
     import uvicorn
 
     from search.collection import open_collection
     from search.service import make_app
 
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        raise ServiceError(f"Port {port} cannot be used ({error.strerror}). Stop what answers there, or give another --port.") from error
     opened = open_collection(collection)
     opened.encoder.encode_texts(["ready"])  # the first request should not wait for the model
     # A paused video holds its connection open: Ctrl-C must not wait for it.

@@ -1,9 +1,13 @@
-"""Options that several commands of the command line share."""
+"""Options that several commands of the command line share, and the check of a port."""
 
+import os
+import socket
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from search.errors import ServiceError
 
 CollectionOption = Annotated[
     Path | None,
@@ -13,3 +17,14 @@ CollectionOption = Annotated[
 ]
 WhereOption = Annotated[str | None, typer.Option(help="Only what matches an SQL condition, such as: width >= 1000 AND kind = 'image'.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def check_port(port: int, who: str) -> None:
+    """Raises ServiceError if the port is taken. The servers themselves would say so only after everything is loaded."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise ServiceError(
+            f"http://127.0.0.1:{port}: {who} cannot use this port ({os.strerror(error.errno or 0)}). "
+            "Open or stop what answers there, or give another --port."
+        ) from error

@@ -1,8 +1,6 @@
 """`coca-search ui`: starts the search page, and the search service if it does not run yet."""
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +14,7 @@ import typer
 
 from search.client import Client
 from search.errors import NoServiceError, ServiceError
-from search.options import CollectionOption
+from search.options import CollectionOption, check_port
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _STOP_SECONDS = 3.0  # a paused video keeps its connection open, and the service would wait for it forever
@@ -32,7 +30,7 @@ def ui(
 ) -> None:
     """Open the search page."""
     with Client(f"http://127.0.0.1:{service_port}") as client, ExitStack() as running:
-        _check_free(port)
+        check_port(port, "the page")
         _stop_on_signals()
         if not _serves(client, collection):
             chosen = [] if collection is None else ["--collection", str(collection)]
@@ -41,17 +39,6 @@ def ui(
         print(f"coca-search is at http://127.0.0.1:{port}, over {client.health()['collection']}", file=sys.stderr, flush=True)
         page = running.enter_context(_running(page_arguments(client.url, port, browser=browser)))
         raise typer.Exit(page.wait())
-
-
-def _check_free(port: int) -> None:
-    """Raises ServiceError if the port is taken. Streamlit would report it only after the service has started."""
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        url = f"http://127.0.0.1:{port}"
-        raise ServiceError(
-            f"{url}: the page cannot use this port ({os.strerror(error.errno or 0)}). Open what runs there, or give another --port."
-        ) from error
 
 
 def page_arguments(service_url: str, port: int, *, browser: bool) -> list[str]:

@@ -99,7 +99,7 @@ class Identity:
             for each, root in self.roots.items()
             if is_below(root, before)
         }
-        return replace(self, roots={**self.roots, **moved, root_id: folder})
+        return replace(self, roots={**self.roots, **moved})
 
     def root(self, root_id: str) -> str:
         """The folder of a root. Raises QueryError for an unknown one."""

@@ -60,10 +60,14 @@ def build(folder: Path, segments: LanceTable, identity: Identity) -> None:
         writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
     with atomic_path(folder / VECTORS) as path:
         build_index(segments.batches(["segment_id", "vector"]), identity.embedding_width).write(path)
-    counts: dict[str, int] = {kind: segments.count(f"kind = '{kind}'") for kind in KINDS}
     checksums = {name: sha256_of_file(folder / name) for name in (ROWS, VECTORS)}
-    statistics = Statistics(identity.collection_id, segments.version, counts, checksums)
+    statistics = Statistics(identity.collection_id, segments.version, count_kinds(segments), checksums)
     atomic_write(folder / STATISTICS, json.dumps(asdict(statistics), indent=2) + "\n")
+
+
+def count_kinds(segments: LanceTable) -> dict[str, int]:
+    """The number of rows of each kind."""
+    return {kind: segments.count(f"kind = '{kind}'") for kind in KINDS}
 
 
 def discard(path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from media.atomic_write import atomic_write
+from media.atomic_write import PARTIAL, atomic_write
 
 _NAME = re.compile(r"(\d+)-([0-9a-f]{12})(?:-(\d+))?\.webp")
 
@@ -41,5 +41,5 @@ def orphaned_thumbnails(collection: Path, wanted: Iterable[Path]) -> Iterator[Pa
     """Files below `thumbnails/` that are not `wanted`, including unfinished ones."""
     known = set(wanted)
     for path in (collection / "thumbnails").glob("*/*"):
-        if path not in known and (_NAME.fullmatch(path.name) or path.name.endswith(".partial")):
+        if path not in known and (_NAME.fullmatch(path.name) or path.name.endswith(PARTIAL)):
             yield path

@@ -18,11 +18,11 @@ from media.video.frame_at import frame_at
 from search.collection.identity import Identity, read_identity, read_raw_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
-from search.collection.publish import discard, publish
+from search.collection.publish import count_kinds, discard, publish
 from search.collection.snapshot import ROWS, VECTORS, Snapshot, open_current, read_current
 from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of, write_thumbnail
 from search.collection.writer import WriterLock
-from search.schema import KINDS, media_id_of_segment
+from search.schema import media_id_of_segment
 
 _ROW_COLUMNS = ["segment_id", "media_id", "root_id", "path", "sha256", "frame_seconds", "vector"]
 _UNIT_TOLERANCE = 1e-3
@@ -128,10 +128,7 @@ def _snapshot_problems(path: Path, identity: Identity, segments: LanceTable, num
 def _differences(snapshot: Snapshot, segments: LanceTable) -> Iterator[str]:
     """Where the rows and the index of a snapshot differ from the table."""
     order = np.argsort(snapshot.index.ids())
-    if not np.array_equal(snapshot.index.ids()[order], snapshot.segment_ids):
-        yield "The index and the rows of the snapshot hold different segments."
-        return
-    if snapshot.statistics.counts != {kind: segments.count(f"kind = '{kind}'") for kind in KINDS}:
+    if snapshot.statistics.counts != count_kinds(segments):
         yield "The snapshot counts other numbers of pictures, moments or videos than the table."
     if len(snapshot) != segments.count():
         yield f"The snapshot holds {len(snapshot)} rows, and the table {segments.count()}."

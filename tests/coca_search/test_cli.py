@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import warnings
@@ -203,3 +204,14 @@ def test_ctrl_c_gives_one_line_and_exit_code_130(monkeypatch, capsys):
         coca_search_cli.main()
     assert done.value.code == 130
     assert capsys.readouterr().err == "coca-search: stopped. What was written so far is kept. Run the command again to continue.\n"
+
+
+def test_serve_reports_a_taken_port_in_one_line(collection):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = coca_search("serve", "--collection", collection, "--port", port)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"coca-search: http://127.0.0.1:{port}: the service cannot use this port (Address already in use). "
+        "Open or stop what answers there, or give another --port.\n"
+    )
