@@ -25,7 +25,14 @@ class Task:
         """The failure to store if the file cannot be indexed."""
         file = self.file
         return Failure(
-            uri=file.uri, root_id=self.root_id, path=self.path, size_bytes=file.size_bytes, mtime=file.mtime, stage=stage, reason=reason
+            uri=file.uri,
+            root_id=self.root_id,
+            path=self.path,
+            size_bytes=file.size_bytes,
+            mtime=file.mtime,
+            revision=file.revision or None,
+            stage=stage,
+            reason=reason,
         )
 
 

@@ -101,6 +101,7 @@ def _columns(task: Task, sha256: str, metadata: Metadata) -> FileColumns:
         "path": task.path,
         "size_bytes": task.file.size_bytes,
         "mtime": task.file.mtime,
+        "revision": task.file.revision or None,
         "sha256": sha256,
         "indexed_at": datetime.now(UTC),
     }

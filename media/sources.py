@@ -9,11 +9,21 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of a source: absolute path or address, size in bytes, time of the last change in seconds since 1970."""
+    """A file of a source.
+
+    Attributes:
+        uri: absolute path or address.
+        size_bytes: size of the file.
+        mtime: time of the last change, in seconds since 1970.
+        revision: changes with the bytes of the file or of its sidecars, also where a program resets `mtime`; empty if unknown.
+        sidecars: the files beside it that describe it, such as `IMG_1.jpg.xmp`.
+    """
 
     uri: str
     size_bytes: int
     mtime: float
+    revision: str = ""
+    sidecars: tuple[str, ...] = ()
 
 
 class Source:

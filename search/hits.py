@@ -45,6 +45,8 @@ class RemoteHit(Hit):
         for each in columns_of(Row):
             if each.type is datetime and isinstance(values.get(each.name), str):
                 values[each.name] = datetime.fromisoformat(values[each.name])
+            elif each.type is tuple and values.get(each.name) is not None:
+                values[each.name] = tuple(values[each.name])
         return RemoteHit(**values)
 
 

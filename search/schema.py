@@ -26,7 +26,8 @@ DEFAULT_KINDS: tuple[Kind, ...] = ("image", "shot")  # what a search returns by 
 _ORDINAL_BITS = 20
 MAX_MEDIA_ID = 1 << 43  # exclusive; so that a segment id fits 63 bits
 MAX_SEGMENTS_PER_FILE = 1 << _ORDINAL_BITS
-_ARROW_TYPES = {int: "int64", float: "float64", str: "string", datetime: "timestamp"}
+_ARROW_TYPES = {int: "int64", float: "float64", str: "string", bool: "bool", datetime: "timestamp", tuple: "strings"}
+_SHOWN_TYPES = {"dictionary": "string", "timestamp": "timestamp[us, UTC]", "local": "timestamp[us]", "strings": "list of strings"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -74,10 +75,32 @@ class FileColumns:
     width: Annotated[int, Column("width of the upright picture", "pixels", arrow="int32")]
     height: Annotated[int, Column("height of the upright picture", "pixels", arrow="int32")]
     duration_seconds: Annotated[float | None, Column("length of the video; null for a picture", "seconds")] = None
-    taken_at: Annotated[datetime | None, Column("when it was taken, from the metadata of the file", "UTC")] = None
+    taken_at: Annotated[datetime | None, Column("when it was taken; a local time without a zone is stored as if it were UTC", "UTC")] = None
+    taken_local: Annotated[datetime | None, Column("the same moment on the clock of the photographer", arrow="local")] = None
+    utc_offset_minutes: Annotated[int | None, Column("that clock minus UTC; null if the zone is unknown", "minutes", arrow="int32")] = None
+    taken_at_source: Annotated[
+        str | None,
+        Column(
+            "where the time was read: a tag such as `Exif.Photo.DateTimeOriginal`, a sidecar, `file name`, or `file time`",
+            arrow="dictionary",
+        ),
+    ] = None
     latitude: Annotated[float | None, Column("where it was taken", "degrees north")] = None
     longitude: Annotated[float | None, Column("where it was taken", "degrees east")] = None
+    place: Annotated[str | None, Column("the nearest city, its region and country, by latitude and longitude")] = None
     camera: Annotated[str | None, Column("maker and model of the camera")] = None
+    lens: Annotated[str | None, Column("model of the lens")] = None
+    title: Annotated[str | None, Column("title, from the metadata of the file")] = None
+    description: Annotated[str | None, Column("description or caption, from the metadata of the file")] = None
+    keywords: Annotated[tuple[str, ...] | None, Column("keywords, from the metadata of the file")] = None
+    people: Annotated[tuple[str, ...] | None, Column("names of people, from the regions in the metadata of the file")] = None
+    rating: Annotated[int | None, Column("stars, from the metadata of the file", "0 to 5", arrow="int32")] = None
+    format: Annotated[str | None, Column("the format of the file by its bytes, a name of `media.formats`", arrow="dictionary")] = None
+    damaged: Annotated[bool | None, Column("true if only a part of the file could be decoded, otherwise null")] = None
+    perceptual_hash: Annotated[str | None, Column("64 bits in hexadecimal; look-alikes differ in few bits (pHash); null for a video")] = (
+        None
+    )
+    revision: Annotated[str | None, Column("changes with the bytes of the file or its sidecars: change time and inode, or an ETag")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +120,7 @@ class FailureColumns:
     mtime: Annotated[float, Column("time of the last change of the file", "seconds since 1970")]
     stage: Annotated[str, Column("`scan`, `read`, `probe` or `decode`")]
     reason: Annotated[str, Column("why, as a sentence for the user")]
+    revision: Annotated[str | None, Column("changes with the bytes of the file, as in the table of segments")] = None
     attempts: Annotated[int, Column("how many runs tried it", arrow="int32")] = 1
     last_tried_at: Annotated[datetime | None, Column("when it was tried last", "UTC")] = None
 
@@ -125,7 +149,7 @@ def columns_of(record: type) -> tuple[ColumnInfo, ...]:
         column = next(extra for extra in extras if isinstance(extra, Column))
         optional = get_origin(annotation) in {Union, types.UnionType}
         plain = next(each for each in get_args(annotation) if each is not type(None)) if optional else annotation
-        python_type = str if get_origin(plain) is Literal else plain
+        python_type = {Literal: str, tuple: tuple}.get(get_origin(plain), plain)
         found.append(ColumnInfo(field.name, python_type, not optional, column))
     return tuple(found)
 
@@ -142,7 +166,7 @@ def columns_from_metadata(metadata: Mapping[str, object]) -> dict[str, Any]:
         value = metadata.get(each.column.source or each.name)
         if each.type is float and isinstance(value, int):
             value = float(value)
-        if isinstance(value, each.type):
+        if isinstance(value, each.type) and isinstance(value, bool) == (each.type is bool):
             values[each.name] = value
     return values
 
@@ -151,7 +175,7 @@ def columns_as_markdown(record: type) -> str:
     """The table of the record's columns in docs/collection.md."""
     lines = ["| Column | Type | Unit | Meaning |", "|---|---|---|---|"]
     for each in columns_of(record):
-        name = {"dictionary": "string", "timestamp": "timestamp[us, UTC]"}.get(each.arrow_name, each.arrow_name)
+        name = _SHOWN_TYPES.get(each.arrow_name, each.arrow_name)
         where = "" if each.column.stored else " (computed, not stored)"
         lines.append(f"| `{each.name}` | {name} | {each.column.unit} | {each.column.meaning}{where} |")
     return "\n".join(lines) + "\n"
@@ -175,10 +199,14 @@ def failure_schema() -> "pa.Schema":
 def arrow_fields(columns: tuple[ColumnInfo, ...]) -> list["pa.Field"]:
     import pyarrow as pa
 
-    def arrow_type(name: str) -> "pa.DataType":
-        return pa.timestamp("us", "UTC") if name == "timestamp" else pa.string() if name == "dictionary" else pa.type_for_alias(name)
-
-    return [pa.field(each.name, arrow_type(each.arrow_name), nullable=not each.required) for each in columns]
+    special = {
+        "timestamp": pa.timestamp("us", "UTC"),
+        "local": pa.timestamp("us"),
+        "dictionary": pa.string(),
+        "strings": pa.list_(pa.string()),
+    }
+    types = [special.get(each.arrow_name) or pa.type_for_alias(each.arrow_name) for each in columns]
+    return [pa.field(each.name, type_, nullable=not each.required) for each, type_ in zip(columns, types, strict=True)]
 
 
 def datetime_of(microseconds: int | None) -> datetime | None:

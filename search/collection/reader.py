@@ -68,7 +68,8 @@ class Collection:
 
     def failures(self) -> pa.Table:
         """One row for each file that could not be indexed, with the columns of `FailureColumns` and `uri`."""
-        rows = LanceTable(self.path, FAILURES).read([each.name for each in stored_columns(FailureColumns)])
+        table = LanceTable(self.path, FAILURES)
+        rows = table.read([each.name for each in stored_columns(FailureColumns) if each.name in table.schema.names])
         files = zip(rows["root_id"].to_pylist(), rows["path"].to_pylist(), strict=True)
         uris = [self.identity.uri_of(*file) for file in files]
         return rows.append_column("uri", pa.array(uris, pa.string()))

@@ -52,6 +52,7 @@ class KnownFile:
     size_bytes: int
     mtime: float
     sha256: str
+    revision: str | None = None
 
 
 def segment_rows(files: Iterable[FileRows], schema: pa.Schema) -> pa.Table:

@@ -174,7 +174,10 @@ def _values(batch: pa.RecordBatch, column: ColumnInfo) -> list[Any]:
         return [None] * batch.num_rows
     values = batch.column(column.name)
     if column.type is datetime:
-        return [datetime_of(microseconds) for microseconds in values.view(pa.int64()).to_pylist()]
+        moments = [datetime_of(microseconds) for microseconds in values.view(pa.int64()).to_pylist()]
+        return [moment and moment.replace(tzinfo=None) for moment in moments] if column.arrow_name == "local" else moments
+    if column.type is tuple:
+        return [each if each is None else tuple(each) for each in values.to_pylist()]
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()  # `to_pylist` of a dictionary is 50 times as slow
     return values.to_pylist()

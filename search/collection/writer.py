@@ -132,7 +132,7 @@ class CollectionWriter:
     def known_files(self) -> dict[str, KnownFile]:
         """Every indexed file by its uri."""
         known: dict[str, KnownFile] = {}
-        for batch in self._segments.batches(["media_id", "root_id", "path", "size_bytes", "mtime", "sha256"]):
+        for batch in self._segments.batches(["media_id", "root_id", "path", "size_bytes", "mtime", "sha256", "revision"]):
             for row in batch.to_pylist():
                 uri = self.identity.uri_of(row["root_id"], row["path"])
                 known.setdefault(uri, KnownFile(uri=uri, **row))
@@ -140,7 +140,7 @@ class CollectionWriter:
 
     def known_failures(self) -> dict[str, Failure]:
         """Every failed file by its uri."""
-        rows = self._failed.read(["root_id", "path", "size_bytes", "mtime", "stage", "reason", "attempts"]).to_pylist()
+        rows = self._failed.read(["root_id", "path", "size_bytes", "mtime", "revision", "stage", "reason", "attempts"]).to_pylist()
         failures = (Failure(uri=self.identity.uri_of(row["root_id"], row["path"]), **row) for row in rows)
         return {failure.uri: failure for failure in failures}
 
@@ -157,13 +157,13 @@ class CollectionWriter:
         self._commit_if_due()
 
     def relocate(self, files: Iterable[KnownFile]) -> None:
-        """Update root, path and mtime of files that were moved or touched. One commit."""
+        """Update root, path, mtime and revision of files that were moved or touched. One commit."""
         now = {file.media_id: file for file in files}
         if not now:
             return
         rows = self._segments.read_by_id("media_id", list(now), self._segments.schema.names)
         media = rows["media_id"].to_pylist()
-        for name in ("root_id", "path", "mtime"):
+        for name in ("root_id", "path", "mtime", "revision"):
             position = rows.schema.get_field_index(name)
             values = pa.array([getattr(now[media_id], name) for media_id in media], rows.schema.field(name).type)
             rows = rows.set_column(position, rows.schema.field(name), values)

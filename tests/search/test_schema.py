@@ -14,7 +14,7 @@ from search.schema import FailureColumns, FileColumns, Row, columns_as_markdown,
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "collection.md"
 
-# Indexes a picture with a lens tag, and prints the new column as seen by search(), HTTP and the docs.
+# Indexes a picture with a tag, and prints the new column as seen by search(), HTTP and the docs.
 PROBE = """
 import json, sys
 from pathlib import Path
@@ -29,25 +29,25 @@ from tests.serving import serving
 
 folder = Path(sys.argv[1])
 exif = Image.Exif()
-exif.get_ifd(0x8769)[0xA434] = "EF 50mm"
+exif[0x0131] = "EF 50mm"
 write_picture(folder / "library" / "a.jpg", "red", exif=exif)
 write_picture(folder / "library" / "b.png", "blue")
 index(folder / "library", collection=folder / "c", encoder=FakeEncoder())
 collection = open_collection(folder / "c", encoder=FakeEncoder())
 with serving(make_app(collection)) as url, httpx.Client(trust_env=False) as client:
-    hits = client.post(url + "/search", json={"text": "red", "where": "lens = 'EF 50mm'"}).json()["hits"]
+    hits = client.post(url + "/search", json={"text": "red", "where": "software = 'EF 50mm'"}).json()["hits"]
 print(json.dumps({
-    "python": [hit.lens for hit in search("red", collection=collection)],
-    "table": search("red", collection=collection).to_arrow()["lens"].to_pylist(),
-    "http": [hit["lens"] for hit in hits],
-    "docs": "`lens`" in columns_as_markdown(Row),
+    "python": [hit.software for hit in search("red", collection=collection)],
+    "table": search("red", collection=collection).to_arrow()["software"].to_pylist(),
+    "http": [hit["software"] for hit in hits],
+    "docs": "`software`" in columns_as_markdown(Row),
 }))
 """
-COLUMN = '    lens: Annotated[str | None, Column("the lens", source="Exif.Photo.LensModel")] = None\n'
+COLUMN = '    software: Annotated[str | None, Column("the program", source="Exif.Image.Software")] = None\n'
 
 
 @pytest.fixture
-def with_a_lens(tmp_path):
+def with_software(tmp_path):
     """A copy of the program with one added line in search/schema.py."""
     copy = tmp_path / "program"
     for package in ("coca_model", "indexer", "media", "search", "tests"):
@@ -58,10 +58,10 @@ def with_a_lens(tmp_path):
     return copy
 
 
-def test_one_line_adds_a_column_that_is_stored_returned_filtered_and_documented(tmp_path, with_a_lens):
+def test_one_line_adds_a_column_that_is_stored_returned_filtered_and_documented(tmp_path, with_software):
     command = [sys.executable, "-c", PROBE, str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(with_a_lens)}
-    done = subprocess.run(command, cwd=with_a_lens, env=environment, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(with_software)}
+    done = subprocess.run(command, cwd=with_software, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == {"python": ["EF 50mm", None], "table": ["EF 50mm", None], "http": ["EF 50mm"], "docs": True}
 
