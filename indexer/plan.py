@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from indexer.scan import Scan
 from media.hashing import sha256_of_file
-from media.sources import SourceFile
+from media.sources.source import SourceFile
 from search.collection import Failure, Identity, KnownFile
 from search.collection.identity import is_below
 from search.schema import new_media_id

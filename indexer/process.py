@@ -18,7 +18,7 @@ from indexer.stopwatch import Stopwatch
 from media import MediaError, Metadata, VideoDecoder, make_thumbnail, read_picture
 from media.formats import kind_of
 from media.hashing import sha256_of_bytes, sha256_of_file
-from media.sources import source_of
+from media.sources.choose import source_of
 from search.collection import Failure, FileRows
 from search.schema import FileColumns, columns_from_metadata
 

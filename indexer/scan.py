@@ -7,7 +7,8 @@ from pathlib import Path
 
 from indexer.errors import SourceError
 from media.formats import format_of, suffixes
-from media.sources import Source, SourceFile, source_of
+from media.sources.choose import source_of
+from media.sources.source import Source, SourceFile
 
 
 @dataclass(frozen=True)

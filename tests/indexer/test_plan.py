@@ -4,7 +4,7 @@ import pytest
 
 from indexer.plan import make_plan
 from indexer.scan import Problem, Scan
-from media.sources import SourceFile
+from media.sources.source import SourceFile
 from search.collection import Failure, Identity, KnownFile
 
 

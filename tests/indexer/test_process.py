@@ -7,7 +7,7 @@ from indexer.plan import Task
 from indexer.process import ProcessOptions, process
 from media import VideoDecoder
 from media.hashing import sha256_of_file
-from media.sources import SourceFile
+from media.sources.source import SourceFile
 from search.collection import Failure, FileRows
 from tests.fakes import FakeEncoder, write_film, write_picture
 

@@ -1,32 +1,15 @@
-"""Finds media files and reads their bytes: in local folders so far. An object store would be a class with the same methods."""
+"""Folders of this machine."""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+from media.sources.source import SourceFile
 
 
-@dataclass(frozen=True)
-class SourceFile:
-    """A file of a source.
-
-    Attributes:
-        uri: absolute path or address.
-        size_bytes: size of the file.
-        mtime: time of the last change, in seconds since 1970.
-        revision: changes with the bytes of the file or of its sidecars, also where a program resets `mtime`; empty if unknown.
-        sidecars: the files beside it that describe it, such as `IMG_1.jpg.xmp`.
-    """
-
-    uri: str
-    size_bytes: int
-    mtime: float
-    revision: str = ""
-    sidecars: tuple[str, ...] = ()
-
-
-class Source:
+class LocalFolders:
     """Folders of this machine. Skips hidden files, and folders of collections, because their thumbnails are not the user's pictures."""
 
     def resolve(self, path: str | os.PathLike[str]) -> str:
@@ -71,7 +54,6 @@ class Source:
         """All bytes of a file. Raises OSError."""
         return Path(uri).read_bytes()
 
-
-def source_of(path: str | os.PathLike[str]) -> Source:
-    """The source that a path or address belongs to."""
-    return Source()
+    def open(self, uri: str) -> BinaryIO:
+        """A file for reading parts of it. Raises OSError."""
+        return Path(uri).open("rb")

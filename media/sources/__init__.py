@@ -1,0 +1,1 @@
+"""Where files come from: folders of this machine; buckets and web servers. `source_of` chooses."""
