@@ -6,8 +6,10 @@ its threads waited for each other whenever a decoding thread had one of their co
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from queue import Empty, Queue
 
 import numpy as np
@@ -22,7 +24,35 @@ from search.collection import Failure, FileRows
 
 _MAX_LANES = 16  # each takes memory for a batch
 _RESULTS_AHEAD = 1024  # results that may wait for the writer: small, because pixels are gone by then
-Result = FileRows | Failure
+
+
+@dataclass(frozen=True)
+class Done:
+    """A file that was processed. `seconds`: the time that its lane spent on it."""
+
+    task: Task
+    result: FileRows | Failure
+    seconds: float
+
+
+@dataclass
+class _InProgress:
+    """A file that waits for the vectors of `pixels`, or is done and has a `result`."""
+
+    task: Task
+    steps: Steps
+    pixels: Pixels = field(default_factory=lambda: np.empty(0, np.uint8))
+    result: FileRows | Failure | None = None
+    seconds: float = 0.0
+
+    def advance(self, vectors: Vectors | None = None) -> None:
+        """Run until it needs vectors again, or is done."""
+        since = time.perf_counter()
+        try:
+            self.pixels = next(self.steps) if vectors is None else self.steps.send(vectors)
+        except StopIteration as end:
+            self.result = end.value
+        self.seconds += time.perf_counter() - since
 
 
 def default_workers() -> int:
@@ -48,9 +78,9 @@ class LocalExecutor:
         self._video_limit_seconds = video_limit_seconds
         self._stopwatch = stopwatch or Stopwatch()
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[Result]:
+    def run(self, tasks: Iterable[Task]) -> Iterator[Done]:
         """The result of each task, as soon as it is done. Memory is bounded. Close the iterator to stop early."""
-        results: Queue[Result | BaseException | None] = Queue(_RESULTS_AHEAD)
+        results: Queue[Done | BaseException | None] = Queue(_RESULTS_AHEAD)
         stopped = threading.Event()
         videos = VideoDecoder(limit_seconds=self._video_limit_seconds)
         options = ProcessOptions(self._encoder.preprocess, videos, self._encoder.min_side, self._stopwatch)
@@ -82,28 +112,34 @@ class LocalExecutor:
                     with suppress(Empty):
                         results.get(timeout=0.05)  # a lane may wait for space
 
-    def _lane(self, tasks: "_Shared", options: ProcessOptions, stopped: threading.Event) -> Iterator[Result]:
+    def _lane(self, tasks: "_Shared", options: ProcessOptions, stopped: threading.Event) -> Iterator[Done]:
         """The results of this lane's files. A batch runs when it is full, or when no file is left."""
-        waiting: list[tuple[Steps, Pixels]] = []
+        waiting: list[_InProgress] = []
         try:
             while not stopped.is_set():
-                task = tasks.take()
-                if task is not None:
-                    yield from _advance(process(task, options), None, waiting)
-                if task is None and not waiting:
+                if task := tasks.take():
+                    started = _InProgress(task, process(task, options))
+                    started.advance()
+                    yield from _sort_out([started], waiting)
+                elif not waiting:
                     return
-                if task is None or sum(len(pixels) for _, pixels in waiting) >= self._batch:
+                if task is None or sum(len(file.pixels) for file in waiting) >= self._batch:
                     files, waiting = waiting, []
-                    for (steps, _), vectors in zip(files, self._embed([pixels for _, pixels in files]), strict=True):
-                        yield from _advance(steps, vectors, waiting)
+                    self._embed(files)
+                    yield from _sort_out(files, waiting)
         finally:
-            for steps, _ in waiting:
-                steps.close()
+            for file in waiting:
+                file.steps.close()
 
-    def _embed(self, pixels: list[Pixels]) -> list[Vectors]:
+    def _embed(self, files: list[_InProgress]) -> None:
+        """Give the files their vectors."""
+        since = time.perf_counter()
         with self._stopwatch.measure("embed"):
-            vectors = self._encoder.encode_pixels(np.concatenate(pixels))
-        return np.split(vectors, np.cumsum([len(each) for each in pixels])[:-1])
+            vectors = self._encoder.encode_pixels(np.concatenate([file.pixels for file in files]))
+        seconds = (time.perf_counter() - since) / len(vectors)
+        for file, part in zip(files, np.split(vectors, np.cumsum([len(file.pixels) for file in files])[:-1]), strict=True):
+            file.seconds += seconds * len(part)
+            file.advance(part)
 
 
 class _Shared:
@@ -118,16 +154,16 @@ class _Shared:
             return next(self._tasks, None)
 
 
-def _advance(steps: Steps, vectors: Vectors | None, waiting: list[tuple[Steps, Pixels]]) -> Iterator[Result]:
-    """Run a file until it waits for vectors again, or gives its result."""
-    try:
-        pixels = next(steps) if vectors is None else steps.send(vectors)
-        waiting.append((steps, pixels))
-    except StopIteration as end:
-        yield end.value
+def _sort_out(files: Iterable[_InProgress], waiting: list[_InProgress]) -> Iterator[Done]:
+    """Files that are done; the others go to `waiting`."""
+    for file in files:
+        if file.result is None:
+            waiting.append(file)
+        else:
+            yield Done(file.task, file.result, file.seconds)
 
 
-def _until_none(results: "Queue[Result | BaseException | None]") -> Iterator[Result]:
+def _until_none(results: "Queue[Done | BaseException | None]") -> Iterator[Done]:
     while (result := results.get()) is not None:
         if isinstance(result, BaseException):
             raise result

@@ -43,7 +43,7 @@ def executor(encoder, *, workers=2, batch=8):
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_every_file_gives_its_own_vectors(tmp_path, workers):
     tasks = pictures(tmp_path, 30)
-    results = {result.file.media_id: result for result in executor(FakeEncoder(), workers=workers).run(tasks)}
+    results = {done.task.media_id: done.result for done in executor(FakeEncoder(), workers=workers).run(tasks)}
     assert sorted(results) == list(range(30))
     for number, result in results.items():
         expected = FakeEncoder().encode_texts([("red", "green", "blue")[number % 3]])[0]
@@ -60,7 +60,7 @@ def test_frames_of_a_film_share_batches_with_pictures(tmp_path):
     encoder = Recorder()
     film = write_film(tmp_path / "a.mp4", [("red", 20.0)])
     tasks = [*tasks_of(film), *(Task(each.media_id + 1, "r", each.path, each.file) for each in pictures(tmp_path, 4))]
-    results = list(executor(encoder, workers=1, batch=20).run(tasks))
+    results = [done.result for done in executor(encoder, workers=1, batch=20).run(tasks)]
     assert {type(result) for result in results} == {FileRows}
     assert len(results) == 5
     assert encoder.batches[0] == 20  # 16 frames and four pictures
@@ -69,7 +69,7 @@ def test_frames_of_a_film_share_batches_with_pictures(tmp_path):
 def test_a_broken_file_is_a_failure_among_the_results(tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"nothing")
-    results = list(executor(FakeEncoder()).run([*tasks_of(broken), *pictures(tmp_path, 3)]))
+    results = [done.result for done in executor(FakeEncoder()).run([*tasks_of(broken), *pictures(tmp_path, 3)])]
     assert [type(result) for result in results].count(Failure) == 1
     assert len(results) == 4
 
@@ -107,7 +107,7 @@ def test_a_run_that_is_closed_stops_and_takes_no_more_files(tmp_path):
             yield task
 
     results = executor(FakeEncoder(), batch=1).run(endless())
-    assert isinstance(next(results), FileRows)
+    assert isinstance(next(results).result, FileRows)
     results.close()
     number = len(taken)
     assert not [thread for thread in threading.enumerate() if "lane" in thread.name]
