@@ -106,12 +106,10 @@ COLUMNS: Mapping[str, tuple[Callable[[Found], Any], Sequence[str]]] = {  # how t
         ),
     ),
 }
-_EXIF_POSITION = tuple(f"Exif.GPSInfo.GPS{name}" for name in ("Latitude", "Longitude", "LatitudeRef", "LongitudeRef"))
-POSITIONS: Sequence[
-    str | tuple[str, ...]
-] = (  # latitude and longitude, with EXIF's letters for north, south, east, west; or both in one text
-    _EXIF_POSITION,
-    ("Xmp.exif.GPSLatitude", "Xmp.exif.GPSLongitude"),
+_POSITION = ("Latitude", "Longitude", "LatitudeRef", "LongitudeRef")  # the last two say north or south, and east or west
+POSITIONS: Sequence[str | tuple[str, ...]] = (
+    tuple(f"Exif.GPSInfo.GPS{name}" for name in _POSITION),
+    tuple(f"Xmp.exif.GPS{name}" for name in _POSITION),
     "QuickTime.com.apple.quicktime.location.ISO6709",
     "QuickTime.location",
     ("Takeout.geoData.latitude", "Takeout.geoData.longitude"),

@@ -8,6 +8,7 @@ import email.utils
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Literal
 
 FIRST_YEAR, LAST_YEAR = 1826, 2100  # the first photograph; later years come from a clock that was never set
@@ -91,6 +92,7 @@ class Moment:
         return None
 
 
+@lru_cache(maxsize=1024)  # the tags of one picture repeat the same time
 def parse_moment(text: str, *, kind: Kind = "local") -> Moment | None:
     """The moment of a text in any usual form; None if it is none, or one that cannot be, such as month 0, 24:60 or the year 9999."""
     text = text.strip(" \t\n\r\0:")[:_MAX_LETTERS]
@@ -102,7 +104,7 @@ def parse_moment(text: str, *, kind: Kind = "local") -> Moment | None:
 
 def parse_zone(value: object) -> int | None:
     """Minutes ahead of UTC of `+02:00`, `+2:00`, `+0200`, `-5` or `Z`, or of a number of hours. None if it is blank or impossible."""
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and abs(value) <= _MAX_ZONE:
         minutes = round(value * 60)
     elif isinstance(value, str) and (match := _ZONE_FORM.fullmatch(value.strip("\0")[:_MAX_LETTERS])):
         minutes = int(match["hours"] or 0) * 60 + int(match["minutes"] or 0)

@@ -167,8 +167,8 @@ def _value(raw: Any, name: str, layout: _Layout) -> Any:
 
 
 def _byte_order(data: bytes, layout: _Layout) -> str:
-    """UTF-16 of a comment: by its mark, by the zeros in Western text, or as in the rest of the block."""
+    """UTF-16 of a comment: by its mark, otherwise by the bytes that vary less (they name the script), otherwise as in the block."""
     if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return "utf-16-le" if data[:2] == b"\xff\xfe" else "utf-16-be"
-    little, big = data[1::2].count(0), data[::2].count(0)
-    return "utf-16-le" if little > big or (little == big and layout.order == "<") else "utf-16-be"
+    even, odd = len(set(data[::2])), len(set(data[1::2]))
+    return "utf-16-le" if odd < even or (odd == even and layout.order == "<") else "utf-16-be"

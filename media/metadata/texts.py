@@ -40,6 +40,8 @@ def decode(data: bytes) -> str:
 def clean(value: object) -> str:
     """Text without NUL, control characters, surrogates and surrounding blanks. Empty if `value` is no text."""
     text = decode(value) if isinstance(value, bytes) else value if isinstance(value, str) else ""
+    if text.isprintable():  # so there is nothing to remove
+        return text.strip()[:MAX_LETTERS].rstrip()
     text = text.split("\0", 1)[0]
     if _SURROGATES.search(text):
         text = _repair(text)
