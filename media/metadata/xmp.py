@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, ParseError
 from media.metadata.texts import clean, distinct
 
 MAX_BYTES = 4 << 20  # Lightroom's records of edits reach one MiB
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 _PREFIXES = {  # exiv2's, by namespace
@@ -56,7 +57,7 @@ def _parse(data: bytes) -> Element | None:
     if len(data) > MAX_BYTES:
         return None
     packet = _PACKET.search(data)
-    for part in (data.strip(b"\0 \r\n\t"), packet and packet[0]):
+    for part in (data if data.startswith(_UTF_16) else data.strip(b"\0 \r\n\t"), packet and packet[0]):
         try:
             if part:
                 return defusedxml.ElementTree.fromstring(part)
