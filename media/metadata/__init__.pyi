@@ -1,7 +1,6 @@
 from .columns import Metadata
 from .file import file_metadata
 from .picture import orientation_of, picture_metadata
-from .sidecars import sidecar_names
 from .video import video_metadata
 
 __all__ = [
@@ -9,6 +8,5 @@ __all__ = [
     "file_metadata",
     "orientation_of",
     "picture_metadata",
-    "sidecar_names",
     "video_metadata",
 ]

@@ -16,8 +16,6 @@ from media.metadata.texts import clean
 
 Tags = dict[str, Any]  # values: str, int, float (NaN if a denominator is 0), or a tuple of these
 
-ORIENTATION = ExifTags.Base.Orientation.value
-
 _GROUPS = {  # the tag that points to each group, the group that contains this tag, and the names of the group's tags
     "Image": (None, "", ExifTags.TAGS),
     "Photo": (ExifTags.IFD.Exif.value, "Image", ExifTags.TAGS),
@@ -85,14 +83,18 @@ def tiff_tags(stream: BinaryIO) -> Tags:
     }
 
 
-def tiff_values(stream: BinaryIO, wanted: Collection[int], *, max_bytes: int) -> dict[int, Any]:
-    """Some tags of the first directory, undecoded if they are bytes: {number: value}."""
+def tiff_blocks(stream: BinaryIO, wanted: Collection[int], *, max_bytes: int) -> dict[int, bytes]:
+    """The bytes of some tags of the first directory by their numbers, whatever type they are declared to have."""
     start = _header(stream)
-    if start is None:
-        return {}
-    layout, first = start
-    entries = _entries(stream, layout, first, lambda tag, size: tag in wanted and size <= max_bytes)
-    return {tag: _decoded(data, kind, layout.order) for tag, kind, data in entries}
+    entries = _entries(stream, *start, lambda tag, size: tag in wanted and size <= max_bytes) if start else ()
+    return {tag: data for tag, _, data in entries}
+
+
+def tiff_orientation(stream: BinaryIO) -> Any:
+    """The tag of the orientation, which may be anything; None if there is none."""
+    start = _header(stream)
+    entries = _entries(stream, *start, lambda tag, size: tag == ExifTags.Base.Orientation and size <= _MAX_VALUE_BYTES) if start else ()
+    return next((_decoded(data, kind, start[0].order) for _, kind, data in entries if start), None)
 
 
 def _header(stream: BinaryIO) -> tuple[_Layout, int] | None:

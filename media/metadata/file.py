@@ -30,7 +30,7 @@ def file_metadata(embedded: Mapping[str, Any], *, name: str, mtime: float, sidec
         embedded: what `picture_metadata` or `video_metadata` found in the file.
         name: of the file, without its folder.
         mtime: when the file changed, in seconds since 1970.
-        sidecars: the files that describe it (`sidecar_names`): their path or address to their bytes.
+        sidecars: the files beside it that describe it: their path or address to their bytes.
     """
     found = read_sidecars(sidecars)
     metadata = dict(embedded)

@@ -5,10 +5,10 @@ import struct
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 
 from media.metadata.columns import columns_of
-from media.metadata.exif import ORIENTATION, exif_stream, tiff_tags, tiff_values
+from media.metadata.exif import exif_stream, tiff_blocks, tiff_orientation, tiff_tags
 from media.metadata.iptc import iptc_of_photoshop, iptc_tags
 from media.metadata.taken import candidates, taken_columns
 from media.metadata.texts import clean, decode, plain
@@ -26,10 +26,10 @@ _DAMAGE = (OSError, ValueError, SyntaxError, TypeError, LookupError, AttributeEr
 def picture_metadata(picture: Image.Image, size: tuple[int, int]) -> dict[str, Any]:
     """The metadata of a picture that Pillow opened. `size`: width and height in the file, not rotated. Damaged blocks give no keys."""
     exif = _exif(picture)
-    blocks = tiff_values(exif, {_XMP_IN_TIFF, _IPTC_IN_TIFF, _PHOTOSHOP_IN_TIFF}, max_bytes=MAX_BYTES) if exif else {}
+    blocks = tiff_blocks(exif, {_XMP_IN_TIFF, _IPTC_IN_TIFF, _PHOTOSHOP_IN_TIFF}, max_bytes=MAX_BYTES) if exif else {}
     tags = tiff_tags(exif) if exif else {}
-    tags |= xmp_tags(_xmp(picture) or _bytes(blocks.get(_XMP_IN_TIFF)))
-    tags |= iptc_tags(_iptc(picture) or _iptc_in_tiff(blocks))
+    tags |= xmp_tags(_xmp(picture) or blocks.get(_XMP_IN_TIFF, b""))
+    tags |= iptc_tags(_iptc(picture) or blocks.get(_IPTC_IN_TIFF) or iptc_of_photoshop(blocks.get(_PHOTOSHOP_IN_TIFF, b"")))
     tags |= _png_texts(picture)
     width, height = reversed(size) if orientation_of(picture) in _SIDEWAYS else size
     return {"width": width, "height": height} | columns_of(tags) | taken_columns(candidates(tags)) | plain(tags)
@@ -39,10 +39,10 @@ def orientation_of(picture: Image.Image) -> int:
     """The EXIF orientation, otherwise that of XMP, 1 to 8. 1 (not rotated) if there is none or it is damaged."""
     orientation: Any = None
     if (exif := _exif_block(picture)) is not None:
-        orientation = tiff_values(exif_stream(exif), {ORIENTATION}, max_bytes=64).get(ORIENTATION)
+        orientation = tiff_orientation(exif_stream(exif))
     else:  # Pillow rotates a TIFF when it loads it, and removes the tag
         with suppress(*_DAMAGE):
-            orientation = picture.getexif().get(ORIENTATION)
+            orientation = picture.getexif().get(ExifTags.Base.Orientation)
     if orientation is None and (match := _XMP_ORIENTATION.search(_xmp(picture))):
         orientation = int(match[1])
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
@@ -73,11 +73,6 @@ def _iptc(picture: Image.Image) -> bytes:
         return block
     profile = _profile(picture, "iptc") or _profile(picture, "8bim")
     return iptc_of_photoshop(profile) or profile or _resources(picture).get(_IPTC_RESOURCE, b"")
-
-
-def _iptc_in_tiff(blocks: dict[int, Any]) -> bytes:
-    """Photoshop declares the bytes of IPTC as numbers of four bytes."""
-    return _bytes(blocks.get(_IPTC_IN_TIFF)) or iptc_of_photoshop(_bytes(blocks.get(_PHOTOSHOP_IN_TIFF)))
 
 
 def _profile(picture: Image.Image, kind: str) -> bytes:

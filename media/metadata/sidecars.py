@@ -9,9 +9,6 @@ from typing import Any, NamedTuple
 from media.metadata.texts import clean, distinct
 from media.metadata.xmp import MAX_BYTES, xmp_tags
 
-_TAKEOUT_SUFFIX = ".supplemental-metadata"
-_MAX_TAKEOUT_NAME = 46  # letters before `.json`; Google cuts the rest off
-_COUNTER = re.compile(r"\(\d+\)(?=\.[^.]*$)")
 _EPOCH = datetime.datetime(1970, 1, 1)
 
 
@@ -55,24 +52,6 @@ def takeout_tags(data: bytes) -> dict[str, Any]:
         for axis in ("latitude", "longitude"):
             tags[f"Takeout.{name}.{axis}"] = position.get(axis) if isinstance(position, dict) else None
     return {name: value for name, value in tags.items() if isinstance(value, str | int | float | tuple) and value not in ("", ())}
-
-
-def sidecar_names(name: str) -> frozenset[str]:
-    """The names, in lower case, that a sidecar of the file `name` can have. It lies in the same folder.
-
-    `IMG.jpg` can have `IMG.jpg.xmp`, `IMG.xmp`, `IMG.jpg.json` and `IMG.jpg.supplemental-metadata.json`. Google cuts a name at 46
-    letters, and moves a counter: `IMG(1).jpg` has `IMG.jpg(1).json`. `IMG-edited.jpg` has the JSON of `IMG.jpg`.
-    """
-    name = name.lower()
-    stem, dot, suffix = name.rpartition(".")
-    found = {f"{name}.xmp", f"{stem or suffix}.xmp"}
-    for original in {name, stem.removesuffix("-edited") + dot + suffix}:
-        counter = _COUNTER.search(original)
-        plain, number = (_COUNTER.sub("", original), counter[0]) if counter else (original, "")
-        for base in (plain, plain + _TAKEOUT_SUFFIX):
-            found |= {f"{base[:_MAX_TAKEOUT_NAME]}{number}.json", f"{base}{number}.json"}
-        found.add(f"{original}.json")
-    return frozenset(found)
 
 
 def _time(taken: Any) -> str | None:

@@ -18,7 +18,7 @@ from media.metadata.columns import Tags, lookup
 from media.metadata.dates import Kind, Moment, Precision, parse_moment, parse_zone
 from media.metadata.texts import clean
 
-_EPOCHS = frozenset({(1903, 12), (1904, 1), (1969, 12), (1970, 1)})  # where the clocks of films start; so this one was never set
+_EPOCHS = frozenset({(1903, 12), (1904, 1), (1969, 12), (1970, 1)})  # where the clocks of films begin to count
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def candidates(tags: Tags, source: str = "") -> Iterator[Candidate]:
         text = _text(known.get(date.tag.lower()))
         if re.search("[1-9]", text):  # zeros and blanks mean that the time is unknown
             moment = _moment(known, date, text)
-            if not (date.tag.startswith("QuickTime.") and moment and (moment.clock.year, moment.clock.month) in _EPOCHS):
+            if not (date.tag.startswith("QuickTime.") and moment and _is_unset(moment)):
                 yield Candidate(source or date.tag, moment, text)
 
 
@@ -108,6 +108,10 @@ def taken_columns(found: Iterable[Candidate], *, last: Candidate | None = None) 
         zone = next((zone for zone in zones if zone is not None), None)
         columns |= _columns(moment, zone) | {"taken_at_source": source}
     return columns
+
+
+def _is_unset(moment: Moment) -> bool:
+    return moment.precision == Precision.TIME and (moment.clock.year, moment.clock.month) in _EPOCHS
 
 
 def _columns(moment: Moment, zone: int | None) -> dict[str, Any]:

@@ -74,6 +74,8 @@ def test_iptc_is_read_in_jpeg_tiff_and_png():
     assert columns(metadata_of(iptc=block_)) == wanted
     assert columns(metadata_of("TIFF", tiffinfo={33723: block_})) == wanted
     assert columns(metadata_of("TIFF", tiffinfo={34377: photoshop(block_)})) == wanted
+    padded = block_ + bytes(-len(block_) % 4)  # Photoshop declares the bytes as numbers of four bytes
+    assert columns(metadata_of("WEBP", exif=block((33723, 4, len(padded) // 4, padded)))) == wanted
     for data in (block_, photoshop(block_)):
         assert columns(png(**{"Raw profile type iptc": f"\niptc\n{len(data):8}\n{data.hex()}\n"})) == wanted
 

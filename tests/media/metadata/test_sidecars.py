@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from media.metadata.sidecars import read_sidecars, sidecar_names, takeout_tags
+from media.metadata.sidecars import read_sidecars, takeout_tags
 from tests.media.metadata.builders import xmp
 
 TAKEOUT = {
@@ -98,30 +98,3 @@ def test_xmp_comes_first_and_of_two_the_one_with_the_whole_name():
         ("IMG_1.xmp", False),
         ("IMG_1.jpg.json", True),
     ]
-
-
-@pytest.mark.parametrize(
-    ("name", "sidecar"),
-    [
-        ("IMG_1.jpg", "IMG_1.jpg.xmp"),
-        ("IMG_1.jpg", "IMG_1.xmp"),
-        ("IMG_1.JPG", "IMG_1.XMP"),
-        ("IMG_1.jpg", "IMG_1.jpg.json"),
-        ("IMG_1.jpg", "IMG_1.jpg.supplemental-metadata.json"),
-        ("PXL_20210304_050607123.PORTRAIT.jpg", "PXL_20210304_050607123.PORTRAIT.jpg.supplement.json"),
-        ("a_very_long_name_of_a_picture_from_a_camera_2019.jpg", "a_very_long_name_of_a_picture_from_a_camera_20.json"),
-        ("IMG_1(2).jpg", "IMG_1.jpg(2).json"),
-        ("IMG_1(2).jpg", "IMG_1.jpg.supplemental-metadata(2).json"),
-        ("IMG_1-edited.jpg", "IMG_1.jpg.json"),
-        ("IMG_1-edited.jpg", "IMG_1.jpg.supplemental-metadata.json"),
-        ("no_suffix", "no_suffix.xmp"),
-        (".xmp", ".xmp.xmp"),
-    ],
-)
-def test_the_names_of_sidecars(name, sidecar):
-    assert sidecar.lower() in sidecar_names(name)
-
-
-@pytest.mark.parametrize("other", ["IMG_2.xmp", "IMG_1.json", "IMG_1.jpg(2).json", "IMG_1.jpg", "metadata.json", "IMG_11.jpg.json"])
-def test_the_names_of_other_files(other):
-    assert other.lower() not in sidecar_names("IMG_1.jpg")

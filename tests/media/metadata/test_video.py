@@ -35,6 +35,7 @@ def test_time_camera_and_title_of_a_film_are_read():
         ({"date": "2019-07-04T12:34:56Z"}, "date", NOON, None),
         ({"DATE": "2019-07-04 12:34:56"}, "date", NOON, None),
         ({"date": "2019"}, "date", datetime.datetime(2019, 1, 1), None),
+        ({"date": "1970"}, "date", datetime.datetime(1970, 1, 1), None),  # a film of that year, and no unset clock
         ({"date": "2019-07-04T14:34:56+0200"}, "date", NOON, 120),
         ({"creation_time": "2019-07-04T12:34:56Z", "date": "2019-07-04T14:34:56+0200"}, "creation_time", NOON, 120),
         ({"creation_time": "2019-07-04T12:34:56Z", "date": "2001"}, "creation_time", NOON, None),
