@@ -13,7 +13,6 @@ from typing import Any
 from media.metadata.columns import columns_of
 from media.metadata.dates import Moment
 from media.metadata.file_names import moment_of_name
-from media.metadata.place import place_of
 from media.metadata.sidecars import Sidecar, read_sidecars
 from media.metadata.taken import Candidate, candidates, taken_columns
 
@@ -40,8 +39,11 @@ def file_metadata(embedded: Mapping[str, Any], *, name: str, mtime: float, sidec
         metadata = columns | metadata | {column: value for column, value in columns.items() if column in first}
     if "taken_at" not in embedded or any(candidates(embedded)):  # otherwise nothing else can know better
         metadata |= taken_columns(_times(embedded, found, name), last=_file_time(mtime))
-    if "latitude" in metadata and "longitude" in metadata and (place := place_of(metadata["latitude"], metadata["longitude"])):
-        metadata["place"] = place
+    if "latitude" in metadata and "longitude" in metadata:
+        from media.metadata.place import place_of  # loads scipy and a table of cities
+
+        if place := place_of(metadata["latitude"], metadata["longitude"]):
+            metadata["place"] = place
     return metadata
 
 

@@ -56,8 +56,10 @@ def _parse(data: bytes) -> Element | None:
 
     if len(data) > MAX_BYTES:
         return None
+    if data.startswith(_UTF_16):
+        data = data.decode("utf-16", "replace").encode()
     packet = _PACKET.search(data)
-    for part in (data if data.startswith(_UTF_16) else data.strip(b"\0 \r\n\t"), packet and packet[0]):
+    for part in (data.strip(b"\0 \r\n\t"), packet and packet[0]):
         try:
             if part:
                 return defusedxml.ElementTree.fromstring(part)

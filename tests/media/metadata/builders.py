@@ -5,7 +5,7 @@ import struct
 
 from PIL import Image
 
-from media.picture import read_picture
+from media import read_picture
 
 EXIF, GPS = 0x8769, 0x8825
 NAMESPACES = {

@@ -8,7 +8,7 @@ import pytest
 from PIL import PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
-from media.picture import read_picture
+from media import read_picture
 from tests.media.metadata.builders import iim, picture, with_tags, xmp, xmp_list
 
 pytestmark = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")

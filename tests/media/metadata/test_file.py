@@ -1,5 +1,7 @@
 import datetime
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -96,3 +98,14 @@ def test_a_time_that_someone_else_found_in_the_file_is_kept():
 def test_a_day_in_the_name_is_not_made_more_exact_by_the_file_time():
     day = datetime.datetime(2024, 2, 3)
     assert described(name="VID-20240203-WA0001.mp4")["taken_local"] == day
+
+
+def test_numpy_and_scipy_are_loaded_for_the_first_position_only():
+    program = """
+import sys
+from media.metadata import file_metadata
+file_metadata({}, name="IMG_20190704_123456.jpg", mtime=1e9, sidecars={})
+assert not {"numpy", "scipy"} & set(sys.modules)
+assert "place" in file_metadata({"latitude": 48.85, "longitude": 2.35}, name="", mtime=0.0, sidecars={})
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -44,6 +44,7 @@ def test_the_namespace_counts_and_not_its_prefix():
         lambda packet: b"\xef\xbb\xbf" + packet,
         lambda packet: b"rubbish" + packet + b"<rubbish",
         lambda packet: packet.decode().encode("utf-16"),
+        lambda packet: b"\xfe\xff" + packet.decode().encode("utf-16-be") + b"\0",
         lambda packet: packet.replace(b"x:xmpmeta", b"x:xapmeta"),
         lambda packet: packet[packet.index(b"<x:") : packet.index(b"<?xpacket end")],
     ],
