@@ -7,6 +7,7 @@ several files together. It does not depend on executors, tables or progress, so 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from indexer.stopwatch import Stopwatch
 from media import MediaError, Metadata, VideoDecoder, make_thumbnail, read_picture
 from media.formats import kind_of
 from media.hashing import sha256_of_bytes, sha256_of_file
+from media.metadata import file_metadata
 from media.sources.choose import source_of
 from search.collection import Failure, FileRows
 from search.schema import FileColumns, columns_from_metadata
@@ -96,7 +98,9 @@ def _process_video(task: Task, options: ProcessOptions) -> Generator[Pixels, Vec
     return FileRows(_columns(task, sha256, video.metadata), segments, shown)
 
 
-def _columns(task: Task, sha256: str, metadata: Metadata) -> FileColumns:
+def _columns(task: Task, sha256: str, embedded: Metadata) -> FileColumns:
+    name, sidecars = PurePath(task.file.uri).name, {uri: source_of(uri).read(uri) for uri in task.file.sidecars}
+    metadata = file_metadata(embedded, name=name, mtime=task.file.mtime, sidecars=sidecars)
     known: dict[str, Any] = {
         "media_id": task.media_id,
         "root_id": task.root_id,
