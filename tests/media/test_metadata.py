@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from media.metadata import video_metadata
-from media.picture import read_picture
+from media.pictures.picture import read_picture
 from tests.fakes import write_film
 
 UTC = datetime.UTC
