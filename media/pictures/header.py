@@ -17,7 +17,7 @@ from media.errors import PictureError
 from media.formats import FORMATS, HEAD_BYTES, Format, format_named, sniff, true_format
 from media.pictures.jxl import open_jxl
 from media.pictures.limits import MAX_BYTES
-from media.pictures.plugins import Jpeg, open_heic, open_jpeg_2000, open_photoshop, open_tiff
+from media.pictures.plugins import Jpeg, open_avif, open_heic, open_jpeg_2000, open_photoshop, open_tiff
 from media.pictures.raw import open_raw
 from media.pictures.svg import open_svg
 
@@ -28,7 +28,6 @@ _PILLOW = {
     "GIF": "GIF",
     "BMP": "BMP",
     "DIB": "BMP",
-    "AVIF": "AVIF",
     "ICO": "Icon",
     "CUR": "Icon",
     "ICNS": "Apple icon",
@@ -109,6 +108,7 @@ def _raw_or_tiff(stream: BinaryIO, min_side: int) -> Opened:
 _OPENERS: dict[str, Callable[[BinaryIO, int], Opened]] = {
     "JPEG": _whole(lambda stream: Jpeg(stream, "")),
     "TIFF": _whole(open_tiff),
+    "AVIF": _whole(open_avif),
     "HEIC": _whole(open_heic),
     "JPEG XL": _whole(open_jxl),
     "JPEG 2000": _whole(open_jpeg_2000),
@@ -128,4 +128,6 @@ def _by_pillow(stream: BinaryIO, head: bytes) -> Image.Image:
             if claim and not isinstance(claim, str) and name not in _NEVER:
                 stream.seek(0)
                 return factory(stream, "")
+    if not head:
+        raise PictureError("decode", "the file is empty")
     raise UnidentifiedImageError(f"It begins with {head[:16]!r}. Use JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC.")

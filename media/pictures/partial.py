@@ -32,7 +32,7 @@ class LostError(Exception):
 def whole(stream: BinaryIO) -> tuple[BinaryIO, bool]:
     """The stream, and whether it ends too early. WebP, HEIC and AVIF then get zeros up to the length that they state.
 
-    Their decoders accept no shorter stream; with zeros, they give the first rows right and the others wrong.
+    Their decoders accept no shorter stream; with zeros, they give the first rows right and the others wrong. A PNG ends with a marker.
 
     Raises:
         LostError: nearly all bytes are missing.
@@ -42,6 +42,8 @@ def whole(stream: BinaryIO) -> tuple[BinaryIO, bool]:
     head = stream.read(HEAD_BYTES)
     told = sniff(head)
     stated = 0
+    if told is not None and told.name == "PNG":
+        return stream, not _contains(stream, _END_OF_PNG)
     if told is not None and told.name == "WebP":
         stated = int.from_bytes(head[4:8], "little") + 8
     elif told is not None and told.name in {"HEIC", "AVIF"}:
@@ -54,20 +56,19 @@ def whole(stream: BinaryIO) -> tuple[BinaryIO, bool]:
     return io.BytesIO(stream.read().ljust(stated, b"\0")), stated > length + 1  # some writers count a byte of padding that they leave out
 
 
-def decode(picture: Image.Image, stream: BinaryIO, again: Callable[[], Image.Image]) -> tuple[Image.Image, bool]:
+def decode(picture: Image.Image, again: Callable[[], Image.Image]) -> tuple[Image.Image, bool]:
     """The picture with its pixels, as far as they can be decoded, and whether a part is missing.
 
-    `again` opens the same picture of the stream once more, for a second attempt with a damaged one.
+    `again` opens the same picture once more, for a second attempt with a damaged one.
 
     Raises:
-        LostError: nearly nothing can be decoded.
-        One of `DAMAGE`: nothing can be decoded.
+        LostError or one of `DAMAGE`: nearly nothing can be decoded.
     """
     try:
         if picture.format == "JPEG":
             return picture, _decode_jpeg(picture)
         picture.load()
-        return picture, picture.format == "PNG" and not _contains(stream, _END_OF_PNG)
+        return picture, False
     except DAMAGE:
         picture = again()
         canvas = Image.new(picture.mode, picture.size, _unusual(picture))
@@ -75,10 +76,8 @@ def decode(picture: Image.Image, stream: BinaryIO, again: Callable[[], Image.Ima
         with suppress(*DAMAGE):
             picture.load()
         picture.tile = []  # type: ignore[attr-defined]
-        if picture.size != canvas.size or picture.mode != canvas.mode:
+        if (picture.mode, picture.size) != (canvas.mode, canvas.size) or _share(picture, canvas) < _LEAST_SHARE:
             raise
-        if _share(np.asarray(picture) != np.asarray(canvas)) < _LEAST_SHARE:
-            raise LostError from None
         return picture, True
 
 
@@ -134,8 +133,9 @@ def _unusual(picture: Image.Image) -> float | tuple[int, ...]:
     return {"F": 0.5, "1": 255}.get(picture.mode, 33_001 if picture.mode.startswith("I") else 129)
 
 
-def _share(different: NDArray[np.bool_]) -> float:
+def _share(picture: Image.Image, canvas: Image.Image) -> float:
     """The share of pixels that differ in any band."""
+    different = np.asarray(picture) != np.asarray(canvas)
     return float((different.any(axis=2) if different.ndim == 3 else different).mean())
 
 

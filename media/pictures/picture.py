@@ -91,7 +91,7 @@ def _read(stream: BinaryIO, min_side: int, name: str) -> Picture:
     more = coefficient_bytes(picture, header.size)
     needed = check_size(known.name if known else "", decoded_size, mode=picture.mode, more=more)
     with alone_if_large(needed):
-        picture, is_partial = decode(picture, stream, lambda: opened()[0].picture)
+        picture, is_partial = decode(picture, lambda: opened()[0].picture)
         image = srgb_within_limit(picture)
     metadata = picture_metadata(picture, header.size)
     return Picture(_upright(image, orientation_of(picture)), metadata, known.name if known else None, is_cut or is_partial)

@@ -3,7 +3,8 @@
 from contextlib import suppress
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import ExifTags, Image
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PsdImagePlugin import PsdImageFile
@@ -36,6 +37,15 @@ def open_tiff(stream: BinaryIO) -> TiffImageFile:
                 pixels[page] = picture.width * picture.height
     most = max(pixels.values(), default=0)
     picture.seek(next((page for page, number in pixels.items() if 2 * number >= most), 0))
+    return picture
+
+
+def open_avif(stream: BinaryIO) -> Image.Image:
+    """Only the container says how an AVIF is turned (ISO 23000-22); Pillow writes that into EXIF, but would also ask the XMP."""
+    picture = AvifImageFile(stream, "")
+    xmp = picture.info.pop("xmp", None)
+    picture.getexif().setdefault(ExifTags.Base.Orientation, 1)
+    picture.info |= {"xmp": xmp} if xmp else {}
     return picture
 
 
