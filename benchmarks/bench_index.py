@@ -1,12 +1,17 @@
-"""Pictures per second of `indexer.index`, against the plain loop that a user would write with the same encoder.
+"""Pictures per second of `indexer.index`, against the limit of this machine, and against the plain loop that a user would write.
 
-The loop opens and prepares one file after the other, encodes 32 at a time and keeps the vectors in memory. The indexer decodes in parallel
-with the model. It also hashes each file, reads its metadata, writes a thumbnail, and commits rows and a snapshot to disk.
-The pictures are crops of sample photographs, enlarged to the size of a camera's and with sensor noise. So their JPEG files are as large
-and as slow to decode as photos. The files are in the page cache on both sides.
+The limit does only what cannot be avoided: it decodes the same files, reads their metadata, makes thumbnails and vectors, with one thread
+on each core, and keeps everything in memory. The loop does the same, one file after the other, with the model on all cores. The indexer
+also hashes each file, writes thumbnails, and commits rows and a snapshot to disk. The pictures are crops of sample photographs, with
+sensor noise. So their JPEG files are as large and as slow to decode as photos. The files are in the page cache on all sides.
 """
 
+import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,71 +19,106 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps
 
 from benchmarks.measure.result import Result
-from benchmarks.measure.timing import rates, ratio, seconds_of
+from benchmarks.measure.timing import rates, ratios, seconds_of
 from coca_model import Encoder, load
+from coca_model.machine import num_cpus, share_cpus
 from data.make_sample_collection import sample_pictures
 from indexer import index
+from media import make_thumbnail, read_picture
 from search import open_collection
 from search.schema import KINDS
 
+SMALL = 6
 BATCH = 32  # like the indexer
+DIFFERENT = 32  # pictures; the others are copies of them
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle", "china", "flower")
+SIZES = {"500 x 375": ((500, 375), 512), "12 megapixels": ((4000, 3000), 96)}  # width and height, and how many
+
+Vectors = dict[str, NDArray[np.float32]]  # by file
+
+
+@dataclass(frozen=True)
+class Library:
+    """A folder of pictures, and the collections that were made of it."""
+
+    folder: Path
+    encoder: Encoder
+    collections: list[Path] = field(default_factory=list)
+
+    def first_run(self) -> None:
+        self.collections.append(self.folder.with_name(f"{self.folder.name}-{len(self.collections)}"))
+        index(self.folder, collection=self.collections[-1], encoder=self.encoder)
+
+    def second_run(self) -> None:
+        index(self.folder, collection=self.collections[-1], encoder=self.encoder)
+
+    def plain_loop(self) -> Vectors:
+        """One step after the other."""
+        return dict(_batches(iter(sorted(self.folder.iterdir())), self.encoder))
+
+    def limit(self) -> Vectors:
+        """Each core decodes and embeds files of its own."""
+        files = iter(sorted(self.folder.iterdir()))  # of a list: threads may share it
+        with share_cpus(num_cpus()) as take_share, ThreadPoolExecutor(num_cpus(), initializer=take_share) as pool:
+            parts = list(pool.map(lambda _: list(_batches(files, self.encoder)), range(num_cpus())))
+        return dict(pair for part in parts for pair in part)
+
+    def sides(self) -> dict[str, Callable[[], object]]:
+        return {"limit": self.limit, "index": self.first_run, "plain loop": self.plain_loop, "index, nothing changed": self.second_run}
 
 
 def measure(small: bool = False) -> Result:
-    """Write pictures, check that both sides give the same vectors, then time them in turn."""
-    pictures, rounds, size = (6, 1, (160, 120)) if small else (128, 4, (1600, 1200))
+    """Write pictures, check that all sides give the same vectors, then time them in turn."""
     encoder = load()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "pictures"
-        write_photographs(folder, pictures, size)
-        collections: list[Path] = []
-
-        def first_run() -> None:
-            collections.append(Path(temporary) / f"collection-{len(collections)}")
-            index(folder, collection=collections[-1], encoder=encoder)
-
-        first_run()
-        cosine = _least_cosine(collections[-1], plain_loop(folder, encoder))
-        sides = {
-            "index": first_run,
-            "plain loop": lambda: plain_loop(folder, encoder),
-            "index, nothing changed": lambda: index(folder, collection=collections[-1], encoder=encoder),
-        }
-        seconds = seconds_of(sides, rounds)
-        size_bytes = sum(file.stat().st_size for file in folder.iterdir()) // pictures
+    rate: dict[str, dict[str, float]] = {}
+    ratio: dict[str, float] = {}
+    cosine: dict[str, float] = {}
+    for name, (size, full) in SIZES.items():
+        count = SMALL if small else full
+        with tempfile.TemporaryDirectory() as temporary:
+            library = Library(Path(temporary) / "pictures", encoder)
+            write_photographs(library.folder, count, (size[0] // 8, size[1] // 8) if small else size)
+            library.first_run()
+            cosine[f"least cosine, {name}"] = min(
+                _least_cosine(library.collections[-1], expected) for expected in (library.plain_loop(), library.limit())
+            )
+            seconds = seconds_of(library.sides(), 1 if small else 3)
+        rate |= {f"{side}, {name}": found for side, found in rates(seconds, "pictures_per_second", count).items()}
+        pairs = ("index", "limit"), ("index", "plain loop"), ("index, nothing changed", "index")
+        ratio |= {f"{pair}, {name}": found for pair, found in ratios(seconds, *pairs).items()}
     return Result(
         "index",
-        f"Pictures per second from JPEG files of {size[0]} x {size[1]} to vectors. The indexer also writes a collection.",
-        rates(seconds, "pictures_per_second", pictures),
-        {
-            "index to plain loop": ratio(seconds, "index", "plain loop"),
-            "nothing changed to first run": ratio(seconds, "index, nothing changed", "index"),
-        },
-        {"least cosine": cosine},
-        {"pictures": pictures, "bytes of a picture": size_bytes},
+        "Pictures per second from JPEG files to vectors. The limit decodes and embeds the same files on all cores, and stores nothing.",
+        rate,
+        ratio,
+        cosine,
+        {f"pictures of {name}": SMALL if small else count for name, (_, count) in SIZES.items()},
     )
 
 
-def plain_loop(folder: Path, encoder: Encoder) -> dict[str, NDArray[np.float32]]:
-    """File -> vector, float32 (E,), one step after the other."""
-    files = sorted(folder.iterdir())
-    vectors: list[NDArray[np.float32]] = []
-    for start in range(0, len(files), BATCH):
-        vectors += [*encoder.encode_pixels(np.stack([encoder.preprocess(file) for file in files[start : start + BATCH]]))]
-    return dict(zip(map(str, files), vectors, strict=True))
+def _batches(files: Iterator[Path], encoder: Encoder) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Each file with its vector, float32 (E,). Metadata and thumbnails are made, too, and dropped."""
+    while batch := list(islice(files, BATCH)):
+        pixels = []
+        for file in batch:
+            picture = read_picture(file.read_bytes(), min_side=encoder.min_side)
+            make_thumbnail(picture.image)
+            pixels.append(encoder.preprocess(picture.image))
+        yield from zip(map(str, batch), encoder.encode_pixels(np.stack(pixels)), strict=True)
 
 
 def write_photographs(folder: Path, count: int, size: tuple[int, int]) -> None:
-    """Write `count` different JPEG files of quality 85."""
+    """Write `count` JPEG files of quality 85, of which `DIFFERENT` differ."""
     folder.mkdir()
     random = np.random.default_rng(0)
     noise = Image.fromarray(random.normal(128, 5, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8))
     samples = sample_pictures()
-    for number in range(count):
+    for number in range(min(count, DIFFERENT)):
         picture = _crop(samples[PHOTOGRAPHS[number % len(PHOTOGRAPHS)]], size, random)
         shifted = ImageChops.offset(noise, *(int(shift) for shift in random.integers(0, size)))
         ImageChops.add(picture, shifted, offset=-128).save(folder / f"{number:05}.jpg", quality=85)
+    for number in range(DIFFERENT, count):
+        shutil.copy(folder / f"{number % DIFFERENT:05}.jpg", folder / f"{number:05}.jpg")
 
 
 def _crop(picture: Image.Image, size: tuple[int, int], random: np.random.Generator) -> Image.Image:

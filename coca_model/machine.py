@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -32,17 +33,34 @@ def batch_size(device: torch.device, image: ImageConfig) -> int:
     return 32 if image.stem == "patch" else 16
 
 
+def num_cpus() -> int:
+    """The CPUs that this process may use. In a container, they are fewer than those of the host."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no container, or "max" (no limit)
+        quota, period = map(int, _CPU_MAX.read_text().split())
+        allowed = min(allowed, max(1, round(quota / period)))
+    return allowed
+
+
 @cache
 def use_cpus() -> None:
     """Limit torch's threads to the CPUs of this process. In a container, torch counts all CPUs of the host.
 
     Runs once. It changes nothing if OMP_NUM_THREADS is set, or if the program has already set fewer threads.
     """
-    if "OMP_NUM_THREADS" in os.environ:
-        return
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # no container, or "max" (no limit)
-        quota, period = map(int, _CPU_MAX.read_text().split())
-        allowed = min(allowed, max(1, round(quota / period)))
-    if torch.get_num_threads() > allowed:
-        torch.set_num_threads(allowed)
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > num_cpus():
+        torch.set_num_threads(num_cpus())
+
+
+@contextmanager
+def share_cpus(num_threads: int) -> Iterator[Callable[[], None]]:
+    """Divide torch's threads among threads that run the model at the same time. Each of them must first call the function that this gives.
+
+    torch's setting counts for the thread that makes it, and for new threads. So it is restored at the end.
+    """
+    before = torch.get_num_threads()
+    share = max(1, before // num_threads)
+    try:
+        yield lambda: torch.set_num_threads(share)
+    finally:
+        torch.set_num_threads(before)

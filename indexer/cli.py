@@ -1,11 +1,14 @@
 """`coca-search index`, with its progress bar."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.options import CollectionOption
+
+if TYPE_CHECKING:
+    from indexer.progress import Progress
 
 
 def index(
@@ -20,22 +23,20 @@ def index(
 ) -> None:
     """Make folders of pictures and videos searchable. Run it again after they change."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
 
     from indexer.run import IndexOptions
     from indexer.run import index as run
 
     options = IndexOptions(retry_failed=retry_failed) if workers is None else IndexOptions(workers=workers, retry_failed=retry_failed)
-    columns = (TextColumn("indexing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     console = Console(stderr=True)
-    bar = Progress(*columns, console=console, disable=not console.is_terminal)
-    task = bar.add_task("", total=None, rate="")
+    bar = Bar(TextColumn("indexing"), BarColumn(), TextColumn("{task.description}"), console=console, disable=not console.is_terminal)
+    task = bar.add_task("", total=None)
 
-    def on_progress(done: int, total: int, failed: int) -> None:
+    def on_progress(progress: "Progress") -> None:
         bar.start()  # not earlier: if nothing can be indexed, there is an error and no bar
-        speed = bar.tasks[0].speed
-        rate = f"{speed:.0f} files/s" if speed else ""
-        bar.update(task, completed=done, total=total, rate=f"{rate} {failed} failed" if failed else rate)
+        bar.update(task, completed=progress.num_done, total=progress.num_files, description=describe(progress))
 
     try:
         report = run(paths, collection=collection, model=model, options=options, on_progress=on_progress)
@@ -52,6 +53,20 @@ def index(
         console.print(f"  {failure.uri}: {failure.stage}: {failure.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if report.num_failed_before:
         console.print(f"  Failed before and not changed: {report.num_failed_before}. Retry with --retry-failed.", markup=False)
+
+
+def describe(progress: "Progress") -> str:
+    """What stands beside the progress bar."""
+    parts = [f"{progress.num_done:,} of {progress.num_files:,} files"]
+    if progress.num_done:
+        parts += [f"{progress.files_per_second:.1f} files/s", f"{_duration(progress.seconds_left)} left", f"slowest: {progress.bottleneck}"]
+    return ", ".join([*parts, *([f"{progress.num_failed} failed"] if progress.num_failed else [])])
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -1,17 +1,18 @@
-"""One file to its rows: `process(task, options) -> FileRows | Failure`.
+"""One file to its rows: `process(task, options)`, whose result is `FileRows | Failure`.
 
-It does not depend on executors, tables or progress, so any executor can run it.
+It is a generator: it yields pixels that need vectors, and an executor sends the vectors back. So an executor can embed the frames of
+several files together. It does not depend on executors, tables or progress, so any executor can run it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from indexer.batching import Pixels, Vectors
 from indexer.plan import Task
 from indexer.segments import picture_segments, video_segments
 from indexer.stopwatch import Stopwatch
@@ -22,6 +23,9 @@ from media.sources.choose import source_of
 from search.collection import Failure, FileRows
 from search.schema import FileColumns, columns_from_metadata
 
+Pixels = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+Steps = Generator[Pixels, Vectors, FileRows | Failure]  # yields pixels (N, H, W, 3), takes float32 (N, E) with rows of L2 norm 1
 _FRAMES_AT_ONCE = 16  # frames of a video that are embedded together
 
 
@@ -31,32 +35,30 @@ class ProcessOptions:
 
     Attributes:
         preprocess: a picture to the pixels of the model, uint8 (H, W, 3).
-        embed: pixels uint8 (N, H, W, 3) to float32 (N, E), each row of L2 norm 1. Several threads may call it at once.
         videos: decodes videos in worker processes.
         min_side: a JPEG may be decoded at a reduced scale with at least this many pixels a side.
         stopwatch: counts seconds by stage.
     """
 
     preprocess: Callable[[Image.Image], Pixels]
-    embed: Callable[[Pixels], Vectors]
     videos: VideoDecoder
     min_side: int = 0
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
-def process(task: Task, options: ProcessOptions) -> FileRows | Failure:
-    """Read, decode and embed one file. Any fault of the file becomes a `Failure`."""
+def process(task: Task, options: ProcessOptions) -> Steps:
+    """Read and decode one file. Any fault of the file becomes a `Failure`."""
     try:
         if kind_of(task.file.uri) == "video":
-            return _process_video(task, options)
-        return _process_picture(task, options)
+            return (yield from _process_video(task, options))
+        return (yield from _process_picture(task, options))
     except MediaError as error:
         return task.failure(error.stage, error.reason)
     except OSError as error:
         return task.failure("read", error.strerror or str(error))
 
 
-def _process_picture(task: Task, options: ProcessOptions) -> FileRows:
+def _process_picture(task: Task, options: ProcessOptions) -> Generator[Pixels, Vectors, FileRows]:
     with options.stopwatch.measure("read"):
         data = source_of(task.file.uri).read(task.file.uri)
         sha256 = sha256_of_bytes(data)
@@ -64,11 +66,11 @@ def _process_picture(task: Task, options: ProcessOptions) -> FileRows:
         picture = read_picture(data, min_side=options.min_side, name=task.file.uri)
         pixels, thumbnail = options.preprocess(picture.image), make_thumbnail(picture.image)
     del data
-    (vector,) = options.embed(pixels[None])
+    (vector,) = yield pixels[None]
     return FileRows(_columns(task, sha256, picture.metadata), picture_segments(vector), {None: thumbnail})
 
 
-def _process_video(task: Task, options: ProcessOptions) -> FileRows:
+def _process_video(task: Task, options: ProcessOptions) -> Generator[Pixels, Vectors, FileRows]:
     with options.stopwatch.measure("read"):
         sha256 = sha256_of_file(task.file.uri)
     times: list[float] = []
@@ -85,7 +87,7 @@ def _process_video(task: Task, options: ProcessOptions) -> FileRows:
                     thumbnails[frame.pts_seconds] = make_thumbnail(image)
                     waiting.append(options.preprocess(image))
             if waiting and (frame is None or len(waiting) == _FRAMES_AT_ONCE):
-                vectors.append(options.embed(np.stack(waiting)))
+                vectors.append((yield np.stack(waiting)))
                 waiting = []
             if frame is None:
                 break

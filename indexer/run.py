@@ -9,13 +9,12 @@ from pathlib import Path
 from coca_model import Encoder, load
 from indexer.local_executor import LocalExecutor, default_workers
 from indexer.plan import make_plan
+from indexer.progress import Progress, ProgressMeter
 from indexer.scan import scan
-from indexer.stopwatch import Stopwatch
+from indexer.stopwatch import Stopwatch, bottleneck
 from search.collection import CollectionWriter, Failure, default_path
 from search.collection.identity import read_raw_identity
 from search.errors import NoCollectionError
-
-Progress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Report:
     @property
     def bottleneck(self) -> str:
         """The stage that took the longest."""
-        return max(self.seconds, key=lambda stage: self.seconds[stage])
+        return bottleneck(self.seconds)
 
 
 def index(
@@ -63,7 +62,7 @@ def index(
     model: str | None = None,
     encoder: Encoder | None = None,
     options: IndexOptions | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Bring a collection up to date with folders and files. Only new, changed, moved and deleted files cost time.
 
@@ -73,7 +72,7 @@ def index(
         model: what `coca_model.load` takes; by default the model of the collection, or "default" for a new collection.
         encoder: the model, if already loaded.
         options: see `IndexOptions`.
-        on_progress: called with three counts: files done, all files, failed files.
+        on_progress: called at the start and after each file.
 
     Raises:
         SourceError: a path does not exist, or there is nothing to index. The collection does not change.
@@ -95,20 +94,23 @@ def index(
         writer.forget_failures(plan.settled_failures)
         failures = list(plan.new_failures)
         writer.add_failures(failures)
+        tasks = sorted(plan.tasks, key=lambda task: task.media_id)  # a fair sample at any time, see progress.py
+        meter = ProgressMeter(tasks, stopwatch)
         if on_progress:
-            on_progress(0, len(plan.tasks), 0)
+            on_progress(meter.now())
         executor = LocalExecutor(
             encoder, workers=options.workers, batch=options.batch, video_limit_seconds=options.video_limit_seconds, stopwatch=stopwatch
         )
-        for done, result in enumerate(executor.run(plan.tasks), start=1):
+        for done in executor.run(tasks):
             with stopwatch.measure("write"):
-                if isinstance(result, Failure):
-                    failures.append(result)
-                    writer.add_failures([result])
+                if isinstance(done.result, Failure):
+                    failures.append(done.result)
+                    writer.add_failures([done.result])
                 else:
-                    writer.add(result)
+                    writer.add(done.result)
+            progress = meter.add(done)
             if on_progress:
-                on_progress(done, len(plan.tasks), len(failures))
+                on_progress(progress)
         with stopwatch.measure("write"):
             writer.finish()
     return Report(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -22,3 +22,8 @@ class Stopwatch:
         finally:
             with self._lock:
                 self.seconds[stage] += time.monotonic() - since
+
+
+def bottleneck(seconds: Mapping[str, float]) -> str:
+    """The stage that took the longest."""
+    return max(seconds, key=lambda stage: seconds[stage])

@@ -9,7 +9,11 @@ from benchmarks import run
 from benchmarks.measure.result import Result, read_result
 
 RATIOS = {
-    "index": ["index to plain loop", "nothing changed to first run"],
+    "index": [
+        f"{pair}, {size}"
+        for size in ("500 x 375", "12 megapixels")
+        for pair in ("index to limit", "index to plain loop", "index, nothing changed to index")
+    ],
     "search": [
         "ranking: FAISS to NumPy",
         "ranking, filter: FAISS to NumPy",
@@ -24,7 +28,7 @@ RATIOS = {
     "service": ["service to search() in the process", "8 clients to 1"],
     "open": ["with snapshot to without", "checkpoint, this machine's dtype to float32"],
 }
-NUM_SIDES = {"index": 3, "search": 18, "service": 4, "open": 5}
+NUM_SIDES = {"index": 8, "search": 18, "service": 4, "open": 5}
 
 
 @pytest.fixture(scope="module", params=RATIOS)

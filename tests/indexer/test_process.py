@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from indexer.plan import Task
-from indexer.process import ProcessOptions, process
+from indexer.process import ProcessOptions
+from indexer.process import process as steps_of
 from media import VideoDecoder
 from media.hashing import sha256_of_file
 from media.sources.source import SourceFile
@@ -16,7 +17,18 @@ from tests.fakes import FakeEncoder, write_film, write_picture
 def options():
     encoder = FakeEncoder()
     with VideoDecoder() as videos:
-        yield ProcessOptions(encoder.preprocess, encoder.encode_pixels, videos, encoder.min_side)
+        yield ProcessOptions(encoder.preprocess, videos, encoder.min_side)
+
+
+def process(task, options):
+    """Run a file alone."""
+    steps = steps_of(task, options)
+    try:
+        pixels = next(steps)
+        while True:
+            pixels = steps.send(FakeEncoder().encode_pixels(pixels))
+    except StopIteration as end:
+        return end.value
 
 
 def task(path):
