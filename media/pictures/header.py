@@ -8,7 +8,6 @@ import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -17,11 +16,20 @@ from media.errors import PictureError
 from media.formats import FORMATS, HEAD_BYTES, Format, format_named, sniff, true_format
 from media.pictures.jxl import open_jxl
 from media.pictures.limits import MAX_BYTES
-from media.pictures.plugins import Jpeg, open_avif, open_heic, open_jpeg_2000, open_photoshop, open_tiff
+from media.pictures.opened import Opened
+from media.pictures.plugins import open_avif, open_heic, open_jpeg, open_jpeg_2000, open_photoshop, open_tiff
 from media.pictures.raw import open_raw
 from media.pictures.svg import open_svg
 
-Opened = tuple[Image.Image, tuple[int, int]]
+_OPENERS: dict[str, Callable[[BinaryIO], Opened]] = {
+    "JPEG": open_jpeg,
+    "TIFF": open_tiff,
+    "AVIF": open_avif,
+    "HEIC": open_heic,
+    "JPEG XL": open_jxl,
+    "JPEG 2000": open_jpeg_2000,
+    "Photoshop": open_photoshop,
+}
 _PILLOW = {
     "PNG": "PNG",
     "WEBP": "WebP",
@@ -44,23 +52,12 @@ _WITHOUT_MAGIC = tuple(suffix for known in FORMATS if known.name in {"SVG", "Cam
 _ALL_AT_ONCE = {"WebP", "AVIF", "HEIC", "JPEG XL", "Camera raw"}  # their decoders take all bytes
 
 
-@dataclass(frozen=True)
-class Header:
-    """A picture that is usually not decoded yet.
+def read_header(stream: BinaryIO, *, min_side: int = 0, name: str = "") -> tuple[Opened, Format | None]:
+    """The header of a picture, and its format by the bytes; None if only Pillow knows the format.
 
-    Attributes:
-        picture: Pillow's object. Its `load` decodes the pixels.
-        format: by the bytes; None if only Pillow knows the format.
-        size: width and height of the whole picture, not rotated. `picture` may be smaller, such as the preview of a raw file.
-    """
-
-    picture: Image.Image
-    format: Format | None
-    size: tuple[int, int]
-
-
-def read_header(stream: BinaryIO, *, min_side: int = 0, name: str = "") -> Header:
-    """The header of a picture. `min_side`: drawings are drawn with at least this many pixels a side. `name` is the file's.
+    Args:
+        min_side: drawings are drawn with at least this many pixels a side.
+        name: of the file, for formats whose first bytes do not always tell them.
 
     Raises:
         UnidentifiedImageError: the stream contains no picture, or a program (EPS).
@@ -75,24 +72,17 @@ def read_header(stream: BinaryIO, *, min_side: int = 0, name: str = "") -> Heade
     if known is not None and known.name in _ALL_AT_ONCE and stream.seek(0, os.SEEK_END) > MAX_BYTES:
         raise PictureError("decode", f"too many bytes. At most {MAX_BYTES / 1e9:.1f} GB are allowed for {known.name}.")
     stream.seek(0)
+    if known is not None and known.name == "SVG":
+        return open_svg(stream, min_side), known
+    if known is not None and known.name == "Camera raw":
+        return _raw_or_tiff(stream), known
     if known is not None and known.name in _OPENERS:
-        picture, size = _OPENERS[known.name](stream, min_side)
-        return Header(picture, known, size)
+        return _OPENERS[known.name](stream), known
     picture = _by_pillow(stream, head)
-    return Header(picture, format_named(_PILLOW.get(picture.format or "")), picture.size)
+    return Opened(picture, picture.size), format_named(_PILLOW.get(picture.format or ""))
 
 
-def _whole(opener: Callable[[BinaryIO], Image.Image]) -> Callable[[BinaryIO, int], Opened]:
-    """An opener of pictures that are stored as they are: `size` is that of the picture."""
-
-    def opened(stream: BinaryIO, min_side: int) -> Opened:
-        picture = opener(stream)
-        return picture, picture.size
-
-    return opened
-
-
-def _raw_or_tiff(stream: BinaryIO, min_side: int) -> Opened:
+def _raw_or_tiff(stream: BinaryIO) -> Opened:
     """Some programs write plain TIFF files under the suffix .dng."""
     try:
         return open_raw(stream)
@@ -102,20 +92,7 @@ def _raw_or_tiff(stream: BinaryIO, min_side: int) -> Opened:
         if told is None or told.name != "TIFF":
             raise
         stream.seek(0)
-        return _OPENERS["TIFF"](stream, min_side)
-
-
-_OPENERS: dict[str, Callable[[BinaryIO, int], Opened]] = {
-    "JPEG": _whole(lambda stream: Jpeg(stream, "")),
-    "TIFF": _whole(open_tiff),
-    "AVIF": _whole(open_avif),
-    "HEIC": _whole(open_heic),
-    "JPEG XL": _whole(open_jxl),
-    "JPEG 2000": _whole(open_jpeg_2000),
-    "Photoshop": _whole(open_photoshop),
-    "SVG": open_svg,
-    "Camera raw": _raw_or_tiff,
-}
+        return open_tiff(stream)
 
 
 def _by_pillow(stream: BinaryIO, head: bytes) -> Image.Image:

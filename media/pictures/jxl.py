@@ -3,17 +3,18 @@
 import io
 from typing import BinaryIO
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from media.errors import PictureError
 from media.pictures.boxes import content_of, top_boxes
 from media.pictures.limits import check_size
+from media.pictures.opened import Opened
 from media.pictures.plugins import Jpeg
 
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height; 0: none. ISO 18181-1, table A.4
 
 
-def open_jxl(stream: BinaryIO) -> Image.Image:
+def open_jxl(stream: BinaryIO) -> Opened:
     """A decoded picture, with its metadata. Raises PictureError if it is damaged or too large."""
     from pillow_jxl import Decoder
 
@@ -25,7 +26,7 @@ def open_jxl(stream: BinaryIO) -> Image.Image:
     except RuntimeError as error:
         raise PictureError("decode", "the JPEG XL data is damaged or incomplete") from error
     if from_jpeg:  # the bytes of the JPEG that it was made of, with metadata
-        return Jpeg(io.BytesIO(data), "")
+        return Opened(jpeg := Jpeg(io.BytesIO(data), ""), jpeg.size)
     mode = "F" if info.mode == "F;16" else info.mode
     picture = Image.frombytes(mode, (info.width, info.height), data)
     found = {bytes(box.box_type): bytes(box.data) for box in reversed(boxes)}
@@ -33,9 +34,8 @@ def open_jxl(stream: BinaryIO) -> Image.Image:
     picture.info |= {"xmp": found[b"xml "]} if b"xml " in found else {}
     if exif := found.get(b"Exif"):
         picture.info["exif"] = exif if exif[:2] in {b"II", b"MM"} else exif[4 + int.from_bytes(exif[:4], "big") :]
-        if orientation != 1:  # the decoder has turned the picture; some writers have only the tag
-            picture.getexif()[ExifTags.Base.Orientation] = 1
-    return picture
+    # The decoder has turned the picture if the codestream says how. Some writers state the orientation only in EXIF.
+    return Opened(picture, picture.size, None if orientation == 1 else 1)
 
 
 def _header(stream: BinaryIO) -> tuple[tuple[int, int], int]:

@@ -71,11 +71,13 @@ def decode(picture: Image.Image, again: Callable[[], Image.Image]) -> tuple[Imag
         return picture, False
     except DAMAGE:
         picture = again()
-        canvas = Image.new(picture.mode, picture.size, _unusual(picture))
+        canvas = Image.new(picture.mode, getattr(picture, "_tile_size", picture.size), _unusual(picture))  # a TIFF is turned at the end
         picture.im = canvas.im.copy()
         with suppress(*DAMAGE):
             picture.load()
         picture.tile = []  # type: ignore[attr-defined]
+        if picture.im.size == canvas.size:
+            picture._size = canvas.size
         if (picture.mode, picture.size) != (canvas.mode, canvas.size) or _share(picture, canvas) < _LEAST_SHARE:
             raise
         return picture, True

@@ -10,13 +10,16 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from media.errors import PictureError
+from media.formats import Format
 from media.metadata import Metadata, orientation_of, picture_metadata
-from media.pictures.header import Header, read_header
+from media.pictures.header import read_header
 from media.pictures.limits import alone_if_large, check_size, coefficient_bytes, reduce_in_decoder, srgb_within_limit
+from media.pictures.opened import Opened
 from media.pictures.partial import DAMAGE, LostError, decode, whole
+from media.pictures.turn import is_sideways, turned
 
 PictureSource = str | PathLike[str] | bytes | Image.Image
 Result = TypeVar("Result")
@@ -57,7 +60,7 @@ def open_picture(source: PictureSource, *, min_side: int = 0) -> Image.Image:
     if isinstance(source, Image.Image):
         with _errors_of("picture"):
             source.load()
-            return _upright(srgb_within_limit(source), orientation_of(source))
+            return turned(srgb_within_limit(source), orientation_of(source))
     if isinstance(source, bytes):
         return read_picture(source, min_side=min_side).image
     name = fspath(source)
@@ -82,27 +85,22 @@ def read_picture(source: bytes | BinaryIO, *, min_side: int = 0, name: str = "pi
 def _read(stream: BinaryIO, min_side: int, name: str) -> Picture:
     stream, is_cut = whole(stream)
 
-    def opened() -> tuple[Header, tuple[int, int]]:
-        header = read_header(stream, min_side=min_side, name=name)
-        return header, reduce_in_decoder(header.picture, min_side)
+    def opened() -> tuple[Opened, Format | None, tuple[int, int]]:
+        header, known = read_header(stream, min_side=min_side, name=name)
+        return header, known, reduce_in_decoder(header.picture, min_side)
 
-    header, decoded_size = opened()
-    picture, known = header.picture, header.format
+    header, known, decoded_size = opened()
+    picture = header.picture
     more = coefficient_bytes(picture, header.size)
     needed = check_size(known.name if known else "", decoded_size, mode=picture.mode, more=more)
+    orientation = header.orientation or orientation_of(picture)
     with alone_if_large(needed):
         picture, is_partial = decode(picture, lambda: opened()[0].picture)
         image = srgb_within_limit(picture)
-    metadata = picture_metadata(picture, header.size)
-    return Picture(_upright(image, orientation_of(picture)), metadata, known.name if known else None, is_cut or is_partial)
-
-
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    if orientation != 1:
-        # The new picture has no other metadata, so exif_transpose cannot stumble over damaged tags.
-        image.getexif()[ExifTags.Base.Orientation] = orientation
-        ImageOps.exif_transpose(image, in_place=True)
-    return image
+    image = turned(image, header.orientation or orientation_of(picture))  # Pillow has already turned a TIFF
+    width, height = reversed(header.size) if is_sideways(orientation) else header.size
+    metadata = picture_metadata(picture, header.size) | {"width": width, "height": height}
+    return Picture(image, metadata, known.name if known else None, is_cut or is_partial)
 
 
 @contextmanager

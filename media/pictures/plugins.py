@@ -12,6 +12,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from media.errors import PictureError
 from media.pictures.boxes import content_of, top_boxes
+from media.pictures.opened import Opened
 
 _MAX_PAGES = 64
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
@@ -26,7 +27,11 @@ class Jpeg(JpegImageFile):
         pass
 
 
-def open_tiff(stream: BinaryIO) -> TiffImageFile:
+def open_jpeg(stream: BinaryIO) -> Opened:
+    return Opened(picture := Jpeg(stream, ""), picture.size)
+
+
+def open_tiff(stream: BinaryIO) -> Opened:
     """The main page: the first one, but no thumbnail or mask; and not one with less than half of the pixels of another."""
     picture = TiffImageFile(stream, "")
     pixels = {}
@@ -37,36 +42,36 @@ def open_tiff(stream: BinaryIO) -> TiffImageFile:
                 pixels[page] = picture.width * picture.height
     most = max(pixels.values(), default=0)
     picture.seek(next((page for page, number in pixels.items() if 2 * number >= most), 0))
-    return picture
+    return Opened(picture, (int(picture.tag_v2[256]), int(picture.tag_v2[257])))  # `picture.size` is already upright
 
 
-def open_avif(stream: BinaryIO) -> Image.Image:
+def open_avif(stream: BinaryIO) -> Opened:
     """Only the container says how an AVIF is turned (ISO 23000-22); Pillow writes that into EXIF, but would also ask the XMP."""
     picture = AvifImageFile(stream, "")
-    xmp = picture.info.pop("xmp", None)
-    picture.getexif().setdefault(ExifTags.Base.Orientation, 1)
-    picture.info |= {"xmp": xmp} if xmp else {}
-    return picture
+    exif = Image.Exif()
+    exif.load(picture.info.get("exif", b""))
+    return Opened(picture, picture.size, exif.get(ExifTags.Base.Orientation, 1))
 
 
-def open_heic(stream: BinaryIO) -> Image.Image:
-    """The primary picture of a HEIC. The decoder turns it upright, and pi_heif resets the orientation in its EXIF block."""
+def open_heic(stream: BinaryIO) -> Opened:
+    """The primary picture of a HEIC. The decoder turns it upright."""
     from pi_heif.as_plugin import HeifImageFile  # `register_heif_opener` would change Pillow for the whole program
 
-    return HeifImageFile(stream, "")
+    picture = HeifImageFile(stream, "")
+    return Opened(picture, picture.size, 1)
 
 
-def open_jpeg_2000(stream: BinaryIO) -> Image.Image:
+def open_jpeg_2000(stream: BinaryIO) -> Opened:
     picture = Jpeg2KImageFile(stream, "")
     for box in top_boxes(stream):
         if box.kind == b"uuid" and box.stop - box.start < 1 << 24:
             content = content_of(stream, box)
             if name := _JPEG_2000_METADATA.get(content[:16]):
                 picture.info[name] = content[16:]
-    return picture
+    return Opened(picture, picture.size)
 
 
-def open_photoshop(stream: BinaryIO) -> Image.Image:
+def open_photoshop(stream: BinaryIO) -> Opened:
     """The merged picture of a PSD, with its metadata.
 
     Raises:
@@ -77,4 +82,4 @@ def open_photoshop(stream: BinaryIO) -> Image.Image:
     if resources.get(_MERGED, b"\0\0\0\1\1")[4:5] == b"\0":
         raise PictureError("decode", "saved without its merged picture. Save it in Photoshop with 'Maximize compatibility', or as JPEG.")
     picture.info |= {name: resources[number] for number, name in ((_EXIF, "exif"), (_XMP, "xmp")) if number in resources}
-    return picture
+    return Opened(picture, picture.size)

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 from PIL import ExifTags, Image
 
 from media.errors import PictureError
+from media.pictures.opened import Opened
 from media.pictures.plugins import Jpeg
 
 _TURNED = {0: 1, 3: 3, 5: 8, 6: 6}  # LibRaw's `flip` to the EXIF orientation
@@ -14,8 +15,8 @@ _LEAST_SIDE = 256  # pixels; a smaller preview is a thumbnail, so the sensor's d
 _METADATA_BYTES = 4 << 20  # the EXIF blocks are among the first bytes
 
 
-def open_raw(stream: BinaryIO) -> tuple[Image.Image, tuple[int, int]]:
-    """The preview, with the EXIF block and the orientation of the raw file; and the size of the whole picture, not rotated."""
+def open_raw(stream: BinaryIO) -> Opened:
+    """The preview, with the EXIF block of the raw file."""
     try:
         import rawpy
     except ImportError:
@@ -27,14 +28,19 @@ def open_raw(stream: BinaryIO) -> tuple[Image.Image, tuple[int, int]]:
             size, orientation = (raw.sizes.width, raw.sizes.height), _TURNED.get(raw.sizes.flip, 1)
             picture = _preview(rawpy, raw)
             if picture is None or min(picture.size) < min(_LEAST_SIDE, *size):
-                orientation, picture = 1, _developed(rawpy, raw) or picture
+                developed = _developed(rawpy, raw)
+                picture = developed or picture
+                orientation, size = (1, _upright(size, orientation)) if developed else (orientation, size)
     except rawpy.LibRawError as error:
         raise PictureError("decode", f"the raw file cannot be read ({_text(error)})") from error
     if picture is None:
         raise PictureError("decode", "the raw file holds no preview, and its sensor data cannot be developed")
     picture.info["exif"] = _exif(data) or picture.info.get("exif", b"")
-    picture.getexif()[ExifTags.Base.Orientation] = orientation
-    return picture, size
+    return Opened(picture, size, orientation)
+
+
+def _upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return (size[1], size[0]) if orientation in {6, 8} else size
 
 
 def _preview(rawpy: Any, raw: Any) -> Image.Image | None:

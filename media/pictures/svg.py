@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from media.errors import PictureError
+from media.pictures.opened import Opened
 
 _PROGRAM = Path(__file__).with_name("svg_renderer.py")
 _SECONDS = 15
@@ -22,7 +22,7 @@ _MAX_BYTES = 64 << 20  # of text; a drawing of this length takes longer than the
 _LEAST_SIDE = 512  # pixels; icons are small, and can be drawn at any size
 
 
-def open_svg(stream: BinaryIO, min_side: int) -> tuple[Image.Image, tuple[int, int]]:
+def open_svg(stream: BinaryIO, min_side: int) -> Opened:
     """The drawing with its short side at `min_side` or more, and its size as the file says, in CSS pixels."""
     stream.seek(0)
     text = stream.read(_MAX_BYTES + 1)
@@ -45,7 +45,7 @@ def open_svg(stream: BinaryIO, min_side: int) -> tuple[Image.Image, tuple[int, i
         raise PictureError("decode", f"the SVG cannot be drawn ({lines[-1][:200]})")
     size, _, png = done.stdout.partition(b"\n")
     width, height = map(int, size.split())
-    return PngImageFile(io.BytesIO(png), ""), (width, height)
+    return Opened(PngImageFile(io.BytesIO(png), ""), (width, height))
 
 
 def _font() -> str:

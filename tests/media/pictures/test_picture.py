@@ -156,7 +156,7 @@ BROKEN_AVIF = encoded(Image.new("RGB", (8, 4)), "AVIF").replace(b"iloc", b"free"
             b"Dear Sir or Madam",
             r"not a picture that can be read\. It begins with b'Dear Sir or Mada'\. Use JPEG, .* AVIF or HEIC\.",
         ),
-        ("empty.png", b"", "not a picture that can be read"),
+        ("empty.png", b"", "the file is empty"),
         ("byte.png", b"\n", "not a picture that can be read"),
         ("program.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a picture that can be read"),
         ("broken.avif", BROKEN_AVIF, r"cannot be decoded \(Failed to decode image"),
