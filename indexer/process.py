@@ -26,7 +26,7 @@ from media.formats import HEAD_BYTES, true_format
 from media.hashing import sha256_of_stream
 from media.metadata import file_metadata
 from media.pictures.animation import read_animation
-from media.pictures.motion_photo import find_film
+from media.pictures.motion_photo import find_film, may_hold_film
 from media.sources.choose import source_of
 from media.thumbnails import encode_thumbnail, perceptual_hash, shrink
 from media.video.decoder import Video
@@ -120,7 +120,7 @@ def _add_picture(content: _Content, stream: BinaryIO, task: Task, options: Proce
     content.thumbnails[None] = encode_thumbnail(small)
     content.metadata |= {**picture.metadata, "format": picture.format, "damaged": picture.damaged or None}
     content.metadata["perceptual_hash"] = perceptual_hash(small)
-    if picture.format in {"JPEG", "HEIC"} and (place := find_film(stream)):
+    if may_hold_film(picture.format) and (place := find_film(stream)):
         content.film = options.videos.open(task.file.uri, start=place[0], length=place[1])
 
 

@@ -54,8 +54,8 @@ def read_animation(stream: BinaryIO) -> Video | None:
         if known is None or getattr(picture, "n_frames", 1) < 2:
             return None
         check_size(known.name, picture.size, mode="RGB")
-        orientation = opened.orientation or orientation_of(picture)
         timeline = _timeline(picture)
+        orientation = opened.orientation or orientation_of(picture)
     except (*DAMAGE, LostError):
         return None  # `read_picture` says what is wrong
     if len(timeline.starts) < 2:

@@ -10,9 +10,13 @@ from typing import BinaryIO
 from media.formats import sniff
 from media.pictures.boxes import Box, top_boxes
 
-WITH_FILMS = frozenset({"JPEG", "HEIC"})  # formats that may hold one
 _CHUNK = 1 << 22
 _FILM_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"meta", b"udta"})
+
+
+def may_hold_film(format_name: str | None) -> bool:
+    """Whether a picture of this format may be a motion photo."""
+    return format_name in {"JPEG", "HEIC"}
 
 
 def find_film(stream: BinaryIO) -> tuple[int, int] | None:
@@ -35,9 +39,9 @@ def _boxes_of_film(stream: BinaryIO, start: int) -> list[Box]:
     end = stream.seek(0, os.SEEK_END)
     boxes = []
     for box in top_boxes(stream, start):
-        if box.kind not in _FILM_BOXES or box.stop > end:
+        if box.kind not in _FILM_BOXES:
             break
-        boxes.append(box)
+        boxes.append(Box(box.kind, box.start, min(box.stop, end)))
     return boxes
 
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from media.formats import HEAD_BYTES, sniff
 from media.pictures.boxes import top_boxes
@@ -71,14 +72,14 @@ def decode(picture: Image.Image, again: Callable[[], Image.Image]) -> tuple[Imag
         return picture, False
     except DAMAGE:
         picture = again()
-        canvas = Image.new(picture.mode, getattr(picture, "_tile_size", picture.size), _unusual(picture))  # a TIFF is turned at the end
-        picture.im = canvas.im.copy()
+        mode, colour = picture.mode, _unusual(picture)
+        picture.im = Image.new(mode, getattr(picture, "_tile_size", picture.size), colour).im
         with suppress(*DAMAGE):
             picture.load()
         picture.tile = []  # type: ignore[attr-defined]
-        if picture.im.size == canvas.size:
-            picture._size = canvas.size
-        if (picture.mode, picture.size) != (canvas.mode, canvas.size) or _share(picture, canvas) < _LEAST_SHARE:
+        if isinstance(picture, TiffImageFile):
+            picture.load_end()  # turns it, if that was not done
+        if picture.mode != mode or _share(picture, colour) < _LEAST_SHARE:
             raise
         return picture, True
 
@@ -135,9 +136,9 @@ def _unusual(picture: Image.Image) -> float | tuple[int, ...]:
     return {"F": 0.5, "1": 255}.get(picture.mode, 33_001 if picture.mode.startswith("I") else 129)
 
 
-def _share(picture: Image.Image, canvas: Image.Image) -> float:
-    """The share of pixels that differ in any band."""
-    different = np.asarray(picture) != np.asarray(canvas)
+def _share(picture: Image.Image, colour: float | tuple[int, ...]) -> float:
+    """The share of pixels that do not have the colour."""
+    different = np.asarray(picture) != np.asarray(colour)
     return float((different.any(axis=2) if different.ndim == 3 else different).mean())
 
 

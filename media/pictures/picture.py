@@ -93,14 +93,13 @@ def _read(stream: BinaryIO, min_side: int, name: str) -> Picture:
     picture = header.picture
     more = coefficient_bytes(picture, header.size)
     needed = check_size(known.name if known else "", decoded_size, mode=picture.mode, more=more)
-    orientation = header.orientation or orientation_of(picture)
     with alone_if_large(needed):
         picture, is_partial = decode(picture, lambda: opened()[0].picture)
         image = srgb_within_limit(picture)
-    image = turned(image, header.orientation or orientation_of(picture))  # Pillow has already turned a TIFF
+    orientation = header.orientation or orientation_of(picture)
     width, height = reversed(header.size) if is_sideways(orientation) else header.size
     metadata = picture_metadata(picture, header.size) | {"width": width, "height": height}
-    return Picture(image, metadata, known.name if known else None, is_cut or is_partial)
+    return Picture(turned(image, orientation), metadata, known.name if known else None, is_cut or is_partial)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def open_tiff(stream: BinaryIO) -> Opened:
                 pixels[page] = picture.width * picture.height
     most = max(pixels.values(), default=0)
     picture.seek(next((page for page, number in pixels.items() if 2 * number >= most), 0))
-    return Opened(picture, (int(picture.tag_v2[256]), int(picture.tag_v2[257])))  # `picture.size` is already upright
+    return Opened(picture, picture.size)
 
 
 def open_avif(stream: BinaryIO) -> Opened:
