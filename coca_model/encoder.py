@@ -27,7 +27,7 @@ from coca_model.machine import batch_size, fast_dtype, use_cpus
 from coca_model.packed_linear import pack_linear_layers
 from coca_model.preprocess import OVERSAMPLING, to_square
 from coca_model.tokenizer import Tokenizer
-from media.picture import PictureSource, open_picture
+from media.pictures.picture import PictureSource, open_picture
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]

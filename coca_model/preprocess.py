@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coca_model.architecture.config import ImageConfig
-from media.picture import open_picture
+from media.pictures.picture import open_picture
 
 __all__ = ["OVERSAMPLING", "open_picture", "to_square"]
 

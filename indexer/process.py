@@ -2,13 +2,17 @@
 
 It is a generator: it yields pixels that need vectors, and an executor sends the vectors back. So an executor can embed the frames of
 several files together. It does not depend on executors, tables or progress, so any executor can run it.
+
+A file is one of four things, and its first bytes say which, not its suffix: a picture; an animated picture, which is a film; a motion
+photo, which is a picture with a film; or a film.
 """
 
+import io
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +21,24 @@ from PIL import Image
 from indexer.plan import Task
 from indexer.segments import picture_segments, video_segments
 from indexer.stopwatch import Stopwatch
-from media import MediaError, Metadata, VideoDecoder, make_thumbnail, read_picture
-from media.formats import kind_of
-from media.hashing import sha256_of_bytes, sha256_of_file
+from media import MediaError, VideoDecoder, make_thumbnail, read_picture
+from media.formats import HEAD_BYTES, true_format
+from media.hashing import sha256_of_stream
 from media.metadata import file_metadata
+from media.pictures.animation import read_animation
+from media.pictures.motion_photo import find_film, may_hold_film
 from media.sources.choose import source_of
-from search.collection import Failure, FileRows
+from media.thumbnails import encode_thumbnail, perceptual_hash, shrink
+from media.video.decoder import Video
+from search.collection import Failure, FileRows, Segment
 from search.schema import FileColumns, columns_from_metadata
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 Steps = Generator[Pixels, Vectors, FileRows | Failure]  # yields pixels (N, H, W, 3), takes float32 (N, E) with rows of L2 norm 1
-_FRAMES_AT_ONCE = 16  # frames of a video that are embedded together
+Thumbnails = dict[float | None, bytes]
+_FRAMES_AT_ONCE = 16  # frames of a film that are embedded together
+_BYTES_AT_ONCE = 128 << 20  # a smaller picture is read into memory; a larger one is read in parts
 
 
 @dataclass(frozen=True)
@@ -48,67 +58,127 @@ class ProcessOptions:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
+@dataclass
+class _Content:
+    """What a file contains: a picture (its pixels for the model), a film that is not opened yet, or both."""
+
+    sha256: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    thumbnails: Thumbnails = field(default_factory=dict)
+    pixels: Pixels | None = None
+    film: AbstractContextManager[Video] | None = None
+
+
 def process(task: Task, options: ProcessOptions) -> Steps:
     """Read and decode one file. Any fault of the file becomes a `Failure`."""
     try:
-        if kind_of(task.file.uri) == "video":
-            return (yield from _process_video(task, options))
-        return (yield from _process_picture(task, options))
+        content = _read(task, options)
+        segments: tuple[Segment, ...] = ()
+        if content.pixels is not None:
+            (vector,) = yield content.pixels[None]
+            segments += picture_segments(vector)
+        if content.film is not None:
+            segments += yield from _embed_film(content, options)
+        return FileRows(_columns(task, content), segments, content.thumbnails)
     except MediaError as error:
         return task.failure(error.stage, error.reason)
     except OSError as error:
         return task.failure("read", error.strerror or str(error))
 
 
-def _process_picture(task: Task, options: ProcessOptions) -> Generator[Pixels, Vectors, FileRows]:
-    with options.stopwatch.measure("read"):
-        data = source_of(task.file.uri).read(task.file.uri)
-        sha256 = sha256_of_bytes(data)
-    with options.stopwatch.measure("decode"):
-        picture = read_picture(data, min_side=options.min_side, name=task.file.uri)
-        pixels, thumbnail = options.preprocess(picture.image), make_thumbnail(picture.image)
-    del data
-    (vector,) = yield pixels[None]
-    return FileRows(_columns(task, sha256, picture.metadata), picture_segments(vector), {None: thumbnail})
+def _read(task: Task, options: ProcessOptions) -> _Content:
+    """Read a file once, find out what it is, and decode its picture."""
+    uri = task.file.uri
+    with source_of(uri).open(uri) as file:
+        with options.stopwatch.measure("read"):
+            known = true_format(uri, file.read(HEAD_BYTES))
+            is_film = known is not None and known.kind == "video"
+            stream = file if is_film else _in_memory(file)
+            content = _Content(sha256_of_stream(stream), {"format": known.name} if known else {})
+        with options.stopwatch.measure("decode"):
+            if is_film:
+                content.film = options.videos.open(uri)
+            elif animation := read_animation(stream):
+                content.film = nullcontext(animation)
+            else:
+                _add_picture(content, stream, task, options)
+    return content
 
 
-def _process_video(task: Task, options: ProcessOptions) -> Generator[Pixels, Vectors, FileRows]:
-    with options.stopwatch.measure("read"):
-        sha256 = sha256_of_file(task.file.uri)
+def _in_memory(file: BinaryIO) -> BinaryIO:
+    """The file itself if it is large."""
+    is_large = file.seek(0, io.SEEK_END) > _BYTES_AT_ONCE
+    file.seek(0)
+    return file if is_large else io.BytesIO(file.read())
+
+
+def _add_picture(content: _Content, stream: BinaryIO, task: Task, options: ProcessOptions) -> None:
+    """Decode the picture, and find the film behind it if there is one."""
+    picture = read_picture(stream, min_side=options.min_side, name=task.file.uri)
+    content.pixels = options.preprocess(picture.image)
+    small = shrink(picture.image)
+    content.thumbnails[None] = encode_thumbnail(small)
+    content.metadata |= {**picture.metadata, "format": picture.format, "damaged": picture.damaged or None}
+    content.metadata["perceptual_hash"] = perceptual_hash(small)
+    if may_hold_film(picture.format) and (place := find_film(stream)):
+        content.film = options.videos.open(task.file.uri, start=place[0], length=place[1])
+
+
+def _embed_film(content: _Content, options: ProcessOptions) -> Generator[Pixels, Vectors, tuple[Segment, ...]]:
+    """Embed the frames of a film. If that of a motion photo cannot be read, its picture remains."""
+    assert content.film is not None
+    try:
+        with content.film as video:
+            segments, thumbnails = yield from _segments_of_film(video, options)
+    except MediaError:
+        if content.pixels is None:
+            raise
+        content.metadata["damaged"] = True
+        return ()
+    content.thumbnails |= thumbnails
+    content.metadata = {**video.metadata, **content.metadata} if content.pixels is None else content.metadata
+    content.metadata["duration_seconds"] = video.metadata["duration_seconds"]
+    return segments
+
+
+def _segments_of_film(video: Video, options: ProcessOptions) -> Generator[Pixels, Vectors, tuple[tuple[Segment, ...], Thumbnails]]:
+    """The clip and the shots of a film, with a thumbnail of each."""
     times: list[float] = []
-    thumbnails: dict[float | None, bytes] = {}
+    thumbnails: Thumbnails = {}
     vectors: list[Vectors] = []
     waiting: list[Pixels] = []
-    with options.videos.open(task.file.uri) as video:
-        frames = iter(video.frames)
-        while True:
-            with options.stopwatch.measure("decode"):
-                if (frame := next(frames, None)) is not None:
-                    image = Image.fromarray(frame.pixels)
-                    times.append(frame.pts_seconds)
-                    thumbnails[frame.pts_seconds] = make_thumbnail(image)
-                    waiting.append(options.preprocess(image))
-            if waiting and (frame is None or len(waiting) == _FRAMES_AT_ONCE):
-                vectors.append((yield np.stack(waiting)))
-                waiting = []
-            if frame is None:
-                break
-    segments = video_segments(np.concatenate(vectors), times, video.metadata["duration_seconds"])
-    shown = {segment.frame_seconds: thumbnails[segment.frame_seconds] for segment in segments}
-    return FileRows(_columns(task, sha256, video.metadata), segments, shown)
+    frames = iter(video.frames)
+    while True:
+        with options.stopwatch.measure("decode"):
+            if (frame := next(frames, None)) is not None:
+                image = Image.fromarray(frame.pixels)
+                times.append(frame.pts_seconds)
+                thumbnails[frame.pts_seconds] = make_thumbnail(image)
+                waiting.append(options.preprocess(image))
+        if waiting and (frame is None or len(waiting) == _FRAMES_AT_ONCE):
+            vectors.append((yield np.stack(waiting)))
+            waiting = []
+        if frame is None:
+            break
+    segments = video_segments(np.concatenate(vectors), times, video.metadata["duration_seconds"], video.cuts)
+    return segments, {segment.frame_seconds: thumbnails[segment.frame_seconds] for segment in segments}
 
 
-def _columns(task: Task, sha256: str, embedded: Metadata) -> FileColumns:
-    name, sidecars = PurePath(task.file.uri).name, {uri: source_of(uri).read(uri) for uri in task.file.sidecars}
-    metadata = file_metadata(embedded, name=name, mtime=task.file.mtime, sidecars=sidecars)
+def _columns(task: Task, content: _Content) -> FileColumns:
+    file = task.file
+    sidecars = {}
+    for uri in file.sidecars:
+        with suppress(OSError):  # it is gone, or cannot be read
+            sidecars[uri] = source_of(uri).read(uri)
+    metadata = file_metadata(content.metadata, name=file.uri.rpartition("/")[2], mtime=file.mtime, sidecars=sidecars)
     known: dict[str, Any] = {
         "media_id": task.media_id,
         "root_id": task.root_id,
         "path": task.path,
-        "size_bytes": task.file.size_bytes,
-        "mtime": task.file.mtime,
-        "revision": task.file.revision or None,
-        "sha256": sha256,
+        "size_bytes": file.size_bytes,
+        "mtime": file.mtime,
+        "revision": file.revision or None,
+        "sha256": content.sha256,
         "indexed_at": datetime.now(UTC),
     }
     return FileColumns(**{**columns_from_metadata(metadata), **known})

@@ -34,7 +34,9 @@ def picture_segments(vector: NDArray[np.float32]) -> tuple[Segment, ...]:
     return (Segment("image", vector),)
 
 
-def video_segments(vectors: NDArray[np.float32], times: Sequence[float], duration_seconds: float) -> tuple[Segment, ...]:
+def video_segments(
+    vectors: NDArray[np.float32], times: Sequence[float], duration_seconds: float, cuts: Sequence[float] = ()
+) -> tuple[Segment, ...]:
     """The segments of a video: the whole clip first, then each shot.
 
     Args:

@@ -1,7 +1,7 @@
 from .errors import MediaError, PictureError
 from .formats import format_of
 from .metadata import Metadata
-from .picture import Picture, open_picture, read_picture
+from .pictures.picture import Picture, open_picture, read_picture
 from .thumbnails import make_thumbnail
 from .video.decoder import VideoDecoder
 from .video.messages import VideoFrame

@@ -4,17 +4,21 @@ Requests name files by media id, never by path, so they can reach only indexed f
 interface. It rejects other host names and foreign origins (DNS rebinding).
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import NamedTemporaryFile
+from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.background import BackgroundTask
 
 from coca_model import CocaModelError
-from media.formats import format_of
+from media.formats import HEAD_BYTES, true_format
+from media.pictures.motion_photo import find_film, may_hold_film
 from search.collection import Collection
 from search.collection.thumbnails import thumbnail_path
 from search.engine import answer
@@ -51,15 +55,24 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
 
     @app.head("/media/{media_id}", include_in_schema=False)
     @app.get("/media/{media_id}", name="media")
-    def media(media_id: int) -> FileResponse:
+    def media(media_id: int, part: Annotated[Literal["film"] | None, Query()] = None) -> FileResponse:
         with _errors_as_http():
             path = Path(_row_of_file(newest(), media_id)["uri"])
         if not path.is_file():
             raise HTTPException(404, f"The file of media {media_id} is no longer there. Index again.")
-        known = format_of(path)
-        headers = {"X-Content-Type-Options": "nosniff"}
-        media_type = known.media_type if known else "application/octet-stream"
-        return FileResponse(path, media_type=media_type, headers=headers, filename=path.name, content_disposition_type="inline")
+        shown = path
+        if part == "film":
+            shown = _copy_of_film(path)
+        with shown.open("rb") as file:
+            known = true_format(path, file.read(HEAD_BYTES))
+        return FileResponse(
+            shown,
+            media_type=known.media_type if known else "application/octet-stream",
+            headers={"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "script-src 'none'"},  # an SVG may hold scripts
+            filename=path.name,
+            content_disposition_type="inline",
+            background=BackgroundTask(shown.unlink) if part == "film" else None,
+        )
 
     @app.head("/thumbnail/{media_id}", include_in_schema=False)
     @app.get("/thumbnail/{media_id}", name="thumbnail")
@@ -78,6 +91,23 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
     return app
 
 
+def _copy_of_film(path: Path) -> Path:
+    """The film of a motion photo, in a temporary file of the same time, so that a browser can ask for parts of it.
+
+    Raises HTTPException (404) if there is none.
+    """
+    with path.open("rb") as photo:
+        place = find_film(photo)
+        if place is None:
+            raise HTTPException(404, f"{_printable(path.name)} holds no film.")
+        photo.seek(place[0])
+        with NamedTemporaryFile(delete=False) as film:
+            film.write(photo.read(place[1]))
+    times = path.stat()
+    os.utime(film.name, (times.st_atime, times.st_mtime))
+    return Path(film.name)
+
+
 def _row_of_file(collection: Collection, media_id: int) -> dict[str, Any]:
     """The first row of a file. Raises HTTPException (404) if the collection does not have it."""
     rows = collection.snapshot.rows_of_file(media_id) if 0 <= media_id < MAX_MEDIA_ID else []
@@ -90,6 +120,8 @@ def _hit_json(hit: Hit, request: Request) -> dict[str, Any]:
     shown = {"version": hit.sha256[:12]} | ({} if hit.frame_seconds is None else {"seconds": hit.frame_seconds})
     thumbnail = request.url_for("thumbnail", media_id=str(hit.media_id)).include_query_params(**shown)
     media = request.url_for("media", media_id=str(hit.media_id))
+    if hit.kind != "image" and may_hold_film(hit.format):
+        media = media.include_query_params(part="film")
     return {**hit.to_wire(), "file": _state(hit), "media_url": str(media), "thumbnail_url": str(thumbnail)}
 
 

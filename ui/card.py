@@ -4,7 +4,7 @@ import html
 import math
 from pathlib import PurePath
 
-from media.formats import format_of
+from media.formats import format_named, format_of
 from search.hits import RemoteHit
 
 _NOTES = {"missing": "file is gone", "changed": "changed since indexing"}
@@ -27,18 +27,20 @@ def card(hit: RemoteHit, index: int) -> str:
 def _view(hit: RemoteHit, name: str, index: int) -> str:
     """The picture or video of a card. A missing file has only a thumbnail."""
     thumbnail, media = html.escape(hit.thumbnail_url), html.escape(hit.media_url)
-    known = format_of(hit.uri)
+    known = format_named(hit.format) or format_of(hit.uri)
+    moves_by_itself = known is not None and known.animated  # such as a GIF: a picture for the browser, which shows it moving
     small = f'<img src="{thumbnail}" alt="{name}" loading="lazy">'
     if hit.file == "missing":
         return small
-    if hit.start_seconds is None:
+    if hit.start_seconds is None or moves_by_itself:
         large = media if known is None or known.browsers_show else thumbnail
         return (
             f'<button class="enlarge" popovertarget="large-{index}" aria-label="Enlarge {name}">{small}</button>'
             f'<div class="large" id="large-{index}" popover><img src="{large}" alt="{name}" loading="lazy">'
             f'<a href="{media}" target="_blank">{html.escape(hit.uri)}</a></div>'
         )
-    if known is not None and known.browsers_show:
+    in_photo = known is not None and known.kind == "image"  # the film of a motion photo, which is MPEG-4
+    if known is not None and (known.browsers_show or in_photo):
         start = math.ceil(hit.start_seconds * 1000) / 1000  # rounding down would show the last frame of the previous shot
         return (
             f'<video src="{media}#t={start:.3f}" poster="{thumbnail}" preload="none" playsinline></video>'

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from media import MediaError
 from media.hashing import sha256_of_file
-from media.picture import open_picture
+from media.pictures.picture import open_picture
 from media.thumbnails import make_thumbnail
 from media.video.frame_at import frame_at
 from search.collection.identity import Identity, read_identity, read_raw_identity

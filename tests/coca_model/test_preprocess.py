@@ -10,7 +10,7 @@ from PIL import Image
 from coca_model import load
 from coca_model.architecture.config import ImageConfig
 from coca_model.preprocess import OVERSAMPLING, to_square
-from media.picture import open_picture
+from media.pictures.picture import open_picture
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,11 @@ Labelled pictures go into a folder for each class (`eval classify`), captioned o
 """
 
 import csv
-import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import UnidentifiedImageError
-
-from media.picture import identify
+from media.formats import HEAD_BYTES, sniff
 from training.examples.example import Example, Skipped
 
 
@@ -24,14 +21,16 @@ def write_held_out(examples: Sequence[Example], folder: Path) -> list[Skipped]:
             continue
         try:
             data = example.read()
-            with identify(io.BytesIO(data)) as picture:
-                suffix = str(picture.format).lower()
-        except (UnidentifiedImageError, OSError, ValueError) as error:
+        except OSError as error:
             skipped.append(Skipped(example.name, str(error)))
+            continue
+        known = sniff(data[:HEAD_BYTES])
+        if known is None or known.kind != "image":
+            skipped.append(Skipped(example.name, f"not a picture. It begins with {data[:16]!r}."))
             continue
         source = folder / _file_name(example.source)
         inside = Path(_file_name(example.texts[0])) if example.kind == "label" else Path()
-        path = inside / f"{number:06d}.{suffix}"
+        path = inside / f"{number:06d}{known.suffixes[0]}"
         (source / inside).mkdir(parents=True, exist_ok=True)
         (source / path).write_bytes(data)
         if example.kind != "label":

@@ -143,7 +143,7 @@ def test_the_published_classifier_fits_our_stem_and_recognises_a_flower():
 
     from coca_model.architecture.config import embedded_config
     from coca_model.preprocess import to_square
-    from media.picture import open_picture
+    from media.pictures.picture import open_picture
 
     image = embedded_config(3).image
     found = read_classifier(PUBLISHED, image)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
 
-from media import picture as media_picture
 from media.errors import PictureError
-from media.picture import open_picture
+from media.pictures import limits
+from media.pictures.picture import open_picture
 
 
 def encoded(picture, file_format, **options):
@@ -149,16 +149,16 @@ BROKEN_AVIF = encoded(Image.new("RGB", (8, 4)), "AVIF").replace(b"iloc", b"free"
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("cut.jpg", encoded(photo(64, 48), "JPEG")[:-300], r"cannot be decoded \(.*truncated"),
-        ("cut.png", encoded(photo(64, 48), "PNG")[:-300], r"cannot be decoded \(.*truncated"),
+        ("cut.jpg", encoded(photo(64, 48), "JPEG")[:300], r"cannot be decoded \("),
+        ("cut.png", encoded(photo(64, 48), "PNG")[:60], r"cannot be decoded \("),
         (
             "letter.jpg",
             b"Dear Sir or Madam",
-            r"not a picture that Pillow can read\. It begins with b'Dear Sir or Mada'\. Use JPEG, .* or AVIF\.",
+            r"not a picture that can be read\. It begins with b'Dear Sir or Mada'\. Use JPEG, .* AVIF or HEIC\.",
         ),
-        ("empty.png", b"", "not a picture that Pillow can read"),
-        ("byte.png", b"\n", "not a picture that Pillow can read"),
-        ("program.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a picture that Pillow can read"),
+        ("empty.png", b"", "the file is empty"),
+        ("byte.png", b"\n", "not a picture that can be read"),
+        ("program.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a picture that can be read"),
         ("broken.avif", BROKEN_AVIF, r"cannot be decoded \(Failed to decode image"),
     ],
 )
@@ -176,32 +176,25 @@ def test_a_path_without_a_file_is_named(tmp_path, name, reason):
         open_picture(tmp_path / name)
 
 
-def test_a_program_that_turns_warnings_into_errors_gets_a_picture_error():
+def test_damage_that_pillow_warns_of_does_not_lose_the_picture_in_a_program_that_turns_warnings_into_errors():
     data = encoded(Image.new("RGB", (9, 9)), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0")  # Pillow warns of its end
-    with pytest.raises(PictureError, match=r"^picture: cannot be decoded \(Corrupt EXIF data"):
-        open_picture(data)
+    assert open_picture(data).size == (9, 9)
 
 
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM"]
 
 
-@pytest.mark.parametrize("pillow_limit", [1, None])
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(monkeypatch, file_format, pillow_limit):
+def test_a_picture_that_needs_too_much_memory_is_refused_before_it_is_decoded(monkeypatch, file_format):
     data = encoded(Image.fromarray(corners()), file_format)
-    monkeypatch.setattr(media_picture, "MAX_PIXELS", 239)
-    monkeypatch.setattr(
-        Image, "MAX_IMAGE_PIXELS", pillow_limit if file_format != "WEBP" else None
-    )  # its plugin checks Pillow's limit first
+    monkeypatch.setattr(limits, "MAX_BYTES", 239)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda picture: pytest.fail("decoded"))
-    for source in (data, Image.open(io.BytesIO(data)) if pillow_limit is None else data):
-        with pytest.raises(PictureError, match=r"^picture: too many pixels \(20x12\)\. At most 239 are allowed\.$"):
-            open_picture(source, min_side=2)
+    with pytest.raises(PictureError, match=r"^picture: too many pixels \(20x12\): they need .* GB of memory\. At most"):
+        open_picture(data)
 
 
 @pytest.mark.parametrize("pillow_limit", [1, 100, 239, None])
 def test_pillows_own_limit_is_neither_used_nor_changed(monkeypatch, pillow_limit):
-    monkeypatch.setattr(media_picture, "MAX_PIXELS", 240)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillow_limit)
     assert open_picture(encoded(Image.fromarray(corners()), "PNG")).size == (20, 12)
     assert pillow_limit == Image.MAX_IMAGE_PIXELS

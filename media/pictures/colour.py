@@ -15,31 +15,53 @@ _MODE_OF_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC.1:2022, tab
 _BITS = (8, 10, 12, 14, 16)  # usual depths of cameras, scanners and microscopes
 
 
-def to_srgb(picture: Image.Image) -> Image.Image:
+def to_srgb(picture: Image.Image, *, white: float | None = None) -> Image.Image:
     """Any Pillow picture as RGB: deep greys scaled to 8 bits, the ICC profile applied, transparency on white.
 
-    The result is a new picture without metadata, so opening it again applies no profile or orientation twice.
+    `white` is the value of white in deep greys, see `white_of`, if `picture` is a part of another. The result is a new picture without
+    metadata, so opening it again applies no profile or orientation twice.
 
     Raises:
         ValueError: a mode that Pillow cannot convert.
     """
-    colours, alpha = _split(picture)
+    colours, alpha = _split(picture, white)
     rgb = _apply_profile(colours, picture.info.get("icc_profile"))
     if alpha is not None:
-        white = Image.new("RGB", rgb.size, "white")
-        white.paste(rgb, mask=alpha)
-        rgb = white
+        paper = Image.new("RGB", rgb.size, "white")
+        paper.paste(rgb, mask=alpha)
+        rgb = paper
     rgb.info = {}
     return rgb
 
 
-def _split(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def white_of(picture: Image.Image) -> float | None:
+    """The value that becomes white in a picture of deep greys (mode I, I;16 or F); None for other modes.
+
+    The PNG and TIFF standards say that 65535 is white, but sensors write 10, 12 or 14 bits into the low end, which would look black.
+    So white is the maximum of the smallest usual depth that holds the brightest pixel. Nearly every 16-bit photograph has a pixel
+    above 16383, so its white is 65535. A darker one is brightened. For floats, white is 1.0 or 255. If neither fits, white is the
+    brightest value.
+    """
+    if not is_deep(picture.mode):
+        return None
+    top = float(_finite(np.asarray(picture)).max(initial=0))
+    if picture.mode == "F":
+        return 1.0 if top <= 1 else 255.0 if 64 <= top <= 255 else top
+    return next((2.0**bits - 1 for bits in _BITS if top < 2**bits), top)
+
+
+def is_deep(mode: str) -> bool:
+    """Whether the values of a mode are greys of more than 8 bits."""
+    return mode.startswith("I") or mode == "F"
+
+
+def _split(picture: Image.Image, white: float | None) -> tuple[Image.Image, Image.Image | None]:
     """8-bit colours (mode L, RGB, CMYK or LAB) and, if the picture has transparency, alpha (mode L, 0 is transparent)."""
     mode, key = picture.mode, picture.info.get("transparency")
-    if mode.startswith("I") or mode == "F":
+    if is_deep(mode):
         values = np.asarray(picture)
         alpha = None if key is None else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
-        return Image.fromarray(_eight_bits(values)), alpha
+        return Image.fromarray(_eight_bits(values, white or white_of(picture) or 1.0)), alpha
     if picture.has_transparency_data and mode != "CMYK":
         picture = picture.convert("LA") if mode == "La" else picture  # Pillow converts La only to LA
         picture = picture.convert("RGBA")
@@ -50,22 +72,14 @@ def _split(picture: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return picture if mode in {"L", "CMYK", "LAB"} else picture.convert("RGB"), None
 
 
-def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Grey values (H, W) of any number type -> uint8 (H, W). The range of the values determines which value becomes white.
+def _eight_bits(values: NDArray[np.generic], white: float) -> NDArray[np.uint8]:
+    """Grey values (H, W) of any number type -> uint8 (H, W)."""
+    return np.rint(np.multiply(_finite(values).clip(0, white), 255.0 / white, dtype=np.float32)).astype(np.uint8)
 
-    The PNG and TIFF standards say that 65535 is white, but sensors write 10, 12 or 14 bits into the low end, which would look black.
-    So white is the maximum of the smallest usual depth that holds the brightest pixel. Nearly every 16-bit photograph has a pixel
-    above 16383, so its white is 65535. A darker one is brightened. For floats, white is 1.0 or 255. If neither fits, white is the
-    brightest value. Negative, NaN and infinite values are black: height maps use them for the sea and
-    for missing data.
-    """
-    values = np.nan_to_num(values, posinf=0.0, neginf=0.0).clip(0)
-    top = float(values.max(initial=0))
-    if values.dtype.kind == "f":
-        white = 1.0 if top <= 1 else 255.0 if 64 <= top <= 255 else top
-    else:
-        white = next((2.0**bits - 1 for bits in _BITS if top < 2**bits), top)
-    return np.rint(np.multiply(values, 255.0 / white, dtype=np.float32)).astype(np.uint8)
+
+def _finite(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Negative, NaN and infinite values as black: height maps use them for the sea and for missing data."""
+    return np.nan_to_num(values, posinf=0.0, neginf=0.0).clip(0)
 
 
 def _apply_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:

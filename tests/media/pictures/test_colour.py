@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from media import colour as media_colour
-from media.colour import to_srgb
+from media.pictures import colour as media_colour
+from media.pictures.colour import to_srgb
 
 # Red, green and blue (columns) in XYZ under D50, as in the profiles of these names.
 SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])

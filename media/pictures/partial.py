@@ -1,0 +1,152 @@
+"""Decodes pictures that lack their last bytes, or are damaged in the middle: what can be decoded is kept, the rest is grey.
+
+Pillow can do this, but only for the whole program (`ImageFile.LOAD_TRUNCATED_IMAGES`), and without saying so.
+"""
+
+import io
+import os
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from media.formats import HEAD_BYTES, sniff
+from media.pictures.boxes import top_boxes
+
+# Pillow and its plugins raise these for damaged files.
+DAMAGE = (OSError, ValueError, SyntaxError, RuntimeError, ArithmeticError, LookupError, TypeError, AttributeError, EOFError, struct.error)
+_LEAST_SHARE = 0.1  # of the pixels; with less, the picture counts as lost
+_LEAST_BYTES = 0.2  # of the bytes, where lost pixels cannot be counted
+_GREY = 128  # what libjpeg writes where data are missing
+_END_OF_JPEG, _END_OF_PNG = b"\xff\xd9", b"IEND\xaeB`\x82"
+
+
+class LostError(Exception):
+    """Nearly nothing of a picture can be decoded."""
+
+
+def whole(stream: BinaryIO) -> tuple[BinaryIO, bool]:
+    """The stream, and whether it ends too early. WebP, HEIC and AVIF then get zeros up to the length that they state.
+
+    Their decoders accept no shorter stream; with zeros, they give the first rows right and the others wrong. A PNG ends with a marker.
+
+    Raises:
+        LostError: nearly all bytes are missing.
+    """
+    length = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    head = stream.read(HEAD_BYTES)
+    told = sniff(head)
+    stated = 0
+    if told is not None and told.name == "PNG":
+        return stream, not _contains(stream, _END_OF_PNG)
+    if told is not None and told.name == "WebP":
+        stated = int.from_bytes(head[4:8], "little") + 8
+    elif told is not None and told.name in {"HEIC", "AVIF"}:
+        stated = max((box.stop for box in top_boxes(stream)), default=0)
+    if stated <= length or stated > 4 * length / _LEAST_BYTES:
+        return stream, False
+    if length < _LEAST_BYTES * stated:
+        raise LostError
+    stream.seek(0)
+    return io.BytesIO(stream.read().ljust(stated, b"\0")), stated > length + 1  # some writers count a byte of padding that they leave out
+
+
+def decode(picture: Image.Image, again: Callable[[], Image.Image]) -> tuple[Image.Image, bool]:
+    """The picture with its pixels, as far as they can be decoded, and whether a part is missing.
+
+    `again` opens the same picture once more, for a second attempt with a damaged one.
+
+    Raises:
+        LostError or one of `DAMAGE`: nearly nothing can be decoded.
+    """
+    try:
+        if picture.format == "JPEG":
+            return picture, _decode_jpeg(picture)
+        picture.load()
+        return picture, False
+    except DAMAGE:
+        picture = again()
+        mode, colour = picture.mode, _unusual(picture)
+        picture.im = Image.new(mode, getattr(picture, "_tile_size", picture.size), colour).im
+        with suppress(*DAMAGE):
+            picture.load()
+        picture.tile = []  # type: ignore[attr-defined]
+        if isinstance(picture, TiffImageFile):
+            picture.load_end()  # turns it, if that was not done
+        if picture.mode != mode or _share(picture, colour) < _LEAST_SHARE:
+            raise
+        return picture, True
+
+
+def _decode_jpeg(picture: Image.Image) -> bool:
+    """Decode a JPEG. If it has no end, libjpeg gets one, and fills the rest with grey. Returns whether that happened.
+
+    A progressive JPEG is written at the end, another one row by row. So a row was decoded if it is not black when the bytes end, or
+    not grey in the result.
+    """
+    source = _WithEnd(picture)
+    picture.fp = source  # type: ignore[attr-defined]
+    picture.load()
+    if source.written is None:
+        return False
+    colours = np.asarray(picture.convert("RGB"))
+    rows = source.written | np.any(colours != _GREY, axis=(1, 2))
+    if rows.mean() < _LEAST_SHARE:
+        raise LostError
+    return True
+
+
+class _WithEnd:
+    """The bytes of a JPEG, and after them the marker of its end, if the decoder asks for more.
+
+    Attributes:
+        written: bool (H,), the rows that were not black when the bytes ended; None before.
+    """
+
+    def __init__(self, picture: Any) -> None:
+        self._picture, self._stream = picture, picture.fp
+        self.written: NDArray[np.bool_] | None = None
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._stream.read(size)
+        if data or self.written is not None:
+            return data
+        picture = Image.new(self._picture.mode, self._picture.size)
+        picture.im = self._picture.im
+        self.written = np.any(np.asarray(picture.convert("RGB")), axis=(1, 2))
+        return _END_OF_JPEG
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _unusual(picture: Image.Image) -> float | tuple[int, ...]:
+    """A grey that hardly any picture has, to tell which pixels the decoder left alone."""
+    if picture.mode == "CMYK":
+        return (0, 1, 0, 127)
+    bands = len(picture.getbands())
+    if bands > 1:
+        return (127, 129, 127, 255)[:bands] if bands > 2 else (129, 255)
+    return {"F": 0.5, "1": 255}.get(picture.mode, 33_001 if picture.mode.startswith("I") else 129)
+
+
+def _share(picture: Image.Image, colour: float | tuple[int, ...]) -> float:
+    """The share of pixels that do not have the colour."""
+    different = np.asarray(picture) != np.asarray(colour)
+    return float((different.any(axis=2) if different.ndim == 3 else different).mean())
+
+
+def _contains(stream: BinaryIO, marker: bytes) -> bool:
+    """Whether the marker is in the stream. It is usually at the end."""
+    length = stream.seek(0, os.SEEK_END)
+    for size in (min(length, 1 << 16), length):
+        stream.seek(length - size)
+        if marker in stream.read(size):
+            return True
+    return False
