@@ -1,12 +1,32 @@
-"""Which frames of a video to sample: about one a second, uniformly."""
+"""Which frames of a film are sampled: about one a second, and at least 16 of a short film."""
 
-import math
+from dataclasses import dataclass
 
 CLIP_FRAMES = 16  # frames that represent a whole clip (CoCa paper, section 4.2, video retrieval)
 SECONDS_BETWEEN_FRAMES = 1.0
+_MOST_FRAMES = 14_400  # four hours at one a second; a longer film is sampled more sparsely
+_LONG_FILM_SECONDS = 600.0
+_DENSE = 2.1  # key frames this many intervals apart are enough
+_DENSE_SECONDS = 1.05  # so are key frames a second apart, as phones write them, if they give 4 frames
 
 
-def sample_times(duration_seconds: float, *, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> list[float]:
-    """The middles of equal parts of the video, in seconds, about `seconds_between` apart; at least `CLIP_FRAMES` times."""
-    count = max(CLIP_FRAMES, math.ceil(duration_seconds / seconds_between))
-    return [(i + 0.5) * duration_seconds / count for i in range(count)]
+@dataclass(frozen=True)
+class SamplingPlan:
+    """How to sample one film.
+
+    Attributes:
+        interval: seconds between samples.
+        longest: seconds between key frames up to which key frames alone are sampled.
+        skips_alike: whether to leave out a frame that looks like the last sample, for up to ten seconds.
+    """
+
+    interval: float
+    longest: float
+    skips_alike: bool
+
+
+def plan_of(duration_seconds: float, *, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> SamplingPlan:
+    """The plan for a film. `seconds_between` may be infinite for 16 frames of any film."""
+    interval = max(min(seconds_between, duration_seconds / CLIP_FRAMES), duration_seconds / _MOST_FRAMES)
+    longest = max(_DENSE * interval, min(_DENSE_SECONDS, duration_seconds / 4))
+    return SamplingPlan(interval, longest, duration_seconds > _LONG_FILM_SECONDS)
