@@ -89,7 +89,7 @@ def _process_video(task: Task, options: ProcessOptions) -> FileRows:
                 waiting = []
             if frame is None:
                 break
-    segments = video_segments(np.concatenate(vectors), times, video.metadata["duration_seconds"])
+    segments = video_segments(np.concatenate(vectors), times, video.metadata["duration_seconds"], video.cuts)
     shown = {segment.frame_seconds: thumbnails[segment.frame_seconds] for segment in segments}
     return FileRows(_columns(task, sha256, video.metadata), segments, shown)
 

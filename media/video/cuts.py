@@ -1,6 +1,6 @@
 """Finds cuts between shots in very small versions of frames.
 
-A cut is a large change between two frames a tenth of a second apart, far larger than the changes just before and after it. A moving camera
+A cut is a large change between two frames that follow each other, far larger than the changes just before and after it. A moving camera
 changes the picture all the time, and a flash returns to the same picture. Neither is a cut. A slow transition, such as a dissolve, has no
 such change: the indexer finds it in the embeddings.
 """
@@ -12,12 +12,12 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-SECONDS_BETWEEN_LOOKS = 0.1  # of frames that follow each other
-SHORTEST_SHOT_SECONDS = 1.0
+SECONDS_BETWEEN_LOOKS = 0.03  # of frames that follow each other
+SHORTEST_SHOT_SECONDS = 0.6  # as PySceneDetect's default
 # Changes are between 0 and about 500. In films of photographs with moving cameras, cuts were 21 to 197, and other changes at most 26.
 _LEAST_CHANGE = 16.0
 _CONTRAST = 3.0  # times the usual change around it
-_NEIGHBOURS = 4  # changes on each side that tell what is usual
+_NEIGHBOURS = 8  # changes on each side that tell what is usual
 _FAR_CONTRAST = 1.6  # the same for frames about a second apart
 _NOISE = 4.0
 
