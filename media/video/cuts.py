@@ -16,8 +16,9 @@ SECONDS_BETWEEN_LOOKS = 0.03  # of frames that follow each other
 SHORTEST_SHOT_SECONDS = 0.6  # as PySceneDetect's default
 # Changes are between 0 and about 500. In films of photographs with moving cameras, cuts were 21 to 197, and other changes at most 26.
 _LEAST_CHANGE = 16.0
+_SLIDE_CHANGE = 32.0  # where frames are shown for so long that no neighbours tell what is usual
 _CONTRAST = 3.0  # times the usual change around it
-_NEIGHBOURS = 8  # changes on each side that tell what is usual
+_NEIGHBOURS, _NEIGHBOUR_SECONDS = 8, 1.0  # changes on each side that tell what is usual
 _FAR_CONTRAST = 1.6  # the same for frames about a second apart
 _NOISE = 4.0
 
@@ -81,7 +82,7 @@ class CutFinder:
         new = _Change(seconds, change(last[1], signature), last[1], signature)
         self._run.append(new)
         self._judge(len(self._run) - _NEIGHBOURS)
-        return new.size >= _LEAST_CHANGE
+        return self._is_cut(len(self._run) - 1)
 
     def jump(self, seconds: float, signature: Signature, *, cut: bool = False) -> None:
         """A frame after others that were not decoded. `cut`: there is a cut among them."""
@@ -103,12 +104,17 @@ class CutFinder:
     def _judge(self, stop: int) -> None:
         """Decide which changes of the run before number `stop` are cuts."""
         for index in range(self._num_judged, stop):
-            around = self._run[max(0, index - _NEIGHBOURS) : index] + self._run[index + 1 : index + 1 + _NEIGHBOURS]
-            usual = median(each.size for each in around) if around else 0.0
-            if self._run[index].size >= max(_LEAST_CHANGE, _CONTRAST * usual):
+            if self._is_cut(index):
                 self._accept(self._run[index])
         surplus = max(0, stop - _NEIGHBOURS)
         self._run, self._num_judged = self._run[surplus:], max(0, stop - surplus)
+
+    def _is_cut(self, index: int) -> bool:
+        """Whether a change of the run is far larger than those around it."""
+        this = self._run[index]
+        around = self._run[max(0, index - _NEIGHBOURS) : index] + self._run[index + 1 : index + 1 + _NEIGHBOURS]
+        sizes = [each.size for each in around if abs(each.seconds - this.seconds) <= _NEIGHBOUR_SECONDS]
+        return this.size >= (max(_LEAST_CHANGE, _CONTRAST * median(sizes)) if len(sizes) > 1 else _SLIDE_CHANGE)
 
     def _accept(self, cut: _Change) -> None:
         last = self._newest
