@@ -1,7 +1,7 @@
 """Divides a file into segments: a picture is one, a video has one for each shot and one for the whole clip.
 
-The vector of a shot is the mean of its frames. The vector of a whole clip is the mean of 16 uniformly spaced frames (CoCa paper, section 4.2,
-video retrieval).
+The vector of a shot is the mean of its frames. The vector of a whole clip is the mean of 16 uniformly spaced frames (CoCa paper,
+section 4.2, video retrieval).
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.shots import mean_vector, timed_shots
+from media.video import CLIP_FRAMES
 from search.collection import Segment
 from search.schema import MAX_SEGMENTS_PER_FILE
-
-CLIP_FRAMES = 16
 
 
 def picture_segments(vector: NDArray[np.float32]) -> tuple[Segment, ...]:

@@ -19,7 +19,6 @@ SHORTEST_SHOT_SECONDS = 0.6
 _APART_SECONDS, _FROM_CUT_SECONDS = 1.5, 1.0  # a slow transition from another, and from a cut
 _WINDOW = 2  # frames on each side of a boundary that are compared
 _LEAST_CHANGE = 0.25  # cosine distance. Films of photographs with moving cameras: dissolves 0.5 to 1.1, other changes at most 0.27
-_CONTRAST = 4.0  # times the median change of the film
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,14 @@ def find_shots(vectors: NDArray[np.float32], times: Sequence[float], cuts: Seque
     known = {0: 0.0} | {int(np.searchsorted(times, cut)): cut for cut in cuts if cut >= SHORTEST_SHOT_SECONDS}  # first frame: start
     known.pop(len(times), None)
     runs = pairwise([*known, len(times)])
-    changes = np.concatenate([[0.0, *_changes(vectors[first:stop])] for first, stop in runs])  # (N,), at each frame from the one before
-    limit = max(_LEAST_CHANGE, _CONTRAST * float(np.median(changes)))
+    steps = 1 - (vectors[:-1] * vectors[1:]).sum(1)  # (N - 1,)
+    changes = np.concatenate([[0.0, *_changes(vectors[first:stop])] for first, stop in runs])  # (N,), from before to after each frame
+    changes[1:][steps < _LEAST_CHANGE / 2] = 0.0  # windows reach beyond the boundaries of neighbours
     slow: dict[int, float] = {}
-    for first in np.argsort(-changes, kind="stable")[: np.count_nonzero(changes > limit)].tolist():  # the largest first
+    for first in np.argsort(-changes, kind="stable")[: np.count_nonzero(changes > _LEAST_CHANGE)].tolist():  # the largest first
         start = _crossing(vectors, times, first)
-        near = [*(abs(start - cut) < _FROM_CUT_SECONDS for cut in known.values()), *(abs(start - other) < _APART_SECONDS for other in slow.values())]
-        if not any(near):
+        near_cut = any(abs(start - cut) < _FROM_CUT_SECONDS for cut in known.values())
+        if not near_cut and all(abs(start - other) >= _APART_SECONDS for other in slow.values()):
             slow[first] = start
     starts = sorted((known | slow).items())
     stops = [*(first for first, _ in starts[1:]), len(times)]

@@ -12,7 +12,6 @@ from typing import Any, Self, cast
 
 from media.errors import MediaError
 from media.video.messages import End, Request, VideoFrame
-from media.video.sampling import SECONDS_BETWEEN_FRAMES
 from media.video.worker_process import WorkerProcess
 
 _MAX_IDLE = os.cpu_count() or 1
@@ -41,10 +40,11 @@ class VideoDecoder:
 
     Args:
         limit_seconds: a worker that sends no frame for this long is killed.
-        seconds_between: seconds between sampled frames, see `sample_times`; infinity gives 16 frames of any video.
+        seconds_between: exact seconds between sampled frames, infinite for 16 frames of any video. By default about
+            a second, at key frames where these are dense, which takes much less time.
     """
 
-    def __init__(self, *, limit_seconds: float = 60.0, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> None:
+    def __init__(self, *, limit_seconds: float = 60.0, seconds_between: float | None = None) -> None:
         self._limit_seconds, self._seconds_between = limit_seconds, seconds_between
         self._idle: list[WorkerProcess] = []
         self._busy: set[WorkerProcess] = set()

@@ -10,9 +10,9 @@ from typing import Any
 from media.errors import MediaError
 from media.metadata import video_metadata
 from media.video.messages import End, Request, VideoFrame
-from media.video.opened import opened, video_stream
-from media.video.packets import Packets
-from media.video.pictures import shown_size
+from media.video.pixels.small_pictures import shown_size
+from media.video.reading.opened import opened, video_stream
+from media.video.reading.packets import Packets
 from media.video.sampler import Sampler
 from media.video.sampling import plan_of
 
@@ -29,7 +29,7 @@ def read_film(request: Request) -> Iterator[Reply]:
         header = float(container.duration) / 1e6 if container.duration and container.duration > 0 else None
         expected = _measured(request) if header is None or 0 < container.size <= _SMALL_BYTES else header
         packets = Packets(container, stream)
-        sampler = Sampler(packets, plan_of(expected, seconds_between=request.seconds_between))
+        sampler = Sampler(packets, plan_of(expected, request.seconds_between))
         metadata: dict[str, Any] = {}
         for seconds, frame in sampler.samples():
             if not metadata:

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from av.format import Flags
 from PIL import Image
 
 from media.errors import MediaError
-from media.video.frames import FrameDecoder
-from media.video.opened import READ_ERRORS, opened, video_stream
-from media.video.packets import Packets
-from media.video.pictures import SmallPictures
+from media.video.pixels.small_pictures import SmallPictures
+from media.video.reading.frames import FrameDecoder
+from media.video.reading.opened import READ_ERRORS, opened, video_stream
+from media.video.reading.packets import Packets
 
 _ROUNDING_SECONDS = 1e-3
 _SEEK_BEFORE_SECONDS = 20.0
@@ -39,7 +38,7 @@ def frame_at(path: str | os.PathLike[str], seconds: float | None = None, *, star
 def _seek(packets: Packets, seconds: float) -> bool:
     """Go to a time or somewhat before. False if seeking is inexact in this container, or if it is not worth it."""
     timeline = packets.timeline
-    if seconds <= 0 or not timeline.exact or packets.container.format.flags & Flags.ts_discont.value:
+    if seconds <= 0 or not timeline.exact or timeline.may_jump:
         return False
     try:
         packets.container.seek(timeline.stamp(seconds), stream=packets.stream)

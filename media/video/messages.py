@@ -6,17 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from media.video.sampling import SECONDS_BETWEEN_FRAMES
-
 
 @dataclass(frozen=True)
 class Request:
-    """Decode a film: the bytes `[start, start + length)` of a path or address, by default all of them."""
+    """Decode a film: the bytes `[start, start + length)` of a path or address, by default all of them. `seconds_between`: see `plan_of`."""
 
     uri: str
     start: int = 0
     length: int | None = None
-    seconds_between: float = SECONDS_BETWEEN_FRAMES
+    seconds_between: float | None = None
 
 
 @dataclass(frozen=True)

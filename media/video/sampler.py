@@ -10,11 +10,11 @@ from itertools import chain
 from typing import Any
 
 from media.video.cuts import SECONDS_BETWEEN_LOOKS, CutFinder, Signature, is_alike
-from media.video.frames import FrameDecoder
-from media.video.packets import Packets
-from media.video.pictures import SmallPictures
+from media.video.pixels.small_pictures import SmallPictures
+from media.video.reading.frames import FrameDecoder
+from media.video.reading.packets import Packets
+from media.video.reading.stretches import Stretch, stretches
 from media.video.sampling import SamplingPlan
-from media.video.stretches import Stretch, stretches
 
 _ALIKE_SECONDS = 10.0  # a picture that does not change is sampled again after this
 _INTO_SHOT_SECONDS = 0.4  # a sample for a short shot is taken this long after its start
@@ -27,7 +27,7 @@ class Sampler:
 
     def __init__(self, packets: Packets, plan: SamplingPlan) -> None:
         self._packets, self._plan, self._timeline = packets, plan, packets.timeline
-        self._decoder = FrameDecoder(packets)
+        self._decoder = FrameDecoder(packets, every_frame=plan.uniform)
         self.pictures, self.cuts = SmallPictures(packets.stream), CutFinder()
         self._due = plan.interval / 2  # the frame shown at this time is the next sample
         self._shown: Timed | None = None  # the newest frame, if it may become a sample
@@ -70,7 +70,7 @@ class Sampler:
                 yield from self._sample(*self._shown)
                 self._due += self._plan.interval * math.ceil((seconds - self._due) / self._plan.interval)
             self._newest, self._shown = seconds, (seconds, frame)
-            if self._look(seconds, frame):
+            if self._look(seconds, frame) and not self._plan.uniform:
                 self._due = min(self._due, seconds + _INTO_SHOT_SECONDS * max(1.0, self._plan.interval))
 
     def _key(self, seconds: float, frame: Any, before: Stretch | None) -> Iterator[Timed]:

@@ -1,4 +1,4 @@
-"""Which frames of a film are sampled: about one a second, and at least 16 of a short film."""
+"""Which frames of a film are sampled: about one a second, and about 16 of a short film."""
 
 from dataclasses import dataclass
 
@@ -16,17 +16,22 @@ class SamplingPlan:
 
     Attributes:
         interval: seconds between samples.
+        uniform: whether samples are exactly so far apart. Otherwise they follow key frames and shots.
         longest: seconds between key frames up to which key frames alone are sampled.
         skips_alike: whether to leave out a frame that looks like the last sample, for up to ten seconds.
     """
 
     interval: float
-    longest: float
-    skips_alike: bool
+    uniform: bool = False
+    longest: float = 0.0
+    skips_alike: bool = False
 
 
-def plan_of(duration_seconds: float, *, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> SamplingPlan:
-    """The plan for a film. `seconds_between` may be infinite for 16 frames of any film."""
-    interval = max(min(seconds_between, duration_seconds / CLIP_FRAMES), duration_seconds / _MOST_FRAMES)
+def plan_of(duration_seconds: float, seconds_between: float | None = None) -> SamplingPlan:
+    """The plan for a film. With `seconds_between`, samples are uniform, and at least 16; if it is infinite, 16 of any film."""
+    most = duration_seconds / CLIP_FRAMES
+    if seconds_between is not None:
+        return SamplingPlan(min(seconds_between, most), uniform=True)
+    interval = max(min(SECONDS_BETWEEN_FRAMES, most), duration_seconds / _MOST_FRAMES)
     longest = max(_DENSE * interval, min(_DENSE_SECONDS, duration_seconds / 4))
-    return SamplingPlan(interval, longest, duration_seconds > _LONG_FILM_SECONDS)
+    return SamplingPlan(interval, longest=longest, skips_alike=duration_seconds > _LONG_FILM_SECONDS)

@@ -17,8 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from av.format import Flags
-
+_AVFMT_TS_DISCONT = 0x200
 _JUMP_SECONDS = 10.0  # as FFmpeg's dts_delta_threshold
 _REORDERED = 16  # frames; H.264 and HEVC allow no more
 _USUAL_RATE = 25.0
@@ -39,6 +38,7 @@ class Timeline:
     Attributes:
         end_seconds: the end of the last packet seen, of any stream.
         rate: frames a second, as a guess.
+        may_jump: whether stamps of this container may jump. Seeking is inexact then.
         exact: whether the file has stamps of presentation. Otherwise every frame must be decoded to know its time.
     """
 
@@ -46,7 +46,7 @@ class Timeline:
         self.end_seconds = 0.0
         self._stream = stream
         self.rate = float(stream.average_rate or stream.guessed_rate or 0) or _USUAL_RATE
-        self._may_jump = bool(int(container.format.flags) & Flags.ts_discont.value)
+        self.may_jump = bool(container.format.flags & _AVFMT_TS_DISCONT)
         self.exact = container.format.name != "avi" and container.start_time is not None
         self._origin = _start(container, stream) if self.exact else None
         self._clocks: dict[int, _Clock] = {}
@@ -59,7 +59,7 @@ class Timeline:
         if stamp is None:
             return
         jump = stamp * base + clock.offset - clock.last if clock.step else 0.0
-        if jump < -_JUMP_SECONDS or (self._may_jump and jump > _JUMP_SECONDS):
+        if jump < -_JUMP_SECONDS or (self.may_jump and jump > _JUMP_SECONDS):
             clock.offset -= jump - clock.step
         if clock.offset:
             packet.pts = None if packet.pts is None else packet.pts + round(clock.offset / base)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from media.video.timeline import Timeline
+from media.video.reading.timeline import Timeline
 
 _SOONER = 0.75  # a key frame this part of the interval after the last one is taken
 _LARGE = 0.5

@@ -1,10 +1,11 @@
 """HDR and wide-gamut frames to sRGB.
 
-A frame is converted to linear light in candela per square metre (nits), then to the primaries of BT.709, then its highlights are compressed
-to the range of a usual screen. It works on small pictures, so it costs little. FFmpeg's own conversion (libswscale 9) builds a table for
+A frame is converted to linear light in candela per square metre (nits), then to the primaries of BT.709. Then its highlights are compressed
+to the range of a usual screen. It works on small pictures, so it costs little. FFmpeg's own conversion (libswscale 9) computes a table for
 four seconds and darkens the frame, and the filter zscale is not part of PyAV's wheels.
 
-Sources: SMPTE ST 2084 (PQ), ITU-R BT.2100 (HLG), BT.2408 (203 nits is the white of a diffuse object), BT.2087 and SMPTE EG 432-1 (primaries).
+Sources: SMPTE ST 2084 (PQ), ITU-R BT.2100 (HLG), BT.2408 (203 nits is the white of a diffuse object), BT.2087 and SMPTE EG 432-1
+(primaries).
 """
 
 from functools import cache
@@ -20,6 +21,7 @@ _WHITE_NITS, _BRIGHTEST_WHITE_NITS = 100.0, 203.0  # the white of SDR, and of a 
 _HLG_PEAK_NITS = 1000.0
 _KNEE = 0.7  # of white; darker tones are not compressed
 _GAMMA = 2.4  # BT.1886
+_STEPS = (1 << 16) - 1
 _TO_BT709 = {
     ColorPrimaries.BT2020: ((1.660491, -0.587641, -0.072850), (-0.124550, 1.132900, -0.008349), (-0.018151, -0.100579, 1.118730)),
     ColorPrimaries.SMPTE432: ((1.224940, -0.224940, 0.0), (-0.042057, 1.042057, 0.0), (-0.019638, -0.078636, 1.098274)),
@@ -35,12 +37,9 @@ def to_srgb(pixels: NDArray[np.uint16], frame: Any) -> NDArray[np.uint8]:
     """uint16 (H, W, 3), RGB in full range with the frame's curve and primaries -> uint8 (H, W, 3)."""
     light = _nits(int(frame.color_trc))[pixels]  # (H, W, 3)
     if frame.color_primaries in _TO_BT709:
-        light = np.maximum(light @ np.float32(_TO_BT709[ColorPrimaries(frame.color_primaries)]).T, 0)
-    if frame.color_trc in _HDR:
-        light = _compress(light)
-    else:
-        light = light / _WHITE_NITS
-    return (np.clip(light, 0, 1) ** np.float32(1 / _GAMMA) * 255 + 0.5).astype(np.uint8)
+        light = np.maximum(light @ np.array(_TO_BT709[ColorPrimaries(frame.color_primaries)], np.float32).T, 0)
+    light = _compress(light) if frame.color_trc in _HDR else light / _WHITE_NITS
+    return _encoded()[(np.clip(light, 0, 1) * _STEPS).astype(np.uint16)]
 
 
 def _compress(light: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,3 +71,9 @@ def _nits(curve: int) -> NDArray[np.float32]:
     else:
         light = _WHITE_NITS * code**_GAMMA
     return light.astype(np.float32)
+
+
+@cache
+def _encoded() -> NDArray[np.uint8]:
+    """A table from linear light in 16 bits to sRGB values, which saves a slow power for each pixel."""
+    return (np.linspace(0, 1, 1 << 16) ** (1 / _GAMMA) * 255 + 0.5).astype(np.uint8)

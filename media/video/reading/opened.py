@@ -14,7 +14,7 @@ from av.stream import Disposition
 
 from media.errors import MediaError
 from media.sources.choose import source_of
-from media.video.part_of_file import PartOfFile
+from media.video.reading.part_of_file import PartOfFile
 
 READ_ERRORS = (av.FFmpegError, OSError, ValueError, IndexError, OverflowError)  # what PyAV raises for a damaged file
 _NOT_FILMS = Disposition.attached_pic | Disposition.timed_thumbnails

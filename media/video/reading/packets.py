@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from media.video.opened import READ_ERRORS
-from media.video.timeline import Timeline
+from media.video.reading.opened import READ_ERRORS
+from media.video.reading.timeline import Timeline
 
 _MOST_ERRORS = 100  # in a row
 

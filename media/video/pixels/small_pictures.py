@@ -8,7 +8,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from media.video import hdr
+from media.video.pixels import hdr
 
 SHORT_SIDE = 256  # pixels; enough for the model and a thumbnail
 _MAX_STRETCH = 8.0  # a wider pixel is damage

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from media.video.opened import READ_ERRORS
-from media.video.packets import Packets
+from media.video.reading.opened import READ_ERRORS
+from media.video.reading.packets import Packets
 
 _LOW_RATE = 15.0  # frames a second; below, every frame counts
 _MOST_THREADS = 4
