@@ -17,7 +17,8 @@ from media.video.sampler import Sampler
 from media.video.sampling import plan_of
 
 _SMALL_BYTES = 32 << 20
-_DURATION_TOLERANCE = 1.0, 0.05  # seconds, or a part of the length, by which a header may differ from the packets
+_DURATION_TOLERANCE = 1.0, 0.05  # seconds, or a part of the length, by which a header may say more than the packets
+_ROUNDING_SECONDS = 0.1
 
 Reply = dict[str, Any] | VideoFrame | End
 
@@ -55,6 +56,8 @@ def _measured(request: Request) -> float:
 
 
 def _duration(header: float | None, measured: float) -> float:
-    """What the header says, unless the packets prove it wrong."""
+    """What the header says, as players show it, unless the packets prove it wrong."""
     seconds, part = _DURATION_TOLERANCE
-    return header if header is not None and abs(header - measured) <= max(seconds, part * measured) else measured
+    if header is not None and -_ROUNDING_SECONDS <= header - measured <= max(seconds, part * measured):
+        return header
+    return measured

@@ -9,7 +9,7 @@ Rule:
 3. Where stamps jump (a broadcast joined from parts, an overflow of the counter), the film continues where it was, as when FFmpeg
    converts it.
 4. Files without stamps (raw H.264) are counted at their frame rate. AVI stores the order of decoding, from which FFmpeg guesses stamps.
-   There the first frame is 0, and the guesses are sorted, because frames come in the order of presentation.
+   There the first frame is 0. The guesses for H.264 are mixed up, so they are sorted: frames come in the order of presentation.
 """
 
 import heapq
@@ -20,7 +20,8 @@ from typing import Any
 _AVFMT_TS_DISCONT = 0x200
 _JUMP_SECONDS = 10.0  # as FFmpeg's dts_delta_threshold
 _REORDERED = 16  # frames; H.264 and HEVC allow no more
-_USUAL_RATE = 25.0
+_REORDERING = {"h264", "hevc"}
+_USUAL_RATE, _RATES = 25.0, (0.01, 1000.0)
 
 
 @dataclass
@@ -45,10 +46,12 @@ class Timeline:
     def __init__(self, container: Any, stream: Any) -> None:
         self.end_seconds = 0.0
         self._stream = stream
-        self.rate = float(stream.average_rate or stream.guessed_rate or 0) or _USUAL_RATE
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        self.rate = rate if _RATES[0] <= rate <= _RATES[1] else _USUAL_RATE
         self.may_jump = bool(container.format.flags & _AVFMT_TS_DISCONT)
-        self.exact = container.format.name != "avi" and container.start_time is not None
-        self._origin = _start(container, stream) if self.exact else None
+        in_avi = container.format.name == "avi"
+        self.exact = container.start_time is not None and not (in_avi and stream.codec_context.name in _REORDERING)
+        self._origin = _start(container, stream) if self.exact and not in_avi else None
         self._clocks: dict[int, _Clock] = {}
 
     def place(self, packet: Any) -> None:
@@ -58,6 +61,8 @@ class Timeline:
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is None:
             return
+        if packet.pts is not None and abs(packet.pts - stamp) * base > _JUMP_SECONDS:
+            packet.pts = stamp  # a damaged one: frames are presented soon after they are decoded
         jump = stamp * base + clock.offset - clock.last if clock.step else 0.0
         if jump < -_JUMP_SECONDS or (self.may_jump and jump > _JUMP_SECONDS):
             clock.offset -= jump - clock.step
