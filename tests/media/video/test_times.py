@@ -22,7 +22,7 @@ FILMS = {
     "sparse.mp4": {"codec_options": {"g": "250", "bf": "3", "sc_threshold": "0"}},
     "open-groups.mkv": {"codec_options": OPEN},
     "hevc.mp4": {"codec": "libx265", "codec_options": X265},
-    "av1.webm": {"codec": "libsvtav1", "codec_options": {"preset": "11", "crf": "10"}, "size": (128, 96)},
+    "av1.webm": {"codec": "libsvtav1", "codec_options": {"preset": "8", "crf": "5"}, "size": (128, 96)},
     "prores.mov": {"codec": "prores_ks", "pix_fmt": "yuv422p10le"},
     "mjpeg.mov": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "vp9.mkv": {"codec": "libvpx-vp9", "codec_options": VP},
