@@ -18,7 +18,7 @@ from evaluation.features import Arrays, Decoded, Feature, Features, FeatureSourc
 from evaluation.measures.intervals import Measure, mean_interval
 from evaluation.reports.parts import Curve, Example, Line, Row, Table, data_metadata, model_name, provenance
 from evaluation.reports.report import Report
-from indexer.segments import find_shots, mean_vector
+from indexer.shots import find_shots, mean_vector
 from media.video import SECONDS_BETWEEN_FRAMES
 
 Span = tuple[float, float]
@@ -152,7 +152,7 @@ def didemo_measures(found: Sequence[Sequence[Span]], queries: Sequence[MomentQue
 
 def _shots(vectors: NDArray[np.float32], edges: NDArray[np.float64], text: NDArray[np.float32]) -> list[Span]:
     """The shots as spans in seconds, most similar to the text first."""
-    shots = find_shots(vectors)
+    shots = [shot for _, shot in find_shots(vectors, edges[:-1].tolist())]
     cosines = np.array([float(mean_vector(vectors[shot.first : shot.stop]) @ text) for shot in shots])
     best_first = (shots[index] for index in np.argsort(-cosines, kind="stable"))
     return [(float(edges[shot.first]), float(edges[shot.stop])) for shot in best_first]

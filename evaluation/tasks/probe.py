@@ -33,7 +33,7 @@ from evaluation.features import MEAN_VECTOR, Arrays, Decoded, Feature, Features,
 from evaluation.measures.ranking import rank_in_blocks
 from evaluation.reports.report import Report
 from evaluation.tasks.classify import classification_report
-from indexer.segments import CLIP_FRAMES
+from media.video import CLIP_FRAMES
 
 STRENGTHS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # l2 from strong to weak, so that each fit starts from the weights of the last one
 _HELD_OUT = 10  # one example of this many

@@ -1,6 +1,6 @@
 from .decoder import Video, VideoDecoder
 from .messages import VideoFrame
-from .sampling import CLIP_FRAMES, SECONDS_BETWEEN_FRAMES, sample_times
+from .sampling import CLIP_FRAMES, SECONDS_BETWEEN_FRAMES
 
 __all__ = [
     "CLIP_FRAMES",
@@ -8,5 +8,4 @@ __all__ = [
     "Video",
     "VideoDecoder",
     "VideoFrame",
-    "sample_times",
 ]

@@ -1,36 +1,36 @@
 """Decodes videos in worker processes, because a decoder may crash or hang on a broken file.
 
-decord is tried first, because it is fast on sparse frames. If it cannot open a video or crashes, PyAV continues from the frame where
-decord stopped.
+If it does so after the first frames, these are kept, and the film is marked as damaged.
 """
 
 import os
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Self, cast, get_args
+from dataclasses import dataclass, field
+from typing import Any, Self, cast
 
 from media.errors import MediaError
-from media.metadata import Metadata
-from media.video.messages import Backend, Request, VideoFrame
-from media.video.sampling import SECONDS_BETWEEN_FRAMES
+from media.video.messages import End, Request, VideoFrame
 from media.video.worker_process import WorkerProcess
 
 _MAX_IDLE = os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
+@dataclass
 class Video:
-    """An open video: its metadata, always with `width`, `height` and `duration_seconds`, and its frames in order of time.
+    """An open video.
 
-    `frames` can be iterated once. It raises MediaError if decoding fails.
+    Attributes:
+        metadata: always with `width`, `height` and `duration_seconds`. When all frames were read, the duration is exact, and `damaged` is
+            True if a part could not be decoded.
+        frames: sampled frames in order of time; can be iterated once. Raises MediaError if no frame can be decoded.
+        cuts: when all frames were read: the seconds at which a new shot starts suddenly, rising.
     """
 
-    metadata: Metadata
+    metadata: dict[str, Any]
     frames: Iterator[VideoFrame]
-    cuts: tuple[float, ...] = ()
+    cuts: list[float] = field(default_factory=list)
 
 
 class VideoDecoder:
@@ -40,10 +40,11 @@ class VideoDecoder:
 
     Args:
         limit_seconds: a worker that sends no frame for this long is killed.
-        seconds_between: seconds between sampled frames, see `sample_times`; infinity gives 16 frames of any video.
+        seconds_between: exact seconds between sampled frames, infinite for 16 frames of any video. By default about
+            a second, at key frames where these are dense, which takes much less time.
     """
 
-    def __init__(self, *, limit_seconds: float = 60.0, seconds_between: float = SECONDS_BETWEEN_FRAMES) -> None:
+    def __init__(self, *, limit_seconds: float = 60.0, seconds_between: float | None = None) -> None:
         self._limit_seconds, self._seconds_between = limit_seconds, seconds_between
         self._idle: list[WorkerProcess] = []
         self._busy: set[WorkerProcess] = set()
@@ -54,25 +55,20 @@ class VideoDecoder:
     def open(self, path: str | os.PathLike[str], *, start: int = 0, length: int | None = None) -> Iterator[Video]:
         """Open a video and give its metadata and its sampled frames. The block may end before all frames are read.
 
+        Args:
+            path: a path, or an address that `media.sources` can open.
+            start: first byte of the film, if it is a part of the file.
+            length: bytes of the film; by default all that follow.
+
         Raises:
-            MediaError: not a video, or neither library can decode a frame (the message gives both reasons). Raised here or while frames
-                are read.
+            MediaError: not a video, or no frame can be decoded.
             RuntimeError: the decoder is closed, or was closed meanwhile.
         """
-        name = os.fspath(path)
-        if start:  # a stub until films are opened by ranges
-            import tempfile
-            from pathlib import Path
-
-            with tempfile.NamedTemporaryFile(suffix=".mp4") as part, Path(name).open("rb") as whole:
-                whole.seek(start)
-                part.write(whole.read(-1 if length is None else length))
-                part.flush()
-                with self.open(part.name) as video:
-                    yield video
-            return
-        with closing(self._read(name)) as replies:
-            yield Video(cast("Metadata", next(replies)), cast("Iterator[VideoFrame]", replies))
+        request = Request(os.fspath(path), start, length, self._seconds_between)
+        with closing(self._answer(request)) as replies:
+            video = Video(cast("dict[str, Any]", next(replies)), iter(()))
+            video.frames = _frames(replies, video)
+            yield video
 
     def close(self) -> None:
         """End all worker processes."""
@@ -89,27 +85,7 @@ class VideoDecoder:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _read(self, path: str) -> Generator[dict[str, Any] | VideoFrame]:
-        """The metadata once, then the frames. If the first library fails, the second continues."""
-        reasons: list[str] = []
-        sent = 0  # the metadata and the frames that the caller already has
-        for backend in get_args(Backend):
-            request = Request(path, backend, max(0, sent - 1), self._seconds_between)
-            try:
-                for reply in islice(self._answer(request), min(sent, 1), None):
-                    sent += 1
-                    yield reply
-                if sent > 1:
-                    return
-                reasons.append(f"{backend}: no frame")
-            except MediaError as error:
-                if error.stage == "probe":
-                    raise
-                reasons.append(error.reason)
-        if sent < 2:
-            raise MediaError("decode", "; ".join(reasons))
-
-    def _answer(self, request: Request) -> Iterator[dict[str, Any] | VideoFrame]:
+    def _answer(self, request: Request) -> Generator[dict[str, Any] | VideoFrame | End]:
         """Send a request to a worker. The worker is reused, unless it crashed, hangs, or its caller stopped reading a video early."""
         with self._lock:
             if self._closed:
@@ -133,3 +109,20 @@ class VideoDecoder:
                     self._idle.append(worker)
             if not reuse:
                 worker.close()
+
+
+def _frames(replies: Iterator[dict[str, Any] | VideoFrame | End], video: Video) -> Iterator[VideoFrame]:
+    """The frames; at their end, what is then known of the film is added to `video`."""
+    num_frames = 0
+    try:
+        for reply in replies:
+            if isinstance(reply, End):
+                video.metadata |= reply.metadata
+                video.cuts.extend(reply.cuts)
+                return
+            num_frames += 1
+            yield cast("VideoFrame", reply)
+    except MediaError:
+        if not num_frames:
+            raise
+        video.metadata["damaged"] = True

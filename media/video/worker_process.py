@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from media.errors import MediaError
-from media.video.messages import Request, VideoFrame
+from media.video.messages import End, Request, VideoFrame
 
 # With `-P` and this program, the worker imports `media` from our folder and nothing from the current directory. PYTHONPATH would put
 # that folder before the standard library. multiprocessing.Process does not fit: fork is unsafe beside the threads of torch,
@@ -34,22 +34,22 @@ class WorkerProcess:
             quiet = subprocess.DEVNULL  # hides what the libraries print
             self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=quiet, stdout=quiet, stderr=quiet)
 
-    def answer(self, request: Request, limit_seconds: float) -> Iterator[dict[str, Any] | VideoFrame]:
-        """The metadata, then the frames. Raises MediaError, also if the process crashes or is silent for `limit_seconds`."""
+    def answer(self, request: Request, limit_seconds: float) -> Iterator[dict[str, Any] | VideoFrame | End]:
+        """The metadata, the frames and the end. Raises MediaError, also if the process crashes or is silent for `limit_seconds`."""
         self.ready = False
         try:
             self._connection.send(request)
             while self._connection.poll(limit_seconds):
                 reply = self._connection.recv()
-                self.ready = reply is None or isinstance(reply, MediaError)
+                self.ready = isinstance(reply, End | MediaError)
                 if isinstance(reply, MediaError):
                     raise reply
-                if reply is None:
-                    return
                 yield reply
+                if self.ready:
+                    return
         except (EOFError, OSError):
-            raise MediaError("decode", f"{request.backend}: the decoder crashed ({self.exit_status()})") from None
-        raise MediaError("decode", f"{request.backend}: no frame within {limit_seconds:g} seconds")
+            raise MediaError("decode", f"the decoder crashed ({self.exit_status()})") from None
+        raise MediaError("decode", f"the decoder gave no frame within {limit_seconds:g} seconds")
 
     def is_alive(self) -> bool:
         return self._process.poll() is None

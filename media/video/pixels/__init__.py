@@ -1,0 +1,1 @@
+"""Decoded frames as small pictures as a player shows them."""

@@ -1,0 +1,53 @@
+"""Decodes packets to frames, and goes on after damage."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from media.video.reading.opened import READ_ERRORS
+from media.video.reading.packets import Packets
+
+_LOW_RATE = 15.0  # frames a second; below, every frame counts
+_MOST_THREADS = 4
+
+
+class FrameDecoder:
+    """The decoder of one film. Frames come in the order of presentation."""
+
+    def __init__(self, packets: Packets, *, every_frame: bool = False) -> None:
+        self._packets = packets
+        self._codec = packets.stream.codec_context
+        self._codec.thread_count = _MOST_THREADS
+        self._codec.thread_type = "AUTO"
+        # Frames to which no other frame refers, often half of them, cost the time of decoding and tell little. But where time stamps are
+        # guesses, every frame must be counted.
+        rate = float(packets.stream.average_rate or 0)
+        self._codec.skip_frame = "NONREF" if packets.timeline.exact and rate > _LOW_RATE and not every_frame else "DEFAULT"
+        self._earliest: float | None = None
+        self._began = False
+
+    def decode(self, packets: Iterable[Any]) -> Iterator[Any]:
+        """The frames that are ready. Packets must follow those that were given last, or a `finish`."""
+        for packet in packets:
+            if self._earliest is None:
+                self._earliest = self._packets.timeline.seconds(packet)
+            yield from self._tried(packet)
+
+    def finish(self) -> Iterator[Any]:
+        """The frames that the decoder still holds. Afterwards it is ready for any key frame."""
+        yield from self._tried(None)
+        self._codec.flush_buffers()
+        self._earliest = None
+
+    def _tried(self, packet: Any) -> Iterator[Any]:
+        try:
+            frames = self._codec.decode(packet)
+        except READ_ERRORS:
+            self._packets.damaged |= self._began  # a recording may begin between key frames
+            return
+        timeline = self._packets.timeline
+        for frame in frames:
+            self._began = True
+            seconds = timeline.seconds(frame)
+            # frames before the first key frame refer to others that were not decoded
+            if not timeline.exact or seconds is None or self._earliest is None or seconds >= self._earliest - 1e-6:
+                yield frame

@@ -1,0 +1,72 @@
+"""Opens a film with PyAV, whole or as a part of another file, and chooses its video stream. All `av.open` calls of `media` are here.
+
+A film is one file. Playlists, image sequences and network addresses are refused, because a hostile file could name other files with them.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any
+
+import av
+from av.stream import Disposition
+
+from media.errors import MediaError
+from media.sources.choose import source_of
+from media.video.reading.part_of_file import PartOfFile
+
+READ_ERRORS = (av.FFmpegError, OSError, ValueError, IndexError, OverflowError)  # what PyAV raises for a damaged file
+_NOT_FILMS = Disposition.attached_pic | Disposition.timed_thumbnails
+_ELSEWHERE = {"concat", "dash", "dvdvideo", "ffmetadata", "hls", "image2", "image2pipe", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp"}
+_BUFFER_BYTES = 1 << 18
+
+
+@contextmanager
+def opened(uri: str, *, start: int = 0, length: int | None = None) -> Iterator[Any]:
+    """A PyAV container of a film: a path, or an address of a bucket. `start` and `length` choose bytes of the file.
+
+    Raises MediaError (probe). Tags that are not UTF-8 have lone surrogates.
+    """
+    with ExitStack() as open_now:
+        try:
+            file: Any = f"file:{uri}"  # the prefix keeps FFmpeg from reading "concat:..." in a name
+            if start or length is not None or not os.path.exists(uri):
+                file = PartOfFile(open_now.enter_context(source_of(uri).open(uri)), start, length)
+            options = {"protocol_whitelist": "file", "format_whitelist": _formats()}
+            container = open_now.enter_context(
+                av.open(file, metadata_errors="surrogateescape", container_options=options, buffer_size=_BUFFER_BYTES)
+            )
+        except READ_ERRORS as error:
+            raise MediaError("probe", f"not a video that can be read ({reason_of(error)})") from error
+        yield container
+
+
+def video_stream(container: Any) -> Any:
+    """The stream that a player shows: never a cover or thumbnails; a default one, rather with many frames, and the largest of these.
+
+    Raises MediaError (probe).
+    """
+    films = [stream for stream in container.streams.video if not stream.disposition & _NOT_FILMS.value]
+    if not films:
+        raise MediaError("probe", "the file holds no video stream")
+    known = [stream for stream in films if stream.codec_context is not None]
+    if not known:
+        raise MediaError("probe", "the codec of the video is unknown")
+    return max(known, key=_rank)  # the first of equals
+
+
+def reason_of(error: Exception) -> str:
+    """What FFmpeg or the operating system says, without the name of the file."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _rank(stream: Any) -> tuple[bool, bool, bool, int]:
+    flags = stream.disposition
+    size = (stream.codec_context.width or 0) * (stream.codec_context.height or 0)
+    return not flags & Disposition.still_image.value, stream.frames != 1, bool(flags & Disposition.default.value), size
+
+
+@cache
+def _formats() -> str:
+    return ",".join(sorted(av.formats_available - _ELSEWHERE))
