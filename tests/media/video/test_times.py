@@ -152,7 +152,9 @@ def test_a_film_without_a_duration_is_measured(tmp_path):
 
 def test_time_stamps_that_jump_go_on_where_they_were(tmp_path):
     parts = [
-        write_clock(tmp_path / f"{start}.ts", "mpeg2video", frames=range(first, first + 50), start=start, format="mpegts", codec_options=GROUPS)
+        write_clock(
+            tmp_path / f"{start}.ts", "mpeg2video", frames=range(first, first + 50), start=start, format="mpegts", codec_options=GROUPS
+        )
         for first, start in ((0, 100_000), (50, 10), (100, 5_000_000))
     ]
     joined = tmp_path / "joined.ts"
