@@ -1,8 +1,7 @@
 """Runs `process` on threads of this machine. Another executor takes the same tasks and gives the same results."""
 
-import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 
@@ -11,14 +10,12 @@ from indexer.batching import BatchingEmbedder, Pixels, Vectors
 from indexer.plan import Task
 from indexer.process import ProcessOptions, process
 from indexer.stopwatch import Stopwatch
+from indexer.unfinished import Unfinished, has_changed
 from media import VideoDecoder
 from media.formats import kind_of
 from search.collection import Failure, FileRows
 
-
-def default_workers() -> int:
-    """One decoding thread for each core, at most 8."""
-    return min(8, os.cpu_count() or 1)
+Result = FileRows | Failure | Unfinished
 
 
 class LocalExecutor:
@@ -40,17 +37,20 @@ class LocalExecutor:
         self._stopwatch = stopwatch or Stopwatch()
         self._video_slots = threading.Semaphore(workers)  # each open video needs a process
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[FileRows | Failure]:
-        """The result of each task, as soon as it is done. Memory is bounded."""
+    def run(self, tasks: Sequence[Task], *, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Result]:
+        """The result of each task, as soon as it is done. Memory is bounded. After `should_stop`, only files in progress are finished."""
         embedder = BatchingEmbedder(self._encode, batch=self._batch, workers=self._workers)
         num_threads = self._batch + self._workers
         remaining = iter(tasks)
-        pending: set[Future[FileRows | Failure]] = set()
+        pending: set[Future[Result]] = set()
         pool = ThreadPoolExecutor(num_threads)
         videos = VideoDecoder(limit_seconds=self._video_limit_seconds)
         options = ProcessOptions(self._encoder.preprocess, embedder.embed, videos, self._encoder.min_side, self._stopwatch)
         try:
             while True:
+                if should_stop():
+                    remaining = iter(())
+                    pending = {future for future in pending if not future.cancel()}
                 while len(pending) < 2 * num_threads and (task := next(remaining, None)) is not None:
                     pending.add(pool.submit(self._process, task, options, embedder))
                 if not pending:
@@ -64,9 +64,10 @@ class LocalExecutor:
             videos.close()
             pool.shutdown()
 
-    def _process(self, task: Task, options: ProcessOptions, embedder: BatchingEmbedder) -> FileRows | Failure:
+    def _process(self, task: Task, options: ProcessOptions, embedder: BatchingEmbedder) -> Result:
         with self._video_slots if kind_of(task.file.uri) == "video" else nullcontext(), embedder.file():
-            return process(task, options)
+            result = process(task, options)
+        return Unfinished(task) if has_changed(task.file) else result
 
     def _encode(self, pixels: Pixels) -> Vectors:
         with self._stopwatch.measure("embed"):

@@ -53,3 +53,51 @@ def kind_of(path: str | os.PathLike[str]) -> Kind | None:
 def suffixes(kind: Kind | None = None) -> frozenset[str]:
     """All suffixes, or those of one kind."""
     return frozenset(suffix for suffix, known in _BY_SUFFIX.items() if kind in {None, known.kind})
+
+
+# Suffixes of pictures and films that cannot be read.
+KNOWN_UNREADABLE = frozenset(
+    [
+        ".3g2",
+        ".arw",
+        ".avif",
+        ".cr2",
+        ".cr3",
+        ".divx",
+        ".dng",
+        ".heic",
+        ".heif",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jxl",
+        ".m2ts",
+        ".mpo",
+        ".mxf",
+        ".nef",
+        ".orf",
+        ".psd",
+        ".raf",
+        ".rw2",
+        ".svg",
+        ".tga",
+        ".ts",
+        ".vob",
+        ".asf",
+        ".f4v",
+        ".dv",
+        ".mod",
+        ".tod",
+        ".m2v",
+        ".ogg",
+        ".ico",
+    ]
+)
+_SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n", "PNG"), (b"GIF8", "GIF"), (b"\x1aE\xdf\xa3", "Matroska"), (b"II*\0", "TIFF"))
+
+
+def sniff(head: bytes) -> Format | None:
+    """The format by the first bytes of a file; None if they tell nothing."""
+    name = next((name for signature, name in _SIGNATURES if head.startswith(signature)), None)
+    name = "MPEG-4" if head[4:8] == b"ftyp" else name
+    return next((known for known in FORMATS if known.name == name), None)

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 
 from coca_model import CocaModelError
+from media.file_names import escape
 from media.formats import format_of
 from search.collection import Collection
 from search.collection.thumbnails import thumbnail_path
@@ -59,7 +60,7 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
         known = format_of(path)
         headers = {"X-Content-Type-Options": "nosniff"}
         media_type = known.media_type if known else "application/octet-stream"
-        return FileResponse(path, media_type=media_type, headers=headers, filename=path.name, content_disposition_type="inline")
+        return FileResponse(path, media_type=media_type, headers=headers, filename=escape(path.name), content_disposition_type="inline")
 
     @app.head("/thumbnail/{media_id}", include_in_schema=False)
     @app.get("/thumbnail/{media_id}", name="thumbnail")

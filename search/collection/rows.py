@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -41,14 +41,13 @@ class Failure(FailureColumns):
     uri: str
 
 
-@dataclass(frozen=True)
-class KnownFile:
-    """A file as the collection knows it."""
+class KnownFile(NamedTuple):
+    """A file as the collection knows it. A tuple, because a run makes one for each indexed file."""
 
+    uri: str
     media_id: int
     root_id: str
     path: str
-    uri: str
     size_bytes: int
     mtime: float
     sha256: str

@@ -1,7 +1,8 @@
 """Snapshots: one version of a collection in files that a reader maps into memory. No Lance is needed to search and to return rows.
 
     snapshots/<version>/rows.arrow        all columns but the vector, sorted by segment_id
-    snapshots/<version>/vectors.faiss     the index of the same rows
+    snapshots/<version>/vectors.faiss     the index of the same rows, or of those of an earlier version
+    snapshots/<version>/changes.faiss     in the second case: the rows that changed since
     snapshots/<version>/statistics.json   counts and checksums
     current                               the newest complete version
 
@@ -27,7 +28,7 @@ from search.collection.vector_index import VectorIndex, read_index
 from search.errors import IncompatibleError, QueryError
 from search.schema import DEFAULT_KINDS, KINDS, ColumnInfo, Kind, Row, datetime_of, segment_ids_of, stored_columns
 
-ROWS, VECTORS, STATISTICS = "rows.arrow", "vectors.faiss", "statistics.json"
+ROWS, VECTORS, CHANGES, STATISTICS = "rows.arrow", "vectors.faiss", "changes.faiss", "statistics.json"
 
 
 @dataclass(frozen=True)
@@ -196,12 +197,25 @@ def open_current(path: Path, identity: Identity, current: Current) -> Snapshot:
     return open_files(path, path / "snapshots" / str(current.version), identity, current)
 
 
+def read_rows(folder: Path) -> tuple[pa.RecordBatch, ...]:
+    """The rows of a snapshot, mapped into memory. Raises OSError, ValueError if they are missing or damaged."""
+    reader = pa.ipc.open_file(pa.memory_map(str(folder / ROWS)))
+    return tuple(reader.get_batch(number) for number in range(reader.num_record_batches))
+
+
+def read_statistics(folder: Path) -> Statistics:
+    """Raises OSError, ValueError, TypeError if the file is missing or damaged."""
+    return Statistics(**json.loads((folder / STATISTICS).read_text()))
+
+
 def open_files(path: Path, folder: Path, identity: Identity, current: Current) -> Snapshot:
     """Open the files of a snapshot in any folder. Raises as `open_current`."""
-    statistics = Statistics(**json.loads((folder / STATISTICS).read_text()))
-    reader = pa.ipc.open_file(pa.memory_map(str(folder / ROWS)))
-    batches = tuple(reader.get_batch(number) for number in range(reader.num_record_batches))
+    statistics = read_statistics(folder)
+    batches = read_rows(folder)
     index = read_index(folder / VECTORS)
+    if CHANGES in statistics.sha256:
+        segment_ids = np.concatenate([np.zeros(0, np.int64), *(batch.column("segment_id").to_numpy() for batch in batches)])
+        index.replace(segment_ids, read_index(folder / CHANGES))
     num_rows = sum(batch.num_rows for batch in batches)
     if len(index) != num_rows or index.embedding_width != identity.embedding_width:
         raise ValueError(f"{folder}: {len(index)} vectors for {num_rows} rows")
