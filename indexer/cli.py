@@ -42,7 +42,7 @@ def index(
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Leave out files and folders of this name, from now on. `none` empties the list, `default` restores it. Repeatable.",
+            help="Exclude files and folders of this name, from now on. `none` empties the list, `default` restores it. Repeatable.",
         ),
     ] = None,
     forget: Annotated[

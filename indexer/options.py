@@ -33,4 +33,4 @@ class IndexOptions:
     forget: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
     dry_run: bool = False
-    settle_seconds: float = 1.0
+    settle_seconds: float = 0.5

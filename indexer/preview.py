@@ -8,8 +8,8 @@ from indexer.options import IndexOptions
 from indexer.report import Report
 from indexer.survey import Survey, paused_garbage_collection, scan_for, survey
 from search.collection import Identity
-from search.collection.known import known_failures, known_files
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
+from search.collection.rows import known_failures, known_files
 
 
 def preview(folder: Path, identity: Identity, inputs: Inputs, options: IndexOptions, on_check: OnCheck | None = None) -> Report:

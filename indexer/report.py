@@ -98,7 +98,7 @@ class Report:
         for move in self.moved_roots:
             yield f"{move.old} is now {move.new}: {move.num_files} files moved with it."
         for folder, count in sorted(self.absent.items()):
-            advice = f"If they are gone for good: coca-search index --forget {shlex.quote(folder)}"
+            advice = f"If they are gone for good, remove them with: --forget {shlex.quote(folder)}"
             yield f"{folder}: absent. Its {count} files stay in the collection. {advice}"
         for path in self.missing:
             yield f"{path}: not there. What was indexed of it stays in the collection."

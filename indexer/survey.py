@@ -44,8 +44,10 @@ def survey(
     choices = _choices(identity, options)
     identity = replace(identity, leave_out=None if choices == (DEFAULT,) else choices)
     moves = find_moved_roots(found, known, identity)
+    before = identity
     for move in moves:
         identity = identity.move_root(move.root_id, move.new)
+    moved_roots = frozenset(dict(identity.roots.items() - before.roots.items()))  # also those inside them
     if moves:
         known = {file.uri: file for file in (_at(file, identity) for file in known.values())}
         failed = {failure.uri: failure for failure in (_failure_at(failure, identity) for failure in failed.values())}
@@ -54,7 +56,6 @@ def survey(
     for folder in found.mounts:
         if any(uri in Folders([folder]) for uri in found.files):
             identity = identity.with_root(folder, is_mount=True)
-    moved_roots = frozenset(move.root_id for move in moves)
     compared = PlanOptions(options.retry_failed, options.check_content, LeaveOut(choices), moved_roots, on_check)
     return Survey(identity, found, make_plan(found, known, failed, identity, compared), tuple(moves))
 

@@ -10,6 +10,7 @@ A snapshot is derived from one version of `segments.lance`. Deleting it loses no
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -137,6 +138,12 @@ class Snapshot:
             found.update(zip(inside.tolist(), self._rows_of_batch(batch, inside - start), strict=True))
         return [found[position] for position in positions.tolist()]
 
+    def files_by_root(self) -> dict[str, int]:
+        """The number of files of each root."""
+        columns = [batch.select(["root_id", "media_id"]) for batch in self._batches]
+        files = {(root_id, media_id) for batch in columns for root_id, media_id in zip(*map(_plain, batch.columns), strict=True)}
+        return dict(Counter(root_id for root_id, _ in files))
+
     def rows_of_file(self, media_id: int) -> list[dict[str, Any]]:
         """The rows of all segments of a file, in the order of their ids; none if the file is not in the collection."""
         start, stop = np.searchsorted(self.segment_ids, segment_ids_of(media_id))
@@ -179,9 +186,12 @@ def _values(batch: pa.RecordBatch, column: ColumnInfo) -> list[Any]:
         return [moment and moment.replace(tzinfo=None) for moment in moments] if column.arrow_name == "local" else moments
     if column.type is tuple:
         return [each if each is None else tuple(each) for each in values.to_pylist()]
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()  # `to_pylist` of a dictionary is 50 times as slow
-    return values.to_pylist()
+    return _plain(values)
+
+
+def _plain(values: pa.Array) -> list[Any]:
+    """The values as Python objects. `to_pylist` of a dictionary is 50 times as slow."""
+    return (values.dictionary_decode() if pa.types.is_dictionary(values.type) else values).to_pylist()
 
 
 def read_current(path: Path) -> Current | None:

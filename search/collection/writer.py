@@ -22,11 +22,10 @@ from filelock import FileLock, Timeout
 
 from media.atomic_write import PARTIAL, atomic_write
 from search.collection.identity import Identity, read_identity, write_identity
-from search.collection.known import known_failures, known_files
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, in_list, quoted
 from search.collection.migrations import migrate
 from search.collection.publish import WRITER_LOCK, publish
-from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, segment_rows
+from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, known_failures, known_files, segment_rows
 from search.collection.storage import writes
 from search.collection.thumbnails import orphaned_thumbnails, remove_thumbnails, thumbnail_of, thumbnail_path, write_thumbnail
 from search.errors import IncompatibleError, LockedError

@@ -2,8 +2,8 @@
 
 import pytest
 
-from indexer.plan import make_plan
 from indexer.files.inputs import Selection
+from indexer.plan import make_plan
 from indexer.scan import Scan
 from media.sources.source import SourceFile
 from search.collection import Failure, Identity, KnownFile
