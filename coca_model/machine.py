@@ -3,15 +3,13 @@
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 import torch
 
 from coca_model.architecture.config import ImageConfig
-
-_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # of a container: CPU time per period, and the period, in microseconds
+from media.cpus import num_cpus
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -31,15 +29,6 @@ def batch_size(device: torch.device, image: ImageConfig) -> int:
     if device.type == "cuda":
         return 128
     return 32 if image.stem == "patch" else 16
-
-
-def num_cpus() -> int:
-    """The CPUs that this process may use. In a container, they are fewer than those of the host."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # no container, or "max" (no limit)
-        quota, period = map(int, _CPU_MAX.read_text().split())
-        allowed = min(allowed, max(1, round(quota / period)))
-    return allowed
 
 
 @cache

@@ -1,5 +1,6 @@
 """The console command `coca-search`: the commands of all packages. Their errors become one line and exit code 2."""
 
+import codecs
 import io
 import logging
 import os
@@ -49,6 +50,14 @@ def _options(
     pass
 
 
+def _write_name(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Names that are not valid UTF-8 are written as they are. If the terminal cannot show another name, the run must not fail."""
+    assert isinstance(error, UnicodeEncodeError)
+    character = error.object[error.start]
+    shown = bytes([ord(character) - 0xDC00]) if "\udc80" <= character <= "\udcff" else ascii(character)[1:-1]
+    return shown, error.start + 1
+
+
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     print(f"coca-search: {message}", file=sys.stderr)
 
@@ -58,9 +67,10 @@ def main() -> None:
     # Waiting threads sleep instead of spinning. Spinning is up to twice as fast on an idle machine, but eight times as slow on a busy
     # one. Set this before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    codecs.register_error("file-names", _write_name)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")  # if the terminal cannot show a name, the run must not fail
+            stream.reconfigure(errors="file-names")
     warnings.showwarning = _warn
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:

@@ -1,5 +1,7 @@
 from .errors import IndexerError, SourceError
-from .run import IndexOptions, Report, index
+from .options import IndexOptions
+from .report import Report
+from .run import index
 
 __all__ = [
     "IndexOptions",

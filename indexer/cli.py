@@ -1,5 +1,10 @@
 """`coca-search index`, with its progress bar."""
 
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,50 +14,125 @@ from search.options import CollectionOption
 
 if TYPE_CHECKING:
     from indexer.progress import Progress
+    from indexer.report import Report
+
+_INCOMPLETE, _STOPPED = 3, 130
+
+_HELP = """Make folders of pictures and videos searchable. Run it again after they change.
+
+Exit codes: 0, all is well. 2, an error: nothing was done, or the disk is full. 3, done, but this run met files that failed, cannot be
+read, are still being written, or are absent. 130, stopped by Ctrl-C: what was done is kept."""
 
 
 def index(
-    paths: Annotated[list[Path], typer.Argument(help="Folders, or single pictures and videos.")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="Folders, pictures, videos, patterns such as '~/Pictures/**/*.heic'. `-`: a list on standard input."),
+    ] = None,
     collection: CollectionOption = None,
     model: Annotated[
         str | None,
         typer.Option(help="A checkpoint folder, open_clip's weights, or a name on the Hugging Face hub. Default: the collection's."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Decoding threads. Default: one for each core, at most 8.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Threads that read, decode and embed. Default: one for each core, at most 16.")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also try files that failed before.")] = False,
+    check_content: Annotated[
+        bool, typer.Option("--check-content", help="Read every file to see whether it changed, not only its size and times.")
+    ] = False,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Exclude files and folders of this name, from now on. `none` empties the list, `default` restores it. Repeatable.",
+        ),
+    ] = None,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROOT", help="First remove a folder that was indexed, by its path or id. Its files stay. Repeatable."),
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="A CSV or Parquet file with the column `path`, and columns such as title, keywords, taken_at.")
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Read a list on standard input, separated by NUL, as by `find -print0`.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="With --dry-run: also show the files.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
 ) -> None:
-    """Make folders of pictures and videos searchable. Run it again after they change."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    from indexer.run import IndexOptions
+    from indexer.options import IndexOptions, default_workers
     from indexer.run import index as run
 
-    options = IndexOptions(retry_failed=retry_failed) if workers is None else IndexOptions(workers=workers, retry_failed=retry_failed)
+    options = IndexOptions(
+        workers=workers or default_workers(),
+        retry_failed=retry_failed,
+        check_content=check_content,
+        forget=tuple(forget or ()),
+        leave_out=tuple(leave_out or ()),
+        dry_run=dry_run,
+    )
+    named = [path for path in paths or [] if path != "-"]
+    listed = list(_read_list("\0" if null else "\n")) if null or "-" in (paths or []) else []
+    if not (named or listed or manifest or forget):
+        raise typer.BadParameter("Name a folder, a picture or a video." if paths is None else "The list on standard input is empty.")
+    with _bars() as (on_check, on_progress), _stop_by_ctrl_c() as should_stop:
+        report = run(
+            named,
+            listed=listed,
+            manifest=manifest,
+            collection=collection,
+            model=model,
+            options=options,
+            on_progress=on_progress,
+            on_check=on_check,
+            should_stop=should_stop,
+        )
+    if as_json:
+        print(json.dumps(report.to_json(), ensure_ascii=False))
+    else:
+        _show(report, verbose=verbose)
+    if report.is_stopped:
+        raise typer.Exit(_STOPPED)
+    if not report.is_complete:
+        raise typer.Exit(_INCOMPLETE)
+
+
+def _read_list(separator: str) -> Iterator[str]:
+    """The paths on standard input, also those that are not valid UTF-8."""
+    for path in sys.stdin.buffer.read().split(separator.encode()):
+        name = path if separator == "\0" else path.removesuffix(b"\r")
+        if name:
+            yield name.decode(errors="surrogateescape")
+
+
+@contextmanager
+def _bars() -> Iterator[tuple[Callable[[int, int], None], Callable[["Progress"], None]]]:
+    """Two progress bars: for reading files to see whether they changed, and for indexing. Each appears when it has something to show."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bars
+
     console = Console(stderr=True)
-    bar = Bar(TextColumn("indexing"), BarColumn(), TextColumn("{task.description}"), console=console, disable=not console.is_terminal)
-    task = bar.add_task("", total=None)
+    bars = Bars(
+        TextColumn("{task.fields[name]}"), BarColumn(), TextColumn("{task.description}"), console=console, disable=not console.is_terminal
+    )
+    checking = bars.add_task("", total=None, name="comparing", visible=False)
+    indexing = bars.add_task("", total=None, name="indexing", visible=False)
+
+    def on_check(done: int, total: int) -> None:
+        bars.start()  # not earlier: if nothing can be indexed, there is an error and no bar
+        bars.update(checking, completed=done, total=total, description=f"{done:,} of {total:,} files", visible=True)
 
     def on_progress(progress: "Progress") -> None:
-        bar.start()  # not earlier: if nothing can be indexed, there is an error and no bar
-        bar.update(task, completed=progress.num_done, total=progress.num_files, description=describe(progress))
+        bars.start()
+        bars.update(indexing, completed=progress.num_done, total=progress.num_files, description=describe(progress), visible=True)
 
     try:
-        report = run(paths, collection=collection, model=model, options=options, on_progress=on_progress)
+        yield on_check, on_progress
     finally:
-        bar.stop()
-    print(
-        f"{report.num_new} new, {report.num_changed} changed, {report.num_moved} moved, {report.num_gone} gone, "
-        f"{report.num_unchanged} unchanged, {len(report.failures)} failed; {report.num_rows} rows written to {report.collection}"
-    )
-    if report.num_new or report.num_changed:
-        spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
-        print(f"seconds by stage: {spent}; the bottleneck is {report.bottleneck}")
-    for failure in report.failures:
-        console.print(f"  {failure.uri}: {failure.stage}: {failure.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    if report.num_failed_before:
-        console.print(f"  Failed before and not changed: {report.num_failed_before}. Retry with --retry-failed.", markup=False)
+        bars.stop()
 
 
 def describe(progress: "Progress") -> str:
@@ -69,5 +149,40 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+@contextmanager
+def _stop_by_ctrl_c() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C finishes the files in progress. The second one stops at once."""
+    is_asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal is_asked
+        is_asked = True
+        signal.signal(signal.SIGINT, before)
+        print("coca-search: stopping after the files in progress. Press Ctrl-C again to stop at once.", file=sys.stderr)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # not where it is ignored, as after `nohup`
+        signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: is_asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _show(report: "Report", *, verbose: bool) -> None:
+    print(report.summary())
+    if report.num_new + report.num_changed and report.seconds:
+        spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
+        print(f"seconds by stage: {spent}; the bottleneck is {report.bottleneck}")
+    if verbose:
+        for what, uris in (report.planned or {}).items():
+            for uri in uris:
+                print(f"{what:8} {uri}")
+    for failure in report.failures:
+        print(f"  {failure.uri}: {failure.stage}: {failure.reason}", file=sys.stderr)
+    for line in report.remarks():
+        print(f"  {line}", file=sys.stderr)
+
+
 def add_commands(app: typer.Typer) -> None:
-    app.command()(index)
+    app.command(help=_HELP)(index)

@@ -10,19 +10,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from queue import Empty, Queue
 
 import numpy as np
 
 from coca_model import Encoder
-from coca_model.machine import num_cpus, share_cpus
+from coca_model.machine import share_cpus
 from indexer.plan import Task
 from indexer.process import Pixels, ProcessOptions, Steps, Vectors, process
 from indexer.stopwatch import Stopwatch
+from indexer.unfinished import Unfinished, has_changed
 from media import VideoDecoder
 from search.collection import Failure, FileRows
 
-_MAX_LANES = 16  # each takes memory for a batch
 _RESULTS_AHEAD = 1024  # results that may wait for the writer: small, because pixels are gone by then
 
 
@@ -31,7 +32,7 @@ class Done:
     """A file that was processed. `seconds`: the time that its lane spent on it."""
 
     task: Task
-    result: FileRows | Failure
+    result: FileRows | Failure | Unfinished
     seconds: float
 
 
@@ -55,11 +56,6 @@ class _InProgress:
         self.seconds += time.perf_counter() - since
 
 
-def default_workers() -> int:
-    """One lane for each core, at most 16."""
-    return min(_MAX_LANES, num_cpus())
-
-
 class LocalExecutor:
     """Processes files on lanes.
 
@@ -78,13 +74,16 @@ class LocalExecutor:
         self._video_limit_seconds = video_limit_seconds
         self._stopwatch = stopwatch or Stopwatch()
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[Done]:
-        """The result of each task, as soon as it is done. Memory is bounded. Close the iterator to stop early."""
+    def run(self, tasks: Iterable[Task], *, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Done]:
+        """The result of each task, as soon as it is done. Memory is bounded.
+
+        After `should_stop`, only files in progress are finished. Close the iterator to stop at once.
+        """
         results: Queue[Done | BaseException | None] = Queue(_RESULTS_AHEAD)
         stopped = threading.Event()
         videos = VideoDecoder(limit_seconds=self._video_limit_seconds)
         options = ProcessOptions(self._encoder.preprocess, videos, self._encoder.min_side, self._stopwatch)
-        shared = _Shared(tasks)
+        shared = _Shared(takewhile(lambda _: not should_stop(), tasks))
 
         def lane(take_share: Callable[[], None]) -> None:
             try:
@@ -160,7 +159,7 @@ def _sort_out(files: Iterable[_InProgress], waiting: list[_InProgress]) -> Itera
         if file.result is None:
             waiting.append(file)
         else:
-            yield Done(file.task, file.result, file.seconds)
+            yield Done(file.task, Unfinished(file.task) if has_changed(file.task.file) else file.result, file.seconds)
 
 
 def _until_none(results: "Queue[Done | BaseException | None]") -> Iterator[Done]:

@@ -8,12 +8,15 @@ hashes. So the first files are a fair sample of all, and the estimate is good ea
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from indexer.local_executor import Done
 from indexer.plan import Task
 from indexer.stopwatch import Stopwatch, bottleneck
 from media.formats import Kind, kind_of
 from search.collection import Failure
+
+if TYPE_CHECKING:
+    from indexer.local_executor import Done  # loads torch
 
 _BYTES_OF_EMBEDDING = 1_000_000  # a picture takes as long to embed as this many bytes of JPEG take to decode
 _PRIOR: dict[Kind, tuple[float, float]] = {
@@ -60,7 +63,7 @@ class ProgressMeter:
         for task in tasks:
             self._left[_kind_of(task)] += _work_of(task)
 
-    def add(self, done: Done) -> Progress:
+    def add(self, done: "Done") -> Progress:
         """Count a file."""
         kind, work = _kind_of(done.task), _work_of(done.task)
         self._num_done += 1

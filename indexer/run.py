@@ -1,130 +1,209 @@
 """`index()`: scan -> plan -> process -> write, on this machine."""
 
-import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from coca_model import Encoder, load
-from indexer.local_executor import LocalExecutor, default_workers
-from indexer.plan import make_plan
+from indexer.changes.hashes import OnCheck
+from indexer.files.inputs import Inputs, StrPath, read_inputs
+from indexer.files.manifest import Manifest, read_manifest
+from indexer.options import IndexOptions
+from indexer.preview import preview, report_of
 from indexer.progress import Progress, ProgressMeter
-from indexer.scan import scan
-from indexer.stopwatch import Stopwatch, bottleneck
-from search.collection import CollectionWriter, Failure, default_path
-from search.collection.identity import read_raw_identity
+from indexer.report import Report
+from indexer.stopwatch import Stopwatch
+from indexer.survey import paused_garbage_collection, scan_for, survey
+from indexer.unfinished import Unfinished, has_changed
+from media.sources.source import SourceFile
+from search.collection import CollectionWriter, Failure, FileRows, Identity, default_path
+from search.collection.identity import read_identity, read_raw_identity
+from search.collection.roots import remove_root
 from search.errors import NoCollectionError
 
+if TYPE_CHECKING:
+    from coca_model import Encoder
+    from indexer.plan import Task
 
-@dataclass(frozen=True)
-class IndexOptions:
-    """How to index.
-
-    Attributes:
-        batch: frames that are embedded together.
-        workers: files that are read and decoded at once.
-        video_limit_seconds: how long a video may go without a frame before it is given up.
-        retry_failed: also try files that failed before and have not changed.
-    """
-
-    batch: int = 32
-    workers: int = field(default_factory=default_workers)
-    video_limit_seconds: float = 60.0
-    retry_failed: bool = False
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a run of the indexer did. `seconds` are by stage, summed over threads. `failures` are from this run only."""
-
-    collection: Path
-    num_new: int
-    num_changed: int
-    num_moved: int
-    num_gone: int
-    num_unchanged: int
-    num_failed_before: int
-    num_rows: int
-    failures: tuple[Failure, ...]
-    seconds: dict[str, float]
-
-    @property
-    def bottleneck(self) -> str:
-        """The stage that took the longest."""
-        return bottleneck(self.seconds)
+_RECENT_SECONDS = 2.0  # a file that changed less than this ago may still be growing
 
 
 def index(
-    paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    paths: Sequence[StrPath] | StrPath,
     *,
-    collection: str | os.PathLike[str] | None = None,
+    listed: Iterable[StrPath] = (),
+    manifest: StrPath | None = None,
+    collection: StrPath | None = None,
     model: str | None = None,
-    encoder: Encoder | None = None,
+    encoder: "Encoder | None" = None,
     options: IndexOptions | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_check: OnCheck | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Report:
     """Bring a collection up to date with folders and files. Only new, changed, moved and deleted files cost time.
 
     Args:
-        paths: folders or files.
+        paths: folders, files, and patterns such as `~/Pictures/**/*.heic`.
+        listed: more folders and files. One that does not exist is told, and does not stop the run.
+        manifest: a CSV or Parquet file that names files and describes them, see `indexer.files.manifest`.
         collection: the folder of the collection, created if missing; None for the user's default.
         model: what `coca_model.load` takes; by default the model of the collection, or "default" for a new collection.
-        encoder: the model, if already loaded.
+        encoder: the model, if already loaded. Otherwise it is loaded if there is something to embed.
         options: see `IndexOptions`.
         on_progress: called at the start and after each file.
+        on_check: called with two counts while files are read to see whether they changed: files read, files to read.
+        should_stop: asked between files. If true, the files in progress are finished, and what is done is kept.
 
     Raises:
         SourceError: a path does not exist, or there is nothing to index. The collection does not change.
         LockedError: another process is writing to the collection.
         IncompatibleError: the collection was made with another model or by a newer program.
+        StorageError: the collection cannot be written, for example because the disk is full. What was committed before is kept.
         CheckpointError: the model cannot be loaded.
     """
     options = options or IndexOptions()
-    found = scan([paths] if isinstance(paths, str | os.PathLike) else list(paths))
     folder = Path(collection) if collection is not None else default_path()
-    name = _lasting(model) if model else _own_model(folder)
-    encoder = encoder or load(name)
-    stopwatch = Stopwatch()
-    with CollectionWriter(folder, encoder, model=name) as writer:
-        writer.add_roots(found.folders)
-        plan = make_plan(found, writer.known_files(), writer.known_failures(), writer.identity, retry_failed=options.retry_failed)
-        writer.relocate(plan.relocate)
-        writer.remove(file.media_id for file in plan.gone)
-        writer.forget_failures(plan.settled_failures)
-        failures = list(plan.new_failures)
-        writer.add_failures(failures)
-        tasks = sorted(plan.tasks, key=lambda task: task.media_id)  # a fair sample at any time, see progress.py
-        meter = ProgressMeter(tasks, stopwatch)
-        if on_progress:
-            on_progress(meter.now())
-        executor = LocalExecutor(
-            encoder, workers=options.workers, batch=options.batch, video_limit_seconds=options.video_limit_seconds, stopwatch=stopwatch
+    said = read_manifest(manifest) if manifest is not None else Manifest({})
+    identity = _identity(folder)
+    inputs = read_inputs(paths, listed=listed, columns=said.columns, roots=list(identity.roots.values()))
+    if options.dry_run:
+        return replace(preview(folder, identity, inputs, options, on_check), notes=said.notes)
+    for root_id in [identity.find_root(text) for text in options.forget]:
+        remove_root(folder, root_id)
+        inputs = replace(inputs, missing=tuple(path for path in inputs.missing if path != identity.roots[root_id]))
+    if options.forget and not (inputs.folders or inputs.files or inputs.listed or inputs.missing):
+        return Report(folder, 0, 0, 0, 0, 0, 0)
+    run = _Run(folder, options, on_progress, should_stop)
+    return replace(run.run(inputs, model, encoder, on_check), notes=said.notes)
+
+
+class _Run:
+    """One run."""
+
+    def __init__(
+        self, folder: Path, options: IndexOptions, on_progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool]
+    ) -> None:
+        self._folder, self._options, self._on_progress, self._should_stop = folder, options, on_progress, should_stop
+        self._stopwatch = Stopwatch()
+        self._failures: list[Failure] = []
+        self._unfinished: list[str] = []
+
+    def run(self, inputs: Inputs, model: str | None, encoder: "Encoder | None", on_check: OnCheck | None) -> Report:
+        is_new = not (self._folder / "collection.json").exists()
+        own_model = _own_model(self._folder)
+        name = _lasting(model) if model else own_model
+        first = scan_for(inputs, _identity(self._folder), self._options, {}) if is_new else None  # a wrong path makes no collection
+        if encoder is None and (is_new or name != own_model):
+            encoder = _load(name)
+        with CollectionWriter(self._folder, encoder, model=name) as writer:
+            with paused_garbage_collection():
+                known, failed = writer.known_files(), writer.known_failures()
+                found = first or scan_for(inputs, writer.identity, self._options, known)
+                todo = survey(found, writer.identity, known, failed, self._options, on_check)
+            writer.update_identity(todo.identity)
+            writer.relocate(todo.plan.relocate)
+            writer.remove(file.media_id for file in todo.plan.gone)
+            writer.forget_failures(todo.plan.settled_failures)
+            if todo.plan.tasks:
+                encoder = encoder or _load(name)
+                writer.check(encoder)
+                self._process(todo.plan.tasks, encoder, writer, inputs.columns)
+            with self._stopwatch.measure("write"):
+                writer.finish()
+        return replace(
+            report_of(self._folder, todo),
+            num_rows=writer.num_rows,
+            failures=tuple(self._failures),
+            seconds=dict(self._stopwatch.seconds),
+            unfinished=tuple(self._unfinished),
+            is_stopped=self._should_stop(),
         )
-        for done in executor.run(tasks):
-            with stopwatch.measure("write"):
-                if isinstance(done.result, Failure):
-                    failures.append(done.result)
-                    writer.add_failures([done.result])
-                else:
-                    writer.add(done.result)
-            progress = meter.add(done)
-            if on_progress:
-                on_progress(progress)
-        with stopwatch.measure("write"):
-            writer.finish()
-    return Report(
-        folder,
-        plan.num_new,
-        plan.num_changed,
-        plan.num_moved,
-        len(plan.gone),
-        plan.num_unchanged,
-        plan.num_failed_before,
-        writer.num_rows,
-        tuple(failures),
-        dict(stopwatch.seconds),
-    )
+
+    def _process(
+        self, tasks: Sequence["Task"], encoder: "Encoder", writer: CollectionWriter, columns: Mapping[str, Mapping[str, object]]
+    ) -> None:
+        from indexer.local_executor import LocalExecutor
+
+        options = self._options
+        executor = LocalExecutor(
+            encoder,
+            workers=options.workers,
+            batch=options.batch,
+            video_limit_seconds=options.video_limit_seconds,
+            stopwatch=self._stopwatch,
+        )
+        tasks = sorted(tasks, key=lambda task: task.media_id)  # a fair sample at any time, see progress.py
+        indexed = {task.file.uri: task.media_id for task in tasks if task.was_indexed}
+        may_grow: list[FileRows | Failure] = []
+        meter = ProgressMeter(tasks, self._stopwatch)
+        self._tell(meter.now())
+        for done in executor.run(tasks, should_stop=self._should_stop):
+            if isinstance(done.result, Unfinished):
+                self._unfinished.append(done.task.file.uri)
+            elif _may_grow(done.result):
+                may_grow.append(done.result)
+            else:
+                self._write(done.result, writer, indexed, columns)
+            self._tell(meter.add(done))
+        if may_grow and not self._should_stop():
+            time.sleep(options.settle_seconds)
+        for result in may_grow:
+            if has_changed(_file_of(result, writer.identity)):
+                self._unfinished.append(_file_of(result, writer.identity).uri)
+            else:
+                self._write(result, writer, indexed, columns)
+
+    def _tell(self, progress: Progress) -> None:
+        if self._on_progress:
+            self._on_progress(progress)
+
+    def _write(
+        self,
+        result: FileRows | Failure,
+        writer: CollectionWriter,
+        indexed: Mapping[str, int],
+        columns: Mapping[str, Mapping[str, object]],
+    ) -> None:
+        """Store a result. A file that became broken loses its older rows; one that could not be read may be whole, and keeps them."""
+        with self._stopwatch.measure("write"):
+            if isinstance(result, Failure):
+                self._failures.append(result)
+                is_broken = result.stage != "read" and result.uri in indexed
+                writer.add_failures([result], broken=[indexed[result.uri]] if is_broken else [])
+            else:
+                said: Mapping[str, Any] = columns.get(_file_of(result, writer.identity).uri, {})
+                writer.add(replace(result, file=replace(result.file, **said)) if said else result)
+
+
+def _may_grow(result: FileRows | Failure) -> bool:
+    """Whether a file changed just now and may be only the first part of one: it is broken or damaged, or a film."""
+    file = result if isinstance(result, Failure) else result.file
+    is_part = file.stage != "read" if isinstance(file, Failure) else bool(file.damaged) or file.duration_seconds is not None
+    return is_part and 0 <= time.time() - file.mtime < _RECENT_SECONDS
+
+
+def _file_of(result: FileRows | Failure, identity: Identity) -> SourceFile:
+    if isinstance(result, Failure):
+        return SourceFile(result.uri, result.size_bytes, result.mtime)
+    file = result.file
+    return SourceFile(identity.uri_of(file.root_id, file.path), file.size_bytes, file.mtime)
+
+
+def _identity(folder: Path) -> Identity:
+    """The identity of a collection; one without roots if there is no collection yet."""
+    try:
+        return read_identity(folder)
+    except NoCollectionError:
+        return Identity("", "", "", "", 0)
+
+
+def _load(model: str) -> "Encoder":
+    from coca_model import load
+
+    return load(model)
 
 
 def _lasting(model: str) -> str:

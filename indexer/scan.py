@@ -1,96 +1,144 @@
 """Folders and files to the list of media in them, in a fixed order."""
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from indexer.errors import SourceError
+from indexer.files.find_files import Finder, Seen, looks_like_media
+from indexer.files.inputs import Inputs, Selection, StrPath, read_inputs
+from indexer.files.leave_out import LeaveOut
 from media.formats import format_of, suffixes
-from media.sources.choose import source_of
-from media.sources.source import Source, SourceFile
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file that cannot be indexed because of its name."""
-
-    file: SourceFile
-    reason: str
+from media.sources.folders import Folders
+from media.sources.source import SourceFile, with_part
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found below `paths`.
+    """What was found.
 
     Attributes:
-        paths: the folders and files that were scanned, resolved.
-        folders: the folders among them, and the parent folders of the files: the roots of a collection.
-        files: pictures and videos by uri.
-        unreadable: folders that could not be listed.
-        problems: files whose name cannot be stored.
+        selections: the folders and patterns that were scanned, with the folders that links led to.
+        files: pictures and films by uri, in order.
+        roots: the folders that become roots of a collection, unless they are below one.
+        mounts: folders below them that are on another drive. They become roots of their own, as they may be absent alone.
+        unreadable: folders and files that could not be looked at, with the reason.
+        missing: folders and files that the user named, that were indexed before, and that are not there.
+        links: which of `files` are links, and what they lead to.
+        seen: what is told at the end of a run.
     """
 
-    paths: tuple[str, ...]
-    folders: tuple[str, ...]
-    files: dict[str, SourceFile]
-    unreadable: tuple[str, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    selections: tuple[Selection, ...] = ()
+    files: Mapping[str, SourceFile] = field(default_factory=dict)
+    roots: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
+
+    def covers(self, uri: str) -> bool:
+        """Whether the scan would have found a file: it is in what was scanned, and not unreadable or below an unreadable folder."""
+        is_in = uri in self._folders or any(each.has(uri) for each in self._patterns if uri.startswith(each.folder))
+        return is_in and uri not in self._unreadable
+
+    @cached_property
+    def _folders(self) -> Folders:
+        return Folders(each.folder for each in self.selections if not each.names)
+
+    @cached_property
+    def _patterns(self) -> list[Selection]:
+        return [each for each in self.selections if each.names]
+
+    @cached_property
+    def _unreadable(self) -> Folders:
+        return Folders(self.unreadable)
 
 
-def scan(paths: Sequence[str | os.PathLike[str]]) -> Scan:
-    """Find the pictures and videos below `paths`.
+def scan(
+    inputs: Inputs | Sequence[StrPath],
+    *,
+    rules: LeaveOut | None = None,
+    roots: Collection[str] = (),
+    known: Collection[str] = (),
+) -> Scan:
+    """Find the pictures and films of the inputs.
+
+    Args:
+        inputs: what to look through.
+        rules: what is left out; by default the list of `indexer.leave_out`.
+        roots: the folders that were indexed before. One that is missing is no error.
+        known: the files that are indexed, by path.
 
     Raises:
-        SourceError: a path does not exist, or there is nothing to index below any of them.
+        SourceError: a path does not exist and was never indexed, or there is nothing to index.
     """
-    found: list[SourceFile] = []
-    unreadable: list[str] = []
-    resolved, folders = [], []
-    for path in paths:
-        source = source_of(path)
-        uri = source.resolve(path)
-        if not _is_utf8(uri):
-            raise SourceError(f"{_shown(uri)}: the name is not valid UTF-8. Rename it, or give a folder above it.")
-        resolved.append(uri)
-        if _is_folder(source, uri):
-            folders.append(uri)
-            found += source.walk(uri, wanted=_is_media, on_unreadable=unreadable.append)
-        elif not _is_media(uri):
+    inputs = inputs if isinstance(inputs, Inputs) else read_inputs(inputs, roots=roots)
+    _check_missing(inputs.missing, roots)
+    finder = Finder(rules or LeaveOut(), known)
+    finder.unreadable |= inputs.unreadable
+    for selection in inputs.folders:
+        finder.walk(selection)
+    finder.add(_media_among(inputs, finder))
+    finder.look_into_unknown()
+    finder.follow_links()
+    finder.unreadable |= {uri: "A link to nothing" for uri in finder.seen.broken_links if uri in known}
+    finder.seen.missing = inputs.missing_of_list
+    if not finder.files:
+        raise SourceError(_nothing(inputs, finder))
+    files = {uri: _with_manifest(finder.files[uri], inputs) for uri in sorted(finder.files)}
+    followed = tuple(link.target for link in finder.seen.followed)
+    return Scan(
+        selections=tuple(finder.selections),
+        files=files,
+        roots=(*inputs.roots, *followed),
+        mounts=tuple(finder.mounts),
+        unreadable=finder.unreadable,
+        missing=inputs.missing,
+        links=finder.links,
+        seen=finder.seen,
+    )
+
+
+def _check_missing(missing: Sequence[str], roots: Collection[str]) -> None:
+    """Raises SourceError for a missing path that was never indexed."""
+    below, above = Folders(roots), Folders(missing)
+    with_roots = {above.innermost(root) for root in roots}
+    for uri in missing:
+        if uri not in below and uri not in with_roots:
+            advice = "Give a folder of pictures and videos, a file, or a pattern. If an indexed folder was moved, give its new path."
+            raise SourceError(f"{uri}: no such file or folder. {advice}")
+
+
+def _media_among(inputs: Inputs, finder: Finder) -> list[str]:
+    """The pictures and films among single files. Raises SourceError if the user named another file; one of a list is skipped."""
+    for uri in inputs.files:
+        if not _is_media(uri):
             raise SourceError(f"{uri}: neither a picture nor a video. Known suffixes: {' '.join(sorted(suffixes()))}.")
-        else:
-            folders.append(str(Path(uri).parent))
-            found.append(source.stat(uri))
-    files = {file.uri: file for file in sorted(found, key=lambda file: file.uri) if _is_utf8(file.uri)}
-    problems = [_unnamed(file) for file in found if not _is_utf8(file.uri)]
-    if not files:
-        raise SourceError(f"{', '.join(resolved)}: no pictures or videos found. Nothing was changed. Give a folder that contains some.")
-    return Scan(tuple(resolved), tuple(folders), files, tuple(unreadable), tuple(problems))
+    for uri in inputs.listed:
+        if not _is_media(uri):
+            finder.note_unwanted(uri)
+    return [*inputs.files, *filter(_is_media, inputs.listed)]
 
 
-def _is_folder(source: Source, uri: str) -> bool:
-    try:
-        return source.is_folder(uri)
-    except FileNotFoundError:
-        moved = "If an indexed folder was moved, see: coca-search roots"
-        raise SourceError(f"{uri}: no such file or folder. Give a folder of pictures and videos, or a file. {moved}") from None
+def _is_media(uri: str) -> bool:
+    return format_of(uri) is not None or looks_like_media(uri)
 
 
-def _is_media(name: str) -> bool:
-    return format_of(name) is not None
+def _with_manifest(file: SourceFile, inputs: Inputs) -> SourceFile:
+    values = inputs.columns.get(file.uri)
+    return with_part(file, "m", sorted(values.items())) if values else file
 
 
-def _is_utf8(uri: str) -> bool:
-    try:
-        uri.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _unnamed(file: SourceFile) -> Problem:
-    return Problem(SourceFile(_shown(file.uri), file.size_bytes, file.mtime), "The name of the file is not valid UTF-8. Rename it.")
-
-
-def _shown(uri: str) -> str:
-    return os.fsencode(uri).decode(errors="backslashreplace")
+def _nothing(inputs: Inputs, finder: Finder) -> str:
+    """Why nothing was found, in a sentence."""
+    named = ", ".join([*map(str, inputs.folders), *inputs.files, *inputs.listed, *inputs.missing_of_list])
+    if inputs.missing:
+        gone = ", ".join(inputs.missing)
+        return f"{gone}: not there. Nothing was changed, and its files stay in the collection. If they are gone for good, use --forget."
+    if finder.unreadable:
+        reasons = "; ".join(f"{uri}: {reason}" for uri, reason in list(finder.unreadable.items())[:3])
+        return f"Nothing could be read ({reasons}). Nothing was changed."
+    unread = ", ".join(f"{count} {suffix}" for suffix, count in finder.seen.unread.most_common(5))
+    hint = f" Not read: {unread}." if unread else ""
+    return f"{named}: no pictures or videos found. Nothing was changed. Give a folder that contains some.{hint}"

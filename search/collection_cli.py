@@ -10,12 +10,20 @@ import typer
 from search.options import CollectionOption, JsonOption, WhereOption
 
 _LINES_AT_ONCE = 10_000
+_STAGES = {
+    "scan": "It was not found",
+    "read": "It could not be read",
+    "probe": "It is not a picture or film",
+    "decode": "It could not be decoded",
+}
 _NAMES = {"image": "pictures", "shot": "moments of videos", "clip": "videos", "failed": "failed files"}
 
 
 def status(collection: CollectionOption = None, as_json: JsonOption = False) -> None:
     """Show what is in the collection, and what could not be indexed."""
+    from media.file_names import escape, unescape
     from search.collection.reader import open_collection
+    from search.collection.roots import list_roots
 
     opened = open_collection(collection)
     shown = {
@@ -26,13 +34,23 @@ def status(collection: CollectionOption = None, as_json: JsonOption = False) -> 
         **opened.counts(),
     }
     failures = opened.failures().to_pylist()
+    roots = list_roots(opened.snapshot)
+    leave_out = opened.identity.leave_out
     if as_json:
-        print(json.dumps({**shown, "roots": dict(opened.identity.roots), "failures": failures}, default=str, ensure_ascii=False))
+        folders = {root.root_id: escape(root.folder) for root in roots}
+        absent = [root.root_id for root in roots if root.is_absent]
+        more = {"roots": folders, "absent": absent, "leave_out": leave_out, "failures": failures}
+        print(json.dumps({**shown, **more}, default=str, ensure_ascii=False))
         return
     for name, value in shown.items():
         print(f"{_NAMES.get(name, name):18} {value}")
+    if leave_out is not None:
+        print(f"{'left out':18} {', '.join(leave_out) or 'nothing'}")
+    for root in roots:
+        if root.is_absent:
+            print(f"{'absent':18} {root.folder} ({root.num_files} files)")
     for failure in failures:
-        print(f"  {failure['uri']}: {failure['stage']}: {failure['reason']} (tried {failure['attempts']}x)", file=sys.stderr)
+        print(f"  {unescape(failure['uri'])}: {failure['stage']}: {failure['reason']} (tried {failure['attempts']}x)", file=sys.stderr)
 
 
 def list_segments(
@@ -58,46 +76,69 @@ def list_segments(
 
 
 def list_roots(context: typer.Context, collection: CollectionOption = None, as_json: JsonOption = False) -> None:
-    """List the folders that were indexed, with their ids."""
-    from search.collection.identity import default_path
+    """List the folders that were indexed, with their ids. An absent one is not mounted, or empty."""
+    from media.file_names import escape
     from search.collection.reader import open_collection
+    from search.collection.roots import list_roots
 
     context.obj = collection
     if context.invoked_subcommand is not None:
         return
-    roots = open_collection(collection or default_path()).identity.roots
-    for root_id, folder in roots.items():
-        is_there = Path(folder).is_dir()
+    for root in list_roots(open_collection(collection).snapshot):
         if as_json:
-            print(json.dumps({"id": root_id, "path": folder, "exists": is_there}, ensure_ascii=False))
+            shown = {"id": root.root_id, "path": escape(root.folder), "files": root.num_files, "exists": not root.is_absent}
+            print(json.dumps(shown, ensure_ascii=False))
         else:
-            print(f"{root_id}  {folder}{'' if is_there else '  (missing)'}")
+            print(f"{root.root_id}  {root.folder}  {root.num_files} files{'  (absent)' if root.is_absent else ''}")
+
+
+def list_failures(collection: CollectionOption = None, as_json: JsonOption = False) -> None:
+    """List the files that could not be indexed, with the reason. Try them again with: coca-search index --retry-failed"""
+    from media.file_names import unescape
+    from search.collection.reader import open_collection
+
+    rows = open_collection(collection).failures().sort_by("uri").to_pylist()
+    if as_json:
+        names = ("stage", "reason", "attempts", "last_tried_at")
+        print(json.dumps([{"path": row["uri"], **{name: row[name] for name in names}} for row in rows], default=str, ensure_ascii=False))
+        return
+    for row in rows:
+        when = f"{row['last_tried_at']:%Y-%m-%d %H:%M} UTC" if row["last_tried_at"] else "before"
+        print(f"{unescape(row['uri'])}\n    {_STAGES.get(row['stage'], row['stage'])}: {row['reason']}")
+        print(f"    tried {row['attempts']} times, last {when}")
+    print(f"{len(rows)} files failed." if rows else "No file failed.")
 
 
 def move_root(
     context: typer.Context,
-    root_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the folder, from `coca-search roots`.")],
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="The id of the folder, from `coca-search roots`, or its old path.")],
     new_path: Annotated[Path, typer.Argument(help="The path of the folder now.")],
     collection: CollectionOption = None,
 ) -> None:
     """Give an indexed folder its new path after you moved it. Nothing is indexed again."""
     from search.collection.identity import default_path
+    from search.collection.reader import open_collection
     from search.collection.roots import move_root
 
-    num_found, num_files = move_root(collection or context.obj or default_path(), root_id, new_path)
+    path = collection or context.obj or default_path()
+    root_id = open_collection(path).identity.find_root(root)
+    num_found, num_files = move_root(path, root_id, new_path)
     print(f"Root {root_id} is now {new_path.resolve()}. {num_found} of {num_files} files were found there.")
 
 
 def remove_root(
     context: typer.Context,
-    root_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the root, from `coca-search roots`.")],
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="The id of the folder, from `coca-search roots`, or its path.")],
     collection: CollectionOption = None,
 ) -> None:
     """Forget a folder that was indexed. Its files are not touched."""
     from search.collection.identity import default_path
+    from search.collection.reader import open_collection
     from search.collection.roots import remove_root
 
-    print(f"Root {root_id} was removed, with {remove_root(collection or context.obj or default_path(), root_id)} files.")
+    path = collection or context.obj or default_path()
+    root_id = open_collection(path).identity.find_root(root)
+    print(f"Root {root_id} was removed, with {remove_root(path, root_id)} files.")
 
 
 def verify(
@@ -140,6 +181,7 @@ def _device() -> str:
 def add_commands(app: typer.Typer) -> None:
     app.command()(status)
     app.command("list")(list_segments)
+    app.command("failures")(list_failures)
     app.command()(verify)
     roots = typer.Typer(invoke_without_command=True, callback=list_roots)
     roots.command("move")(move_root)

@@ -4,7 +4,8 @@ SearchError
 ├── CollectionError
 │   ├── NoCollectionError     no collection at this path
 │   ├── IncompatibleError     a newer format, another model, another preprocessing or width
-│   └── LockedError           another process is writing
+│   ├── LockedError           another process is writing
+│   └── StorageError          the disk is full, or may not be written
 ├── QueryError                a query or filter that cannot be answered
 └── ServiceError              the service cannot be reached, or rejected the request
     └── NoServiceError        nothing listens at its address
@@ -29,6 +30,10 @@ class IncompatibleError(CollectionError):
 
 class LockedError(CollectionError):
     """Another process is writing to the collection."""
+
+
+class StorageError(CollectionError):
+    """The disk of the collection is full, fails, or may not be written."""
 
 
 class QueryError(SearchError):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from media.file_names import escape
 from search.schema import Row, columns_of
 
 if TYPE_CHECKING:
@@ -75,13 +76,14 @@ class Hits(Sequence[Hit]):
         from search.schema import arrow_fields
 
         schema = pa.schema([*arrow_fields(columns_of(Row)), pa.field("similarity", pa.float32(), nullable=False)])
-        return pa.Table.from_pylist([asdict(hit) for hit in self._hits], schema=schema)
+        return pa.Table.from_pylist([asdict(hit) | {"uri": escape(hit.uri)} for hit in self._hits], schema=schema)
 
 
 def to_wire(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a row or hit as JSON values."""
+    """The values of a row or hit as JSON values. A path that is not valid UTF-8 is escaped, see `media.file_names`."""
     wire = {name: _json_value(value) for name, value in row.items()}
     wire["segment_id"] = str(wire["segment_id"])  # 63 bits do not fit a JavaScript number
+    wire["uri"] = escape(wire["uri"])
     return wire
 
 

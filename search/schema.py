@@ -225,7 +225,7 @@ def new_media_id(uri: str, used: Container[int] = ()) -> int:
     If another file has that id (it is in `used`), the hash is repeated with the next salt.
     """
     for salt in count():
-        digest = hashlib.blake2b(f"{salt}:{uri}".encode(), digest_size=8).digest()
+        digest = hashlib.blake2b(f"{salt}:{uri}".encode(errors="surrogateescape"), digest_size=8).digest()
         media_id = int.from_bytes(digest, "big") >> (64 - 43)
         if media_id not in used:
             break

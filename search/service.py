@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.background import BackgroundTask
 
 from coca_model import CocaModelError
+from media.file_names import escape
 from media.formats import HEAD_BYTES, true_format
 from media.pictures.motion_photo import find_film, may_hold_film
 from search.collection import Collection
@@ -69,7 +70,7 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
             shown,
             media_type=known.media_type if known else "application/octet-stream",
             headers={"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "script-src 'none'"},  # an SVG may hold scripts
-            filename=path.name,
+            filename=escape(path.name),
             content_disposition_type="inline",
             background=BackgroundTask(shown.unlink) if part == "film" else None,
         )

@@ -19,6 +19,8 @@ from evaluation.datasets.files import Unique, check_split, check_text, entries, 
 from evaluation.errors import DatasetError
 from indexer.errors import SourceError
 from indexer.scan import scan
+from media.file_names import escape
+from media.formats import format_of
 
 _Caption = tuple[Any, str, str]  # key of the medium, text, record
 _Found = dict[Any, Medium | None]  # by key
@@ -110,8 +112,10 @@ def read_own_queries(annotations: Path, media: MediaFolder) -> CaptionedMedia:
         scanned = scan([media.folder])
     except SourceError as error:
         raise DatasetError(str(error)) from error
-    gallery = tuple(Medium(os.path.relpath(uri, scanned.paths[0]), Path(uri), kind_of(uri, uri), uri) for uri in scanned.files)
-    media.missing += [f"{problem.file.uri}: {problem.reason}" for problem in scanned.problems]
+    folder = media.folder.resolve()
+    uris = [uri for uri in scanned.files if format_of(uri) and escape(uri) == uri]
+    gallery = tuple(Medium(os.path.relpath(uri, folder), Path(uri), kind_of(uri, uri), uri) for uri in uris)
+    media.missing += [f"{escape(uri)}: the name of the file is not valid UTF-8" for uri in scanned.files if escape(uri) != uri]
     media.missing += [f"{unreadable}: the folder cannot be listed" for unreadable in scanned.unreadable]
     index_of = {_canonical(medium.path): index for index, medium in enumerate(gallery)}
     answers, pairs = dict[str, list[int]](), Unique("pair of query and path")

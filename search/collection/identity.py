@@ -8,14 +8,17 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_data_path
 
 from media.atomic_write import atomic_write
+from media.file_names import escape, unescape
+from media.sources.folders import Folders
 from search.errors import IncompatibleError, NoCollectionError, QueryError
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class Identity:
         embedding_width: E, the width of a vector.
         roots: absolute folder of each root, by its id.
         migrating_from: the format that the collection had, while a migration is under way.
+        leave_out: what the user leaves out, see `indexer.leave_out`; None for the default list.
     """
 
     collection_id: str
@@ -49,6 +53,7 @@ class Identity:
     metric: str = METRIC
     format_version: int = FORMAT_VERSION
     migrating_from: int | None = None
+    leave_out: tuple[str, ...] | None = None
 
     @staticmethod
     def of(encoder: "Encoder", model: str) -> "Identity":
@@ -75,19 +80,34 @@ class Identity:
     def uri_of(self, root_id: str, path: str) -> str:
         """The absolute path of a file."""
         root = self.roots.get(root_id, f"(unknown root {root_id})")
-        return os.path.join(root, path.replace("/", os.sep))  # noqa: PTH118 - every hit needs it, and `Path` takes four times as long
+        return os.path.join(root, unescape(path).replace("/", os.sep))  # noqa: PTH118 - every hit needs it, `Path` takes four times as long
+
+    def uris_of(self, root_ids: Iterable[str], paths: Iterable[str]) -> list[str]:
+        """The absolute paths of files."""
+        above = {root_id: root.rstrip(os.sep) + os.sep for root_id, root in self.roots.items()}
+        return [
+            above[root_id] + path if root_id in above and path.isascii() and os.sep == "/" else self.uri_of(root_id, path)
+            for root_id, path in zip(root_ids, paths, strict=True)
+        ]
 
     def locate(self, uri: str) -> tuple[str, str]:
-        """Root id and path below it. Takes the innermost root. `("", uri)` if the file is below no root."""
-        inside = [(root, root_id) for root_id, root in self.roots.items() if is_below(uri, root)]
-        if not inside:
-            return "", uri
-        root, root_id = max(inside, key=lambda each: len(each[0]))
-        return root_id, os.path.relpath(uri, root).replace(os.sep, "/")
+        """Root id and path below it, as they are stored. Takes the innermost root. `("", uri)` if the file is below no root."""
+        root = self._folders.innermost(uri)
+        if root is None:
+            return "", escape(uri)
+        return self._ids[root], escape(uri[len(root.rstrip(os.sep)) + 1 :].replace(os.sep, "/")) or "."
 
-    def with_root(self, folder: str) -> "Identity":
-        """The identity with a root for `folder`; unchanged if a root contains it already."""
-        if any(is_below(folder, root) for root in self.roots.values()):
+    @cached_property
+    def _folders(self) -> Folders:
+        return Folders(self._ids)
+
+    @cached_property
+    def _ids(self) -> dict[str, str]:
+        return {root.rstrip("/") or root: root_id for root_id, root in self.roots.items()}
+
+    def with_root(self, folder: str, *, is_mount: bool = False) -> "Identity":
+        """The identity with a root for `folder`; unchanged if a root contains it already and it is no drive of its own."""
+        if folder in self.roots.values() or (not is_mount and any(is_below(folder, root) for root in self.roots.values())):
             return self
         return replace(self, roots={**self.roots, secrets.token_hex(4): folder})
 
@@ -101,10 +121,22 @@ class Identity:
         }
         return replace(self, roots={**self.roots, **moved})
 
+    def without_root(self, root_id: str) -> "Identity":
+        """The identity without a root. Raises QueryError for an unknown one."""
+        self.root(root_id)
+        return replace(self, roots={each: folder for each, folder in self.roots.items() if each != root_id})
+
+    def find_root(self, text: str) -> str:
+        """The id of a root, by its id or its folder. Raises QueryError for an unknown one."""
+        folder = os.path.realpath(os.path.expanduser(text))  # noqa: PTH111
+        found = [root_id for root_id, root in self.roots.items() if root_id == text or root in {folder, text.rstrip("/")}]
+        return found[0] if found else self.root(text) and text
+
     def root(self, root_id: str) -> str:
         """The folder of a root. Raises QueryError for an unknown one."""
         if root_id not in self.roots:
-            raise QueryError(f"Unknown root ({root_id}). Known: {', '.join(self.roots) or 'none'}. List them with: coca-search roots")
+            known = ", ".join(f"{each} ({folder})" for each, folder in self.roots.items()) or "none"
+            raise QueryError(f"Unknown root ({root_id}). Known: {known}. List them with: coca-search roots")
         return self.roots[root_id]
 
 
@@ -136,11 +168,14 @@ def read_identity(path: Path) -> Identity:
         identity = Identity(**raw)
     except TypeError as error:
         raise IncompatibleError(f"{path / 'collection.json'}: unexpected content ({error}). {_ELSE}") from error
-    texts = (identity.collection_id, identity.model, identity.model_id, identity.preprocessing_id)
-    roots = [text for pair in identity.roots.items() for text in pair] if isinstance(identity.roots, dict) else [None]
-    if type(identity.embedding_width) is not int or not all(isinstance(each, str) for each in (*texts, *roots)):
+    texts: list[object] = [identity.collection_id, identity.model, identity.model_id, identity.preprocessing_id]
+    texts += [text for pair in identity.roots.items() for text in pair] if isinstance(identity.roots, dict) else [None]
+    leave_out: object = identity.leave_out or []
+    texts += leave_out if isinstance(leave_out, list) else [None]
+    if type(identity.embedding_width) is not int or not all(isinstance(each, str) for each in texts):
         raise IncompatibleError(f"{path / 'collection.json'}: unexpected content (a value of the wrong type). {_ELSE}")
-    return identity
+    roots = {root_id: unescape(folder) for root_id, folder in identity.roots.items()}
+    return replace(identity, roots=roots, leave_out=None if identity.leave_out is None else tuple(identity.leave_out))
 
 
 def read_raw_identity(path: Path) -> dict[str, Any]:
@@ -164,7 +199,8 @@ def read_raw_identity(path: Path) -> dict[str, Any]:
 
 
 def write_identity(path: Path, identity: Identity) -> None:
-    content = {name: value for name, value in asdict(identity).items() if value is not None}
+    roots = {root_id: escape(folder) for root_id, folder in identity.roots.items()}
+    content = {name: value for name, value in (asdict(identity) | {"roots": roots}).items() if value is not None}
     atomic_write(path / "collection.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -13,6 +13,7 @@ from search.errors import IncompatibleError, QueryError
 
 SEGMENTS, FAILURES = "segments", "failures"
 _IDS_PER_FILTER = 2000
+_MOST_SMALL_FRAGMENTS, _VERSIONS_PER_CLEANUP = 8, 32
 _KEEP_OLD_VERSIONS = timedelta(days=1)  # readers of an older snapshot have this long to move on
 _ABOUT_A_FILE = ("Not found", "LanceError(IO)", "Object at location", "corrupt")  # in errors of Lance that are not about a filter
 
@@ -82,6 +83,10 @@ class LanceTable:
             merge = merge.when_not_matched_by_source_delete(stale)
         merge.execute(rows)
 
+    def update(self, rows: pa.Table, *, key: str) -> None:
+        """Set some columns of the rows with the same `key`. The other columns, such as vectors, are not written again."""
+        self._table.merge_insert(key).when_matched_update_all().execute(rows)
+
     def rewrite(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
         """Replace all rows and the schema in one commit."""
         reader = pa.RecordBatchReader.from_batches(schema, batches)
@@ -90,9 +95,15 @@ class LanceTable:
     def delete(self, where: str) -> None:
         self._table.delete(where)
 
-    def compact(self) -> None:
-        """Merge small fragments, and drop versions that no reader should hold any more. Warns if an old version is damaged."""
+    def compact(self, *, since_version: int) -> None:
+        """Merge small fragments, and drop versions that no reader should hold any more, if there are many since the last time.
+
+        Merging rewrites most of the table, so a run that adds one picture should not wait for it. Warns if an old version is damaged.
+        """
+        many_versions = since_version // _VERSIONS_PER_CLEANUP != self.version // _VERSIONS_PER_CLEANUP
         try:
+            if not many_versions and self._table.stats()["fragment_stats"]["num_small_fragments"] <= _MOST_SMALL_FRAGMENTS:
+                return
             self._table.optimize(cleanup_older_than=_KEEP_OLD_VERSIONS)
         except (ValueError, RuntimeError) as error:
             warnings.warn(f"{self._folder}: the table {self._name} was not compacted ({_reason(error)}).", stacklevel=2)

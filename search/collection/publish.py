@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,19 @@ from media.atomic_write import atomic_path, atomic_write
 from media.hashing import sha256_of_file
 from search.collection.identity import Identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
-from search.collection.snapshot import ROWS, STATISTICS, VECTORS, Current, Snapshot, Statistics, open_current, open_files, read_current
+from search.collection.snapshot import (
+    CHANGES,
+    ROWS,
+    STATISTICS,
+    VECTORS,
+    Current,
+    Snapshot,
+    Statistics,
+    open_current,
+    open_files,
+    read_current,
+)
+from search.collection.snapshot_changes import changed_since, share
 from search.collection.vector_index import build_index
 from search.errors import IncompatibleError
 from search.schema import KINDS, Row, columns_of, stored_columns
@@ -33,7 +46,8 @@ def publish(path: Path, identity: Identity, segments: LanceTable, num_failed: in
         for leftover in (partial, folder):
             shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir(parents=True)
-        build(partial, segments, identity)
+        earlier = path / "snapshots" / str(before.version) if before and before.collection_id == identity.collection_id else None
+        build(partial, segments, identity, earlier)
         partial.rename(folder)
     if before != current:
         atomic_write(path / "current", json.dumps(asdict(current)) + "\n")
@@ -42,8 +56,32 @@ def publish(path: Path, identity: Identity, segments: LanceTable, num_failed: in
             shutil.rmtree(old, ignore_errors=True)  # open readers keep its files
 
 
-def build(folder: Path, segments: LanceTable, identity: Identity) -> None:
-    """Write the three files of a snapshot into an existing folder, and sync them to disk."""
+def build(folder: Path, segments: LanceTable, identity: Identity, earlier: Path | None = None) -> None:
+    """Write the files of a snapshot into an existing folder, and sync them to disk.
+
+    Args:
+        earlier: the folder of an earlier snapshot of the same collection. If few rows changed since, its index is shared.
+    """
+    table = _rows(segments, identity)
+    with atomic_path(folder / ROWS) as path, pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
+    checksums = {ROWS: sha256_of_file(folder / ROWS)}
+    changes = changed_since(earlier, table, identity.collection_id) if earlier else None
+    if earlier is not None and changes is not None:
+        share(earlier / VECTORS, folder / VECTORS)
+        vectors = segments.read_by_id("segment_id", changes.segment_ids.tolist(), ["segment_id", "vector"])
+        checksums[VECTORS] = changes.sha256_of_index
+        _write_index(vectors.to_batches(), identity, folder / CHANGES)
+        checksums[CHANGES] = sha256_of_file(folder / CHANGES)
+    else:
+        _write_index(segments.batches(["segment_id", "vector"]), identity, folder / VECTORS)
+        checksums[VECTORS] = sha256_of_file(folder / VECTORS)
+    statistics = Statistics(identity.collection_id, segments.version, count_kinds(segments), checksums)
+    atomic_write(folder / STATISTICS, json.dumps(asdict(statistics), indent=2) + "\n")
+
+
+def _rows(segments: LanceTable, identity: Identity) -> pa.Table:
+    """All columns but the vector, sorted by `segment_id`."""
     names = [each.name for each in stored_columns(Row) if each.name in segments.schema.names]
     table = segments.read(names).sort_by("segment_id")
     if unknown := set(table["root_id"].unique().to_pylist()) - {"", *identity.roots}:
@@ -52,17 +90,15 @@ def build(folder: Path, segments: LanceTable, identity: Identity) -> None:
             "They belong to another collection, or a backup is being restored. Restore all files of one backup."
         )
     for each in columns_of(Row):
-        if each.column.arrow == "dictionary":
+        if each.column.arrow == "dictionary" and each.name in names:
             position = table.schema.get_field_index(each.name)
             table = table.set_column(position, each.name, table.column(position).combine_chunks().dictionary_encode())
-    table = table.combine_chunks().unify_dictionaries()
-    with atomic_path(folder / ROWS) as path, pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
-    with atomic_path(folder / VECTORS) as path:
-        build_index(segments.batches(["segment_id", "vector"]), identity.embedding_width).write(path)
-    checksums = {name: sha256_of_file(folder / name) for name in (ROWS, VECTORS)}
-    statistics = Statistics(identity.collection_id, segments.version, count_kinds(segments), checksums)
-    atomic_write(folder / STATISTICS, json.dumps(asdict(statistics), indent=2) + "\n")
+    return table.combine_chunks().unify_dictionaries()
+
+
+def _write_index(batches: Iterable[pa.RecordBatch], identity: Identity, file: Path) -> None:
+    with atomic_path(file) as path:
+        build_index(batches, identity.embedding_width).write(path)
 
 
 def count_kinds(segments: LanceTable) -> dict[str, int]:

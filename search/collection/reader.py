@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from coca_model import CheckpointError, Encoder, load
+from media.file_names import escape
 from search.collection.identity import Identity, default_path, read_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, check_table
 from search.collection.migrations import migrate_for_reading
@@ -70,9 +71,8 @@ class Collection:
         """One row for each file that could not be indexed, with the columns of `FailureColumns` and `uri`."""
         table = LanceTable(self.path, FAILURES)
         rows = table.read([each.name for each in stored_columns(FailureColumns) if each.name in table.schema.names])
-        files = zip(rows["root_id"].to_pylist(), rows["path"].to_pylist(), strict=True)
-        uris = [self.identity.uri_of(*file) for file in files]
-        return rows.append_column("uri", pa.array(uris, pa.string()))
+        uris = map(escape, self.identity.uris_of(rows["root_id"].to_pylist(), rows["path"].to_pylist()))
+        return rows.append_column("uri", pa.array(list(uris), pa.string()))
 
     def counts(self) -> dict[str, int]:
         """The number of rows of each kind, and of files that failed."""

@@ -1,15 +1,46 @@
-"""Moves and removes roots: the folders that were indexed."""
+"""Lists, moves and removes roots: the folders that were indexed."""
 
-from dataclasses import replace
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from search.collection.identity import write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, quoted
 from search.collection.publish import publish
 from search.collection.reader import open_collection
+from search.collection.snapshot import Snapshot
 from search.collection.thumbnails import remove_thumbnails
 from search.collection.writer import WriterLock
 from search.errors import QueryError
+
+
+@dataclass(frozen=True)
+class RootState:
+    """A root, and whether its files are there. An absent root is missing, or an empty folder where files were."""
+
+    root_id: str
+    folder: str
+    num_files: int
+    is_absent: bool
+
+
+def list_roots(snapshot: Snapshot) -> list[RootState]:
+    """All roots of a collection."""
+    num_files = snapshot.files_by_root()
+    states = ((root_id, folder, num_files.get(root_id, 0)) for root_id, folder in snapshot.identity.roots.items())
+    return [RootState(root_id, folder, count, count > 0 and _is_absent(folder)) for root_id, folder, count in states]
+
+
+def _is_absent(folder: str) -> bool:
+    """Whether a folder is missing or empty. An address is not asked."""
+    if "://" in folder:
+        return False
+    try:
+        return all(name.startswith(".") for name in os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def move_root(path: Path, root_id: str, folder: Path) -> tuple[int, int]:
@@ -48,8 +79,7 @@ def remove_root(path: Path, root_id: str) -> int:
         for table in (segments, failures):
             table.delete(f"root_id = {quoted(root_id)}")
         publish(path, snapshot.identity, segments, failures.count())
-        roots = {each: folder for each, folder in snapshot.identity.roots.items() if each != root_id}
-        write_identity(path, replace(snapshot.identity, roots=roots))
+        write_identity(path, snapshot.identity.without_root(root_id))
         for media_id in media:
             remove_thumbnails(path, media_id)
     return len(media)

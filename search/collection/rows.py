@@ -1,14 +1,22 @@
-"""What a collection stores of one file: rows and thumbnails, or a failure. The columns are those of `search.schema`."""
+"""What a collection stores of one file: rows and thumbnails, or a failure; and which files it knows.
 
-from collections.abc import Iterable, Mapping
+The columns are those of `search.schema`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from search.collection.identity import Identity
+from search.collection.lance_tables import LanceTable
 from search.schema import FailureColumns, FileColumns, Kind, columns_of, segment_id_of, stored_columns
+
+_FILE = ("media_id", "root_id", "path", "size_bytes", "mtime", "sha256", "revision")
+_FAILURE = ("root_id", "path", "size_bytes", "mtime", "revision", "stage", "reason", "attempts")
 
 
 @dataclass(frozen=True)
@@ -41,14 +49,13 @@ class Failure(FailureColumns):
     uri: str
 
 
-@dataclass(frozen=True)
-class KnownFile:
-    """A file as the collection knows it."""
+class KnownFile(NamedTuple):
+    """A file as the collection knows it. A tuple, because a run makes one for each indexed file."""
 
+    uri: str
     media_id: int
     root_id: str
     path: str
-    uri: str
     size_bytes: int
     mtime: float
     sha256: str
@@ -70,3 +77,25 @@ def failure_rows(failures: Iterable[Failure], schema: pa.Schema) -> pa.Table:
     """Failures as a table with the columns of `failures.lance`."""
     names = [each.name for each in stored_columns(FailureColumns)]
     return pa.Table.from_pylist([{name: getattr(failure, name) for name in names} for failure in failures], schema=schema)
+
+
+def known_files(segments: LanceTable, identity: Identity) -> dict[str, KnownFile]:
+    """Every indexed file by its uri. Reads columns, because a dictionary for each row would take most of the time of a run."""
+    columns = _columns(segments, _FILE)
+    uris = identity.uris_of(columns["root_id"], columns["path"])
+    values = (columns[name] for name in _FILE)
+    return {file.uri: file for file in map(KnownFile, uris, *values)}
+
+
+def known_failures(failures: LanceTable, identity: Identity) -> dict[str, Failure]:
+    """Every failed file by its uri."""
+    columns = _columns(failures, _FAILURE)
+    uris = identity.uris_of(columns["root_id"], columns["path"])
+    rows = (dict(zip(_FAILURE, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    return {uri: Failure(uri=uri, **row) for uri, row in zip(uris, rows, strict=True)}
+
+
+def _columns(table: LanceTable, names: Sequence[str]) -> dict[str, list[Any]]:
+    """The values of columns. One that an older version did not write is all None."""
+    rows: pa.Table = table.read([name for name in names if name in table.schema.names])
+    return {name: rows[name].to_pylist() if name in rows.column_names else [None] * rows.num_rows for name in names}

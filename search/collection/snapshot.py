@@ -1,7 +1,8 @@
 """Snapshots: one version of a collection in files that a reader maps into memory. No Lance is needed to search and to return rows.
 
     snapshots/<version>/rows.arrow        all columns but the vector, sorted by segment_id
-    snapshots/<version>/vectors.faiss     the index of the same rows
+    snapshots/<version>/vectors.faiss     the index of the same rows, or of those of an earlier version
+    snapshots/<version>/changes.faiss     in the second case: the rows that changed since
     snapshots/<version>/statistics.json   counts and checksums
     current                               the newest complete version
 
@@ -9,6 +10,7 @@ A snapshot is derived from one version of `segments.lance`. Deleting it loses no
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,7 +29,7 @@ from search.collection.vector_index import VectorIndex, read_index
 from search.errors import IncompatibleError, QueryError
 from search.schema import DEFAULT_KINDS, KINDS, ColumnInfo, Kind, Row, datetime_of, segment_ids_of, stored_columns
 
-ROWS, VECTORS, STATISTICS = "rows.arrow", "vectors.faiss", "statistics.json"
+ROWS, VECTORS, CHANGES, STATISTICS = "rows.arrow", "vectors.faiss", "changes.faiss", "statistics.json"
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,12 @@ class Snapshot:
             found.update(zip(inside.tolist(), self._rows_of_batch(batch, inside - start), strict=True))
         return [found[position] for position in positions.tolist()]
 
+    def files_by_root(self) -> dict[str, int]:
+        """The number of files of each root."""
+        columns = [batch.select(["root_id", "media_id"]) for batch in self._batches]
+        files = {(root_id, media_id) for batch in columns for root_id, media_id in zip(*map(_plain, batch.columns), strict=True)}
+        return dict(Counter(root_id for root_id, _ in files))
+
     def rows_of_file(self, media_id: int) -> list[dict[str, Any]]:
         """The rows of all segments of a file, in the order of their ids; none if the file is not in the collection."""
         start, stop = np.searchsorted(self.segment_ids, segment_ids_of(media_id))
@@ -178,9 +186,12 @@ def _values(batch: pa.RecordBatch, column: ColumnInfo) -> list[Any]:
         return [moment and moment.replace(tzinfo=None) for moment in moments] if column.arrow_name == "local" else moments
     if column.type is tuple:
         return [each if each is None else tuple(each) for each in values.to_pylist()]
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()  # `to_pylist` of a dictionary is 50 times as slow
-    return values.to_pylist()
+    return _plain(values)
+
+
+def _plain(values: pa.Array) -> list[Any]:
+    """The values as Python objects. `to_pylist` of a dictionary is 50 times as slow."""
+    return (values.dictionary_decode() if pa.types.is_dictionary(values.type) else values).to_pylist()
 
 
 def read_current(path: Path) -> Current | None:
@@ -196,12 +207,25 @@ def open_current(path: Path, identity: Identity, current: Current) -> Snapshot:
     return open_files(path, path / "snapshots" / str(current.version), identity, current)
 
 
+def read_rows(folder: Path) -> tuple[pa.RecordBatch, ...]:
+    """The rows of a snapshot, mapped into memory. Raises OSError, ValueError if they are missing or damaged."""
+    reader = pa.ipc.open_file(pa.memory_map(str(folder / ROWS)))
+    return tuple(reader.get_batch(number) for number in range(reader.num_record_batches))
+
+
+def read_statistics(folder: Path) -> Statistics:
+    """Raises OSError, ValueError, TypeError if the file is missing or damaged."""
+    return Statistics(**json.loads((folder / STATISTICS).read_text()))
+
+
 def open_files(path: Path, folder: Path, identity: Identity, current: Current) -> Snapshot:
     """Open the files of a snapshot in any folder. Raises as `open_current`."""
-    statistics = Statistics(**json.loads((folder / STATISTICS).read_text()))
-    reader = pa.ipc.open_file(pa.memory_map(str(folder / ROWS)))
-    batches = tuple(reader.get_batch(number) for number in range(reader.num_record_batches))
+    statistics = read_statistics(folder)
+    batches = read_rows(folder)
     index = read_index(folder / VECTORS)
+    if CHANGES in statistics.sha256:
+        segment_ids = np.concatenate([np.zeros(0, np.int64), *(batch.column("segment_id").to_numpy() for batch in batches)])
+        index.replace(segment_ids, read_index(folder / CHANGES))
     num_rows = sum(batch.num_rows for batch in batches)
     if len(index) != num_rows or index.embedding_width != identity.embedding_width:
         raise ValueError(f"{folder}: {len(index)} vectors for {num_rows} rows")

@@ -83,6 +83,15 @@ class VectorIndex:
             return np.zeros((0, self.embedding_width), np.float32)
         return np.asarray(faiss.rev_swig_ptr(flat.get_xb(), len(self) * self.embedding_width).reshape(len(self), -1))
 
+    def replace(self, segment_ids: NDArray[np.int64], changes: "VectorIndex") -> None:
+        """Keep only the given segments, and take the vectors of `changes` for those that it has. Call it before the first search."""
+        own = self.ids()
+        stale = own[~np.isin(own, segment_ids) | np.isin(own, changes.ids())]
+        if len(stale):
+            self._index.remove_ids(faiss.IDSelectorBatch(stale))
+        if len(changes):
+            self._index.add_with_ids(np.ascontiguousarray(changes.vectors()), changes.ids())
+
     def write(self, path: Path) -> None:
         faiss.write_index(self._index, str(path))
 

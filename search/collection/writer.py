@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from media.atomic_write import PARTIAL, atomic_write
@@ -23,7 +25,8 @@ from search.collection.identity import Identity, read_identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, in_list, quoted
 from search.collection.migrations import migrate
 from search.collection.publish import WRITER_LOCK, publish
-from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, segment_rows
+from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, known_failures, known_files, segment_rows
+from search.collection.storage import writes
 from search.collection.thumbnails import orphaned_thumbnails, remove_thumbnails, thumbnail_of, thumbnail_path, write_thumbnail
 from search.errors import IncompatibleError, LockedError
 from search.schema import failure_schema, segment_schema
@@ -31,6 +34,7 @@ from search.schema import failure_schema, segment_schema
 if TYPE_CHECKING:
     from coca_model import Encoder
 
+_OF_A_PLACE = ("root_id", "path", "mtime", "revision")
 _ROWS_PER_COMMIT = 1024
 _SECONDS_PER_COMMIT = 15.0
 _PUBLISH_SHARE = 0.05  # the share of a long run that may be spent on snapshots
@@ -56,10 +60,20 @@ class WriterLock:
         note = self.path / "writer.json"
         self.was_interrupted = note.exists()
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        atomic_write(note, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
+        try:
+            atomic_write(note, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
+        except OSError:
+            self._lock.release()
+            raise
 
     def __exit__(self, *_: object) -> None:
-        (self.path / "writer.json").unlink(missing_ok=True)
+        self.release(is_done=True)
+
+    def release(self, *, is_done: bool) -> None:
+        """Release the lock. If the writer is not done, its note stays, and the next one removes what this one left."""
+        if is_done:
+            with suppress(OSError):  # a full or removed disk
+                (self.path / "writer.json").unlink(missing_ok=True)
         self._lock.release()
 
     def _owner(self) -> str:
@@ -75,28 +89,36 @@ class CollectionWriter:
 
     `add` and `add_failures` buffer, and commit from time to time. `finish` commits the rest and publishes a snapshot.
 
+    Args:
+        path: the folder of the collection.
+        encoder: the model. None opens an existing collection without it; then `check` the model before you add rows.
+        model: what `coca_model.load` takes.
+
     Raises on entering:
         LockedError: another process is writing; the message names it.
         IncompatibleError: the collection holds vectors of another model, or has a newer format.
+        StorageError: it may not be written.
     """
 
-    def __init__(self, path: Path, encoder: "Encoder", *, model: str) -> None:
+    def __init__(self, path: Path, encoder: "Encoder | None", *, model: str) -> None:
         self.path, self._encoder, self._model = path, encoder, model
         self._lock = WriterLock(path)
         self._files: list[FileRows] = []
         self._failures: list[Failure] = []
+        self._broken: list[int] = []  # media ids of files whose rows go with the next commit
         self._outdated: dict[int, str | None] = {}  # media id -> hash of the version whose thumbnails stay
         self._last_commit = self._last_publish = time.monotonic()
         self._publish_seconds = 0.0
         self.num_rows = 0
 
+    @writes
     def __enter__(self) -> "CollectionWriter":
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock.__enter__()
         try:
             self._open()
         except BaseException:
-            self._lock.__exit__()
+            self._lock.release(is_done=not self._lock.was_interrupted)
             raise
         return self
 
@@ -105,45 +127,56 @@ class CollectionWriter:
         if not is_new:
             migrate(self.path)
             self.identity = read_identity(self.path)
-            self.identity.check(self._encoder, self.path)
-        width = self._encoder.config.embedding_width
+            if self._encoder is not None:
+                self.check(self._encoder)
+        else:
+            assert self._encoder is not None, "a new collection needs its model"
+            self.identity = Identity.of(self._encoder, self._model)
+        width = self.identity.embedding_width
         self._segments = LanceTable(self.path, SEGMENTS, segment_schema(width))
         self._failed = LanceTable(self.path, FAILURES, failure_schema())
+        self._first_version = self._segments.version, self._failed.version
         if is_new:  # collection.json last: a reader that finds it must find the rest
             if self._segments.count():
                 raise IncompatibleError(f"{self.path}: has rows but no collection.json. Restore it, or index into a new directory.")
-            self.identity = Identity.of(self._encoder, self._model)
             publish(self.path, self.identity, self._segments, 0)
         elif self.identity.model == self._model:
             return
-        self._save(replace(self.identity, model=self._model))
+        write_identity(self.path, replace(self.identity, model=self._model))
+        self.identity = replace(self.identity, model=self._model)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._lock.__exit__()
+        self._lock.release(is_done=kind is None)
 
-    def add_roots(self, folders: Iterable[str]) -> None:
-        """Make each folder a root, unless a root already contains it."""
+    def check(self, encoder: "Encoder") -> None:
+        """Raises IncompatibleError if the vectors of `encoder` cannot be compared with those of the collection."""
+        self.identity.check(encoder, self.path)
+
+    @writes
+    def update_identity(self, identity: Identity) -> None:
+        """Write a changed identity, such as one with another root."""
+        if identity != self.identity:
+            write_identity(self.path, identity)
+            self.identity = identity
+
+    def add_roots(self, folders: Iterable[str], *, mounts: Iterable[str] = ()) -> None:
+        """Make each folder a root, unless a root already contains it; and each of `mounts`, which are drives of their own."""
         identity = self.identity
         for folder in folders:
             identity = identity.with_root(folder)
-        if identity != self.identity:
-            self._save(identity)
+        for folder in mounts:
+            identity = identity.with_root(folder, is_mount=True)
+        self.update_identity(identity)
 
     def known_files(self) -> dict[str, KnownFile]:
         """Every indexed file by its uri."""
-        known: dict[str, KnownFile] = {}
-        for batch in self._segments.batches(["media_id", "root_id", "path", "size_bytes", "mtime", "sha256", "revision"]):
-            for row in batch.to_pylist():
-                uri = self.identity.uri_of(row["root_id"], row["path"])
-                known.setdefault(uri, KnownFile(uri=uri, **row))
-        return known
+        return known_files(self._segments, self.identity)
 
     def known_failures(self) -> dict[str, Failure]:
         """Every failed file by its uri."""
-        rows = self._failed.read(["root_id", "path", "size_bytes", "mtime", "revision", "stage", "reason", "attempts"]).to_pylist()
-        failures = (Failure(uri=self.identity.uri_of(row["root_id"], row["path"]), **row) for row in rows)
-        return {failure.uri: failure for failure in failures}
+        return known_failures(self._failed, self.identity)
 
+    @writes
     def add(self, rows: FileRows) -> None:
         """Replace all that the collection stores of a file."""
         for seconds, webp in rows.thumbnails.items():
@@ -151,38 +184,43 @@ class CollectionWriter:
         self._files.append(rows)
         self._commit_if_due()
 
-    def add_failures(self, failures: Iterable[Failure]) -> None:
-        """Record files that could not be indexed. Their older rows stay."""
+    @writes
+    def add_failures(self, failures: Iterable[Failure], *, broken: Iterable[int] = ()) -> None:
+        """Record files that could not be indexed. `broken` holds the media ids of those whose older rows are removed."""
         self._failures.extend(failures)
+        self._broken.extend(broken)
         self._commit_if_due()
 
+    @writes
     def relocate(self, files: Iterable[KnownFile]) -> None:
         """Update root, path, mtime and revision of files that were moved or touched. One commit."""
         now = {file.media_id: file for file in files}
         if not now:
             return
-        rows = self._segments.read_by_id("media_id", list(now), self._segments.schema.names)
-        media = rows["media_id"].to_pylist()
-        for name in ("root_id", "path", "mtime", "revision"):
-            position = rows.schema.get_field_index(name)
-            values = pa.array([getattr(now[media_id], name) for media_id in media], rows.schema.field(name).type)
-            rows = rows.set_column(position, rows.schema.field(name), values)
-        self._segments.replace(rows, key="segment_id")
+        rows = self._segments.read(["segment_id", "media_id"])
+        rows = rows.filter(pc.is_in(rows["media_id"], pa.array(list(now), pa.int64())))
+        media = [now[media_id] for media_id in rows["media_id"].to_pylist()]
+        columns = {name: pa.array([getattr(file, name) for file in media], self._segments.schema.field(name).type) for name in _OF_A_PLACE}
+        self._segments.update(pa.table({"segment_id": rows["segment_id"], **columns}), key="segment_id")
 
+    @writes
     def remove(self, media_ids: Iterable[int]) -> None:
         """Remove files: their rows in one commit, their thumbnails with the next snapshot."""
         if ids := list(media_ids):
             self._segments.delete(in_list("media_id", ids))
             self._outdated.update(dict.fromkeys(ids))
 
+    @writes
     def forget_failures(self, failures: Sequence[Failure]) -> None:
         """Delete failures of files that are now indexed or gone. One commit for each root."""
         for root_id in {failure.root_id for failure in failures}:
             paths = in_list("path", [failure.path for failure in failures if failure.root_id == root_id])
             self._failed.delete(f"root_id = {quoted(root_id)} AND {paths}")
 
+    @writes
     def commit(self) -> None:
         """Write what was added. Rows come first, so after a crash between the commits, only failing files are tried again."""
+        self.remove(self._broken)
         before = self.known_failures() if self._files or self._failures else {}
         if self._files:
             rows = segment_rows(self._files, self._segments.schema)
@@ -196,18 +234,20 @@ class CollectionWriter:
             now = datetime.now(UTC)
             counted = [_again(failure, before.get(failure.uri), now) for failure in self._failures]
             self._failed.replace(failure_rows(counted, self._failed.schema), key=["root_id", "path"])
-        self._files, self._failures = [], []
+        self._files, self._failures, self._broken = [], [], []
         self._last_commit = time.monotonic()
 
+    @writes
     def finish(self) -> None:
         """Commit the rest, compact the tables, and publish a snapshot."""
         self.commit()
-        self._segments.compact()
-        self._failed.compact()
+        for table, version in zip((self._segments, self._failed), self._first_version, strict=True):
+            table.compact(since_version=version)
         self.publish()
         if self._lock.was_interrupted:
             self._sweep()
 
+    @writes
     def publish(self) -> None:
         """Publish a snapshot of what was committed, then remove thumbnails of older versions of files."""
         since = time.monotonic()
@@ -232,10 +272,6 @@ class CollectionWriter:
         self.commit()
         if time.monotonic() - self._last_publish > max(_LEAST_SECONDS_BETWEEN_SNAPSHOTS, self._publish_seconds / _PUBLISH_SHARE):
             self.publish()
-
-    def _save(self, identity: Identity) -> None:
-        write_identity(self.path, identity)
-        self.identity = identity
 
 
 def _again(failure: Failure, before: Failure | None, now: datetime) -> Failure:

@@ -3,6 +3,7 @@ import torch
 
 from coca_model import machine
 from coca_model.architecture.config import ImageConfig
+from media import cpus
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 PATCHES, STEM = ImageConfig(), ImageConfig(224, 32, "efficientnet_lite1")
@@ -13,7 +14,7 @@ def threads(monkeypatch):
     """Record the number of threads set in torch. The fake machine has three processors, and torch starts with four threads."""
     seen = {"set": None, "quota": "max 100000"}
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
+    monkeypatch.setattr(cpus.os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.setattr(torch, "set_num_threads", lambda number: seen.update(set=number))
     machine.use_cpus.cache_clear()
@@ -28,7 +29,7 @@ def threads(monkeypatch):
 def test_threads_are_limited_to_the_processors_of_the_container(threads, monkeypatch, tmp_path, quota, expected):
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr(machine, "_CPU_MAX", tmp_path / "cpu.max")
+    monkeypatch.setattr(cpus, "_CPU_MAX", tmp_path / "cpu.max")
     machine.use_cpus()
     assert threads["set"] == expected
 
@@ -40,14 +41,14 @@ def test_omp_num_threads_is_respected(threads, monkeypatch):
 
 
 def test_a_thread_count_below_the_number_of_processors_is_kept(threads, monkeypatch, tmp_path):
-    monkeypatch.setattr(machine, "_CPU_MAX", tmp_path / "none")
+    monkeypatch.setattr(cpus, "_CPU_MAX", tmp_path / "none")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     machine.use_cpus()
     assert threads["set"] is None
 
 
 def test_threads_are_set_once(threads, monkeypatch, tmp_path):
-    monkeypatch.setattr(machine, "_CPU_MAX", tmp_path / "none")
+    monkeypatch.setattr(cpus, "_CPU_MAX", tmp_path / "none")
     machine.use_cpus()
     threads["set"] = None
     machine.use_cpus()

@@ -14,7 +14,7 @@ from search import open_collection, search
 from search.collection.thumbnails import thumbnail_of
 from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 
-OPTIONS = IndexOptions(workers=2, batch=5)
+OPTIONS = IndexOptions(workers=2, batch=5, settle_seconds=0)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def library(tmp_path):
 @pytest.fixture
 def run(tmp_path, library):
     def run(*paths, **options):
-        chosen = IndexOptions(workers=2, batch=5, **options)
+        chosen = IndexOptions(workers=2, batch=5, settle_seconds=0, **options)
         return index(list(paths) or [library], collection=tmp_path / "collection", encoder=FakeEncoder(), options=chosen)
 
     return run
@@ -186,12 +186,17 @@ def test_a_failed_file_is_retried_only_on_request_or_after_a_change(tmp_path, li
     assert opened(tmp_path).counts()["failed"] == 0
 
 
-def test_a_file_that_became_broken_keeps_its_good_rows(tmp_path, library, run):
+def test_a_file_that_became_broken_loses_its_rows_and_thumbnails(tmp_path, library, run):
     run()
+    (row,) = opened(tmp_path).snapshot.rows(opened(tmp_path).snapshot.filtered("uri LIKE '%00-red.png'"))
     (library / "00-red.png").write_bytes(b"broken now")
     assert [os.path.basename(f.uri) for f in run().failures] == ["00-red.png"]
-    assert "00-red.png" in uris(opened(tmp_path))
+    assert "00-red.png" not in uris(opened(tmp_path))
+    assert not thumbnail_of(tmp_path / "collection", row).exists()
     assert run().num_failed_before == 2
+    write_picture(library / "00-red.png", "red")
+    assert run().num_new == 1
+    assert opened(tmp_path).counts()["failed"] == 1
 
 
 def test_metadata_of_a_photograph_is_stored_in_columns(tmp_path, library, run):

@@ -53,38 +53,56 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
         scan([tmp_path / "notes.txt"])
 
 
-def test_links_to_files_are_followed_but_not_broken_links_or_links_to_folders(tmp_path):
-    write_picture(tmp_path / "real" / "x.jpg")
-    root = tmp_path / "root"
-    root.mkdir()
-    (root / "link.jpg").symlink_to(tmp_path / "real" / "x.jpg")
-    (root / "itself.jpg").symlink_to(root / "itself.jpg")
-    (root / "itself").symlink_to(root / "itself")
-    (root / "dead.jpg").symlink_to(tmp_path / "nothing.jpg")
-    (root / "folder").symlink_to(root, target_is_directory=True)
-    assert names(scan([root])) == ["link.jpg"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes as a name")
-def test_a_name_that_is_not_utf8_is_recorded_as_a_problem(tmp_path):
-    write_picture(tmp_path / "good.jpg")
-    with open(os.fsencode(tmp_path) + b"/bad\xff.jpg", "wb") as file:
-        file.write(b"x")
-    found = scan([tmp_path])
-    assert names(found) == ["good.jpg"]
-    assert [(problem.reason, problem.file.uri.endswith(r"bad\xff.jpg")) for problem in found.problems] == [
-        ("The name of the file is not valid UTF-8. Rename it.", True)
-    ]
-
-
 def test_a_folder_given_under_two_names_is_scanned_once(tmp_path):
     write_picture(tmp_path / "real" / "x.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
     assert list(scan([tmp_path / "link", tmp_path / "real"]).files) == [str((tmp_path / "real" / "x.jpg").resolve())]
 
 
-def test_a_folder_whose_name_is_not_valid_utf8_is_refused(tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes as a name")
+def test_names_that_are_not_utf8_are_found(tmp_path):
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff")
     write_picture(Path(folder) / "x.jpg")
-    with pytest.raises(SourceError, match=r"bad\\xff: the name is not valid UTF-8"):
-        scan([folder])
+    write_picture(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.jpg")))
+    assert list(scan([tmp_path]).files) == [f"{folder}/x.jpg", os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.jpg")]
+    assert list(scan([folder]).files) == [f"{folder}/x.jpg"]
+
+
+def test_a_missing_path_that_was_indexed_is_no_error(tmp_path):
+    write_picture(tmp_path / "here" / "x.jpg")
+    root = tmp_path / "drive"
+    found = scan([tmp_path / "here", root, root / "2020", root / "y.jpg"], roots=[str(root)])
+    assert (names(found), found.missing) == (["x.jpg"], (str(root), str(root / "2020"), str(root / "y.jpg")))
+    assert scan([tmp_path / "here", tmp_path / "mnt"], roots=[str(tmp_path / "mnt" / "drive")]).missing == (str(tmp_path / "mnt"),)
+    with pytest.raises(SourceError, match=r"drive: not there\. Nothing was changed, and its files stay"):
+        scan([root], roots=[str(root)])
+
+
+def test_what_cannot_be_read_is_named_by_its_suffix(tmp_path):
+    write_picture(tmp_path / "a.jpg")
+    for name in ("b.xyz", "c.XYZ", "d.backup"):
+        write_picture(tmp_path / name, format="JPEG")
+    (tmp_path / "e.cr3").write_bytes(b"raw")
+    (tmp_path / "f.ras").write_bytes(b"Sun raster, which Python's table calls a picture")
+    (tmp_path / "notes.txt").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "g.dat").write_bytes(b"data")
+    found = scan([tmp_path])
+    assert names(found) == ["a.jpg"]
+    assert found.seen.unread == {".xyz": 2, ".backup": 1, ".cr3": 1, ".ras": 1}
+
+
+def test_a_picture_without_a_suffix_is_told_by_its_bytes(tmp_path):
+    write_picture(tmp_path / "IMG_0001", format="JPEG")
+    (tmp_path / "IMG_0001.xmp").write_text("x")
+    (tmp_path / "README").write_text("text")
+    (tmp_path / "empty").touch()
+    found = scan([tmp_path])
+    assert names(found) == ["IMG_0001"]
+    assert found.files[str(tmp_path / "IMG_0001")].sidecars == (str(tmp_path / "IMG_0001.xmp"),)
+
+
+def test_a_file_has_the_same_revision_whether_its_folder_or_the_file_is_named(tmp_path):
+    picture = write_picture(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg.xmp").write_text("x")
+    (tmp_path / "b.jpg.xmp").write_text("x")
+    assert scan([tmp_path]).files == scan([picture]).files == scan([tmp_path, picture]).files

@@ -1,0 +1,37 @@
+"""Folders that are probably not mounted: they were indexed, and nothing of them is there."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from indexer.files.leave_out import LeaveOut
+from indexer.scan import Scan
+from media.sources.folders import Folders
+
+
+class Absent:
+    """The folders, among those that were scanned and the roots in them, that had files and in which not one was found.
+
+    Args:
+        scan: what was found.
+        indexed: the files in the collection, also those that failed.
+        roots: the folders that were indexed.
+        rules: what is left out. A file that is left out now is not absent.
+    """
+
+    def __init__(self, scan: Scan, indexed: Iterable[str], roots: Collection[str], rules: LeaveOut) -> None:
+        scanned = Folders(each.folder for each in scan.selections)
+        folders = {*(each.folder for each in scan.selections), *(root for root in roots if root in scanned)}
+        self._folders, self._rules = Folders(folders), rules
+        present = {self._folders.innermost(uri) for uri in scan.files}
+        present |= {folder for folder in folders for found in present if found and Folders([folder]).innermost(found)}
+        lost = (uri for uri in indexed if uri not in scan.files and scan.covers(uri))
+        counts = Counter(folder for uri in lost if (folder := self._folders.innermost(uri)) not in present and not self._left_out(uri))
+        self.counts: dict[str, int] = {folder: count for folder, count in counts.items() if folder is not None}
+
+    def keeps(self, uri: str) -> bool:
+        """Whether a file stays in the collection because its folder is absent."""
+        return self._folders.innermost(uri) in self.counts and not self._left_out(uri)
+
+    def _left_out(self, uri: str) -> bool:
+        folder = self._folders.innermost(uri)
+        return folder is not None and self._rules.below(uri, folder)

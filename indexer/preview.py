@@ -1,0 +1,57 @@
+"""`index --dry-run`: the plan of a run. It makes no collection, takes no lock and loads no model."""
+
+from pathlib import Path
+
+from indexer.changes.hashes import OnCheck
+from indexer.files.inputs import Inputs
+from indexer.options import IndexOptions
+from indexer.report import Report
+from indexer.survey import Survey, paused_garbage_collection, scan_for, survey
+from search.collection import Identity
+from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
+from search.collection.rows import known_failures, known_files
+
+
+def preview(folder: Path, identity: Identity, inputs: Inputs, options: IndexOptions, on_check: OnCheck | None = None) -> Report:
+    """What `index` would do with a collection, which may not exist yet.
+
+    Raises:
+        SourceError: a path does not exist, or there is nothing to index. IncompatibleError: the tables cannot be read.
+    """
+    exists = (folder / "collection.json").exists()
+    with paused_garbage_collection():
+        known = known_files(LanceTable(folder, SEGMENTS), identity) if exists else {}
+        failed = known_failures(LanceTable(folder, FAILURES), identity) if exists else {}
+        forgotten = {identity.find_root(text) for text in options.forget}
+        known = {uri: file for uri, file in known.items() if file.root_id not in forgotten}
+        failed = {uri: failure for uri, failure in failed.items() if failure.root_id not in forgotten}
+        for root_id in forgotten:
+            identity = identity.without_root(root_id)
+        todo = survey(scan_for(inputs, identity, options, known), identity, known, failed, options, on_check)
+    return report_of(folder, todo, planned=True)
+
+
+def report_of(folder: Path, todo: Survey, *, planned: bool = False) -> Report:
+    """What a survey says, before anything is processed."""
+    plan, found = todo.plan, todo.scan
+    files = {
+        "new": tuple(task.file.uri for task in plan.tasks if not task.was_indexed),
+        "changed": tuple(task.file.uri for task in plan.tasks if task.was_indexed),
+        "moved": tuple(plan.moved),
+        "gone": tuple(file.uri for file in plan.gone),
+    }
+    return Report(
+        folder,
+        num_new=plan.num_new,
+        num_changed=plan.num_changed,
+        num_moved=plan.num_moved,
+        num_gone=len(plan.gone),
+        num_unchanged=plan.num_unchanged,
+        num_failed_before=plan.num_failed_before,
+        unreadable=found.unreadable,
+        absent=plan.absent,
+        missing=found.missing,
+        moved_roots=todo.moves,
+        seen=found.seen,
+        planned=files if planned else None,
+    )

@@ -1,0 +1,29 @@
+"""Finds which of some folders contains a path, without comparing the path with each of them."""
+
+import os
+from collections.abc import Iterable
+
+
+class Folders:
+    """Some folders, by their absolute paths or addresses."""
+
+    def __init__(self, folders: Iterable[str]) -> None:
+        self._folders = {folder.rstrip("/") or folder for folder in folders}
+        self._known: dict[str, str | None] = {}
+
+    def __contains__(self, uri: str) -> bool:
+        return self.innermost(uri) is not None
+
+    def innermost(self, uri: str) -> str | None:
+        """The deepest of the folders that is `uri` or contains it; None if none does."""
+        if uri in self._folders:
+            return uri
+        folder, passed = os.path.dirname(uri), []  # noqa: PTH120 - asked for every file
+        while folder not in self._known and folder not in self._folders:
+            passed.append(folder)
+            if (parent := os.path.dirname(folder)) == folder:  # noqa: PTH120
+                break
+            folder = parent
+        found = folder if folder in self._folders else self._known.get(folder)
+        self._known.update(dict.fromkeys(passed, found))
+        return found

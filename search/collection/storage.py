@@ -1,0 +1,49 @@
+"""Errors of the disk while a collection is written, as one sentence that says what to do."""
+
+import errno
+import functools
+import os
+import re
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+from search.errors import StorageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_IN_TEXT = re.compile(r"\(os error (\d+)\)")  # Lance tells the number in its message
+_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_RIGHTS = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class _WithPath(Protocol):
+    path: Any
+
+
+W = TypeVar("W", bound=_WithPath)
+
+
+def writes(method: Callable[Concatenate[W, P], R]) -> Callable[Concatenate[W, P], R]:
+    """For a method of a writer: an error of the disk becomes a StorageError."""
+
+    @functools.wraps(method)
+    def wrapped(self: W, *args: P.args, **named: P.kwargs) -> R:
+        try:
+            return method(self, *args, **named)
+        except (OSError, RuntimeError) as error:  # Lance and FAISS raise RuntimeError
+            raise storage_error(self.path, error) from error
+
+    return cast("Callable[Concatenate[W, P], R]", wrapped)
+
+
+def storage_error(path: object, error: OSError | RuntimeError) -> StorageError:
+    """What went wrong with the disk of a collection, and what to do."""
+    found = _IN_TEXT.search(str(error))
+    number = int(found[1]) if found else getattr(error, "errno", None)
+    reason = os.strerror(number) if number else (str(error).splitlines() or [repr(error)])[0]
+    advice = "Run the same command again."
+    if number in _SPACE:
+        advice = "Make room on that disk, then run the same command again."
+    elif number in _RIGHTS:
+        advice = "Make sure that you may write there, or use another --collection directory."
+    return StorageError(f"{path}: the collection cannot be written ({reason}). What was committed before is kept. {advice}")
