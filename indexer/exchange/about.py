@@ -1,7 +1,6 @@
 """What the schema of an exported Parquet file says of its collection: the format, the model of the vectors, the folders of the roots."""
 
 import json
-from pathlib import Path
 
 import pyarrow as pa
 

@@ -1,6 +1,8 @@
 """`coca-search export`, `import` and `merge`."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +30,7 @@ def export(
     """Write rows and vectors to files for other programs, or for `coca-search import`."""
     from indexer.exchange.export import export as write
 
-    done = write(out, collection=collection, format=layout, where=where, kinds=kinds.split(","))  # type: ignore[arg-type]
+    done = write(out, collection=collection, format=layout, where=where, kinds=kinds.replace(" ", "").split(","))  # type: ignore[arg-type]
     print(f"{done.num_rows} rows were written to {out}, in {len(done.files)} files.")
 
 
@@ -48,7 +50,9 @@ def import_files(
     from indexer.exchange.read_in import ImportOptions, read_in
 
     options = ImportOptions(_folders(moved), keep_missing=keep_missing, thumbnails=thumbnails)
-    _report(read_in(path, collection=collection, model=model, options=options))
+    with _counting_files() as on_progress:
+        done = read_in(path, collection=collection, model=model, options=options, on_progress=on_progress)
+    _report(done)
 
 
 def merge(
@@ -59,7 +63,22 @@ def merge(
     """Take another collection of the same model into this one, with its thumbnails. Nothing is embedded again."""
     from indexer.exchange.merge import merge as take
 
-    _report(take(other, collection=collection, moved=_folders(moved)))
+    with _counting_files() as on_progress:
+        done = take(other, collection=collection, moved=_folders(moved), on_progress=on_progress)
+    _report(done)
+
+
+@contextmanager
+def _counting_files() -> Iterator[Callable[[int], None]]:
+    """Shows the number of files that are done, if a person looks at the terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.completed} files"), TextColumn("{task.fields[rate]}")
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None, rate="")
+        yield lambda count: bar.update(task, completed=count, rate=f"{bar.tasks[0].speed or 0:.0f} files/s")
 
 
 def _folders(moved: list[str] | None) -> dict[str, str]:
@@ -78,8 +97,8 @@ def _absolute(folder: str) -> str:
 
 
 def _report(done: "TakenIn") -> None:
-    failures = f" {done.num_failures} failed files were noted." if done.num_failures else ""
-    print(f"{done.num_new} files are new, {done.num_replaced} newer than here, {done.num_known} were here already.{failures}")
+    counts = f"{done.num_new} new, {done.num_replaced} replaced by a later version, {done.num_known} here already"
+    print(f"{counts}, {done.skipped.total()} left out" + (f"; {done.num_failures} failed files noted" if done.num_failures else ""))
     if done.num_without_thumbnails:
         print(f"{done.num_without_thumbnails} files lack thumbnails. If the files are here, make them with: coca-search verify --repair")
     for reason, count in done.skipped.most_common():

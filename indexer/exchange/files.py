@@ -114,7 +114,7 @@ def _open_npy(file: Path, width: int) -> NDArray[np.floating[Any]]:
 
 def _tables(file: Path, exported: bool, given: NDArray[Any] | None) -> Iterator[pa.Table]:
     """The rows of a Parquet file as tables with known columns and types. Columns that are not there are null."""
-    with pq.ParquetFile(file) as parquet:
+    with pq.ParquetFile(file, pre_buffer=False) as parquet:  # otherwise the whole file stays in memory
         if given is not None and len(given) != parquet.metadata.num_rows:
             raise ValueError(f"it has {parquet.metadata.num_rows} rows for {len(given)} vectors. Both files must be of one export")
         wanted = arrow_fields(stored_columns(Row)) if exported else _FOREIGN_COLUMNS

@@ -1,7 +1,7 @@
 """`merge()`: takes the rows, failures, roots and thumbnails of another collection into this one."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,11 @@ from search.schema import FailureColumns, stored_columns
 
 
 def merge(
-    other: str | os.PathLike[str], *, collection: str | os.PathLike[str] | None = None, moved: Mapping[str, str] | None = None
+    other: str | os.PathLike[str],
+    *,
+    collection: str | os.PathLike[str] | None = None,
+    moved: Mapping[str, str] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> TakenIn:
     """Take another collection into this one. The other one does not change.
 
@@ -31,6 +35,7 @@ def merge(
         other: the folder of the other collection.
         collection: the folder of this collection, made if it is missing; None for the user's default.
         moved: folders of the other collection that lie elsewhere on this machine: {old folder: new folder}.
+        on_progress: called with the number of files done.
 
     Raises:
         ExchangeError: both are the same. NoCollectionError: there is no other collection.
@@ -45,7 +50,7 @@ def merge(
     snapshot = open_snapshot(other, theirs, may_write=False)
     with CollectionWriter(folder, maker_of(theirs), model=(mine or theirs).model) as writer:
         writer.add_roots(moved_uri(root, moved) for root in theirs.roots.values())
-        intake = Intake(writer)
+        intake = Intake(writer, on_progress)
         for rows in files_of(batches_of(snapshot, snapshot.segment_ids)):
             uri = moved_uri(theirs.uri_of(rows.file.root_id, rows.file.path), moved)
             if intake.wants(uri, rows.file.indexed_at):

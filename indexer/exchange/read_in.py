@@ -54,6 +54,7 @@ def read_in(
     model: str | None = None,
     encoder: "Encoder | None" = None,
     options: ImportOptions | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> TakenIn:
     """Take rows and vectors from files into a collection, which is made if it is missing.
 
@@ -66,6 +67,7 @@ def read_in(
         model: what `coca_model.load` takes: the model that made the vectors. Needed for files of other programs.
         encoder: the model, if already loaded.
         options: see `ImportOptions`.
+        on_progress: called with the number of files done.
 
     Raises:
         ExchangeError: damaged files, or unknown model. Nothing was changed.
@@ -83,7 +85,7 @@ def read_in(
     name = _lasting(model) if model or known_model is None else known_model.model
     with CollectionWriter(folder, maker, model=name) as writer:
         writer.add_roots(roots)
-        intake = Intake(writer)
+        intake = Intake(writer, on_progress)
         if files.identity is None:
             _take_foreign(files, maker.config.embedding_width, intake, options)
         else:
@@ -109,9 +111,8 @@ def _check(files: Files, width: int, options: ImportOptions) -> list[str]:
     if files.identity is None:
         rows = foreign_rows(batches, options.moved)
         return folders_of(row.uri for row in rows if row.uri and (row.is_here or options.keep_missing))
-    for _ in files_of(batches):
-        pass
-    return [moved_uri(root, options.moved) for root in files.identity.roots.values()]
+    used = {rows.file.root_id for rows in files_of(batches)}
+    return [moved_uri(folder, options.moved) for root_id, folder in files.identity.roots.items() if root_id in used]
 
 
 def _take_exported(files: Files, identity: Identity, intake: Intake, options: ImportOptions) -> None:
@@ -132,9 +133,9 @@ def _take_foreign(files: Files, width: int, intake: Intake, options: ImportOptio
     def wanted() -> Iterator[ForeignRow]:
         for row in foreign_rows(read_batches(files, width), options.moved):
             if not row.uri:
-                intake.report.skip("a row", "has no path or address")
+                intake.report.skip("a row", "without a path or address")
             elif not row.is_here and not options.keep_missing:
-                intake.report.skip(row.uri, "is not on this machine")
+                intake.report.skip(row.uri, "not on this machine")
             elif intake.wants(row.uri):
                 yield row
 
@@ -142,7 +143,7 @@ def _take_foreign(files: Files, width: int, intake: Intake, options: ImportOptio
         reading = options_without_model(videos)
         for row, result in _in_parallel(lambda row: read_foreign(row, reading), wanted()):
             if isinstance(result, str):
-                intake.report.skip(f"{row.uri}: {result}", "cannot be read as a picture")
+                intake.report.skip(f"{row.uri}: {result}", "not readable as a picture")
             elif intake.wants(row.uri):  # again, because the rows that were read at once may name a file twice
                 intake.add(row.uri, result)
 

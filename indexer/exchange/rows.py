@@ -12,7 +12,7 @@ from search.collection.snapshot import Snapshot
 from search.schema import FileColumns, columns_of
 
 Batch = tuple[list[dict[str, Any]], NDArray[np.float32]]  # n rows by column name, and their vectors float32 (n, E)
-ROWS_PER_BATCH = 8192
+ROWS_PER_BATCH = 2048
 _FILE_COLUMNS = tuple(each.name for each in columns_of(FileColumns))
 _SEGMENT_COLUMNS = ("kind", "start_seconds", "end_seconds", "frame_seconds")
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -40,9 +40,10 @@ class TakenIn:
 class Intake:
     """Adds files to a collection that is open for writing. About 300 bytes of memory for each file that the collection holds."""
 
-    def __init__(self, writer: CollectionWriter) -> None:
+    def __init__(self, writer: CollectionWriter, on_progress: Callable[[int], None] | None = None) -> None:
+        """`on_progress` is called with the number of files so far."""
         self.report = TakenIn()
-        self._writer = writer
+        self._writer, self._on_progress = writer, on_progress or (lambda _: None)
         self._known: dict[str, tuple[int, datetime]] = {}  # uri -> media id, when it was indexed
         for batch in LanceTable(writer.path, SEGMENTS).batches(["media_id", "root_id", "path", "indexed_at"]):
             for row in batch.to_pylist():
@@ -53,7 +54,9 @@ class Intake:
         """Whether a file is new here, or was indexed later than the collection's version of it. Counts it otherwise."""
         known = self._known.get(uri)
         wanted = known is None or (indexed_at is not None and indexed_at > known[1])
-        self.report.num_known += not wanted
+        if not wanted:
+            self.report.num_known += 1
+            self._progress()
         return wanted
 
     def add(self, uri: str, rows: FileRows) -> None:
@@ -71,6 +74,7 @@ class Intake:
         self.report.num_new += known is None
         self.report.num_replaced += known is not None
         self.report.num_without_thumbnails += len(rows.thumbnails) < len({segment.frame_seconds for segment in rows.segments})
+        self._progress()
 
     def add_failures(self, failures: Iterable[Failure]) -> None:
         """Add failures of files that are neither indexed here nor failed here."""
@@ -80,6 +84,10 @@ class Intake:
                 root_id, path = self._writer.identity.locate(failure.uri)
                 self._writer.add_failures([replace(failure, root_id=root_id, path=path)])
                 self.report.num_failures += 1
+
+    def _progress(self) -> None:
+        done = self.report
+        self._on_progress(done.num_new + done.num_replaced + done.num_known + done.skipped.total())
 
 
 def existing_identity(folder: Path) -> Identity | None:
