@@ -92,7 +92,7 @@ def _chosen(snapshot: Snapshot, where: str | None, kinds: frozenset[Kind]) -> ND
 def _write_parquet(folder: Path, number: str, snapshot: Snapshot, ids: NDArray[np.int64]) -> None:
     width = snapshot.identity.embedding_width
     schema = pa.schema([*arrow_fields(columns_of(Row)), pa.field("vector", pa.list_(pa.float32(), width))], about(snapshot.identity))
-    with pq.ParquetWriter(folder / f"rows_{number}.parquet", schema) as file:
+    with pq.ParquetWriter(folder / f"rows_{number}.parquet", schema, write_page_checksum=True) as file:
         for rows, vectors in batches_of(snapshot, ids):
             file.write_table(_table(rows, schema, vector=pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)))
 
@@ -104,7 +104,7 @@ def _write_clip_retrieval(folder: Path, number: str, snapshot: Snapshot, ids: ND
         (folder / name).mkdir(exist_ok=True)
     with (
         (folder / "img_emb" / f"img_emb_{number}.npy").open("wb") as vectors_file,
-        pq.ParquetWriter(folder / "metadata" / f"metadata_{number}.parquet", schema) as metadata_file,
+        pq.ParquetWriter(folder / "metadata" / f"metadata_{number}.parquet", schema, write_page_checksum=True) as metadata_file,
     ):
         _write_npy_header(vectors_file, (len(ids), snapshot.identity.embedding_width))
         for rows, vectors in batches_of(snapshot, ids):

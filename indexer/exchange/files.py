@@ -4,10 +4,12 @@ Files that `export` wrote carry every column and their model. Files of other pro
 """
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,8 @@ _PATH_COLUMNS = ("image_path", "uri", "path", "url")
 _FOREIGN_COLUMNS = tuple(pa.field(name, pa.string()) for name in (*_PATH_COLUMNS, "caption"))
 _TIMES = ("start_seconds", "end_seconds", "frame_seconds", "duration_seconds")
 _UNIT_TOLERANCE = 1e-5
+# What NumPy, pyarrow and json raise for damaged files. NumPy parses the header of a file as Python.
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, OverflowError, RecursionError, SyntaxError, TokenError, pa.ArrowException)
 _NUMBER = re.compile(r"(\d+)\.\w+")
 _EXPECTED = "Give a Parquet file, a folder of them, or a folder with `img_emb` and `metadata` of clip-retrieval."
 
@@ -104,7 +108,8 @@ def _by_number(path: Path, pattern: str) -> dict[int, Path]:
 
 def _open_npy(file: Path, width: int) -> NDArray[np.floating[Any]]:
     """The vectors of a file of NumPy, mapped into memory: float (n, E)."""
-    vectors = np.load(file, mmap_mode="r", allow_pickle=False)
+    with warnings.catch_warnings(action="ignore"):  # NumPy warns of headers that Python 2 wrote
+        vectors = np.load(file, mmap_mode="r", allow_pickle=False)
     if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f" or vectors.ndim != 2:
         raise ValueError("it does not hold rows of floating-point numbers")
     if vectors.shape[1] != width:
@@ -114,7 +119,7 @@ def _open_npy(file: Path, width: int) -> NDArray[np.floating[Any]]:
 
 def _tables(file: Path, exported: bool, given: NDArray[Any] | None) -> Iterator[pa.Table]:
     """The rows of a Parquet file as tables with known columns and types. Columns that are not there are null."""
-    with pq.ParquetFile(file, pre_buffer=False) as parquet:  # otherwise the whole file stays in memory
+    with pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True) as parquet:  # a buffer would keep the whole file in memory
         if given is not None and len(given) != parquet.metadata.num_rows:
             raise ValueError(f"it has {parquet.metadata.num_rows} rows for {len(given)} vectors. Both files must be of one export")
         wanted = arrow_fields(stored_columns(Row)) if exported else _FOREIGN_COLUMNS
@@ -174,5 +179,5 @@ def _named(file: Path) -> Iterator[None]:
     """Errors of a damaged file become an ExchangeError that names it."""
     try:
         yield
-    except (OSError, ValueError, TypeError, KeyError, EOFError, OverflowError, RecursionError, pa.ArrowException, SyntaxError) as error:
+    except _DAMAGE as error:
         raise ExchangeError(f"{file}: cannot be imported ({error}). Nothing was changed.") from error

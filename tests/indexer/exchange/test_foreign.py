@@ -177,6 +177,7 @@ DAMAGE = {
     "zero": lambda file: np.save(file, np.zeros((2, 48), np.float16)),
     "truncated": lambda file: file.write_bytes(file.read_bytes()[:-1]),
     "a header of a huge array": lambda file: file.write_bytes(file.read_bytes().replace(b"(2, 48)", b"(2000000000000, 48)", 1)),
+    "a header that does not end": lambda file: file.write_bytes(file.read_bytes().replace(b"48)", b"48(", 1)),
     "not there": lambda file: file.unlink(),
     "two of a number": lambda file: np.save(file.with_name("other_1.npy"), np.ones((2, 48), np.float16)),
     "no number": lambda file: np.save(file.with_name("img_emb.npy"), np.ones((2, 48), np.float16)),
