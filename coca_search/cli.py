@@ -17,6 +17,7 @@ from evaluation import cli as evaluation_cli
 from evaluation.errors import EvaluationError
 from indexer import cli as indexer_cli
 from indexer.errors import IndexerError
+from indexer.exchange import cli as exchange_cli
 from media.errors import MediaError
 from search import cli as search_cli
 from search.errors import SearchError
@@ -39,7 +40,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for cli in (indexer_cli, search_cli, ui_cli, model_cli, evaluation_cli, training_cli):
+for cli in (indexer_cli, exchange_cli, search_cli, ui_cli, model_cli, evaluation_cli, training_cli):
     cli.add_commands(app)
 
 

@@ -24,6 +24,7 @@ OTHER_FILES = {
     "docs/benchmarks.md": "The results of `make bench`",
     "docs/collection.md": "The format on disk, and the columns",
     "docs/evaluation.md": "`coca-search eval`: commands, files, measures",
+    "docs/exchange.md": "`coca-search export`, `import` and `merge`: file layouts, and what happens to each row",
     "docs/flickr8k-val": "The reports of the shipped model on Flickr8k val",
     "docs/indexing.md": "What the indexer reads from where, and what it leaves out",
     "docs/objectives.md": "The effect of each training objective on recall, on the same budget",

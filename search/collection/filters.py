@@ -85,7 +85,7 @@ def tokens(where: str) -> list[tuple[str, str]]:
 
 def _uri(roots: Mapping[str, str]) -> str:
     """The column `uri`, which is not stored, as SQL: the folder of the root, and the path. Lance has no CASE."""
-    folder = "'|' || root_id || '|'"
+    folder = "replace('|' || root_id || '|', '||', '')"  # without a root, the path is the whole path or address
     for root_id, location in roots.items():
         folder = f"replace({folder}, '|{root_id}|', {quoted(escape(location).rstrip('/') + '/')})"
     return f"({folder} || path)"

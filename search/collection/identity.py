@@ -78,7 +78,9 @@ class Identity:
         return _same(self.model_id, encoder.model_id) and _same(self.preprocessing_id, encoder.preprocessing_id)
 
     def uri_of(self, root_id: str, path: str) -> str:
-        """The absolute path of a file."""
+        """The absolute path or address of a file."""
+        if not root_id:
+            return path
         root = self.roots.get(root_id, f"(unknown root {root_id})")
         return os.path.join(root, unescape(path).replace("/", os.sep))  # noqa: PTH118 - every hit needs it, `Path` takes four times as long
 

@@ -146,7 +146,7 @@ def _differences(snapshot: Snapshot, segments: LanceTable) -> Iterator[str]:
 
 
 def _check_thumbnails(path: Path, identity: Identity, rows: list[dict[str, Any]], findings: Findings, *, repair: bool) -> None:
-    wanted = {thumbnail_of(path, row): row for row in rows}
+    wanted = {thumbnail_of(path, row): row for row in rows if row["sha256"]}  # none for a file that was imported without being there
     broken = {file: row for file, row in wanted.items() if not _is_whole_webp(file)}
     made = sum(repair and _make_thumbnail(file, row, identity) for file, row in broken.items())
     orphans = list(orphaned_thumbnails(path, wanted))
