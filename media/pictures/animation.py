@@ -14,11 +14,12 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from media.errors import PictureError
 from media.formats import HEAD_BYTES, sniff
 from media.metadata import orientation_of, picture_metadata
 from media.pictures.colour import to_srgb
 from media.pictures.header import read_header
-from media.pictures.limits import check_size
+from media.pictures.limits import MAX_PIXELS
 from media.pictures.partial import DAMAGE, LostError, whole
 from media.pictures.turn import is_sideways, turned
 from media.video.decoder import Video
@@ -27,6 +28,7 @@ from media.video.sampling import CLIP_FRAMES, SECONDS_BETWEEN_FRAMES
 
 _SHORT_SIDE = 256  # pixels; enough for the model and a thumbnail
 _TOO_SHORT_MS, _DEFAULT_MS = 10, 100  # browsers show a frame of 10 ms or less for 100 ms
+_DAMAGE = (*DAMAGE, LostError, PictureError, Image.DecompressionBombError, Warning)
 _MOST_PIXELS = 40e9  # that are decoded; later frames are left out. 10,000 frames of 1920 x 1080 are half of it
 
 
@@ -41,23 +43,22 @@ class _Timeline:
 
 
 def read_animation(stream: BinaryIO) -> Video | None:
-    """The frames of an animated picture, about one a second, at least 16, each once; None if it does not move.
+    """The frames of an animated picture, about one a second, at least 16, each once.
 
-    Raises the errors of `read_header`, or PictureError if the frames are too large.
+    None if it does not move, or if less than two frames can be decoded. Then `read_picture` shows the first one, or says what is wrong.
     """
     try:
         if not _may_move(stream):
             return None
         stream, is_cut = whole(stream)
-        opened, known = read_header(stream)
+        opened, _ = read_header(stream)
         picture = opened.picture
-        if known is None or getattr(picture, "n_frames", 1) < 2:
+        if getattr(picture, "n_frames", 1) < 2 or math.prod(picture.size) > MAX_PIXELS:
             return None
-        check_size(known.name, picture.size, mode="RGB")
         timeline = _timeline(picture)
         orientation = opened.orientation or orientation_of(picture)
-    except (*DAMAGE, LostError):
-        return None  # `read_picture` says what is wrong
+    except _DAMAGE:
+        return None
     if len(timeline.starts) < 2:
         return None
     width, height = reversed(opened.size) if is_sideways(orientation) else opened.size
@@ -82,14 +83,14 @@ def _timeline(picture: Image.Image) -> _Timeline:
     first = int(bool(getattr(picture, "default_image", False)))  # an APNG may begin with a picture for programs that do not animate
     lengths: list[float] = []  # in milliseconds
     is_complete = False
-    with suppress(*DAMAGE):
+    with suppress(*_DAMAGE):
         for number in count(first):
             try:
                 picture.seek(number)
             except EOFError:
                 is_complete = True
                 break
-            if len(lengths) * math.prod(picture.size) > _MOST_PIXELS:
+            if math.prod(picture.size) > MAX_PIXELS or len(lengths) * math.prod(picture.size) > _MOST_PIXELS:
                 break
             picture.load()
             stated = picture.info.get("duration", 0)

@@ -54,11 +54,13 @@ def open_avif(stream: BinaryIO) -> Opened:
 
 
 def open_heic(stream: BinaryIO) -> Opened:
-    """The primary picture of a HEIC. The decoder turns it upright."""
+    """The primary picture of a HEIC. The decoder turns it as the container says; some writers state the orientation only in EXIF."""
     from pi_heif.as_plugin import HeifImageFile  # `register_heif_opener` would change Pillow for the whole program
 
     picture = HeifImageFile(stream, "")
-    return Opened(picture, picture.size, 1)
+    about = next((content_of(stream, box) for box in top_boxes(stream) if box.kind == b"meta"), b"")
+    is_turned = b"irot" in about or b"imir" in about
+    return Opened(picture, picture.size, 1 if is_turned else picture.info.get("original_orientation") or 1)
 
 
 def open_jpeg_2000(stream: BinaryIO) -> Opened:
