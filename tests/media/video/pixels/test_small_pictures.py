@@ -85,7 +85,12 @@ def test_turned_and_mirrored_films_are_upright(tmp_path, matrix, codec):
 
 @pytest.mark.parametrize(
     ("stored", "ratio", "shown"),
-    [((720, 576), (64, 45), (1024, 576)), ((1440, 1080), (4, 3), (1920, 1080)), ((720, 480), (8, 9), (720, 540)), ((64, 48), (1, 1000), (64, 48))],
+    [
+        ((720, 576), (64, 45), (1024, 576)),
+        ((1440, 1080), (4, 3), (1920, 1080)),
+        ((720, 480), (8, 9), (720, 540)),
+        ((64, 48), (1, 1000), (64, 48)),
+    ],
 )
 def test_pixels_that_are_not_square_are_stretched(tmp_path, stored, ratio, shown):
     film = write(tmp_path / "film.mp4", quadrants(stored), sample_aspect_ratio=Fraction(*ratio))
@@ -201,7 +206,8 @@ def test_highlights_of_hdr_films_are_compressed_not_clipped(tmp_path):
         stream = container.add_stream("ffv1", rate=10)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "gbrp10le"
         stream.codec_context.color_trc, stream.codec_context.color_primaries = 16, 9
-        container.mux(stream.encode(av.VideoFrame.from_ndarray((pq(ramp) * 65535).astype(np.uint16), format="rgb48le").reformat(format="gbrp10le")))
+        frame = av.VideoFrame.from_ndarray((pq(ramp) * 65535).astype(np.uint16), format="rgb48le")
+        container.mux(stream.encode(frame.reformat(format="gbrp10le")))
         container.mux(stream.encode())
     row = np.asarray(first(film)[1])[32, :, 0].astype(int)
     assert (np.diff(row) >= -1).all()
