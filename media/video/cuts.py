@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 SECONDS_BETWEEN_LOOKS = 0.03  # of frames that follow each other
 SHORTEST_SHOT_SECONDS = 0.6  # as PySceneDetect's default
 # Changes are between 0 and about 500. In films of photographs with moving cameras, cuts were 21 to 197, and other changes at most 26.
-_LEAST_CHANGE = 16.0
-SLIDE_CHANGE = 32.0  # where frames are shown for so long that no neighbours tell what is usual
+LEAST_CHANGE = 16.0
+_SLIDE_CHANGE = 32.0  # where frames are shown for so long that no neighbours tell what is usual
 _CONTRAST = 3.0  # times the usual change around it
 _NEIGHBOURS, _NEIGHBOUR_SECONDS = 8, 1.0  # changes on each side that tell what is usual
 _FAR_CONTRAST = 1.6  # the same for frames about a second apart
@@ -72,7 +72,7 @@ class CutFinder:
         distance = change(self._last[1], signature)
         usual = median(self._distances) if self._distances else 0.0
         self._distances.append(distance)
-        return distance >= (_LEAST_CHANGE if likely else max(_LEAST_CHANGE, _FAR_CONTRAST * usual))
+        return distance >= (LEAST_CHANGE if likely else max(LEAST_CHANGE, _FAR_CONTRAST * usual))
 
     def add(self, seconds: float, signature: Signature) -> bool:
         """The next frame. Returns whether a cut seems to lie just before it."""
@@ -114,7 +114,7 @@ class CutFinder:
         this = self._run[index]
         around = self._run[max(0, index - _NEIGHBOURS) : index] + self._run[index + 1 : index + 1 + _NEIGHBOURS]
         sizes = [each.size for each in around if abs(each.seconds - this.seconds) <= _NEIGHBOUR_SECONDS]
-        return this.size >= (max(_LEAST_CHANGE, _CONTRAST * median(sizes)) if len(sizes) > 1 else SLIDE_CHANGE)
+        return this.size >= (max(LEAST_CHANGE, _CONTRAST * median(sizes)) if len(sizes) > 1 else _SLIDE_CHANGE)
 
     def _accept(self, cut: _Change) -> None:
         last = self._newest

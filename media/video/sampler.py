@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from media.video.cuts import SECONDS_BETWEEN_LOOKS, SLIDE_CHANGE, CutFinder, Signature, change, is_alike
+from media.video.cuts import LEAST_CHANGE, SECONDS_BETWEEN_LOOKS, CutFinder, Signature, change, is_alike
 from media.video.pixels.small_pictures import SmallPictures
 from media.video.reading.frames import FrameDecoder
 from media.video.reading.packets import Packets
@@ -116,7 +116,7 @@ class Sampler:
     def _is_new(self, frame: Any) -> bool:
         """Whether the last frame of a film shows something else than the last sample, such as a slide."""
         last = self._sampled
-        return last is None or (not self._plan.uniform and change(last[1], self.pictures.signature(frame)) >= SLIDE_CHANGE)
+        return last is None or (not self._plan.uniform and change(last[1], self.pictures.signature(frame)) >= LEAST_CHANGE)
 
     def _sample(self, seconds: float, frame: Any, signature: Signature | None = None) -> Iterator[Timed]:
         """One frame; none if it looks like the last sample of a long film."""
