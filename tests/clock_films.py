@@ -56,11 +56,9 @@ def write_clock(
     return path
 
 
-def copied(
-    source: Path, target: Path, *, shift: float = 0.0, format: str | None = None, container_options: dict[str, str] | None = None
-) -> Path:
+def copied(source: Path, target: Path, *, shift: float = 0.0) -> Path:
     """Copy the packets of a film into another container, with their times moved by `shift` seconds."""
-    with av.open(str(source)) as old, av.open(str(target), "w", format=format, container_options=container_options or {}) as new:
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in old.demux(video=0):
             if packet.size:

@@ -1,8 +1,8 @@
 """Finds cuts between shots in very small versions of frames.
 
 A cut is a large change between two frames that follow each other, far larger than the changes just before and after it. A moving camera
-changes the picture all the time, and a flash returns to the same picture. Neither is a cut. A slow transition, such as a dissolve, has no
-such change: the indexer finds it in the embeddings.
+changes the picture all the time, and a flash returns to the same picture. Neither is a cut. A fade through black or white is one, in its
+middle. Another slow transition, such as a dissolve, has no such moment: the indexer finds it in the embeddings.
 """
 
 from collections import deque
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 SECONDS_BETWEEN_LOOKS = 0.03  # of frames that follow each other
 SHORTEST_SHOT_SECONDS = 0.6  # as PySceneDetect's default
 # Changes are between 0 and about 500. In films of photographs with moving cameras, cuts were 21 to 197, and other changes at most 26.
-_LEAST_CHANGE = 16.0
+LEAST_CHANGE = 16.0
 _SLIDE_CHANGE = 32.0  # where frames are shown for so long that no neighbours tell what is usual
 _CONTRAST = 3.0  # times the usual change around it
 _NEIGHBOURS, _NEIGHBOUR_SECONDS = 8, 1.0  # changes on each side that tell what is usual
-_FAR_CONTRAST = 1.6  # the same for frames about a second apart
+_FAR_CONTRAST, _LEAST_OTHER_COLOURS = 1.6, 0.4  # for frames about a second apart: times the usual, and a part of all pixels
 _NOISE = 4.0
+_EMPTY_CONTRAST, _BLACK, _WHITE = 5.0, 40.0, 215.0  # standard deviation and mean of the luma of a frame without a picture
 
 Signature = NDArray[np.uint8]
 
@@ -33,6 +34,24 @@ def change(one: Signature, other: Signature) -> float:
 def is_alike(one: Signature, other: Signature) -> bool:
     """Whether two frames differ by noise only, in every part of the picture."""
     return bool(_blocks(one, other, 4).max() < _NOISE)
+
+
+def is_empty(signature: Signature) -> bool:
+    """Whether a frame is black or white all over."""
+    luma = signature[0].astype(np.float32)
+    return float(luma.std()) < _EMPTY_CONTRAST and not _BLACK < float(luma.mean()) < _WHITE
+
+
+def _other_colours(one: Signature, other: Signature) -> float:
+    """The part of the pixels whose colour has no counterpart in the other frame: 0 to 1."""
+    counts = [np.bincount(_bins(signature), minlength=512) for signature in (one, other)]
+    return float(np.abs(counts[0] - counts[1]).sum()) / (2 * one[0].size)
+
+
+def _bins(signature: Signature) -> NDArray[np.uint16]:
+    """One of 8 x 8 x 8 colours for each pixel."""
+    luma, blue, red = (signature >> 5).astype(np.uint16)
+    return (luma * 64 + blue * 8 + red).reshape(-1)
 
 
 def _blocks(one: Signature, other: Signature, size: int) -> NDArray[np.float32]:
@@ -58,27 +77,32 @@ class CutFinder:
         self._last: tuple[float, Signature] | None = None
         self._run: list[_Change] = []  # between frames that follow each other
         self._num_judged = 0  # of the run
-        self._distances: deque[float] = deque(maxlen=16)
+        self._distances: deque[tuple[float, float]] = deque(maxlen=16)  # of frames about a second apart
         self._newest: _Change | None = None  # the newest cut, which a flash may still revoke
         self._cuts: list[float] = []
+        self._empty: tuple[float, float] | None = None  # the first and last of the newest frames without a picture, after others
+        self._fades: list[tuple[float, float]] = []
 
     def is_far(self, signature: Signature, *, likely: bool) -> bool:
         """Whether a frame about a second after the last one differs so much that a cut may lie between them.
 
-        `likely`: other signs speak for a cut. Without them, the frames must differ more than usual in this film.
+        `likely`: other signs speak for a cut. Without them, the frames must differ more than usual in this film, pixel by pixel, or in the
+        colours that they contain, whatever their place. A moving camera changes the place of colours, but keeps most of them.
         """
         if self._last is None:
             return False
-        distance = change(self._last[1], signature)
-        usual = median(self._distances) if self._distances else 0.0
-        self._distances.append(distance)
-        return distance >= (_LEAST_CHANGE if likely else max(_LEAST_CHANGE, _FAR_CONTRAST * usual))
+        distance, others = change(self._last[1], signature), _other_colours(self._last[1], signature)
+        usual = [median(values) for values in zip(*self._distances, strict=True)] or [0.0, 0.0]
+        self._distances.append((distance, others))
+        unusual = distance >= _FAR_CONTRAST * usual[0] or others >= max(_LEAST_OTHER_COLOURS, _FAR_CONTRAST * usual[1])
+        return distance >= LEAST_CHANGE and (likely or unusual)
 
     def add(self, seconds: float, signature: Signature) -> bool:
         """The next frame. Returns whether a cut seems to lie just before it."""
         last, self._last = self._last, (seconds, signature)
         if last is None:
             return False
+        self._note_fade(seconds, signature)
         new = _Change(seconds, change(last[1], signature), last[1], signature)
         self._run.append(new)
         self._judge(len(self._run) - _NEIGHBOURS)
@@ -96,10 +120,17 @@ class CutFinder:
     def finish(self) -> list[float]:
         """All cuts, in seconds, rising."""
         self._judge(len(self._run))
-        if self._newest:
-            self._cuts.append(self._newest.seconds)
-        self._newest = None
-        return self._cuts
+        cuts = [*self._cuts, *([self._newest.seconds] if self._newest else [])]
+        near = SHORTEST_SHOT_SECONDS
+        fades = [(start + stop) / 2 for start, stop in self._fades if not any(start - near < cut < stop + near for cut in cuts)]
+        return sorted(cuts + fades)
+
+    def _note_fade(self, seconds: float, signature: Signature) -> None:
+        if is_empty(signature):
+            self._empty = (self._empty[0], seconds) if self._empty else (seconds, seconds)
+        elif self._empty:
+            self._fades.append(self._empty)
+            self._empty = None
 
     def _judge(self, stop: int) -> None:
         """Decide which changes of the run before number `stop` are cuts."""
@@ -112,9 +143,11 @@ class CutFinder:
     def _is_cut(self, index: int) -> bool:
         """Whether a change of the run is far larger than those around it."""
         this = self._run[index]
-        around = self._run[max(0, index - _NEIGHBOURS) : index] + self._run[index + 1 : index + 1 + _NEIGHBOURS]
-        sizes = [each.size for each in around if abs(each.seconds - this.seconds) <= _NEIGHBOUR_SECONDS]
-        return this.size >= (max(_LEAST_CHANGE, _CONTRAST * median(sizes)) if len(sizes) > 1 else _SLIDE_CHANGE)
+        sides = self._run[max(0, index - _NEIGHBOURS) : index], self._run[index + 1 : index + 1 + _NEIGHBOURS]
+        near = [[each.size for each in side if abs(each.seconds - this.seconds) <= _NEIGHBOUR_SECONDS] for side in sides]
+        if len(near[0]) + len(near[1]) < 2:
+            return this.size >= _SLIDE_CHANGE
+        return this.size >= max(LEAST_CHANGE, _CONTRAST * max(median(sizes) for sizes in near if sizes))
 
     def _accept(self, cut: _Change) -> None:
         last = self._newest

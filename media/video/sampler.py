@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from media.video.cuts import SECONDS_BETWEEN_LOOKS, CutFinder, Signature, is_alike
+from media.video.cuts import LEAST_CHANGE, SECONDS_BETWEEN_LOOKS, CutFinder, Signature, change, is_alike
 from media.video.pixels.small_pictures import SmallPictures
 from media.video.reading.frames import FrameDecoder
 from media.video.reading.packets import Packets
@@ -41,7 +41,7 @@ class Sampler:
             yield from self._by_stretches()
         else:
             yield from self._every(chain(self._decoder.decode(self._packets), self._decoder.finish()))
-        if self._shown and (self._sampled is None or self._due < self._timeline.end_seconds):
+        if self._shown and (self._due < self._timeline.end_seconds or self._is_new(self._shown[1])):
             yield from self._sample(*self._shown)
 
     def _by_stretches(self) -> Iterator[Timed]:
@@ -112,6 +112,11 @@ class Sampler:
             return False
         self._looked = seconds
         return self.cuts.add(seconds, self.pictures.signature(frame))
+
+    def _is_new(self, frame: Any) -> bool:
+        """Whether the last frame of a film shows something else than the last sample, such as a slide."""
+        last = self._sampled
+        return last is None or (not self._plan.uniform and change(last[1], self.pictures.signature(frame)) >= LEAST_CHANGE)
 
     def _sample(self, seconds: float, frame: Any, signature: Signature | None = None) -> Iterator[Timed]:
         """One frame; none if it looks like the last sample of a long film."""

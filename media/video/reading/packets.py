@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from media.video.reading.opened import READ_ERRORS
-from media.video.reading.timeline import Timeline
+from media.video.reading.timeline import JUMP_SECONDS, Timeline
 
 _MOST_ERRORS = 100  # in a row
 
@@ -22,16 +22,40 @@ class Packets:
         self.damaged = False
 
     def __iter__(self) -> Iterator[Any]:
+        for packet in self._without_leaps():
+            self.timeline.place(packet)
+            if packet.stream_index == self.stream.index:
+                yield packet
+
+    def _without_leaps(self) -> Iterator[Any]:
+        """A stamp that is far ahead of those before and after it is damaged. It becomes the one before."""
+        last: dict[int, float] = {}  # seconds of the newest packet of each stream
+        held: dict[int, Any] = {}
+        for packet in self._read():
+            if packet.dts is None:
+                yield packet
+                continue
+            index, base = packet.stream_index, float(packet.time_base)
+            if (leaping := held.pop(index, None)) is not None:
+                if (packet.dts - leaping.dts) * base < -JUMP_SECONDS:
+                    leaping.dts = leaping.pts = round(last[index] / base) + 1
+                    self.damaged = True
+                yield leaping
+            elif packet.dts * base - last.setdefault(index, self.timeline.origin or 0.0) > JUMP_SECONDS:
+                held[index] = packet
+                continue
+            last[index] = packet.dts * base
+            yield packet
+        yield from held.values()
+
+    def _read(self) -> Iterator[Any]:
         streams = [self.stream, *self.container.streams.audio]
         errors = 0
         while errors < _MOST_ERRORS:
             try:
                 for packet in self.container.demux(streams):
                     errors = 0
-                    if not packet.size:  # the end of a stream, or a frame that repeats the last one
-                        continue
-                    self.timeline.place(packet)
-                    if packet.stream_index == self.stream.index:
+                    if packet.size:  # otherwise it is the end of a stream, or repeats the last frame
                         yield packet
                 return
             except READ_ERRORS:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _AVFMT_TS_DISCONT = 0x200
-_JUMP_SECONDS = 10.0  # as FFmpeg's dts_delta_threshold
+JUMP_SECONDS = 10.0  # as FFmpeg's dts_delta_threshold
+_BACK_SECONDS = 1.0  # stamps of decoding never go back
 _REORDERED = 16  # frames; H.264 and HEVC allow no more
 _REORDERING = {"h264", "hevc"}
 _USUAL_RATE, _RATES = 25.0, (0.01, 1000.0)
@@ -26,11 +27,12 @@ _USUAL_RATE, _RATES = 25.0, (0.01, 1000.0)
 
 @dataclass
 class _Clock:
-    """Stamps of one stream, made continuous."""
+    """The stamps of decoding of one stream. They become continuous when `offset` is added."""
 
-    last: float = 0.0  # seconds, without jumps
-    step: float = 0.0
+    last: float = 0.0  # seconds of the newest packet, with the offset
+    step: float = 0.0  # its length; 0 if there is none yet
     offset: float = 0.0
+    gap: float = 0.0  # the largest between two packets
 
 
 class Timeline:
@@ -38,6 +40,7 @@ class Timeline:
 
     Attributes:
         end_seconds: the end of the last packet seen, of any stream.
+        origin: the seconds of the file that a player calls 0; None until they are known.
         rate: frames a second, as a guess.
         may_jump: whether stamps of this container may jump. Seeking is inexact then.
         exact: whether the file has stamps of presentation. Otherwise every frame must be decoded to know its time.
@@ -51,41 +54,45 @@ class Timeline:
         self.may_jump = bool(container.format.flags & _AVFMT_TS_DISCONT)
         in_avi = container.format.name == "avi"
         self.exact = container.start_time is not None and not (in_avi and stream.codec_context.name in _REORDERING)
-        self._origin = _start(container, stream) if self.exact and not in_avi else None
+        self.origin = _start(container, stream) if self.exact and not in_avi else None
         self._clocks: dict[int, _Clock] = {}
 
     def place(self, packet: Any) -> None:
         """Remove jumps from the stamps of a packet, and note where it ends."""
         clock = self._clocks.setdefault(packet.stream_index, _Clock())
         base = float(packet.time_base)
-        stamp = packet.dts if packet.dts is not None else packet.pts
+        length = float(packet.duration or 0) * base or 1 / self.rate
+        if packet.dts is not None:
+            self._continue(clock, packet.dts * base, length)
+            packet.dts += round(clock.offset / base)
+        if packet.pts is not None:
+            packet.pts += round(clock.offset / base)
+            if packet.dts is not None and clock.gap and abs(packet.pts - packet.dts) * base > max(JUMP_SECONDS, _REORDERED * clock.gap):
+                packet.pts = packet.dts  # a damaged one: frames are presented soon after they are decoded
+        stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
             return
-        if packet.pts is not None and abs(packet.pts - stamp) * base > _JUMP_SECONDS:
-            packet.pts = stamp  # a damaged one: frames are presented soon after they are decoded
-        jump = stamp * base + clock.offset - clock.last if clock.step else 0.0
-        if jump < -_JUMP_SECONDS or (self.may_jump and jump > _JUMP_SECONDS):
+        if packet.stream_index == self._stream.index and self.origin is None:
+            self.origin = stamp * base
+        if not packet.is_discard and self.origin is not None:
+            self.end_seconds = max(self.end_seconds, stamp * base + length - self.origin)
+
+    def _continue(self, clock: _Clock, seconds: float, length: float) -> None:
+        jump = seconds + clock.offset - clock.last if clock.step else 0.0
+        clock.gap = max(clock.gap, jump)
+        if jump < -_BACK_SECONDS or (self.may_jump and jump > JUMP_SECONDS):
             clock.offset -= jump - clock.step
-        if clock.offset:
-            packet.pts = None if packet.pts is None else packet.pts + round(clock.offset / base)
-            packet.dts = None if packet.dts is None else packet.dts + round(clock.offset / base)
-        clock.step = float(packet.duration or 0) * base or 1 / self.rate
-        clock.last = stamp * base + clock.offset
-        shown = (packet.pts if packet.pts is not None else packet.dts) * base
-        if packet.stream_index == self._stream.index and self._origin is None:
-            self._origin = shown
-        if not packet.is_discard and self._origin is not None:
-            self.end_seconds = max(self.end_seconds, shown + clock.step - self._origin)
+        clock.last, clock.step = seconds + clock.offset, length
 
     def seconds(self, packet_or_frame: Any) -> float | None:
         """The time of a placed packet of the video stream, or of a frame decoded from such; None if the file does not say it."""
-        if packet_or_frame.pts is None or self._origin is None:
+        if packet_or_frame.pts is None or self.origin is None:
             return None
-        return float(packet_or_frame.pts * self._stream.time_base) - self._origin
+        return float(packet_or_frame.pts * self._stream.time_base) - self.origin
 
     def stamp(self, seconds: float) -> int:
         """The time stamp of a time, in the units of the video stream."""
-        return round((seconds + (self._origin or 0.0)) / float(self._stream.time_base))
+        return round((seconds + (self.origin or 0.0)) / float(self._stream.time_base))
 
     def timed(self, frames: Iterable[Any]) -> Iterator[tuple[float, Any]]:
         """Decoded frames, in the order of presentation, with their times. If the times are guesses, `frames` must be all of the film."""

@@ -206,9 +206,8 @@ def test_highlights_of_hdr_films_are_compressed_not_clipped(tmp_path):
         stream = container.add_stream("ffv1", rate=10)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "gbrp10le"
         stream.codec_context.color_trc, stream.codec_context.color_primaries = 16, 9
-        container.mux(
-            stream.encode(av.VideoFrame.from_ndarray((pq(ramp) * 65535).astype(np.uint16), format="rgb48le").reformat(format="gbrp10le"))
-        )
+        frame = av.VideoFrame.from_ndarray((pq(ramp) * 65535).astype(np.uint16), format="rgb48le")
+        container.mux(stream.encode(frame.reformat(format="gbrp10le")))
         container.mux(stream.encode())
     row = np.asarray(first(film)[1])[32, :, 0].astype(int)
     assert (np.diff(row) >= -1).all()
