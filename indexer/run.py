@@ -99,6 +99,8 @@ class _Run:
         if encoder is None and (is_new or name != own_model):
             encoder = _load(name)
         with CollectionWriter(self._folder, encoder, model=name) as writer:
+            if encoder is None:
+                writer.identity.check_weights(self._folder)
             with paused_garbage_collection():
                 known, failed = writer.known_files(), writer.known_failures()
                 found = first or scan_for(inputs, writer.identity, self._options, known)

@@ -18,6 +18,7 @@ from platformdirs import user_data_path
 
 from media.atomic_write import atomic_write
 from media.file_names import escape, unescape
+from media.hashing import sha256_of_file
 from media.sources.folders import Folders
 from search.errors import IncompatibleError, NoCollectionError, QueryError
 
@@ -62,16 +63,22 @@ class Identity:
 
     def check(self, encoder: "Encoder", path: Path) -> None:
         """Raises IncompatibleError if the vectors of `encoder` cannot be compared with those of this collection."""
-        for what, mine, other in (
-            ("model", self.model_id, encoder.model_id),
-            ("preprocessing", self.preprocessing_id, encoder.preprocessing_id),
-            ("embedding width", self.embedding_width, encoder.config.embedding_width),
-        ):
-            if not _same(mine, other):
-                raise IncompatibleError(
-                    f"{path}: made with another {what} ({mine}, not {other}). "
-                    "Use the same model, or index into a new --collection directory."
-                )
+        self._check("model", self.model_id, encoder.model_id, path)
+        self._check("preprocessing", self.preprocessing_id, encoder.preprocessing_id, path)
+        self._check("embedding width", self.embedding_width, encoder.config.embedding_width, path)
+
+    def check_weights(self, path: Path) -> None:
+        """Raises IncompatibleError if the file of the model's weights is another one now. Does not load them, or look on the hub."""
+        from coca_model.checkpoints.find import find_checkpoint
+
+        if self.model == "default" or Path(self.model).exists():
+            files = find_checkpoint(self.model)
+            self._check("model", self.model_id, f"{files.name}@{sha256_of_file(files.weights)[:16]}", path)
+
+    def _check(self, what: str, mine: object, other: object, path: Path) -> None:
+        if not _same(mine, other):
+            advice = "Use the same model, or index into a new --collection directory."
+            raise IncompatibleError(f"{path}: made with another {what} ({mine}, not {other}). {advice}")
 
     def fits(self, encoder: "Encoder") -> bool:
         """Whether the vectors of `encoder` can be compared with those of this collection."""

@@ -6,10 +6,11 @@ A reader keeps its snapshot until `refresh`, which also notices if the collectio
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from coca_model import CheckpointError, Encoder, load
+from coca_model.errors import CheckpointError
 from media.file_names import escape
 from search.collection.identity import Identity, default_path, read_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, check_table
@@ -19,11 +20,14 @@ from search.collection.snapshot import STATISTICS, Snapshot, read_current
 from search.errors import IncompatibleError
 from search.schema import FailureColumns, stored_columns
 
+if TYPE_CHECKING:
+    from coca_model import Encoder
+
 
 class Collection:
     """A collection opened for reading. Make one with `open_collection`. Several threads may use it at once."""
 
-    def __init__(self, path: Path, encoder: Encoder | None) -> None:
+    def __init__(self, path: Path, encoder: "Encoder | None") -> None:
         self.path = path
         self._lock = threading.Lock()
         self._encoder = encoder
@@ -40,11 +44,11 @@ class Collection:
         return self._snapshot.identity
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> "Encoder":
         """The model of this collection, see `encoder_for`."""
         return self.encoder_for(self._snapshot)
 
-    def encoder_for(self, snapshot: Snapshot) -> Encoder:
+    def encoder_for(self, snapshot: Snapshot) -> "Encoder":
         """The model that made the vectors of a snapshot; loaded at first use.
 
         Raises:
@@ -98,7 +102,9 @@ class Collection:
         statistics = self.path / "snapshots" / str(current.version if current else "") / STATISTICS
         return _stat(self.path / "collection.json"), current, _stat(statistics)
 
-    def _load(self, identity: Identity) -> Encoder:
+    def _load(self, identity: Identity) -> "Encoder":
+        from coca_model import load  # imports torch, and an index run without changes needs no model
+
         try:
             encoder = load(identity.model)
         except CheckpointError as error:
@@ -108,7 +114,7 @@ class Collection:
         return encoder
 
 
-def open_collection(path: str | os.PathLike[str] | None = None, *, encoder: Encoder | None = None) -> Collection:
+def open_collection(path: str | os.PathLike[str] | None = None, *, encoder: "Encoder | None" = None) -> Collection:
     """Open a collection for reading. A collection of an older format is migrated first.
 
     Args:

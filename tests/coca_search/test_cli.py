@@ -31,7 +31,7 @@ def collection(tmp_path_factory):
     write_film(folder / "library" / "film.mp4", [("red", 3.0), ("blue", 3.0)])
     (folder / "library" / "broken.jpg").write_bytes(b"x")
     result = coca_search("index", folder / "library", "--collection", folder / "collection")
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 3, result.stderr
     assert "5 new" in result.stdout
     assert "broken.jpg: decode: not a picture that Pillow can read." in result.stderr
     return folder / "collection"
