@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from benchmarks.bench_index import write_photographs
 from coca_model import load
 from indexer import index
-from indexer.progress import Progress
+from indexer.processing.progress import Progress
 
 CHART = Path(__file__).resolve().parent.parent / "docs" / "memory.png"
 _MIB = 1 << 20

@@ -25,7 +25,7 @@ from safetensors.numpy import load, save
 from coca_model import Encoder
 from evaluation.datasets.dataset import CaptionedMedia, LabelledMedia, Medium
 from evaluation.errors import EvaluationError, UnreadableMediaError
-from indexer.shots import mean_vector
+from indexer.processing.shots import mean_vector
 from media import MediaError, VideoDecoder, open_picture
 from media.hashing import sha256_of_bytes, sha256_of_file
 

@@ -13,7 +13,7 @@ import typer
 from search.options import CollectionOption
 
 if TYPE_CHECKING:
-    from indexer.progress import Progress
+    from indexer.processing.progress import Progress
     from indexer.report import Report
 
 _INCOMPLETE, _STOPPED = 3, 130

@@ -12,11 +12,11 @@ from indexer.files.inputs import Inputs, StrPath, read_inputs
 from indexer.files.manifest import Manifest, read_manifest
 from indexer.options import IndexOptions
 from indexer.preview import preview, report_of
-from indexer.progress import Progress, ProgressMeter
+from indexer.processing.progress import Progress, ProgressMeter
+from indexer.processing.stopwatch import Stopwatch
+from indexer.processing.unfinished import Unfinished, has_changed
 from indexer.report import Report
-from indexer.stopwatch import Stopwatch
 from indexer.survey import paused_garbage_collection, scan_for, survey
-from indexer.unfinished import Unfinished, has_changed
 from media.sources.source import SourceFile
 from search.collection import CollectionWriter, Failure, FileRows, Identity, default_path
 from search.collection.identity import read_identity, read_raw_identity
@@ -127,7 +127,7 @@ class _Run:
     def _process(
         self, tasks: Sequence["Task"], encoder: "Encoder", writer: CollectionWriter, columns: Mapping[str, Mapping[str, object]]
     ) -> None:
-        from indexer.local_executor import LocalExecutor
+        from indexer.processing.local_executor import LocalExecutor
 
         options = self._options
         executor = LocalExecutor(

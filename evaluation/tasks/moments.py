@@ -18,7 +18,7 @@ from evaluation.features import Arrays, Decoded, Feature, Features, FeatureSourc
 from evaluation.measures.intervals import Measure, mean_interval
 from evaluation.reports.parts import Curve, Example, Line, Row, Table, data_metadata, model_name, provenance
 from evaluation.reports.report import Report
-from indexer.shots import find_shots, mean_vector
+from indexer.processing.shots import find_shots, mean_vector
 from media.video import SECONDS_BETWEEN_FRAMES
 
 Span = tuple[float, float]

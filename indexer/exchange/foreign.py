@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from indexer.exchange.rows import Batch
 from indexer.exchange.take_in import is_address, moved_uri
 from indexer.plan import Task
-from indexer.process import ProcessOptions, process
+from indexer.processing.process import ProcessOptions, process
 from media import VideoDecoder
 from media.formats import kind_of
 from media.sources.choose import source_of

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from coca_model import load
-from coca_model.machine import num_cpus
 from indexer.errors import ExchangeError
 from indexer.exchange.files import Files, find_files, read_batches
 from indexer.exchange.foreign import ForeignRow, folders_of, foreign_rows, options_without_model, read_foreign
 from indexer.exchange.rows import files_of
 from indexer.exchange.take_in import Intake, TakenIn, existing_identity, maker_of, moved_uri
 from media import MediaError, VideoDecoder, make_thumbnail, open_picture
+from media.cpus import num_cpus
 from media.hashing import sha256_of_file
 from media.video.frame_at import frame_at
 from search.collection import CollectionWriter, FileRows, Identity, default_path

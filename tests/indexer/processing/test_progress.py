@@ -5,10 +5,10 @@ import random
 import pytest
 
 from indexer.cli import describe
-from indexer.local_executor import Done
 from indexer.plan import Task
-from indexer.progress import Progress, ProgressMeter
-from indexer.stopwatch import Stopwatch
+from indexer.processing.local_executor import Done
+from indexer.processing.progress import Progress, ProgressMeter
+from indexer.processing.stopwatch import Stopwatch
 from media.sources.source import SourceFile
 
 LANES = 3

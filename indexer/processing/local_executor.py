@@ -18,9 +18,9 @@ import numpy as np
 from coca_model import Encoder
 from coca_model.machine import share_cpus
 from indexer.plan import Task
-from indexer.process import Pixels, ProcessOptions, Steps, Vectors, process
-from indexer.stopwatch import Stopwatch
-from indexer.unfinished import Unfinished, has_changed
+from indexer.processing.process import Pixels, ProcessOptions, Steps, Vectors, process
+from indexer.processing.stopwatch import Stopwatch
+from indexer.processing.unfinished import Unfinished, has_changed
 from media import VideoDecoder
 from search.collection import Failure, FileRows
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.shots import LONGEST_SHOT_SECONDS, find_shots, mean_vector, timed_shots
+from indexer.processing.shots import LONGEST_SHOT_SECONDS, find_shots, mean_vector, timed_shots
 from media import VideoDecoder
 from tests.fakes import FakeEncoder
 from tests.scene_films import dissolved, faded, flashed, joined, plain, scene, write_scenes

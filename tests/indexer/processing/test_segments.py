@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from indexer.segments import clip_frames, video_segments
+from indexer.processing.segments import clip_frames, video_segments
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.shots import mean_vector, timed_shots
+from indexer.processing.shots import mean_vector, timed_shots
 from media.video import CLIP_FRAMES
 from search.collection import Segment
 from search.schema import MAX_SEGMENTS_PER_FILE

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from indexer.plan import Task
-from indexer.process import ProcessOptions
-from indexer.process import process as steps_of
+from indexer.processing.process import ProcessOptions
+from indexer.processing.process import process as steps_of
 from media import VideoDecoder
 from media.hashing import sha256_of_file
 from media.sources.source import SourceFile

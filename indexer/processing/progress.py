@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.plan import Task
-from indexer.stopwatch import Stopwatch, bottleneck
+from indexer.processing.stopwatch import Stopwatch, bottleneck
 from media.formats import Kind, kind_of
 from search.collection import Failure
 
 if TYPE_CHECKING:
-    from indexer.local_executor import Done  # loads torch
+    from indexer.processing.local_executor import Done  # loads torch
 
 _BYTES_OF_EMBEDDING = 1_000_000  # a picture takes as long to embed as this many bytes of JPEG take to decode
 _PRIOR: dict[Kind, tuple[float, float]] = {

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexer.plan import Task
-from indexer.segments import picture_segments, video_segments
-from indexer.stopwatch import Stopwatch
+from indexer.processing.segments import picture_segments, video_segments
+from indexer.processing.stopwatch import Stopwatch
 from media import MediaError, VideoDecoder, make_thumbnail, read_picture
 from media.formats import HEAD_BYTES, true_format
 from media.hashing import sha256_of_stream

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.local_executor import LocalExecutor
 from indexer.plan import Task
+from indexer.processing.local_executor import LocalExecutor
 from media.sources.source import SourceFile
 from search.collection import Failure, FileRows
 from tests.fakes import FakeEncoder, write_film, write_picture

@@ -1,0 +1,1 @@
+"""From a file to its rows: what happens to one file, and the lanes on which many files run."""
