@@ -33,7 +33,7 @@ def collection(tmp_path_factory):
     result = coca_search("index", folder / "library", "--collection", folder / "collection")
     assert result.returncode == 3, result.stderr
     assert "5 new" in result.stdout
-    assert "broken.jpg: decode: not a picture that Pillow can read." in result.stderr
+    assert "broken.jpg: decode: not a picture that can be read." in result.stderr
     return folder / "collection"
 
 

@@ -98,7 +98,7 @@ def test_a_broken_file_that_came_long_ago_is_not_waited_for(indexed, library, mo
 def test_a_file_that_cannot_be_read_keeps_its_rows_and_is_tried_at_every_run(indexed, library, monkeypatch, code):
     indexed.run(library)
     write_picture(library / "0.png", "white", size=(99, 99))
-    read = "media.sources.local.LocalFolders.read"
+    read = "media.sources.local.LocalFolders.open"
 
     def refuse(source, uri):
         raise OSError(code, os.strerror(code), uri)
@@ -277,7 +277,7 @@ def test_a_run_that_is_asked_to_stop_keeps_what_is_done(indexed, library):
         library,
         collection=indexed.folder,
         encoder=FakeEncoder(),
-        on_progress=lambda done, total, failed: asked.set() if done == 2 else None,
+        on_progress=lambda progress: asked.set() if progress.num_done == 2 else None,
         should_stop=asked.is_set,
     )
     assert report.is_stopped
@@ -290,8 +290,8 @@ def test_a_run_that_is_asked_to_stop_keeps_what_is_done(indexed, library):
 def test_a_run_that_is_interrupted_leaves_a_whole_collection(indexed, library, done_before):
     indexed.run(library / "0.png")
 
-    def interrupt(done, total, failed):
-        if done == done_before:
+    def interrupt(progress):
+        if progress.num_done == done_before:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

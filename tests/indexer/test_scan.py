@@ -82,13 +82,13 @@ def test_what_cannot_be_read_is_named_by_its_suffix(tmp_path):
     write_picture(tmp_path / "a.jpg")
     for name in ("b.xyz", "c.XYZ", "d.backup"):
         write_picture(tmp_path / name, format="JPEG")
-    (tmp_path / "e.cr3").write_bytes(b"raw")
+    (tmp_path / "e.braw").write_bytes(b"raw")
     (tmp_path / "f.ras").write_bytes(b"Sun raster, which Python's table calls a picture")
     (tmp_path / "notes.txt").write_bytes(b"\xff\xd8\xff")
     (tmp_path / "g.dat").write_bytes(b"data")
     found = scan([tmp_path])
     assert names(found) == ["a.jpg"]
-    assert found.seen.unread == {".xyz": 2, ".backup": 1, ".cr3": 1, ".ras": 1}
+    assert found.seen.unread == {".xyz": 2, ".backup": 1, ".braw": 1, ".ras": 1}
 
 
 def test_a_picture_without_a_suffix_is_told_by_its_bytes(tmp_path):
