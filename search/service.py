@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Body, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
-from starlette.background import BackgroundTask
+from starlette.types import Receive, Scope, Send
 
 from coca_model import CocaModelError
 from media.file_names import escape
@@ -61,18 +61,15 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
             path = Path(_row_of_file(newest(), media_id)["uri"])
         if not path.is_file():
             raise HTTPException(404, f"The file of media {media_id} is no longer there. Index again.")
-        shown = path
-        if part == "film":
-            shown = _copy_of_film(path)
+        response, shown = (_TemporaryResponse, _copy_of_film(path)) if part == "film" else (FileResponse, path)
         with shown.open("rb") as file:
             known = true_format(path, file.read(HEAD_BYTES))
-        return FileResponse(
+        return response(
             shown,
             media_type=known.media_type if known else "application/octet-stream",
             headers={"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "script-src 'none'"},  # an SVG may hold scripts
             filename=escape(path.name),
             content_disposition_type="inline",
-            background=BackgroundTask(shown.unlink) if part == "film" else None,
         )
 
     @app.head("/thumbnail/{media_id}", include_in_schema=False)
@@ -92,6 +89,16 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
     return app
 
 
+class _TemporaryResponse(FileResponse):
+    """Sends a file, or a part of it, and removes it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            Path(self.path).unlink()
+
+
 def _copy_of_film(path: Path) -> Path:
     """The film of a motion photo, in a temporary file of the same time, so that a browser can ask for parts of it.
 
@@ -102,7 +109,7 @@ def _copy_of_film(path: Path) -> Path:
         if place is None:
             raise HTTPException(404, f"{_printable(path.name)} holds no film.")
         photo.seek(place[0])
-        with NamedTemporaryFile(delete=False) as film:
+        with NamedTemporaryFile(suffix=".film", delete=False) as film:
             film.write(photo.read(place[1]))
     times = path.stat()
     os.utime(film.name, (times.st_atime, times.st_mtime))

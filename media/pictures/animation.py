@@ -56,15 +56,19 @@ def read_animation(stream: BinaryIO) -> Video | None:
         if getattr(picture, "n_frames", 1) < 2 or math.prod(picture.size) > MAX_PIXELS:
             return None
         timeline = _timeline(picture)
+        opened, _ = read_header(stream)  # again from the first frame on
+        picture = opened.picture
+        picture.load()
         orientation = opened.orientation or orientation_of(picture)
+        metadata = picture_metadata(picture, opened.size)
     except _DAMAGE:
         return None
     if len(timeline.starts) < 2:
         return None
     width, height = reversed(opened.size) if is_sideways(orientation) else opened.size
-    metadata = picture_metadata(picture, opened.size) | {"width": width, "height": height, "duration_seconds": timeline.end}
+    metadata |= {"width": width, "height": height, "duration_seconds": timeline.end}
     metadata |= {} if timeline.is_complete and not is_cut else {"damaged": True}
-    return Video(metadata, _visible(_frames(read_header(stream)[0].picture, timeline, orientation)))
+    return Video(metadata, _visible(_frames(picture, timeline, orientation)))
 
 
 def _may_move(stream: BinaryIO) -> bool:

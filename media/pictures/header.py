@@ -18,7 +18,7 @@ from media.pictures.jxl import open_jxl
 from media.pictures.limits import MAX_BYTES
 from media.pictures.opened import Opened
 from media.pictures.plugins import open_avif, open_heic, open_jpeg, open_jpeg_2000, open_photoshop, open_tiff
-from media.pictures.raw import open_raw
+from media.pictures.raw import NotRawError, open_raw
 from media.pictures.svg import open_svg
 
 _OPENERS: dict[str, Callable[[BinaryIO], Opened]] = {
@@ -86,7 +86,7 @@ def _raw_or_tiff(stream: BinaryIO) -> Opened:
     """Some programs write plain TIFF files under the suffix .dng."""
     try:
         return open_raw(stream)
-    except PictureError:
+    except NotRawError:
         stream.seek(0)
         told = sniff(stream.read(HEAD_BYTES))
         if told is None or told.name != "TIFF":

@@ -75,8 +75,10 @@ def reduce_in_decoder(picture: Image.Image, min_side: int) -> tuple[int, int]:
                 break
     elif picture.format == "JPEG2000" and must > 1:
         levels = min((must - 1).bit_length(), _levels(picture))
+        while levels > 1 and any((side + (1 << levels - 1)) >> levels != -(-side >> levels) for side in (width, height)):
+            levels -= 1  # Pillow rounds the size down where OpenJPEG rounds it up
         picture.reduce = levels  # type: ignore[method-assign, assignment]
-        return width >> levels, height >> levels
+        return -(-width >> levels), -(-height >> levels)
     return picture.size
 
 

@@ -45,6 +45,8 @@ def whole(stream: BinaryIO) -> tuple[BinaryIO, bool]:
     stated = 0
     if told is not None and told.name == "PNG":
         return stream, not _contains(stream, _END_OF_PNG)
+    if told is not None and told.name == "WebP" and head[12:16] == b"VP8X" and head[20] & 2:
+        return _whole_chunks(stream, length)
     if told is not None and told.name == "WebP":
         stated = int.from_bytes(head[4:8], "little") + 8
     elif told is not None and told.name in {"HEIC", "AVIF"}:
@@ -55,6 +57,18 @@ def whole(stream: BinaryIO) -> tuple[BinaryIO, bool]:
         raise LostError
     stream.seek(0)
     return io.BytesIO(stream.read().ljust(stated, b"\0")), stated > length + 1  # some writers count a byte of padding that they leave out
+
+
+def _whole_chunks(stream: BinaryIO, length: int) -> tuple[BinaryIO, bool]:
+    """An animated WebP up to its last whole chunk, and whether others are missing. The decoder refuses it otherwise."""
+    stream.seek(0)
+    data = stream.read()
+    end = 12
+    while end + 8 <= length and (stop := end + 8 + (size := int.from_bytes(data[end + 4 : end + 8], "little")) + size % 2) <= length:
+        end = stop
+    if end >= min(length, int.from_bytes(data[4:8], "little") + 8):
+        return stream, False
+    return io.BytesIO(data[:4] + (end - 8).to_bytes(4, "little") + data[8:end]), True
 
 
 def decode(picture: Image.Image, again: Callable[[], Image.Image]) -> tuple[Image.Image, bool]:
@@ -87,17 +101,16 @@ def decode(picture: Image.Image, again: Callable[[], Image.Image]) -> tuple[Imag
 def _decode_jpeg(picture: Image.Image) -> bool:
     """Decode a JPEG. If it has no end, libjpeg gets one, and fills the rest with grey. Returns whether that happened.
 
-    A progressive JPEG is written at the end, another one row by row. So a row was decoded if it is not black when the bytes end, or
-    not grey in the result.
+    A progressive JPEG is written at the end, another one row by row. So a pixel was decoded if its row is not black when the bytes end,
+    or if it is not grey in the result.
     """
     source = _WithEnd(picture)
     picture.fp = source  # type: ignore[attr-defined]
     picture.load()
     if source.written is None:
         return False
-    colours = np.asarray(picture.convert("RGB"))
-    rows = source.written | np.any(colours != _GREY, axis=(1, 2))
-    if rows.mean() < _LEAST_SHARE:
+    is_coloured = np.any(np.asarray(picture.convert("RGB")) != _GREY, axis=2)  # (H, W)
+    if (is_coloured | source.written[:, None]).mean() < _LEAST_SHARE:
         raise LostError
     return True
 

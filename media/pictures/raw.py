@@ -15,6 +15,10 @@ _LEAST_SIDE = 256  # pixels; a smaller preview is a thumbnail, so the sensor's d
 _METADATA_BYTES = 4 << 20  # the EXIF blocks are among the first bytes
 
 
+class NotRawError(PictureError):
+    """LibRaw does not know the file. It may be a plain TIFF under a suffix of raw files."""
+
+
 def open_raw(stream: BinaryIO) -> Opened:
     """The preview, with the EXIF block of the raw file."""
     try:
@@ -32,7 +36,8 @@ def open_raw(stream: BinaryIO) -> Opened:
                 picture = developed or picture
                 orientation, size = (1, _upright(size, orientation)) if developed else (orientation, size)
     except rawpy.LibRawError as error:
-        raise PictureError("decode", f"the raw file cannot be read ({_text(error)})") from error
+        kind = NotRawError if isinstance(error, rawpy.LibRawFileUnsupportedError) else PictureError
+        raise kind("decode", f"the raw file cannot be read ({_text(error)})") from error
     if picture is None:
         raise PictureError("decode", "the raw file holds no preview, and its sensor data cannot be developed")
     picture.info["exif"] = _exif(data) or picture.info.get("exif", b"")

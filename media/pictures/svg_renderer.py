@@ -15,6 +15,7 @@ import resvg_py
 
 _MEMORY_BYTES = 1 << 30
 _SECONDS = 10
+_FAMILY = "DejaVu Sans"  # the family of FONT
 _LONGEST = 1_000_000  # pixels of a side, as the file says it
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}  # CSS, at 96 a inch
 
@@ -35,8 +36,15 @@ def main() -> None:
     root.set("height", str(max(1, round(height * scale))))
     if root.get("viewBox") is None:
         root.set("viewBox", f"0 0 {width} {height}")
-    text, fonts, family = ET.tostring(root, encoding="unicode"), [font] if font else None, "DejaVu Sans"
-    png = resvg_py.svg_to_bytes(svg_string=text, skip_system_fonts=True, font_files=fonts, font_family=family, sans_serif_family=family)
+    png = resvg_py.svg_to_bytes(
+        svg_string=ET.tostring(root, encoding="unicode"),
+        skip_system_fonts=True,
+        font_files=[font] if font else None,
+        font_family=_FAMILY,
+        serif_family=_FAMILY,  # which also stands for fonts that are not there
+        sans_serif_family=_FAMILY,
+        monospace_family=_FAMILY,
+    )
     sys.stdout.buffer.write(f"{max(1, round(width))} {max(1, round(height))}\n".encode() + png)
 
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from media import MediaError
 from media.hashing import sha256_of_file
-from media.pictures.picture import open_picture
+from media.moment import picture_at
 from media.thumbnails import make_thumbnail
-from media.video.frame_at import frame_at
 from search.collection.identity import Identity, read_identity, read_raw_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
@@ -179,8 +178,7 @@ def _make_thumbnail(file: Path, row: dict[str, Any], identity: Identity) -> bool
     try:
         if sha256_of_file(uri) != row["sha256"]:
             return False
-        picture = open_picture(uri) if row["frame_seconds"] is None else frame_at(uri, row["frame_seconds"])
-        write_thumbnail(file, make_thumbnail(picture))
+        write_thumbnail(file, make_thumbnail(picture_at(uri, row["frame_seconds"])))
     except (OSError, MediaError):
         return False
     return True

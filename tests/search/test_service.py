@@ -4,7 +4,9 @@ import http.client
 import io
 import json
 import math
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -216,6 +218,62 @@ def test_media_types_do_not_depend_on_the_machine(ask, http_client, monkeypatch)
         answer = http_client.head(hit["media_url"])
         assert answer.headers["content-type"] == format_of(hit["uri"]).media_type
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.fixture(scope="module")
+def rare(tmp_path_factory):
+    """The hits of a motion photo, an animated picture, a drawing and a picture with a wrong suffix, by name and kind; and their bytes."""
+    folder = tmp_path_factory.mktemp("rare")
+    library = folder / "library"
+    film = write_film(folder / "film.mp4", [("red", 2.0)]).read_bytes()
+    photo = write_picture(library / "motion.jpg", "blue", size=(90, 60))
+    photo.write_bytes(photo.read_bytes() + film)
+    first, second = (Image.linear_gradient("L").rotate(angle) for angle in (0, 90))
+    first.save(library / "moving.gif", save_all=True, append_images=[second], duration=500)
+    (library / "drawing.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>')
+    write_picture(library / "png.png", "green").rename(library / "png_called.jpg")
+    index(library, collection=folder / "collection", encoder=FakeEncoder())
+    with serving(make_app(open_collection(folder / "collection", encoder=FakeEncoder()))) as url, httpx.Client(trust_env=False) as client:
+        hits = {}
+        for kind in ("image", "shot"):  # one hit of each file
+            for hit in client.post(f"{url}/search", json={"text": "red", "k": 100, "kinds": [kind]}).json()["hits"]:
+                hits[hit["uri"].rsplit("/", 1)[-1], kind] = hit
+        yield hits, film, photo.read_bytes(), client
+
+
+def test_the_film_of_a_motion_photo_can_be_played_from_any_byte(rare):
+    hits, film, photo, client = rare
+    picture, shot = hits["motion.jpg", "image"], hits["motion.jpg", "shot"]
+    assert shot["media_url"] == picture["media_url"] + "?part=film"
+    assert client.get(picture["media_url"]).content == photo
+    answer = client.get(shot["media_url"])
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, film, "video/mp4")
+    part = client.get(shot["media_url"], headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, film[100:200])
+    assert part.headers["etag"] == answer.headers["etag"]
+    assert client.get(shot["media_url"], headers={"Range": "bytes=99999999-"}).status_code == 416
+    assert set(Path(tempfile.gettempdir()).glob("*.film")) == set()
+
+
+def test_a_picture_without_a_film_has_no_film_to_play(rare):
+    hits, _, _, client = rare
+    answer = client.get(hits["moving.gif", "shot"]["media_url"] + "?part=film")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "moving.gif holds no film.")
+    assert client.get(hits["moving.gif", "shot"]["media_url"] + "?part=other").status_code == 422
+
+
+def test_media_types_follow_the_bytes(rare):
+    hits, _, _, client = rare
+    types = {name: client.head(hit["media_url"]).headers["content-type"] for (name, _), hit in hits.items() if name != "motion.jpg"}
+    assert types["png_called.jpg"] == "image/png"
+    assert types["moving.gif"] == "image/gif"
+
+
+def test_scripts_in_a_drawing_do_not_run(rare):
+    hits, _, _, client = rare
+    answer = client.get(hits["drawing.svg", "image"]["media_url"])
+    assert answer.headers["content-type"].startswith("image/svg+xml")
+    assert answer.headers["content-security-policy"] == "script-src 'none'"
 
 
 @pytest.mark.parametrize("media_id", ["1", "0", "-1", str(1 << 43), str(1 << 64), "9" * 1000])

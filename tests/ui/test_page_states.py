@@ -141,11 +141,11 @@ class Tags(HTMLParser):
         self.texts.append(data)
 
 
-def hit(name, start=None, end=None, file="unchanged"):
+def hit(name, start=None, end=None, file="unchanged", **more):
     kind = "image" if start is None else "shot"
     shown = {"start_seconds": start, "end_seconds": end, "frame_seconds": start, "kind": kind, "file": file}
     addresses = {"media_url": "http://h/media/1", "thumbnail_url": "http://h/thumbnail/1?seconds=1&x=2"}
-    return RemoteHit(**vars(a_hit(uri=f"/library/{name}", similarity=0.314)) | shown | addresses)
+    return RemoteHit(**vars(a_hit(uri=f"/library/{name}", similarity=0.314, **more)) | shown | addresses)
 
 
 @pytest.mark.parametrize("moment", [(), (1.0, 2.0)])
@@ -205,3 +205,30 @@ def test_times_of_moments_are_shown_as_a_clock():
 
 def test_css_and_javascript_lie_beside_the_page():
     assert {"page.css", "page.js"} <= {file.name for file in Path(ui.page.__file__).parent.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("name", "moment", "more", "tag", "address"),
+    [
+        ("a.jpg", (), {}, "img", "http://h/media/1"),
+        ("a.heic", (), {}, "img", "http://h/thumbnail/1?seconds=1&x=2"),  # browsers show no HEIC
+        ("a.jpg", (), {"format": "HEIC"}, "img", "http://h/thumbnail/1?seconds=1&x=2"),
+        ("a.heic", (), {"format": "JPEG"}, "img", "http://h/media/1"),
+        ("a.gif", (1.0, 2.0), {"format": "GIF"}, "img", "http://h/media/1"),  # it moves by itself
+        ("a.mp4", (1.0, 2.0), {"format": "GIF"}, "img", "http://h/media/1"),
+        ("a.mp4", (1.0, 2.0), {"format": "MPEG-4"}, "video", "http://h/media/1#t=1.000"),
+        ("a.jpg", (1.0, 2.0), {"format": "JPEG"}, "video", "http://h/media/1#t=1.000"),  # the film of a motion photo
+        ("a.heic", (1.0, 2.0), {"format": "HEIC"}, "video", "http://h/media/1#t=1.000"),
+    ],
+)
+def test_a_card_shows_what_the_browser_can_show(name, moment, more, tag, address):
+    shown = Tags(card(hit(name, *moment, **more), 0))
+    assert tag in shown.tags
+    assert ("src", address) in shown.attributes
+    assert ("video" in shown.tags) == (tag == "video")
+
+
+def test_a_film_that_browsers_cannot_play_is_opened():
+    shown = Tags(card(hit("a.mp4", 1.0, 2.0, format="AVI"), 0))
+    assert ("href", "http://h/media/1") in shown.attributes
+    assert "video" not in shown.tags

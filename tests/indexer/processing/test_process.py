@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from indexer import process as process_module
 from indexer.plan import Task
 from indexer.processing.process import ProcessOptions
 from indexer.processing.process import process as steps_of
@@ -10,7 +12,7 @@ from media import VideoDecoder
 from media.hashing import sha256_of_file
 from media.sources.source import SourceFile
 from search.collection import Failure, FileRows
-from tests.fakes import FakeEncoder, write_film, write_picture
+from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
 
 
 @pytest.fixture
@@ -69,3 +71,75 @@ def test_a_deleted_file_gives_a_failure(tmp_path, options, name):
     (tmp_path / name).unlink()
     failure = process(gone, options)
     assert (failure.stage, failure.reason) == ("read", "No such file or directory")
+
+
+def animated(path, colours, size=(96, 64)):
+    """An animated GIF; each frame of 100 ms has a white corner, so that none is blank."""
+    frames = []
+    for colour in colours:
+        frames.append(Image.new("RGB", size, COLOURS[colour]))
+        frames[-1].paste("white", (0, 0, 8, 8))
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    return path
+
+
+def motion_photo(path, film):
+    """A JPEG of noise with a film behind it."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save(path)
+    with path.open("ab") as file:
+        file.write(film)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4", "a.jpg"])
+def test_an_animated_picture_is_a_film_whatever_its_suffix(tmp_path, options, name):
+    animated(tmp_path / "b.gif", ["red"] * 20 + ["blue"] * 20).rename(tmp_path / name)
+    rows = process(task(tmp_path / name), options)
+    assert {segment.kind for segment in rows.segments} == {"clip", "shot"}
+    assert (rows.file.format, rows.file.duration_seconds, rows.file.perceptual_hash) == ("GIF", pytest.approx(4.0), None)
+    assert set(rows.thumbnails) == {segment.frame_seconds for segment in rows.segments}
+
+
+def test_a_motion_photo_gives_its_picture_and_its_film(tmp_path, options):
+    film = write_film(tmp_path / "a.mp4", [("red", 2.0)]).read_bytes()
+    rows = process(task(motion_photo(tmp_path / "a.jpg", film)), options)
+    assert [segment.kind for segment in rows.segments] == ["image", "clip", "shot"]
+    assert (rows.file.format, rows.file.width, rows.file.height) == ("JPEG", 90, 60)
+    assert rows.file.duration_seconds == pytest.approx(2.0, abs=0.2)
+    assert set(rows.thumbnails) == {segment.frame_seconds for segment in rows.segments}
+    assert None in rows.thumbnails
+    assert rows.file.damaged is None
+
+
+def test_a_motion_photo_keeps_its_picture_if_the_film_cannot_be_read(tmp_path, options):
+    film = write_film(tmp_path / "a.mp4", [("red", 2.0)]).read_bytes()
+    broken = film.replace(b"stsd", b"free")
+    rows = process(task(motion_photo(tmp_path / "a.jpg", broken)), options)
+    assert ([segment.kind for segment in rows.segments], rows.file.damaged) == (["image"], True)
+
+
+def test_a_picture_that_lacks_bytes_is_marked(tmp_path, options):
+    whole, cut = tmp_path / "whole.png", tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save(whole)
+    cut.write_bytes(whole.read_bytes()[:-2000])
+    assert [process(task(path), options).file.damaged for path in (whole, cut)] == [None, True]
+
+
+def test_a_large_picture_is_not_read_into_memory_at_once(tmp_path, options, monkeypatch):
+    monkeypatch.setattr(process_module, "_BYTES_AT_ONCE", 1000)
+    path = write_picture(tmp_path / "a.tif", "red", size=(90, 60))
+    rows = process(task(path), options)
+    assert (rows.file.format, rows.file.sha256) == ("TIFF", sha256_of_file(path))
+
+
+def test_sidecars_and_the_name_are_passed_to_the_metadata(tmp_path, options, monkeypatch):
+    path = write_picture(tmp_path / "a b.jpg", "red")
+    sidecar = tmp_path / "a b.jpg.xmp"
+    sidecar.write_bytes(b"<x/>")
+    passed = {}
+    monkeypatch.setattr(process_module, "file_metadata", lambda embedded, **more: passed.update(more) or {**embedded, "camera": "Beside"})
+    missing = str(tmp_path / "gone.json")
+    file = SourceFile(str(path), 1, 12.0, sidecars=(str(sidecar), missing))
+    rows = process(Task(5, "root", path.name, file), options)
+    assert passed == {"name": "a b.jpg", "mtime": 12.0, "sidecars": {str(sidecar): b"<x/>"}}
+    assert rows.file.camera == "Beside"

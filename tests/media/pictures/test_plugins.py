@@ -1,0 +1,201 @@
+"""Which picture of a file is read, how it is turned, and what its metadata are, for formats that need more than Pillow's plugin."""
+
+import io
+import struct
+import sys
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, TiffImagePlugin
+
+from media.errors import PictureError
+from media.pictures.header import read_header
+from media.pictures.jxl import _header
+from media.pictures.picture import open_picture, read_picture
+from media.pictures.raw import _exif
+from tests.rare_pictures import encoded, photoshop, raw_of_camera
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
+
+
+def flag(width=96, height=64):
+    picture = Image.new("RGB", (width, height), "black")
+    picture.paste("red", (0, 0, width, height // 4))
+    return picture
+
+
+def pages(*sizes, **options):
+    pictures = [Image.new("RGB", size, colour) for size, colour in zip(sizes, ("red", "lime", "blue", "white"), strict=False)]
+    return encoded(pictures[0], "TIFF", save_all=True, append_images=pictures[1:], **options)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "main"),
+    [
+        ([(40, 30)], 0),
+        ([(40, 30), (40, 30)], 0),
+        ([(40, 30), (50, 30)], 0),
+        ([(10, 8), (40, 30)], 1),
+        ([(40, 30), (20, 15), (10, 8)], 0),
+        ([(10, 8), (40, 30), (80, 60)], 2),
+    ],
+)
+def test_the_main_page_of_a_tiff_is_shown(sizes, main):
+    read = read_picture(pages(*sizes))
+    assert (read.image.size, (read.metadata["width"], read.metadata["height"])) == (sizes[main], sizes[main])
+    assert read.image.getpixel((1, 1)) == [(255, 0, 0), (0, 255, 0), (0, 0, 255)][main]
+
+
+@pytest.mark.parametrize("subfile_type", [1, 4, 5])
+def test_a_thumbnail_or_mask_is_not_the_main_page_of_a_tiff(subfile_type):
+    buffer = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(buffer, True) as writer:
+        for colour, size, kind in (("red", (80, 60), subfile_type), ("lime", (40, 30), 0)):
+            Image.new("RGB", size, colour).save(writer, "TIFF", tiffinfo={254: kind})
+            writer.newFrame()
+        data = buffer.getvalue()
+    assert open_picture(data).getpixel((1, 1)) == (0, 255, 0)
+    only_page = encoded(Image.new("RGB", (80, 60), "red"), "TIFF", tiffinfo={254: subfile_type})
+    assert open_picture(only_page).getpixel((1, 1)) == (255, 0, 0)
+
+
+def test_a_raw_file_gives_its_preview_turned_upright_with_its_metadata():
+    read = read_picture(raw_of_camera(flag().rotate(90, expand=True), orientation=6), name="a.dng")
+    assert (read.format, read.image.size, read.metadata["width"]) == ("Camera raw", (96, 64), 96)
+    np.testing.assert_allclose(read.image.getpixel((40, 5)), (255, 0, 0), atol=12)
+    assert read.metadata["camera"] == "Maker Model"
+
+
+def test_a_raw_file_without_a_preview_is_developed():
+    read = read_picture(raw_of_camera(flag(), preview=False), name="a.dng")
+    assert (read.image.size, read.metadata["width"], read.metadata["height"]) == ((48, 32), 96, 64)
+    red, black = read.image.getpixel((20, 3)), read.image.getpixel((20, 25))
+    assert red[0] > 100 > max(red[1:])
+    assert max(black) < 30
+
+
+def test_a_raw_file_without_rawpy_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    with pytest.raises(PictureError, match=r"^a\.nef: a raw file of a camera\. To read it: pip install 'coca-search\[raw\]'$"):
+        read_picture(raw_of_camera(flag()), name="a.nef")
+
+
+@pytest.mark.parametrize("data", [b"FUJIFILMCCD-RAW 0201FF383501", b"II*\0\x10\0\0\0CR\2\0" + bytes(50), b"IIRO\x08\0\0\0" + bytes(90)])
+def test_a_damaged_raw_file_is_refused(data):
+    with pytest.raises(PictureError, match=r"^a\.cr2: the raw file cannot be read \("):
+        read_picture(data, name="a.cr2")
+
+
+def tiff_block(tags):
+    exif = Image.Exif()
+    exif.update(tags)
+    return exif.tobytes()[6:]
+
+
+def test_the_exif_blocks_of_olympus_panasonic_and_canon_are_found():
+    block = tiff_block({271: "Maker"})
+    little = b"II*\0" if block[:2] == b"II" else b"MM\0*"
+    for mark in (b"IIRO", b"IIU\0"):
+        found = Image.Exif()
+        found.load(_exif(mark[:2] + mark[2:] + block[4:] if block[:2] == b"II" else little + block[4:]))
+        assert found[271] == "Maker"
+
+    def box(kind, data):
+        return struct.pack(">I4s", len(data) + 8, kind) + data
+
+    when = ExifTags.Base.DateTimeOriginal
+    data = box(b"ftyp", b"crx \0\0\0\1") + box(b"moov", box(b"CMT1", block) + box(b"CMT2", tiff_block({when: "2024:05:06 07:08:09"})))
+    found = Image.Exif()
+    found.load(_exif(data))
+    assert found[271] == "Maker"
+    assert found.get_ifd(ExifTags.IFD.Exif)[when] == "2024:05:06 07:08:09"
+
+
+def test_a_photoshop_file_without_a_merged_picture_says_how_to_save_it():
+    assert open_picture(photoshop(flag())).getpixel((5, 5)) == (255, 0, 0)
+    with pytest.raises(PictureError, match="Maximize compatibility"):
+        open_picture(photoshop(flag(), merged=False))
+
+
+def test_jpeg_2000_has_metadata_in_boxes():
+    data = encoded(flag(), "JPEG2000")
+    uuids = {"exif": b"JpgTiffExif->JP2", "xmp": bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")}
+    contents = {"exif": tiff_block({271: "Maker"}), "xmp": XMP}
+    boxes = b"".join(struct.pack(">I4s", 24 + len(contents[name]), b"uuid") + uuids[name] + contents[name] for name in uuids)
+    opened, known = read_header(io.BytesIO(data + boxes))
+    assert known.name == "JPEG 2000"
+    assert {name: opened.picture.info[name] for name in contents} == contents
+
+
+def test_jpeg_xl_has_metadata_in_boxes():
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    opened, known = read_header(io.BytesIO(encoded(flag(), "JXL", exif=exif, xmp=XMP)))
+    assert (known.name, opened.picture.info["xmp"]) == ("JPEG XL", XMP)
+    assert opened.picture.getexif()[271] == "Maker"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (256, 256), (300, 200), (100, 700), (640, 480), (5667, 3)])
+def test_the_header_of_a_jpeg_xl_gives_its_size(size):
+    assert _header(io.BytesIO(encoded(Image.new("L", size), "JXL"))) == (size, 1)
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected"),
+    [
+        # small, height / 8 - 1, ratio 1:1; not all default, extra fields, orientation - 1
+        ("1 11111 100 0 1 101", ((256, 256), 6)),
+        ("1 00000 000 10000 1", ((16, 8), 1)),
+        ("0 00 111111111 000 01 1111111111111 0 0", ((8192, 512), 1)),
+    ],
+)
+def test_the_orientation_of_a_jpeg_xl_is_in_its_header(bits, expected):
+    number = int(bits.replace(" ", "")[::-1], 2)  # the first bit is the lowest
+    assert _header(io.BytesIO(b"\xff\x0a" + number.to_bytes(8, "little"))) == expected
+
+
+def test_a_heic_with_several_pictures_shows_its_primary_one():
+    pictures = [Image.new("RGB", (64, 64), colour) for colour in ("blue", "red", "white")]
+    data = encoded(pictures[0], "HEIF", save_all=True, append_images=pictures[1:], primary_index=1)
+    np.testing.assert_allclose(open_picture(data).getpixel((9, 9)), (255, 0, 0), atol=6)
+
+
+def test_a_heic_that_says_twice_how_it_is_turned_is_turned_once():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = flag().rotate(90, expand=True)
+    said_in_exif = read_picture(encoded(stored, "HEIF", exif=exif))  # the encoder knows only bytes, so the container says nothing
+    said_twice = read_picture(encoded(stored, "HEIF", exif=exif.tobytes()))
+    for read in (said_in_exif, said_twice):
+        assert (read.image.size, read.metadata["width"], read.metadata["height"]) == ((96, 64), 96, 64)
+        np.testing.assert_allclose(read.image.getpixel((40, 5)), (255, 0, 0), atol=12)
+
+
+def test_an_avif_is_turned_by_its_container_only():
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="3"/></x:xmpmeta>'
+    read = read_picture(encoded(flag(), "AVIF", xmp=xmp))
+    np.testing.assert_allclose(read.image.getpixel((40, 5)), (255, 0, 0), atol=12)
+
+
+def test_the_largest_picture_of_an_icon_is_shown():
+    data = encoded(flag(64, 64), "ICO", sizes=[(16, 16), (64, 64), (32, 32)])
+    assert open_picture(data).size == (64, 64)
+
+
+def test_the_first_picture_of_a_stereo_pair_is_shown():
+    data = encoded(flag(), "MPO", save_all=True, append_images=[Image.new("RGB", (96, 64), "blue")])
+    read = read_picture(data)
+    assert (read.format, read.image.size) == ("JPEG", (96, 64))
+    np.testing.assert_allclose(read.image.getpixel((40, 50)), (0, 0, 0), atol=6)
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\x18ftypmp42" + bytes(12), b"\x1aE\xdf\xa3" + bytes(20), b"FLV\1" + bytes(20)])
+def test_a_film_is_named_as_such(head):
+    with pytest.raises(PictureError, match=r"^a\.jpg: a video \(.*\), not a picture$"):
+        read_picture(head, name="a.jpg")
+
+
+def test_pixels_that_are_not_square_stay_as_in_browsers():
+    """JPEG, PNG and TIFF can state the shape of a pixel. Browsers and exiftool's ImageSize do not apply it to pictures."""
+    for file_format, options in (("JPEG", {"dpi": (72, 144)}), ("PNG", {"dpi": (72, 144)}), ("TIFF", {"dpi": (72, 144)})):
+        assert open_picture(encoded(flag(), file_format, **options)).size == (96, 64)
