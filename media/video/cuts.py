@@ -20,6 +20,7 @@ _SLIDE_CHANGE = 32.0  # where frames are shown for so long that no neighbours te
 _CONTRAST = 3.0  # times the usual change around it
 _NEIGHBOURS, _NEIGHBOUR_SECONDS = 8, 1.0  # changes on each side that tell what is usual
 _FAR_CONTRAST, _LEAST_OTHER_COLOURS = 1.6, 0.4  # for frames about a second apart: times the usual, and a part of all pixels
+_NUM_USUAL = 4  # such distances tell what is usual
 _NOISE = 4.0
 _BLACK, _CLEAR_CONTRAST, _FADE_SECONDS = 40, 60, 2.0  # luma of black; range of luma in a clear picture; between the two
 
@@ -69,7 +70,8 @@ class CutFinder:
         self._last: tuple[float, Signature] | None = None
         self._run: list[_Change] = []  # between frames that follow each other
         self._num_judged = 0  # of the run
-        self._distances: deque[tuple[float, float]] = deque(maxlen=16)  # of frames about a second apart
+        self._distance = 0.0, 0.0  # of the last two frames about a second apart, and usual ones
+        self._distances: deque[tuple[float, float]] = deque(maxlen=16)
         self._newest: _Change | None = None  # the newest cut, which a flash may still revoke
         self._cuts: list[float] = []
         self._clear: tuple[float, Signature] | None = None  # the newest clear picture
@@ -85,10 +87,15 @@ class CutFinder:
         if self._last is None:
             return False
         distance, others = change(self._last[1], signature), _other_colours(self._last[1], signature)
-        usual = [median(values) for values in zip(*self._distances, strict=True)] or [0.0, 0.0]
-        self._distances.append((distance, others))
+        known = len(self._distances) >= _NUM_USUAL
+        usual = [median(values) for values in zip(*self._distances, strict=True)] if known else [0.0, 0.0]
+        self._distance = distance, others
         unusual = distance >= _FAR_CONTRAST * usual[0] or others >= max(_LEAST_OTHER_COLOURS, _FAR_CONTRAST * usual[1])
         return distance >= LEAST_CHANGE and (likely or unusual)
+
+    def expect(self) -> None:
+        """There was no cut before the frame that `is_far` saw: such a difference is usual in this film."""
+        self._distances.append(self._distance)
 
     def add(self, seconds: float, signature: Signature) -> bool:
         """The next frame. Returns whether a cut seems to lie just before it."""
