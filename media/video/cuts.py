@@ -1,8 +1,8 @@
 """Finds cuts between shots in very small versions of frames.
 
 A cut is a large change between two frames that follow each other, far larger than the changes just before and after it. A moving camera
-changes the picture all the time, and a flash returns to the same picture. Neither is a cut. A fade through black or white is one, in its
-middle. Another slow transition, such as a dissolve, has no such moment: the indexer finds it in the embeddings.
+changes the picture all the time, and a flash returns to the same picture. Neither is a cut. A fade through black is one, in its middle.
+Another slow transition, such as a dissolve, has no such moment: the indexer finds it in the embeddings.
 """
 
 from collections import deque
@@ -20,26 +20,25 @@ _SLIDE_CHANGE = 32.0  # where frames are shown for so long that no neighbours te
 _CONTRAST = 3.0  # times the usual change around it
 _NEIGHBOURS, _NEIGHBOUR_SECONDS = 8, 1.0  # changes on each side that tell what is usual
 _FAR_CONTRAST, _LEAST_OTHER_COLOURS = 1.6, 0.4  # for frames about a second apart: times the usual, and a part of all pixels
+_NUM_USUAL = 4  # such distances tell what is usual
 _NOISE = 4.0
-_EMPTY_CONTRAST, _BLACK, _WHITE = 5.0, 40.0, 215.0  # standard deviation and mean of the luma of a frame without a picture
+_BLACK, _CLEAR_CONTRAST, _FADE_SECONDS = 40, 60, 2.0  # luma of black; range of luma in a clear picture; between the two
 
 Signature = NDArray[np.uint8]
 
 
 def change(one: Signature, other: Signature) -> float:
     """The mean difference of blocks of 2 x 2 pixels, summed over luma and the two colour differences. Signatures: uint8 (3, H, W)."""
-    return float(_blocks(one, other, 2).mean((1, 2)).sum())
+    difference = one.astype(np.int16) - other
+    pairs = difference[:, ::2] + difference[:, 1::2]
+    return float(np.abs(pairs[..., ::2] + pairs[..., 1::2]).sum()) / one[0].size
 
 
 def is_alike(one: Signature, other: Signature) -> bool:
     """Whether two frames differ by noise only, in every part of the picture."""
-    return bool(_blocks(one, other, 4).max() < _NOISE)
-
-
-def is_empty(signature: Signature) -> bool:
-    """Whether a frame is black or white all over."""
-    luma = signature[0].astype(np.float32)
-    return float(luma.std()) < _EMPTY_CONTRAST and not _BLACK < float(luma.mean()) < _WHITE
+    difference = one.astype(np.float32) - other
+    channels, height, width = difference.shape
+    return bool(np.abs(difference.reshape(channels, height // 4, 4, width // 4, 4).mean((2, 4))).max() < _NOISE)
 
 
 def _other_colours(one: Signature, other: Signature) -> float:
@@ -52,12 +51,6 @@ def _bins(signature: Signature) -> NDArray[np.uint16]:
     """One of 8 x 8 x 8 colours for each pixel."""
     luma, blue, red = (signature >> 5).astype(np.uint16)
     return (luma * 64 + blue * 8 + red).reshape(-1)
-
-
-def _blocks(one: Signature, other: Signature, size: int) -> NDArray[np.float32]:
-    difference = one.astype(np.float32) - other
-    channels, height, width = difference.shape
-    return np.abs(difference.reshape(channels, height // size, size, width // size, size).mean((2, 4)))  # (3, H / size, W / size)
 
 
 @dataclass(frozen=True)
@@ -77,11 +70,13 @@ class CutFinder:
         self._last: tuple[float, Signature] | None = None
         self._run: list[_Change] = []  # between frames that follow each other
         self._num_judged = 0  # of the run
-        self._distances: deque[tuple[float, float]] = deque(maxlen=16)  # of frames about a second apart
+        self._distance = 0.0, 0.0  # of the last two frames about a second apart, and usual ones
+        self._distances: deque[tuple[float, float]] = deque(maxlen=16)
         self._newest: _Change | None = None  # the newest cut, which a flash may still revoke
         self._cuts: list[float] = []
-        self._empty: tuple[float, float] | None = None  # the first and last of the newest frames without a picture, after others
-        self._fades: list[tuple[float, float]] = []
+        self._clear: tuple[float, Signature] | None = None  # the newest clear picture
+        self._black: tuple[float, float] | None = None  # the first and last black frame after it
+        self._fades: list[tuple[float, float]] = []  # such times of black frames between two pictures
 
     def is_far(self, signature: Signature, *, likely: bool) -> bool:
         """Whether a frame about a second after the last one differs so much that a cut may lie between them.
@@ -92,10 +87,15 @@ class CutFinder:
         if self._last is None:
             return False
         distance, others = change(self._last[1], signature), _other_colours(self._last[1], signature)
-        usual = [median(values) for values in zip(*self._distances, strict=True)] or [0.0, 0.0]
-        self._distances.append((distance, others))
+        known = len(self._distances) >= _NUM_USUAL
+        usual = [median(values) for values in zip(*self._distances, strict=True)] if known else [0.0, 0.0]
+        self._distance = distance, others
         unusual = distance >= _FAR_CONTRAST * usual[0] or others >= max(_LEAST_OTHER_COLOURS, _FAR_CONTRAST * usual[1])
         return distance >= LEAST_CHANGE and (likely or unusual)
+
+    def expect(self) -> None:
+        """There was no cut before the frame that `is_far` saw: such a difference is usual in this film."""
+        self._distances.append(self._distance)
 
     def add(self, seconds: float, signature: Signature) -> bool:
         """The next frame. Returns whether a cut seems to lie just before it."""
@@ -126,11 +126,16 @@ class CutFinder:
         return sorted(cuts + fades)
 
     def _note_fade(self, seconds: float, signature: Signature) -> None:
-        if is_empty(signature):
-            self._empty = (self._empty[0], seconds) if self._empty else (seconds, seconds)
-        elif self._empty:
-            self._fades.append(self._empty)
-            self._empty = None
+        """A fade: a clear picture, soon after it black, and soon after that another clear picture."""
+        darkest, lightest = int(signature[0].min()), int(signature[0].max())
+        if lightest <= _BLACK:
+            self._black = (self._black[0] if self._black else seconds, seconds)
+        elif lightest - darkest >= _CLEAR_CONTRAST:
+            if self._black and self._clear:
+                quick = max(self._black[0] - self._clear[0], seconds - self._black[1]) <= _FADE_SECONDS
+                if quick and change(self._clear[1], signature) >= LEAST_CHANGE:
+                    self._fades.append(self._black)
+            self._black, self._clear = None, (seconds, signature)
 
     def _judge(self, stop: int) -> None:
         """Decide which changes of the run before number `stop` are cuts."""

@@ -47,13 +47,14 @@ class Sampler:
     def _by_stretches(self) -> Iterator[Timed]:
         before: Stretch | None = None  # the last stretch, if only its key frame was decoded
         for stretch in stretches(self._packets, self._timeline, interval=self._plan.interval, longest=self._plan.longest):
-            if stretch.dense:
+            if stretch.dense or before:
                 yield from self._every(self._decoder.finish())
                 key = next(self._decoded(stretch.packets[:1]), None)
                 if key and key[0] > self._newest:
-                    yield from self._key(*key, before)
-                    before = stretch
-                    continue
+                    yield from self._key(*key, before, sample=stretch.dense)
+                    if stretch.dense:
+                        before = stretch
+                        continue
             before = None
             yield from self._every(self._decoder.decode(stretch.packets))
         yield from self._every(self._decoder.finish())
@@ -73,20 +74,23 @@ class Sampler:
             if self._look(seconds, frame) and not self._plan.uniform:
                 self._due = min(self._due, seconds + _INTO_SHOT_SECONDS * max(1.0, self._plan.interval))
 
-    def _key(self, seconds: float, frame: Any, before: Stretch | None) -> Iterator[Timed]:
-        """Sample a key frame that stands for a stretch."""
+    def _key(self, seconds: float, frame: Any, before: Stretch | None, *, sample: bool) -> Iterator[Timed]:
+        """Look at the key frame of a stretch, and find the cuts since the one before it. `sample`: it stands for the stretch."""
         if self._shown and self._due < seconds:
             yield from self._sample(*self._shown)
+        self._shown = None
         signature = self.pictures.signature(frame)
         if before is None:
             self.cuts.add(seconds, signature)
         elif self.cuts.is_far(signature, likely=before.has_large_packet):
             yield from self._between(before, seconds, signature)
         else:
+            self.cuts.expect()
             self.cuts.jump(seconds, signature)
-        self._newest = self._looked = seconds
-        self._shown, self._due = None, seconds + self._plan.interval
-        yield from self._sample(seconds, frame, signature)
+        self._looked = seconds
+        if sample:
+            self._newest, self._due = seconds, seconds + self._plan.interval
+            yield from self._sample(seconds, frame, signature)
 
     def _between(self, before: Stretch, stop: float, signature: Signature) -> Iterator[Timed]:
         """Find the cuts between two key frames, and sample the shots between two cuts."""
@@ -102,6 +106,8 @@ class Sampler:
             self.cuts.jump(stop, signature, cut=True)
         elif self.cuts.add(stop, signature):
             starts.append(stop)
+        elif not starts:
+            self.cuts.expect()
         for start in starts[:-1]:
             if start in inside:
                 yield from self._sample(*inside[start])
