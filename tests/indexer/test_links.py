@@ -67,8 +67,13 @@ def test_a_link_to_a_folder_above_is_told_and_not_followed(root, links):
 
 @pytest.mark.parametrize(
     "links",
-    [{"broken.png": "nowhere.png"}, {"self.png": "self.png"}, {"a.png": "b.png", "b.png": "a.png"}, {"folder": "nowhere"}]
-    + [{"through.png": "real/a.png/x.png"}],
+    [
+        {"broken.png": "nowhere.png"},
+        {"self.png": "self.png"},
+        {"a.png": "b.png", "b.png": "a.png"},
+        {"folder": "nowhere"},
+        {"through.png": "real/a.png/x.png"},
+    ],
 )
 def test_links_to_nothing_are_named(root, links):
     for name, target in links.items():
