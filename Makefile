@@ -30,7 +30,7 @@ bench: .venv/open_clip.stamp    ## run all benchmarks, and write docs/benchmarks
 docs: .venv/dev.stamp           ## update docs/architecture.md and docs/collection.md from the code
 	$(BIN)/python docs/make_docs.py
 
-kill-test: .venv/dev.stamp      ## kill the indexer 20 times at random moments, and check the collection
+kill-test: .venv/dev.stamp      ## kill the indexer 50 times at random moments, and check the collection
 	$(BIN)/python -m pytest -m slow tests/indexer/test_kill.py
 
 clean:                          ## remove everything that was built here

@@ -22,16 +22,18 @@ class Absent:
         scanned = Folders(each.folder for each in scan.selections)
         folders = {*(each.folder for each in scan.selections), *(root for root in roots if root in scanned)}
         self._folders, self._rules = Folders(folders), rules
-        present = {self._folders.innermost(uri) for uri in scan.files}
-        present |= {folder for folder in folders for found in present if found and Folders([folder]).innermost(found)}
-        lost = (uri for uri in indexed if uri not in scan.files and scan.covers(uri))
-        counts = Counter(folder for uri in lost if (folder := self._folders.innermost(uri)) not in present and not self._left_out(uri))
-        self.counts: dict[str, int] = {folder: count for folder, count in counts.items() if folder is not None}
+        self.counts: dict[str, int] = {}
+        lost = [uri for uri in indexed if uri not in scan.files and scan.covers(uri) and not self._is_left_out(uri)]
+        if lost:
+            present = {self._folders.innermost(uri) for uri in scan.files}
+            present |= {folder for folder in folders for found in present if found is not None and found in Folders([folder])}
+            counts = Counter(folder for uri in lost if (folder := self._folders.innermost(uri)) not in present)
+            self.counts = {folder: count for folder, count in counts.items() if folder is not None}
 
     def keeps(self, uri: str) -> bool:
         """Whether a file stays in the collection because its folder is absent."""
-        return self._folders.innermost(uri) in self.counts and not self._left_out(uri)
+        return self._folders.innermost(uri) in self.counts and not self._is_left_out(uri)
 
-    def _left_out(self, uri: str) -> bool:
+    def _is_left_out(self, uri: str) -> bool:
         folder = self._folders.innermost(uri)
         return folder is not None and self._rules.below(uri, folder)

@@ -58,6 +58,7 @@ class Finder:
         self.mounts: list[str] = []
         self.unreadable: dict[str, str] = {}
         self.seen = Seen()
+        self._is_known_suffix: dict[str, bool] = {}
         self._walked: set[str] = set()  # folders of which all files were taken
         self._folder_links: list[Link] = []
         self._file_links: list[Link] = []
@@ -70,7 +71,7 @@ class Finder:
             return
         self.selections.append(selection)
         visit = Visit(
-            wants=lambda uri: format_of(uri) is not None and self._rules.file(uri) is None and selection.has(uri),
+            wants=lambda uri: self._has_known_suffix(uri) and self._rules.file(uri) is None and selection.has(uri),
             enters=lambda folder: selection.enters(folder) and not self._leaves_out(self._rules.folder(folder)),
             stays=lambda folder, names: folder not in self._walked and not self._leaves_out(self._rules.marker(folder, names)),
             on_unwanted=lambda uri: self.note_unwanted(uri) if selection.has(uri) else None,
@@ -125,6 +126,13 @@ class Finder:
             if any(looks_like_media(uri) for uri in uris[:_SAMPLES]):
                 self.seen.unread[suffix] += len(uris)
         self._nameless, self._unknown = [], defaultdict(list)
+
+    def _has_known_suffix(self, uri: str) -> bool:
+        """Whether a name is that of a picture or film. Most names end like one that was asked for before."""
+        end = uri[uri.rfind(".") :]
+        if end not in self._is_known_suffix:
+            self._is_known_suffix[end] = format_of(uri) is not None
+        return self._is_known_suffix[end]
 
     def _is_left_out(self, target: str) -> bool:
         folder = Folders(each.folder for each in self.selections).innermost(target)

@@ -31,6 +31,7 @@ def changed_since(earlier: Path, rows: pa.Table, collection_id: str) -> Changes 
         rows: the rows of the new one, with `segment_id` and `indexed_at`, which is another one whenever a file is embedded.
     """
     try:
+        (earlier / VECTORS).stat()
         statistics = read_statistics(earlier)
         before = pa.Table.from_batches([batch.select(["segment_id", "indexed_at"]) for batch in read_rows(earlier)])
         is_in_changes = read_index(earlier / CHANGES).ids() if CHANGES in statistics.sha256 else np.zeros(0, np.int64)

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from search import open_collection
+from search.collection.verify import verify
 from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 
 RUN = """
@@ -25,7 +26,7 @@ class Slow(FakeEncoder):
 search.collection.writer._ROWS_PER_COMMIT = 4
 search.collection.writer._LEAST_SECONDS_BETWEEN_SNAPSHOTS = 0.1
 print("started", flush=True)
-index(sys.argv[1], collection=sys.argv[2], encoder=Slow(), options=IndexOptions(batch=3, workers=2))
+index(sys.argv[1], collection=sys.argv[2], encoder=Slow(), options=IndexOptions(batch=3, workers=2, settle_seconds=0))
 """
 
 
@@ -47,31 +48,73 @@ def start(library, collection):
 
 
 def run_to_its_end(library, collection):
+    """Returns the seconds that the run took, without those of imports."""
     process = start(library, collection)
+    since = time.monotonic()
     assert process.wait(timeout=120) == 0
     process.stdout.close()
+    return time.monotonic() - since
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+def run_until_killed(library, collection, seconds):
+    process = start(library, collection)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    was_killed = process.wait() != 0
+    process.stdout.close()
+    if (collection / "collection.json").exists():
+        open_collection(collection, encoder=FakeEncoder())  # readable at any moment
+    return was_killed
+
+
+def change_something(library, choose):
+    """What users do between two runs: pictures are added, edited, removed, renamed, and become broken."""
+    pictures = sorted(library.glob("*.png"))
+    for number in range(2):
+        write_picture(library / f"new{choose.random()}.png", "yellow", size=(150 + choose.randrange(100), 30 + number))
+    write_picture(choose.choice(pictures), "black", size=(20 + choose.randrange(20), 20))
+    choose.choice(pictures).unlink()
+    if (renamed := choose.choice(pictures)).exists():
+        renamed.rename(library / f"renamed{choose.random()}.png")
+    if (broken := choose.choice(pictures)).exists():
+        broken.write_bytes(b"broken")
+
+
+def files_of(collection):
+    """Everything but the ids: a renamed file keeps the id of its first name."""
+    opened = open_collection(collection, encoder=FakeEncoder())
+    names = ("uri", "kind", "start_seconds", "end_seconds", "sha256")
+    rows = [{**row, "segment_id": 0} for row in rows_of(opened, names)]
+    return sorted(rows, key=str), sorted(opened.failures()["uri"].to_pylist())
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", [4, pytest.param(25, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed_run(tmp_path, library, kills):
-    since = time.monotonic()
-    run_to_its_end(library, tmp_path / "undisturbed")
-    seconds = time.monotonic() - since
+    seconds = run_to_its_end(library, tmp_path / "undisturbed")
     choose = random.Random(kills)
-    survived = 0
-    for _ in range(kills):
-        process = start(library, tmp_path / "killed")
-        time.sleep(choose.uniform(0.0, seconds * 0.8))
-        process.send_signal(signal.SIGKILL)
-        survived += process.wait() == 0
-        process.stdout.close()
-        if (tmp_path / "killed" / "collection.json").exists():
-            open_collection(tmp_path / "killed", encoder=FakeEncoder())  # readable at any moment
+    killed = [run_until_killed(library, tmp_path / "killed", choose.uniform(0.0, seconds * 0.8)) for _ in range(kills)]
     run_to_its_end(library, tmp_path / "killed")
     undisturbed = open_collection(tmp_path / "undisturbed", encoder=FakeEncoder())
-    killed = open_collection(tmp_path / "killed", encoder=FakeEncoder())
-    assert rows_of(killed) == rows_of(undisturbed)
-    assert sorted(killed.snapshot.index.ids()) == [row["segment_id"] for row in rows_of(undisturbed)]
-    assert killed.failures()["uri"].to_pylist() == undisturbed.failures()["uri"].to_pylist()
-    assert survived < kills, "no run was killed: the test proves nothing"
+    after_kills = open_collection(tmp_path / "killed", encoder=FakeEncoder())
+    assert rows_of(after_kills) == rows_of(undisturbed)
+    assert after_kills.failures()["uri"].to_pylist() == undisturbed.failures()["uri"].to_pylist()
+    assert verify(tmp_path / "killed").problems == []
+    assert any(killed), "no run was killed: the test proves nothing"
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])
+def test_nothing_is_lost_or_doubled_when_files_change_between_killed_runs(tmp_path, library, kills):
+    seconds = run_to_its_end(library, tmp_path / "killed")
+    choose = random.Random(kills)
+    killed = []
+    for number in range(1, kills + 1):
+        change_something(library, choose)
+        killed.append(run_until_killed(library, tmp_path / "killed", choose.uniform(0.0, seconds * 0.4)))
+        if number % 8 == 0 or number == kills:
+            run_to_its_end(library, tmp_path / "killed")
+            run_to_its_end(library, tmp_path / f"fresh{number}")
+            assert files_of(tmp_path / "killed") == files_of(tmp_path / f"fresh{number}")
+            assert verify(tmp_path / "killed").problems == []
+    assert any(killed), "no run was killed: the test proves nothing"
