@@ -63,6 +63,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # if the terminal cannot show a name, the run must not fail
     warnings.showwarning = _warn
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow tells of damaged tags; a picture that is lost is reported by us
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     try:
         app()
     except (CocaModelError, EvaluationError, IndexerError, MediaError, SearchError, TrainingError) as error:
