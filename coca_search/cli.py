@@ -74,6 +74,8 @@ def main() -> None:
             stream.reconfigure(errors="file-names")
     warnings.showwarning = _warn
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow tells of damaged tags; a picture that is lost is reported by us
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     try:
         app()
     except (CocaModelError, EvaluationError, IndexerError, MediaError, SearchError, TrainingError) as error:

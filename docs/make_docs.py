@@ -9,6 +9,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +25,11 @@ OTHER_FILES = {
     "docs/benchmarks.md": "The results of `make bench`",
     "docs/collection.md": "The format on disk, and the columns",
     "docs/evaluation.md": "`coca-search eval`: commands, files, measures",
+<<<<<<< HEAD
     "docs/exchange.md": "`coca-search export`, `import` and `merge`: file layouts, and what happens to each row",
+=======
+    "docs/indexing-formats.md": "Which formats are read, what is left out, and what happens to damaged, huge and animated pictures",
+>>>>>>> h-formats
     "docs/flickr8k-val": "The reports of the shipped model on Flickr8k val",
     "docs/indexing.md": "What the indexer reads from where, and what it leaves out",
     "docs/objectives.md": "The effect of each training objective on recall, on the same budget",
@@ -55,6 +60,7 @@ def pages() -> dict[Path, str]:
     """The text that each page should have."""
     from search.schema import FailureColumns, Row, columns_as_markdown
 
+<<<<<<< HEAD
     tables = {
         "tree": tree(),
         "columns of segments": columns_as_markdown(Row),
@@ -77,6 +83,27 @@ def tags_of_columns() -> str:
     rows |= {f"`{column}`": [f"`{tag}`" for tag in tags] for column, (_, tags) in COLUMNS.items()}
     lines = ["| Column | Read from, in this order |", "|---|---|", *(f"| {column} | {', '.join(tags)} |" for column, tags in rows.items())]
     return "\n".join(lines) + "\n"
+=======
+    tables = {"tree": tree(), "columns of segments": columns_as_markdown(Row), "columns of failures": columns_as_markdown(FailureColumns)}
+    tables |= formats()
+    files = [ROOT / "docs" / name for name in ("architecture.md", "collection.md", "indexing-formats.md")]
+    return {file: _TABLE.sub(lambda match: match[1] + tables[match["name"]] + match[3], file.read_text()) for file in files}
+
+
+def formats() -> dict[str, str]:
+    """The tables of picture and video formats, and the list of suffixes that are named but not read."""
+    from media.formats import FORMATS, KNOWN_UNREADABLE
+
+    def listed(suffixes: Iterable[str]) -> str:
+        return " ".join(f"`{suffix}`" for suffix in suffixes)
+
+    tables = {}
+    for kind, title in (("image", "formats of pictures"), ("video", "formats of videos")):
+        known = [each for each in FORMATS if each.kind == kind]
+        rows = [f"| {each.name} | {listed(each.suffixes)} | {'yes' if each.browsers_show else 'no'} |" for each in known]
+        tables[title] = "\n".join(["| Format | Suffixes | Shown by browsers |", "|---|---|---|", *rows]) + "\n"
+    return tables | {"unreadable": listed(sorted(KNOWN_UNREADABLE)) + "\n"}
+>>>>>>> h-formats
 
 
 def _shown(listed: list[str]) -> set[str]:

@@ -51,7 +51,7 @@ FORMATS = (
     Format("JPEG XL", (".jxl",), "image/jxl", "image", False, (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),
     Format("JPEG 2000", (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "image/jp2", "image", False,
            (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")),
-    Format("Photoshop", (".psd",), "image/vnd.adobe.photoshop", "image", False, (b"8BPS\0\x01",)),
+    Format("Photoshop", (".psd", ".psb"), "image/vnd.adobe.photoshop", "image", False, (b"8BPS\0\x01", b"8BPS\0\x02")),
     Format("Camera raw", _RAW, "image/x-dcraw", "image", False, _RAW_MAGIC),
     Format("SVG", (".svg", ".svgz"), "image/svg+xml", "image", True),
     Format("Icon", (".ico", ".cur"), "image/x-icon", "image", True),
@@ -87,7 +87,7 @@ FORMATS = (
 )
 # Pictures and films that no library here can read, and projects that hold some. A run counts them and names them.
 KNOWN_UNREADABLE = frozenset((
-    ".ai", ".eps", ".indd", ".cdr", ".xcf", ".kra", ".ora", ".clip", ".afphoto", ".afdesign", ".sketch", ".psb", ".exr", ".hdr", ".djvu",
+    ".ai", ".eps", ".indd", ".cdr", ".xcf", ".kra", ".ora", ".clip", ".afphoto", ".afdesign", ".sketch", ".exr", ".hdr", ".djvu",
     ".djv", ".jxr", ".wdp", ".hdp", ".wmf", ".emf", ".mng", ".jng", ".bpg", ".flif", ".fits", ".dcm", ".pcd", ".eip", ".braw", ".r3d",
     ".ari", ".crm", ".swf", ".dvr-ms", ".dpx", ".cin",
 ))

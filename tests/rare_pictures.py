@@ -73,11 +73,16 @@ def raw_of_camera(picture, *, orientation=1, preview=True):
     return bytes(data)
 
 
-def photoshop(picture, *, merged=True):
-    """A PSD with a merged picture, uncompressed. Photoshop states in resource 1057 whether that picture is real."""
+def photoshop(picture, *, merged=True, big=False, packed=False):
+    """A PSD or PSB with a merged picture. Photoshop states in resource 1057 whether that picture is real."""
     width, height = picture.size
     version_info = struct.pack(">IB", 1, merged) + bytes(12)
     resources = b"8BIM" + struct.pack(">HHI", 1057, 0, len(version_info)) + version_info + b"\0" * (len(version_info) % 2)
     planes = b"".join(band.tobytes() for band in picture.convert("RGB").split())
-    header = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, height, width, 8, 3)
-    return header + bytes(4) + struct.pack(">I", len(resources)) + resources + bytes(4) + bytes(2) + planes
+    if packed:  # each row as runs of at most 128 bytes that are not repeated, after the lengths of all rows
+        rows = [planes[at : at + width] for at in range(0, len(planes), width)]
+        rows = [b"".join(bytes([len(run) - 1]) + run for run in (row[at : at + 128] for at in range(0, width, 128))) for row in rows]
+        planes = struct.pack(f">{len(rows)}{'I' if big else 'H'}", *map(len, rows)) + b"".join(rows)
+    header = b"8BPS" + struct.pack(">H6xHIIHH", 2 if big else 1, 3, height, width, 8, 3)
+    layers = bytes(8 if big else 4)
+    return header + bytes(4) + struct.pack(">I", len(resources)) + resources + layers + struct.pack(">H", packed) + planes

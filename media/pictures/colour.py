@@ -69,7 +69,7 @@ def _split(picture: Image.Image, white: float | None) -> tuple[Image.Image, Imag
         return picture.getchannel("R") if grey else picture.convert("RGB"), picture.getchannel("A")
     if mode == "1":
         return picture.convert("L"), None
-    return picture if mode in {"L", "CMYK", "LAB"} else picture.convert("RGB"), None
+    return picture if mode in {"L", "RGB", "CMYK", "LAB"} else picture.convert("RGB"), None
 
 
 def _eight_bits(values: NDArray[np.generic], white: float) -> NDArray[np.uint8]:

@@ -49,7 +49,7 @@ _PILLOW = {
 _NEVER = {"EPS", "JPEG", "MPO"}  # EPS is a PostScript program: Pillow would run it in Ghostscript
 # The suffixes of formats whose first bytes do not always tell them.
 _WITHOUT_MAGIC = tuple(suffix for known in FORMATS if known.name in {"SVG", "Camera raw"} for suffix in known.suffixes)
-_ALL_AT_ONCE = {"WebP", "AVIF", "HEIC", "JPEG XL", "Camera raw"}  # their decoders take all bytes
+_ALL_AT_ONCE = {"WebP", "AVIF", "HEIC", "JPEG XL", "Camera raw", "Photoshop"}  # their decoders take all bytes
 
 
 def read_header(stream: BinaryIO, *, min_side: int = 0, name: str = "") -> tuple[Opened, Format | None]:

@@ -21,13 +21,22 @@ def may_hold_film(format_name: str | None) -> bool:
 
 def find_film(stream: BinaryIO) -> tuple[int, int] | None:
     """The first byte and the length of the film in the file; None if there is none."""
-    start = 16  # a HEIC begins with such a box too
-    while (start := _find(stream, b"ftyp", start)) >= 0:
+    start = _end_of_picture(stream)
+    while (start := _find(stream, b"ftyp", start)) >= 4:
         boxes = _boxes_of_film(stream, start - 4)
         if {b"moov", b"mdat"} <= {box.kind for box in boxes}:
             return start - 4, boxes[-1].stop - (start - 4)
         start += 4
     return None
+
+
+def _end_of_picture(stream: BinaryIO) -> int:
+    """Where to search, so that most pictures cost nothing: behind the picture of a HEIC; nowhere in a file that ends as JPEG does."""
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, end - 2))
+    if stream.read(2) == b"\xff\xd9":
+        return end
+    return max((box.stop for box in top_boxes(stream) if box.kind in {b"ftyp", b"meta", b"mdat"}), default=0)
 
 
 def _boxes_of_film(stream: BinaryIO, start: int) -> list[Box]:

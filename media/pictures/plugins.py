@@ -1,5 +1,7 @@
 """Pillow's plugins for formats that need more than Pillow does: which page, which preview, where the metadata are."""
 
+import io
+import struct
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -74,14 +76,31 @@ def open_jpeg_2000(stream: BinaryIO) -> Opened:
 
 
 def open_photoshop(stream: BinaryIO) -> Opened:
-    """The merged picture of a PSD, with its metadata.
+    """The merged picture of a PSD or PSB, with its metadata.
 
     Raises:
         PictureError: there is no merged picture. Photoshop leaves it blank unless it saves with "Maximize compatibility".
     """
+    stream = _as_psd(stream.read()) if stream.read(6)[4:] == b"\0\2" else stream
+    stream.seek(0)
     picture = PsdImageFile(stream, "")
     resources = {number: data for number, _, data in reversed(picture.resources)}
     if resources.get(_MERGED, b"\0\0\0\1\1")[4:5] == b"\0":
         raise PictureError("decode", "saved without its merged picture. Save it in Photoshop with 'Maximize compatibility', or as JPEG.")
     picture.info |= {name: resources[number] for number, name in ((_EXIF, "exif"), (_XMP, "xmp")) if number in resources}
     return Opened(picture, picture.size)
+
+
+def _as_psd(behind_version: bytes) -> BinaryIO:
+    """A PSB, from behind its version on, as a PSD without layers, which is what Pillow reads. Some lengths have twice as many bytes."""
+    data = b"8BPS\0\1" + behind_version
+    height, channels = int.from_bytes(data[14:18], "big"), int.from_bytes(data[12:14], "big")
+    layers = 26
+    for _ in ("colours", "resources"):
+        layers += 4 + int.from_bytes(data[layers : layers + 4], "big")
+    merged = layers + 8 + int.from_bytes(data[layers : layers + 8], "big")
+    compression, rest = data[merged : merged + 2], data[merged + 2 :]
+    if compression == b"\0\1":  # the number of bytes of each row comes first
+        counts = struct.unpack_from(f">{height * channels}I", rest)
+        rest = struct.pack(f">{len(counts)}H", *(min(count, 65535) for count in counts)) + rest[4 * len(counts) :]
+    return io.BytesIO(data[:layers] + bytes(4) + compression + rest)

@@ -81,6 +81,7 @@ def plain():
         "jp2": ("JPEG 2000", encoded(flag(), "JPEG2000")),
         "j2k": ("JPEG 2000", encoded(flag(), "JPEG2000", no_jp2=True)),
         "psd": ("Photoshop", photoshop(flag())),
+        "psb": ("Photoshop", photoshop(flag(), big=True, packed=True)),
         "ico": ("Icon", encoded(flag(), "ICO", sizes=[SIZE, (16, 10)])),
         "ppm": ("Netpbm", encoded(flag(), "PPM")),
         "qoi": ("QOI", encoded(flag(), "QOI")),

@@ -55,7 +55,7 @@ def name_of(head):
         (b"MM\0+\0\x08\0\0", "TIFF"),
         (b"\xff\x4f\xff\x51\0\x29", "JPEG 2000"),
         (b"8BPS\0\1", "Photoshop"),
-        (b"8BPS\0\2", None),  # PSB
+        (b"8BPS\0\2", "Photoshop"),
         (b"G" + bytes(187) + b"G" + bytes(187) + b"G" + bytes(187) + b"G" + bytes(187) + b"G" + bytes(187), "MPEG transport stream"),
         ((bytes(4) + b"G" + bytes(187)) * 6, "MPEG transport stream"),
         (b"G" * 4096, None),

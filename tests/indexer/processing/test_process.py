@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.processing import process as process_module
 from indexer.plan import Task
+from indexer.processing import process as process_module
 from indexer.processing.process import ProcessOptions
 from indexer.processing.process import process as steps_of
 from media import VideoDecoder

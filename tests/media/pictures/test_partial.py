@@ -120,6 +120,7 @@ WHOLE = {
     "tga": lambda: encoded(noisy(48, 32), "TGA"),
     "qoi": lambda: encoded(noisy(48, 32), "QOI"),
     "psd": lambda: photoshop(noisy(48, 32)),
+    "psb": lambda: photoshop(noisy(48, 32), big=True, packed=True),
     "dng": lambda: raw_of_camera(noisy(96, 64)),
     "moving.gif": lambda: moving("GIF"),
     "moving.webp": lambda: moving("WEBP"),

@@ -117,6 +117,15 @@ def test_a_photoshop_file_without_a_merged_picture_says_how_to_save_it():
         open_picture(photoshop(flag(), merged=False))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_large_document_of_photoshop_is_read(packed):
+    picture = Image.linear_gradient("L").resize((300, 50))
+    for big in (False, True):
+        read = read_picture(photoshop(picture, big=big, packed=packed))
+        assert (read.format, read.damaged) == ("Photoshop", False)
+        np.testing.assert_array_equal(np.asarray(read.image), np.asarray(picture.convert("RGB")))
+
+
 def test_jpeg_2000_has_metadata_in_boxes():
     data = encoded(flag(), "JPEG2000")
     uuids = {"exif": b"JpgTiffExif->JP2", "xmp": bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")}
