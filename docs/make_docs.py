@@ -1,4 +1,5 @@
-"""Writes the parts of docs/ that follow from the code: the tree of docs/architecture.md, the tables of collection.md and indexing.md.
+"""Writes the parts of docs/ that follow from the code: the tree of docs/architecture.md, the tables of collection.md, formats.md and
+indexing.md.
 
     python docs/make_docs.py     (or: make docs)
 
@@ -25,12 +26,9 @@ OTHER_FILES = {
     "docs/benchmarks.md": "The results of `make bench`",
     "docs/collection.md": "The format on disk, and the columns",
     "docs/evaluation.md": "`coca-search eval`: commands, files, measures",
-<<<<<<< HEAD
     "docs/exchange.md": "`coca-search export`, `import` and `merge`: file layouts, and what happens to each row",
-=======
-    "docs/indexing-formats.md": "Which formats are read, what is left out, and what happens to damaged, huge and animated pictures",
->>>>>>> h-formats
     "docs/flickr8k-val": "The reports of the shipped model on Flickr8k val",
+    "docs/formats.md": "Which formats are read, what is left out, and what happens to damaged, huge and animated pictures",
     "docs/indexing.md": "What the indexer reads from where, and what it leaves out",
     "docs/objectives.md": "The effect of each training objective on recall, on the same budget",
     "docs/training.md": "`coca-search train`: files, recipes, objectives, several GPUs",
@@ -60,33 +58,14 @@ def pages() -> dict[Path, str]:
     """The text that each page should have."""
     from search.schema import FailureColumns, Row, columns_as_markdown
 
-<<<<<<< HEAD
     tables = {
         "tree": tree(),
         "columns of segments": columns_as_markdown(Row),
         "columns of failures": columns_as_markdown(FailureColumns),
         "tags of columns": tags_of_columns(),
     }
-    files = [ROOT / "docs" / name for name in ("architecture.md", "collection.md", "indexing.md")]
-    return {file: _TABLE.sub(lambda match: match[1] + tables[match["name"]] + match[3], file.read_text()) for file in files}
-
-
-def tags_of_columns() -> str:
-    """The tags that fill each column of metadata, in the order of trust."""
-    from media.metadata.columns import COLUMNS, POSITIONS
-    from media.metadata.taken import DATES
-
-    dates = [f"`{date.tag}`" + (f" and `{date.time}`" if date.time else "") for date in DATES]
-    positions = [" and ".join(f"`{tag}`" for tag in (name[:2] if isinstance(name, tuple) else (name,))) for name in POSITIONS]
-    dates += ["the file name", "the file time"]
-    rows = {"`taken_at`, `taken_local`, `utc_offset_minutes`": dates, "`latitude`, `longitude`": positions}
-    rows |= {f"`{column}`": [f"`{tag}`" for tag in tags] for column, (_, tags) in COLUMNS.items()}
-    lines = ["| Column | Read from, in this order |", "|---|---|", *(f"| {column} | {', '.join(tags)} |" for column, tags in rows.items())]
-    return "\n".join(lines) + "\n"
-=======
-    tables = {"tree": tree(), "columns of segments": columns_as_markdown(Row), "columns of failures": columns_as_markdown(FailureColumns)}
     tables |= formats()
-    files = [ROOT / "docs" / name for name in ("architecture.md", "collection.md", "indexing-formats.md")]
+    files = [ROOT / "docs" / name for name in ("architecture.md", "collection.md", "formats.md", "indexing.md")]
     return {file: _TABLE.sub(lambda match: match[1] + tables[match["name"]] + match[3], file.read_text()) for file in files}
 
 
@@ -103,7 +82,20 @@ def formats() -> dict[str, str]:
         rows = [f"| {each.name} | {listed(each.suffixes)} | {'yes' if each.browsers_show else 'no'} |" for each in known]
         tables[title] = "\n".join(["| Format | Suffixes | Shown by browsers |", "|---|---|---|", *rows]) + "\n"
     return tables | {"unreadable": listed(sorted(KNOWN_UNREADABLE)) + "\n"}
->>>>>>> h-formats
+
+
+def tags_of_columns() -> str:
+    """The tags that fill each column of metadata, in the order of trust."""
+    from media.metadata.columns import COLUMNS, POSITIONS
+    from media.metadata.taken import DATES
+
+    dates = [f"`{date.tag}`" + (f" and `{date.time}`" if date.time else "") for date in DATES]
+    positions = [" and ".join(f"`{tag}`" for tag in (name[:2] if isinstance(name, tuple) else (name,))) for name in POSITIONS]
+    dates += ["the file name", "the file time"]
+    rows = {"`taken_at`, `taken_local`, `utc_offset_minutes`": dates, "`latitude`, `longitude`": positions}
+    rows |= {f"`{column}`": [f"`{tag}`" for tag in tags] for column, (_, tags) in COLUMNS.items()}
+    lines = ["| Column | Read from, in this order |", "|---|---|", *(f"| {column} | {', '.join(tags)} |" for column, tags in rows.items())]
+    return "\n".join(lines) + "\n"
 
 
 def _shown(listed: list[str]) -> set[str]:
