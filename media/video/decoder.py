@@ -25,7 +25,7 @@ class Video:
         metadata: always with `width`, `height` and `duration_seconds`. When all frames were read, the duration is exact, and `damaged` is
             True if a part could not be decoded.
         frames: sampled frames in order of time; can be iterated once. Raises MediaError if no frame can be decoded.
-        cuts: when all frames were read: the seconds at which a new shot starts suddenly, rising.
+        cuts: when all frames were read: the seconds at which a new shot starts suddenly, rising. Empty if the samples are uniform.
     """
 
     metadata: dict[str, Any]

@@ -1,7 +1,7 @@
 """Chooses which frames of a film to decode and to sample, and shows frames to the finder of cuts.
 
 Where key frames are dense, only they are decoded, and the frames between two of them only if a cut may lie there. Otherwise all frames are
-decoded, or those to which others refer.
+decoded, or those to which others refer. For uniform samples, which evaluations need, no cuts are sought.
 """
 
 import math
@@ -38,7 +38,7 @@ class Sampler:
     def samples(self) -> Iterator[Timed]:
         """The sampled frames. Their times rise."""
         if self._timeline.exact:
-            yield from self._by_stretches()
+            yield from self._by_groups() if self._plan.uniform else self._by_stretches()
         else:
             yield from self._every(chain(self._decoder.decode(self._packets), self._decoder.finish()))
         if self._shown and (self._due < self._timeline.end_seconds or self._is_new(self._shown[1])):
@@ -59,6 +59,18 @@ class Sampler:
             yield from self._every(self._decoder.decode(stretch.packets))
         yield from self._every(self._decoder.finish())
 
+    def _by_groups(self) -> Iterator[Timed]:
+        """Uniform samples: decode the groups of frames, each from a key frame to the next, in which a sample is due."""
+        skipped = False
+        for group in stretches(self._packets, self._timeline, interval=0.0, longest=self._plan.longest):
+            if group.dense and self._due >= group.end:
+                yield from self._every(() if skipped else self._decoder.finish())
+                skipped = True
+            else:
+                yield from self._every(self._decoder.decode(group.packets))
+                skipped = False
+        yield from self._every(self._decoder.finish())
+
     def _decoded(self, packets: list[Any]) -> Iterator[Timed]:
         return self._timeline.timed([*self._decoder.decode(packets), *self._decoder.finish()])
 
@@ -71,7 +83,7 @@ class Sampler:
                 yield from self._sample(*self._shown)
                 self._due += self._plan.interval * math.ceil((seconds - self._due) / self._plan.interval)
             self._newest, self._shown = seconds, (seconds, frame)
-            if self._look(seconds, frame) and not self._plan.uniform:
+            if self._look(seconds, frame):
                 self._due = min(self._due, seconds + _INTO_SHOT_SECONDS * max(1.0, self._plan.interval))
 
     def _key(self, seconds: float, frame: Any, before: Stretch | None, *, sample: bool) -> Iterator[Timed]:
@@ -114,7 +126,7 @@ class Sampler:
 
     def _look(self, seconds: float, frame: Any) -> bool:
         """Show a frame to the finder of cuts, but not each of many. Returns whether a cut seems to lie just before it."""
-        if seconds - self._looked < SECONDS_BETWEEN_LOOKS - 1e-3:
+        if self._plan.uniform or seconds - self._looked < SECONDS_BETWEEN_LOOKS - 1e-3:
             return False
         self._looked = seconds
         return self.cuts.add(seconds, self.pictures.signature(frame))

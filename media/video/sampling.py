@@ -1,5 +1,6 @@
 """Which frames of a film are sampled: about one a second, and about 16 of a short film."""
 
+import math
 from dataclasses import dataclass
 
 CLIP_FRAMES = 16  # frames that represent a whole clip (CoCa paper, section 4.2, video retrieval)
@@ -17,7 +18,7 @@ class SamplingPlan:
     Attributes:
         interval: seconds between samples.
         uniform: whether samples are exactly so far apart. Otherwise they follow key frames and shots.
-        longest: seconds between key frames up to which key frames alone are sampled.
+        longest: seconds between key frames up to which key frames alone are sampled, or, if uniform, packets are held until the next one.
         skips_alike: whether to leave out a frame that looks like the last sample, for up to ten seconds.
     """
 
@@ -31,7 +32,7 @@ def plan_of(duration_seconds: float, seconds_between: float | None = None) -> Sa
     """The plan for a film. With `seconds_between`, samples are uniform, and at least 16; if it is infinite, 16 of any film."""
     most = duration_seconds / CLIP_FRAMES
     if seconds_between is not None:
-        return SamplingPlan(min(seconds_between, most), uniform=True)
+        return SamplingPlan(min(seconds_between, most), uniform=True, longest=math.inf)
     interval = max(min(SECONDS_BETWEEN_FRAMES, most), duration_seconds / _MOST_FRAMES)
     longest = max(_DENSE * interval, min(_DENSE_SECONDS, duration_seconds / 4))
     return SamplingPlan(interval, longest=longest, skips_alike=duration_seconds > _LONG_FILM_SECONDS)

@@ -5,6 +5,7 @@ anyway. Where key frames are dense, the first packet of a stretch alone is decod
 the cut between two stretches must be found.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,14 @@ _MAX_BYTES = 64 << 20
 
 @dataclass
 class Stretch:
-    """Packets in the order of decoding. If it is `dense`, the first one is a key frame that stands for all of it."""
+    """Packets in the order of decoding, up to the key frame at `end` seconds.
+
+    If it is `dense`, the first packet is a key frame that stands for all of it.
+    """
 
     dense: bool
     packets: list[Any]
+    end: float = math.inf
 
     @property
     def has_large_packet(self) -> bool:
@@ -47,7 +52,7 @@ def stretches(packets: Iterable[Any], timeline: Timeline, *, interval: float, lo
         now = first if seconds is None else seconds
         if packet.is_keyframe and (not held or now - first >= _SOONER * interval):
             if held:
-                yield Stretch(dense, held)
+                yield Stretch(dense, held, now)
             held, num_bytes, first, dense = [], 0.0, now, timeline.exact
         held.append(packet)
         num_bytes += packet.size

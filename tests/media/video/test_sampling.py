@@ -22,7 +22,7 @@ def test_samples_are_a_second_apart_but_sixteen_of_a_short_film_and_fewer_of_a_v
 @pytest.mark.parametrize(("between", "interval"), [(1.0, 1.0), (math.inf, 312.5)])
 def test_uniform_samples_have_the_wanted_distance(between, interval):
     plan = plan_of(5000.0, between)
-    assert (plan.interval, plan.uniform, plan.skips_alike, plan.longest) == (interval, True, False, 0.0)
+    assert (plan.interval, plan.uniform, plan.skips_alike, plan.longest) == (interval, True, False, math.inf)
 
 
 @pytest.mark.parametrize(("group", "wanted"), [("10", [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]), ("5", [0, 5, 10, 15, 20, 25, 30, 35])])
@@ -56,3 +56,11 @@ def test_a_moment_that_differs_in_a_long_film_of_a_still_picture_is_sampled(tmp_
     numbers[777] = 6
     film = write_clock(tmp_path / "film.mkv", frames=numbers, at=range(0, 1200 * 25, 25), codec_options={"g": "1", "sc_threshold": "0"})
     assert sampled(film).count(6) == 1
+
+
+@pytest.mark.parametrize("options", [{"g": "12", "bf": "3"}, {"x264-params": "open-gop=1:keyint=12:bframes=3:scenecut=0"}])
+@pytest.mark.parametrize("between", [0.3, math.inf])
+def test_uniform_samples_do_not_depend_on_where_key_frames_are(tmp_path, options, between):
+    dense = write_clock(tmp_path / "dense.mkv", frames=250, codec_options=options)
+    sparse = write_clock(tmp_path / "sparse.mkv", frames=250, codec_options=SPARSE)
+    assert sampled(dense, seconds_between=between) == sampled(sparse, seconds_between=between)
