@@ -39,7 +39,7 @@ class Scan:
 
     def covers(self, uri: str) -> bool:
         """Whether the scan would have found a file: it is in what was scanned, and not unreadable or below an unreadable folder."""
-        is_in = uri in self._folders or any(each.has(uri) for each in self._patterns if uri.startswith(each.folder))
+        is_in = uri in self._folders or any(each.has(uri) for each in self._patterns if uri.startswith(each.folder.rstrip("/") + "/"))
         return is_in and uri not in self._unreadable
 
     @cached_property

@@ -42,7 +42,8 @@ class Identity:
         embedding_width: E, the width of a vector.
         roots: absolute folder of each root, by its id.
         migrating_from: the format that the collection had, while a migration is under way.
-        leave_out: what the user leaves out, see `indexer.leave_out`; None for the default list.
+        leave_out: what the user leaves out, see `indexer.files.leave_out`; None for the default list.
+        location: the folder of the collection when this was written.
     """
 
     collection_id: str
@@ -55,6 +56,7 @@ class Identity:
     format_version: int = FORMAT_VERSION
     migrating_from: int | None = None
     leave_out: tuple[str, ...] | None = None
+    location: str = ""
 
     @staticmethod
     def of(encoder: "Encoder", model: str) -> "Identity":
@@ -177,14 +179,22 @@ def read_identity(path: Path) -> Identity:
         identity = Identity(**raw)
     except TypeError as error:
         raise IncompatibleError(f"{path / 'collection.json'}: unexpected content ({error}). {_ELSE}") from error
-    texts: list[object] = [identity.collection_id, identity.model, identity.model_id, identity.preprocessing_id]
+    texts: list[object] = [identity.location, identity.collection_id, identity.model, identity.model_id, identity.preprocessing_id]
     texts += [text for pair in identity.roots.items() for text in pair] if isinstance(identity.roots, dict) else [None]
     leave_out: object = identity.leave_out or []
     texts += leave_out if isinstance(leave_out, list) else [None]
     if type(identity.embedding_width) is not int or not all(isinstance(each, str) for each in texts):
         raise IncompatibleError(f"{path / 'collection.json'}: unexpected content (a value of the wrong type). {_ELSE}")
-    roots = {root_id: unescape(folder) for root_id, folder in identity.roots.items()}
+    roots = {root_id: _found(unescape(folder), unescape(identity.location), path) for root_id, folder in identity.roots.items()}
     return replace(identity, roots=roots, leave_out=None if identity.leave_out is None else tuple(identity.leave_out))
+
+
+def _found(root: str, old: str, path: Path) -> str:
+    """The folder of a root. If the collection has moved with its pictures, as on a drive that is mounted elsewhere, so has the root."""
+    if not old or "://" in root or (now := os.path.realpath(path)) == old or os.path.exists(root):
+        return root
+    beside = os.path.normpath(os.path.join(now, os.path.relpath(root, old)))  # noqa: PTH118
+    return beside if os.path.isdir(beside) else root
 
 
 def read_raw_identity(path: Path) -> dict[str, Any]:
@@ -209,7 +219,8 @@ def read_raw_identity(path: Path) -> dict[str, Any]:
 
 def write_identity(path: Path, identity: Identity) -> None:
     roots = {root_id: escape(folder) for root_id, folder in identity.roots.items()}
-    content = {name: value for name, value in (asdict(identity) | {"roots": roots}).items() if value is not None}
+    values = asdict(identity) | {"roots": roots, "location": escape(os.path.realpath(path))}
+    content = {name: value for name, value in values.items() if value is not None}
     atomic_write(path / "collection.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -50,17 +50,21 @@ def test_a_renamed_root_is_moved_and_not_embedded_again(indexed, counted, tmp_pa
     assert counted(indexed.run(new)) == (0, 0, 0, 0, 7)
 
 
-def test_a_drive_is_used_on_two_machines_in_turn(indexed, counted, tmp_path):
-    """Other mount points, inodes and change times; the collection is on the drive."""
+@pytest.mark.parametrize("on_the_drive", [True, False])
+def test_a_drive_is_used_on_two_machines_in_turn(indexed, counted, tmp_path, on_the_drive):
+    """Other mount points, inodes and change times."""
     fill(tmp_path / "a" / "drive" / "pictures")
-    indexed.folder = tmp_path / "a" / "drive" / "collection"
+    if on_the_drive:
+        indexed.folder = tmp_path / "a" / "drive" / "collection"
     indexed.run(tmp_path / "a" / "drive" / "pictures")
     for here, there in (("a", "b"), ("b", "a"), ("a", "b")):
         copy(tmp_path / here, tmp_path / there)
         shutil.rmtree(tmp_path / here)
-        indexed.folder = tmp_path / there / "drive" / "collection"
+        if on_the_drive:
+            indexed.folder = tmp_path / there / "drive" / "collection"
+            assert all(path.startswith(there) for path in indexed.paths())  # before it is indexed there
         report = indexed.run(tmp_path / there / "drive" / "pictures", encoder=Forbidden(indexed.encoder))
-        assert counted(report) == (0, 0, 6, 0, 0)
+        assert counted(report) == ((0, 0, 0, 0, 6) if on_the_drive else (0, 0, 6, 0, 0))
         assert all(path.startswith(there) for path in indexed.paths())
 
 

@@ -61,6 +61,7 @@ def test_a_pattern_covers_what_it_would_have_found(pictures):
     scanned = scan(["20*/**/*.png"])
     assert scanned.covers(str(pictures / "2020" / "gone.png"))
     assert not any(scanned.covers(str(pictures / name)) for name in ("a.png", "2020/c.jpg", "2022.png"))
+    assert not scan(["2020/**/*.png"]).covers(str(pictures / "20201" / "x.png"))
 
 
 def test_a_folder_is_whole_also_if_a_pattern_comes_first(pictures):

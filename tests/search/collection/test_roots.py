@@ -116,3 +116,23 @@ def test_an_unknown_root_cannot_be_removed(tmp_path, library):
     with pytest.raises(QueryError, match="Unknown root"):
         remove_root(tmp_path / "c", "nonsense")
     assert len(search("red", collection=opened(tmp_path))) == 3
+
+
+@pytest.mark.parametrize("name", ["drive2", "ext é/usb"])
+def test_a_drive_with_its_collection_can_be_searched_where_it_is_mounted_now(tmp_path, name):
+    """Without indexing, which another machine may not even be able to do."""
+    write_picture(tmp_path / "drive" / "pictures" / "red.png", "red")
+    index(tmp_path / "drive" / "pictures", collection=tmp_path / "drive" / "c", encoder=FakeEncoder())
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "drive").rename(tmp_path / name)
+    found = open_collection(tmp_path / name / "c", encoder=FakeEncoder())
+    assert search("red", collection=found)[0].uri == str(tmp_path / name / "pictures" / "red.png")
+    report = index(tmp_path / name / "pictures", collection=tmp_path / name / "c", encoder=FakeEncoder())
+    assert (report.num_unchanged, report.num_moved, report.num_new) == (1, 0, 0)
+
+
+def test_a_copy_of_a_collection_keeps_the_roots_that_are_there(tmp_path, library):
+    shutil.copytree(tmp_path / "c", tmp_path / "elsewhere" / "c")
+    shutil.copytree(library, tmp_path / "elsewhere" / "library")
+    found = open_collection(tmp_path / "elsewhere" / "c", encoder=FakeEncoder())
+    assert list(found.identity.roots.values()) == [str(library)]
