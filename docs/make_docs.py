@@ -30,6 +30,7 @@ OTHER_FILES = {
     "docs/flickr8k-val": "The reports of the shipped model on Flickr8k val",
     "docs/formats.md": "Which formats are read, what is left out, and what happens to damaged, huge and animated pictures",
     "docs/indexing.md": "What the indexer reads from where, and what it leaves out",
+    "docs/films.md": "How films are read, and how moments in them are found",
     "docs/objectives.md": "The effect of each training objective on recall, on the same budget",
     "docs/training.md": "`coca-search train`: files, recipes, objectives, several GPUs",
     "training/teachers/imagenet_classes.txt": "The names of ImageNet classes",

@@ -1,9 +1,10 @@
 """The clock of a player: converts the time stamps of a film to seconds since the moment that a player calls 0.
 
 Rule:
-1. 0 is the earliest presented sample of the whole file, picture or sound, after edit lists. FFmpeg calls it the start time. Browsers
-   (Chromium), mpv and VLC show it as 0, although the stamps of a camcorder or a TV recording begin at some hour of the day. A picture that
-   starts two seconds after its sound is shown at 2.
+1. 0 is the earliest presented sample of the whole file, picture or sound, after edit lists: what FFmpeg calls the start time. mpv and VLC
+   show it as 0, although the stamps of a camcorder or a TV recording begin at some hour of the day. (Chromium agrees in files that begin
+   at 0. In MP4 and WebM files that begin later, it shows the first frame until then.) A picture that starts two seconds after its sound is
+   shown at 2.
 2. Samples before the first presented one do not move 0: frames that an edit list hides are never shown, and the start-up samples of a
    sound codec, which have negative stamps, are not heard.
 3. Where stamps jump (a broadcast joined from parts, an overflow of the counter), the film continues where it was, as when FFmpeg
