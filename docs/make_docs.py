@@ -25,6 +25,7 @@ OTHER_FILES = {
     "docs/collection.md": "The format on disk, and the columns",
     "docs/evaluation.md": "`coca-search eval`: commands, files, measures",
     "docs/flickr8k-val": "The reports of the shipped model on Flickr8k val",
+    "docs/indexing-sources.md": "What is indexed and what is left out; exit codes; files and folders that change, move or are absent",
     "docs/objectives.md": "The effect of each training objective on recall, on the same budget",
     "docs/training.md": "`coca-search train`: files, recipes, objectives, several GPUs",
     "training/teachers/imagenet_classes.txt": "The names of ImageNet classes",
