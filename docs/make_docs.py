@@ -31,6 +31,7 @@ OTHER_FILES = {
     "docs/formats.md": "Which formats are read, what is left out, and what happens to damaged, huge and animated pictures",
     "docs/indexing.md": "What the indexer reads from where, and what it leaves out",
     "docs/films.md": "How films are read, and how moments in them are found",
+    "docs/indexing-sources.md": "What is indexed and what is left out; exit codes; files and folders that change, move or are absent",
     "docs/objectives.md": "The effect of each training objective on recall, on the same budget",
     "docs/training.md": "`coca-search train`: files, recipes, objectives, several GPUs",
     "training/teachers/imagenet_classes.txt": "The names of ImageNet classes",

@@ -50,6 +50,7 @@ def report_of(folder: Path, todo: Survey, *, planned: bool = False) -> Report:
         num_failed_before=plan.num_failed_before,
         unreadable=found.unreadable,
         absent=plan.absent,
+        roots=frozenset(todo.identity.roots.values()),
         missing=found.missing,
         moved_roots=todo.moves,
         seen=found.seen,

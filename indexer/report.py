@@ -26,6 +26,7 @@ class Report:
         unfinished: files that were still being written, and are left for the next run.
         unreadable: folders and files that could not be looked at, with the reason. Their rows stay.
         absent: folders that are probably not mounted, with the number of their files. Their rows stay.
+        roots: all folders that were indexed.
         missing: paths that were named, are not there, and were indexed before. Their rows stay.
         moved_roots: folders that were recognised at another place.
         seen: what else was met.
@@ -47,6 +48,7 @@ class Report:
     unfinished: tuple[str, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, int] = field(default_factory=dict)
+    roots: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
     moved_roots: tuple[Move, ...] = ()
     seen: Seen = field(default_factory=Seen)
@@ -98,7 +100,8 @@ class Report:
         for move in self.moved_roots:
             yield f"{move.old} is now {move.new}: {move.num_files} files moved with it."
         for folder, count in sorted(self.absent.items()):
-            advice = f"If they are gone for good, remove them with: --forget {shlex.quote(folder)}"
+            forget = f"remove them with: --forget {shlex.quote(folder)}" if folder in self.roots else "index the folder above it."
+            advice = f"If they are gone for good, {forget}"
             yield f"{folder}: absent. Its {count} files stay in the collection. {advice}"
         for path in self.missing:
             yield f"{path}: not there. What was indexed of it stays in the collection."

@@ -1,6 +1,5 @@
 """Hashes files on threads: reading waits for the disk, and hashing does not hold the interpreter."""
 
-import hashlib
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -8,7 +7,6 @@ from media.sources.choose import source_of
 
 OnCheck = Callable[[int, int], None]  # files read, files to read
 _THREADS = 8
-_CHUNK_BYTES = 1 << 20
 
 
 def hash_files(uris: Collection[str], on_check: OnCheck | None = None) -> dict[str, str]:
@@ -30,11 +28,9 @@ def hash_files(uris: Collection[str], on_check: OnCheck | None = None) -> dict[s
 
 
 def _sha256(uri: str) -> str | None:
+    source = source_of(uri)
     try:
-        digest = hashlib.sha256()
-        with source_of(uri).open(uri) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-        return digest.hexdigest()
+        with source.open(uri) as file:
+            return source.sha256(uri, file)
     except OSError:
         return None

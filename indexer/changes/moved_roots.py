@@ -46,17 +46,24 @@ def find_moved_roots(scan: Scan, known: Mapping[str, KnownFile], identity: Ident
         for place in _places(files, new, scan)
         if (share := _share_at(place, files, scan))
     ]
+    waiting = sorted(found, key=lambda each: (-each[0], identity.roots[each[1]]))
     moves: list[Move] = []
-    for _, root_id, place in sorted(found, key=lambda each: (-each[0], identity.roots[each[1]])):
-        files = by_root[root_id]
-        if place not in identity.roots.values() and _is_gone(files, scan, identity):  # an outer root may have moved it already
-            moves.append(Move(root_id, identity.roots[root_id], place, len(files)))
+    while chosen := next(
+        (each for each in waiting if each[2] not in identity.roots.values()), None
+    ):  # a root may leave its place to another
+        waiting.remove(chosen)
+        _, root_id, place = chosen
+        if _is_gone(by_root[root_id], scan, identity):  # an outer root may have moved it already
+            moves.append(Move(root_id, identity.roots[root_id], place, len(by_root[root_id])))
             identity = identity.move_root(root_id, place)
     return moves
 
 
 def _is_gone(files: Sequence[KnownFile], scan: Scan, identity: Identity) -> bool:
-    """Whether nearly all files of a root are gone. Looks for a few of them."""
+    """Whether nearly all files of a root are gone. Looks for a few of them. A link at its old place leads to where it is now."""
+    folder = identity.roots[files[0].root_id]
+    if source_of(folder).resolve(folder) != folder:
+        return True
     uris = [identity.uri_of(file.root_id, file.path) for file in files[:: max(1, len(files) // _LOOKED_FOR)]]
     there = sum(uri in scan.files or (not scan.covers(uri) and _size(uri) is not None) for uri in uris)
     return there <= len(uris) * (1 - _NEARLY_ALL)

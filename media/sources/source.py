@@ -78,6 +78,9 @@ class Source(Protocol):
     def stat(self, uri: str) -> SourceFile:
         """Size, time and revision of a file, without its sidecars."""
 
+    def is_unchanged(self, file: SourceFile) -> bool:
+        """Whether a file is still the version that `file` tells of, for example after it was read. Raises FileNotFoundError."""
+
     def names(self, folder: str) -> Sequence[str]:
         """The names of the files and folders in a folder."""
 
@@ -89,6 +92,9 @@ class Source(Protocol):
 
     def open(self, uri: str) -> BinaryIO:
         """A file for reading parts of it: seekable, closed by the caller."""
+
+    def sha256(self, uri: str, file: BinaryIO) -> str:
+        """SHA-256 of the bytes of an open file. That of a film elsewhere is made from its revision: to read it would download it."""
 
 
 def with_sidecars(file: SourceFile, sidecars: Sequence[SourceFile]) -> SourceFile:

@@ -205,3 +205,40 @@ def test_a_root_whose_folder_cannot_be_looked_into_has_not_moved(indexed, counte
 
     monkeypatch.setattr(os, "stat", refuse)
     assert counted(indexed.run(tmp_path / "copy")) == (6, 0, 0, 0, 0)
+
+
+def test_roots_that_take_the_place_of_one_another_are_moved(indexed, counted, tmp_path):
+    fill(tmp_path / "a", 3)
+    for number in range(4):
+        write_picture(tmp_path / "b" / f"other{number}.png", COLOURS[number], size=(90 + number, 40))
+    indexed.run(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b").rename(tmp_path / "c")
+    (tmp_path / "a").rename(tmp_path / "b")
+    report = indexed.run(tmp_path / "b", tmp_path / "c")
+    assert (counted(report), len(report.moved_roots)) == ((0, 0, 7, 0, 0), 2)
+    assert sum(path.startswith("c/other") for path in indexed.paths()) == 4
+
+
+@pytest.mark.parametrize("named", ["old", "new", "above"])
+def test_a_root_that_a_link_replaces_is_moved_to_its_real_place(indexed, counted, tmp_path, named):
+    """The library went to a larger disk, and a link stays at the old place."""
+    fill(tmp_path / "above" / "old")
+    indexed.run(tmp_path / "above" / "old")
+    copy(tmp_path / "above" / "old", tmp_path / "new")
+    shutil.rmtree(tmp_path / "above" / "old")
+    (tmp_path / "above" / "old").symlink_to("../new")
+    write_picture(tmp_path / "above" / "x.png")
+    report = indexed.run({"old": tmp_path / "above" / "old"}.get(named, tmp_path / named))
+    assert counted(report) == (int(named == "above"), 0, 6, 0, 0)
+    assert sum(path.startswith("new/") for path in indexed.paths()) == 6
+
+
+def test_a_root_moved_into_itself_is_moved(indexed, counted, tmp_path):
+    fill(tmp_path / "library")
+    indexed.run(tmp_path / "library")
+    (tmp_path / "library").rename(tmp_path / "archive")
+    (tmp_path / "library").mkdir()
+    (tmp_path / "archive").rename(tmp_path / "library" / "archive")
+    write_picture(tmp_path / "library" / "new.png")
+    assert counted(indexed.run(tmp_path / "library")) == (1, 0, 6, 0, 0)
+    assert counted(indexed.run(tmp_path / "library")) == (0, 0, 0, 0, 7)

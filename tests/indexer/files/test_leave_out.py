@@ -1,8 +1,10 @@
 """What is left out of folders."""
 
+from pathlib import Path
+
 import pytest
 
-from indexer.files.leave_out import LeaveOut, choose
+from indexer.files.leave_out import PATTERNS, LeaveOut, choose
 from indexer.scan import scan
 from tests.fakes import write_picture
 
@@ -32,6 +34,9 @@ COPIES = [
     "node_modules/package/icon.png",
     "x.jpg_original",
     "GX010001.LRV",
+    "iPhoto Library/Data.noindex/x.jpg",
+    "PRIVATE/M4ROOT/THMBNL/C0001T01.JPG",
+    "FOUND.000/x.jpg",
 ]
 PICTURES = [
     "holiday.jpg",
@@ -113,6 +118,11 @@ def test_folders_with_a_marker_are_left_out(tmp_path, folder, marker):
 def test_what_the_user_names_is_not_left_out(tmp_path, named):
     write_picture(tmp_path / "@eaDir" / "x.jpg")
     assert list(scan([tmp_path / named]).files) == [str(tmp_path / "@eaDir" / "x.jpg")]
+
+
+def test_the_docs_show_the_list():
+    pages = "".join(page.read_text(encoding="utf-8") for page in (Path(__file__).parents[3] / "docs").glob("indexing*.md"))
+    assert [pattern for pattern in PATTERNS if f"`{pattern}`" not in pages] == []
 
 
 def test_choices_are_remembered_and_changed():
