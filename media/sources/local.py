@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from media.hashing import sha256_of_file
 from media.sources.source import SourceFile
 
 
@@ -26,6 +27,11 @@ class LocalFolders:
         """Size and time of a file. Raises OSError."""
         status = os.stat(uri)
         return SourceFile(uri, status.st_size, status.st_mtime)
+
+    def is_unchanged(self, file: SourceFile) -> bool:
+        """Whether size and time of a file are as in `file`. Raises OSError."""
+        now = self.stat(file.uri)
+        return (now.size_bytes, now.mtime) == (file.size_bytes, file.mtime)
 
     def walk(self, folder: str, *, wanted: Callable[[str], bool], on_unreadable: Callable[[str], None]) -> Iterator[SourceFile]:
         """All files below `folder` with a wanted name, in a fixed order.
@@ -57,3 +63,7 @@ class LocalFolders:
     def open(self, uri: str) -> BinaryIO:
         """A file for reading parts of it. Raises OSError."""
         return Path(uri).open("rb")
+
+    def sha256(self, file: SourceFile) -> str:
+        """SHA-256 of the bytes of a file. Raises OSError."""
+        return sha256_of_file(file.uri)

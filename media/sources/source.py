@@ -37,6 +37,9 @@ class Source(Protocol):
     def stat(self, uri: str) -> SourceFile:
         """Size and time of a file."""
 
+    def is_unchanged(self, file: SourceFile) -> bool:
+        """Whether a file is still the version that `file` tells of, for example after it was read. Raises FileNotFoundError."""
+
     def walk(self, folder: str, *, wanted: Callable[[str], bool], on_unreadable: Callable[[str], None]) -> Iterator[SourceFile]:
         """All files below `folder` with a wanted name, in a fixed order. Folders that cannot be listed are reported and skipped."""
 
@@ -45,3 +48,6 @@ class Source(Protocol):
 
     def open(self, uri: str) -> BinaryIO:
         """A file for reading parts of it: seekable, closed by the caller."""
+
+    def sha256(self, file: SourceFile) -> str:
+        """SHA-256 of the bytes of a file. That of a film elsewhere is made from its revision, because to read it would download it."""
