@@ -1,6 +1,5 @@
 """`coca-search index`, with its progress bar."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +8,9 @@ from search.options import CollectionOption
 
 
 def index(
-    paths: Annotated[list[Path], typer.Argument(help="Folders, or single pictures and videos.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Folders, or single pictures and videos, also in buckets (s3://, gs://, az://, https://).")
+    ],
     collection: CollectionOption = None,
     model: Annotated[
         str | None,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from indexer.scan import Scan
-from media.hashing import sha256_of_file
+from media.sources.choose import source_of
 from media.sources.source import SourceFile
 from search.collection import Failure, Identity, KnownFile
 from search.collection.identity import is_below
@@ -77,13 +77,13 @@ def make_plan(
     count = dict.fromkeys(("new", "changed", "moved", "unchanged", "failed_before"), 0)
     for uri, found in scan.files.items():
         before = known.get(uri)
-        if before is not None and (before.size_bytes, before.mtime) == (found.size_bytes, found.mtime):
+        if before is not None and _is_same_version(before, found):
             unchanged.add(uri)
             count["unchanged"] += 1
         elif not retry_failed and _failed_unchanged(failed.get(uri), found):
             count["failed_before"] += 1
-        elif before is not None and before.size_bytes == found.size_bytes and _sha256(uri) == before.sha256:
-            relocate.append(replace(before, mtime=found.mtime))
+        elif before is not None and before.size_bytes == found.size_bytes and _sha256(found) == before.sha256:
+            relocate.append(replace(before, mtime=found.mtime, revision=found.revision or None))
             count["unchanged"] += 1
         elif before is not None:
             tasks.append(Task(before.media_id, before.root_id, before.path, found))
@@ -91,7 +91,7 @@ def make_plan(
         else:
             root_id, path = identity.locate(uri)
             if moved := _take_same_bytes(found, lost_by_size[found.size_bytes]):
-                relocate.append(replace(moved, uri=uri, root_id=root_id, path=path, mtime=found.mtime))
+                relocate.append(replace(moved, uri=uri, root_id=root_id, path=path, mtime=found.mtime, revision=found.revision or None))
                 del gone[moved.uri]
                 count["moved"] += 1
             else:
@@ -113,22 +113,29 @@ def _covers(scan: Scan, uri: str) -> bool:
     return any(is_below(uri, path) for path in scan.paths) and not any(is_below(uri, folder) for folder in scan.unreadable)
 
 
+def _is_same_version(before: KnownFile | Failure, found: SourceFile) -> bool:
+    """By size, time and revision. An older version of this program did not store the revision."""
+    same_revision = not before.revision or not found.revision or before.revision == found.revision
+    return same_revision and (before.size_bytes, before.mtime) == (found.size_bytes, found.mtime)
+
+
 def _failed_unchanged(failure: Failure | None, found: SourceFile) -> bool:
-    return failure is not None and (failure.size_bytes, failure.mtime) == (found.size_bytes, found.mtime)
+    """Whether the same bytes failed before. Bytes that could not be read are always tried again: a network or a permission may be back."""
+    return failure is not None and failure.stage != "read" and _is_same_version(failure, found)
 
 
 def _take_same_bytes(found: SourceFile, lost: list[KnownFile]) -> KnownFile | None:
     if not lost:
         return None
-    sha256 = _sha256(found.uri)
+    sha256 = _sha256(found)
     for index, file in enumerate(lost):
         if file.sha256 == sha256:
             return lost.pop(index)
     return None
 
 
-def _sha256(uri: str) -> str | None:
+def _sha256(file: SourceFile) -> str | None:
     try:
-        return sha256_of_file(uri)
+        return source_of(file.uri).sha256(file)
     except OSError:
         return None  # it will fail again in `process`, which records it

@@ -17,7 +17,7 @@ from indexer.segments import picture_segments, video_segments
 from indexer.stopwatch import Stopwatch
 from media import MediaError, Metadata, VideoDecoder, make_thumbnail, read_picture
 from media.formats import kind_of
-from media.hashing import sha256_of_bytes, sha256_of_file
+from media.hashing import sha256_of_bytes
 from media.sources.choose import source_of
 from search.collection import Failure, FileRows
 from search.schema import FileColumns, columns_from_metadata
@@ -47,9 +47,10 @@ class ProcessOptions:
 def process(task: Task, options: ProcessOptions) -> FileRows | Failure:
     """Read, decode and embed one file. Any fault of the file becomes a `Failure`."""
     try:
-        if kind_of(task.file.uri) == "video":
-            return _process_video(task, options)
-        return _process_picture(task, options)
+        rows = _process_video(task, options) if kind_of(task.file.uri) == "video" else _process_picture(task, options)
+        if source_of(task.file.uri).is_unchanged(task.file):
+            return rows
+        return task.failure("read", "It changed while it was read. The next run reads it again.")
     except MediaError as error:
         return task.failure(error.stage, error.reason)
     except OSError as error:
@@ -70,7 +71,7 @@ def _process_picture(task: Task, options: ProcessOptions) -> FileRows:
 
 def _process_video(task: Task, options: ProcessOptions) -> FileRows:
     with options.stopwatch.measure("read"):
-        sha256 = sha256_of_file(task.file.uri)
+        sha256 = source_of(task.file.uri).sha256(task.file)
     times: list[float] = []
     thumbnails: dict[float | None, bytes] = {}
     vectors: list[Vectors] = []

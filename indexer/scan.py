@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from indexer.errors import SourceError
 from media.formats import format_of, suffixes
@@ -59,7 +58,7 @@ def scan(paths: Sequence[str | os.PathLike[str]]) -> Scan:
         elif not _is_media(uri):
             raise SourceError(f"{uri}: neither a picture nor a video. Known suffixes: {' '.join(sorted(suffixes()))}.")
         else:
-            folders.append(str(Path(uri).parent))
+            folders.append(os.path.dirname(uri))  # noqa: PTH120 - it may be an address
             found.append(source.stat(uri))
     files = {file.uri: file for file in sorted(found, key=lambda file: file.uri) if _is_utf8(file.uri)}
     problems = [_unnamed(file) for file in found if not _is_utf8(file.uri)]

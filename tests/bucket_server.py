@@ -109,7 +109,10 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data)
             self.server.traffic.num_bytes += len(data)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _forward
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        if name.startswith("do_"):
+            return self._forward
+        raise AttributeError(name)
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""

@@ -4,6 +4,7 @@ httpx is used instead of fsspec's file system, which cannot tell a file that is 
 """
 
 import netrc
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -94,13 +95,15 @@ class WebServers:
         auth = None
         with suppress(OSError, netrc.NetrcParseError):
             auth = httpx.NetRCAuth()
-        return httpx.Client(
+        client = httpx.Client(
             auth=auth,
             follow_redirects=True,
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=64),
             headers={"Accept-Encoding": "identity", "User-Agent": "coca-search"},
         )
+        weakref.finalize(self, client.close)
+        return client
 
 
 class _Links(HTMLParser):

@@ -82,7 +82,8 @@ def test_a_listing_of_many_pages_is_complete_and_survives_faults_between_the_pag
 def test_files_and_folders_and_nothing(bucket):
     bucket.put("a/b.jpg", b"x")
     source = source_of(bucket.uri())
-    assert source.is_folder(bucket.uri()) and source.is_folder(bucket.uri("a"))
+    assert source.is_folder(bucket.uri())
+    assert source.is_folder(bucket.uri("a"))
     assert not source.is_folder(bucket.uri("a/b.jpg"))
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         source.is_folder(bucket.uri("a/b"))
@@ -191,7 +192,7 @@ def test_without_credentials_the_message_says_where_they_are_read(bucket, monkey
         monkeypatch.delenv(f"AWS_{name}")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     source = new_source()
-    with pytest.raises(PermissionError, match="No credentials can be used.*Set AWS_PROFILE"):
+    with pytest.raises(PermissionError, match=r"No credentials can be used.*Set AWS_PROFILE"):
         source.read(bucket.uri("a.jpg"))
 
 
