@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,13 +60,14 @@ def list_roots(context: typer.Context, collection: CollectionOption = None, as_j
     """List the folders that were indexed, with their ids."""
     from search.collection.identity import default_path
     from search.collection.reader import open_collection
+    from search.collection.roots import is_folder
 
     context.obj = collection
     if context.invoked_subcommand is not None:
         return
     roots = open_collection(collection or default_path()).identity.roots
     for root_id, folder in roots.items():
-        is_there = Path(folder).is_dir()
+        is_there = is_folder(folder)
         if as_json:
             print(json.dumps({"id": root_id, "path": folder, "exists": is_there}, ensure_ascii=False))
         else:
@@ -77,15 +77,16 @@ def list_roots(context: typer.Context, collection: CollectionOption = None, as_j
 def move_root(
     context: typer.Context,
     root_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the folder, from `coca-search roots`.")],
-    new_path: Annotated[Path, typer.Argument(help="The path of the folder now.")],
+    new_path: Annotated[str, typer.Argument(help="The path or address of the folder now.")],
     collection: CollectionOption = None,
 ) -> None:
     """Give an indexed folder its new path after you moved it. Nothing is indexed again."""
+    from media.sources.choose import source_of
     from search.collection.identity import default_path
     from search.collection.roots import move_root
 
     num_found, num_files = move_root(collection or context.obj or default_path(), root_id, new_path)
-    print(f"Root {root_id} is now {new_path.resolve()}. {num_found} of {num_files} files were found there.")
+    print(f"Root {root_id} is now {source_of(new_path).resolve(new_path)}. {num_found} of {num_files} files were found there.")
 
 
 def remove_root(

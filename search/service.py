@@ -11,12 +11,14 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 
 from coca_model import CocaModelError
 from media.formats import format_of
+from media.sources.addresses import is_address
 from search.collection import Collection
 from search.collection.thumbnails import thumbnail_path
+from search.elsewhere import answer_from_elsewhere
 from search.engine import answer
 from search.errors import QueryError, SearchError
 from search.hits import FileState, Hit
@@ -51,9 +53,12 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
 
     @app.head("/media/{media_id}", include_in_schema=False)
     @app.get("/media/{media_id}", name="media")
-    def media(media_id: int) -> FileResponse:
+    def media(media_id: int, request: Request) -> Response:
         with _errors_as_http():
-            path = Path(_row_of_file(newest(), media_id)["uri"])
+            uri = _row_of_file(newest(), media_id)["uri"]
+        if is_address(uri):
+            return answer_from_elsewhere(uri, request)
+        path = Path(uri)
         if not path.is_file():
             raise HTTPException(404, f"The file of media {media_id} is no longer there. Index again.")
         known = format_of(path)
@@ -94,7 +99,9 @@ def _hit_json(hit: Hit, request: Request) -> dict[str, Any]:
 
 
 def _state(hit: Hit) -> FileState:
-    """Whether the file is still the one that was indexed."""
+    """Whether the file is still the one that was indexed. Files elsewhere are not asked for: it would take longer than the search."""
+    if is_address(hit.uri):
+        return "elsewhere"
     try:
         status = Path(hit.uri).stat()
     except OSError:

@@ -187,6 +187,6 @@ class Bucket:
     def delete(self, key: str) -> None:
         self.client.delete_object(Bucket=self.name, Key=key)
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def all_keys(self, prefix: str = "") -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return [each["Key"] for page in pages for each in page.get("Contents", ())]

@@ -16,6 +16,11 @@ _COLLAPSED = re.compile(r"(s3a?|gs|gcs|az|abfss?|https?):/([^/].*)", re.DOTALL) 
 _SECRET = re.compile(
     r"[?&](x-amz-\w+|x-goog-\w+|signature|sig|\w*token|\w*secret\w*|password|pwd|api_?key|key|awsaccesskeyid|auth\w*)=", re.IGNORECASE
 )
+_WEB = {"http", "https"}
+_BUCKET, _HOST = re.compile(r"[^:@]+"), re.compile(r"([^:@\[\]]+|\[[0-9a-fA-F:.]+\])(:\d*)?")
+# `container@account.dfs.core.windows.net` is no secret. A secret key may hold a slash, so what stands before it is enough to refuse.
+_HOSTS = {"s3": _BUCKET, "gs": _BUCKET, "az": re.compile(r"[^:@]+(@[^:@]+)?"), "http": _HOST, "https": _HOST}
+_NO_HOST = "needs a bucket or host, as in s3://bucket/folder."
 _ELSE = "Give an address without secrets. Credentials are read where the tools of the provider read them, such as the environment."
 
 
@@ -40,17 +45,13 @@ def parse_address(path: str | os.PathLike[str]) -> str:
     scheme, rest = _SCHEMES.get(found[1].lower()), found[2]
     if scheme is None:
         raise OSError(errno.EINVAL, f"{found[1]}:// addresses are not supported. Use a folder, s3://, gs://, az:// or https://.")
-    authority, _, below = rest.partition("/")
-    host = authority.partition("?")[0]
-    if "@" in host and not (scheme == "az" and ":" not in host):
-        raise OSError(errno.EINVAL, f"{without_secrets(f'{scheme}://{rest}')}: the address holds a name or password. {_ELSE}")
-    if _SECRET.search(rest) or (scheme in {"http", "https"} and "?" in rest):
+    host = re.split(r"[/?#]" if scheme in _WEB else "/", rest, maxsplit=1)[0]
+    if not _HOSTS[scheme].fullmatch(host):
+        what = f"{scheme}://***: the address holds a name or password. {_ELSE}" if ":" in host or "@" in host else f"{scheme}:// {_NO_HOST}"
+        raise OSError(errno.EINVAL, what)
+    if _SECRET.search(rest) or (scheme in _WEB and "?" in rest):
         raise OSError(errno.EINVAL, f"{without_secrets(f'{scheme}://{rest}')}: what follows the `?` may be a secret. {_ELSE}")
-    if not host:
-        raise OSError(errno.EINVAL, f"{scheme}://: the address names no bucket or host.")
-    if scheme in {"http", "https"}:
-        return _web_address(scheme, rest)
-    return f"{scheme}://{authority}/{below}".removesuffix("/")
+    return _web_address(scheme, rest) if scheme in _WEB else f"{scheme}://{rest}".removesuffix("/")
 
 
 def without_secrets(text: str) -> str:

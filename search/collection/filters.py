@@ -8,6 +8,7 @@ literals are allowed, joined by AND, OR and NOT.
 import re
 from collections.abc import Mapping
 
+from search.collection.identity import below
 from search.collection.lance_tables import quoted
 from search.errors import QueryError
 
@@ -86,5 +87,5 @@ def _uri(roots: Mapping[str, str]) -> str:
     """The column `uri`, which is not stored, as SQL: the folder of the root, and the path. Lance has no CASE."""
     folder = "'|' || root_id || '|'"
     for root_id, location in roots.items():
-        folder = f"replace({folder}, '|{root_id}|', {quoted(location.rstrip('/') + '/')})"
+        folder = f"replace({folder}, '|{root_id}|', {quoted(below(location))})"
     return f"({folder} || path)"

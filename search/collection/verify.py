@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from media import MediaError
 from media.hashing import sha256_of_file
 from media.picture import open_picture
+from media.sources.choose import source_of
 from media.thumbnails import make_thumbnail
 from media.video.frame_at import frame_at
 from search.collection.identity import Identity, read_identity, read_raw_identity
@@ -175,11 +176,12 @@ def _is_whole_webp(file: Path) -> bool:
 
 def _make_thumbnail(file: Path, row: dict[str, Any], identity: Identity) -> bool:
     """Make a thumbnail from its file. Returns False if that is impossible, for example because the file has changed."""
-    uri = Path(identity.uri_of(row["root_id"], row["path"]))
+    uri = identity.uri_of(row["root_id"], row["path"])
+    source = source_of(uri)
     try:
-        if sha256_of_file(uri) != row["sha256"]:
+        if source.sha256(source.stat(uri)) != row["sha256"]:
             return False
-        picture = open_picture(uri) if row["frame_seconds"] is None else frame_at(uri, row["frame_seconds"])
+        picture = open_picture(source.read(uri)) if row["frame_seconds"] is None else frame_at(uri, row["frame_seconds"])
         write_thumbnail(file, make_thumbnail(picture))
     except (OSError, MediaError):
         return False

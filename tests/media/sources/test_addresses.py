@@ -18,6 +18,7 @@ from media.sources.choose import source_of
         ("az://container@account.dfs.core.windows.net/x", "az://container@account.dfs.core.windows.net/x"),
         ("HTTPS://Example.org:443/A b/ü.jpg#top", "https://example.org/A%20b/%C3%BC.jpg"),
         ("http://example.org:8080/a%20b.jpg", "http://example.org:8080/a%20b.jpg"),
+        ("http://[::1]:8080/a.jpg", "http://[::1]:8080/a.jpg"),
         (Path("s3://bucket/a"), "s3://bucket/a"),
         (Path("https://example.org/a"), "https://example.org/a"),
     ],
@@ -37,6 +38,9 @@ def test_a_path_is_no_address(path):
     [
         "s3://AKIDEXAMPLE:hidden@bucket/a.jpg",
         "s3://hidden@bucket/a.jpg",
+        "s3://AKIDEXAMPLE:hidden/with/slash@bucket/a.jpg",
+        "https://user:hidden/with/slash@example.org/a.jpg",
+        "gs://name:hidden@bucket",
         "https://user:hidden@example.org/a.jpg",
         "https://hidden@example.org",
         "az://container:hidden@account/a.jpg",
@@ -55,7 +59,10 @@ def test_an_address_with_a_secret_is_refused_and_the_secret_not_shown(address):
         assert "hidden" not in f"{caught.value} {caught.value.filename}"
 
 
-@pytest.mark.parametrize(("address", "message"), [("ftp://host/a", "ftp:// addresses are not supported"), ("s3:///a", "no bucket or host")])
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("ftp://host/a", "ftp:// addresses are not supported"), ("s3:///a", "needs a bucket or host"), ("https://", "needs a bucket or host")],
+)
 def test_an_address_that_cannot_be_used_is_refused(address, message):
     with pytest.raises(OSError, match=message):
         source_of(address)

@@ -45,13 +45,9 @@ def test_a_bucket_of_another_provider_is_walked_and_read(folder):
 def test_a_version_is_told_by_time_and_size_where_there_is_no_etag(folder):
     source, (file, _) = walk(folder)
     assert source.is_unchanged(file)
-    with source.open(file.uri) as opened:
-        fsspec.filesystem("memory").pipe(file.uri, b"54321")
-        opened._raw_position = 0
-        assert opened.read(5) == b"12345"  # what was read before
-    assert not source.is_unchanged(file)
     entry = Buckets("memory").head(file.uri)
-    fsspec.filesystem("memory").pipe(file.uri, b"5432")
+    fsspec.filesystem("memory").pipe(file.uri, b"54321")
+    assert not source.is_unchanged(file)
     with pytest.raises(ChangedError):
         Buckets("memory").get_range(entry, 0, 4)
 
@@ -60,7 +56,10 @@ def test_a_version_is_told_by_time_and_size_where_there_is_no_etag(folder):
     ("info", "expected"),
     [
         ({"size": 1, "md5Hash": "abc==", "etag": "CKi", "updated": "2024-01-02T03:04:05.678Z"}, (1704164645.678, "abc==")),
-        ({"size": 1, "etag": '"0x8DC"', "last_modified": __import__("datetime").datetime(2024, 1, 2, tzinfo=__import__("datetime").UTC)}, (1704153600.0, "0x8DC")),
+        (
+            {"size": 1, "etag": '"0x8DC"', "last_modified": __import__("datetime").datetime(2024, 1, 2, tzinfo=__import__("datetime").UTC)},
+            (1704153600.0, "0x8DC"),
+        ),
     ],
 )
 def test_version_and_time_are_read_as_gcsfs_and_adlfs_name_them(info, expected):

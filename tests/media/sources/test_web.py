@@ -76,7 +76,9 @@ def site():
 
 def walk(url):
     unreadable = []
-    found = source_of(url).walk(source_of(url).resolve(url), wanted=lambda name: format_of(name) is not None, on_unreadable=unreadable.append)
+    found = source_of(url).walk(
+        source_of(url).resolve(url), wanted=lambda name: format_of(name) is not None, on_unreadable=unreadable.append
+    )
     return list(found), unreadable
 
 
