@@ -136,6 +136,6 @@ def _take_same_bytes(found: SourceFile, lost: list[KnownFile]) -> KnownFile | No
 
 def _sha256(file: SourceFile) -> str | None:
     try:
-        return source_of(file.uri).sha256(file)
+        return source_of(file.uri).sha256(file.uri)
     except OSError:
         return None  # it will fail again in `process`, which records it

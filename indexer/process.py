@@ -71,7 +71,7 @@ def _process_picture(task: Task, options: ProcessOptions) -> FileRows:
 
 def _process_video(task: Task, options: ProcessOptions) -> FileRows:
     with options.stopwatch.measure("read"):
-        sha256 = source_of(task.file.uri).sha256(task.file)
+        sha256 = source_of(task.file.uri).sha256(task.file.uri)
     times: list[float] = []
     thumbnails: dict[float | None, bytes] = {}
     vectors: list[Vectors] = []

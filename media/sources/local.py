@@ -64,6 +64,6 @@ class LocalFolders:
         """A file for reading parts of it. Raises OSError."""
         return Path(uri).open("rb")
 
-    def sha256(self, file: SourceFile) -> str:
+    def sha256(self, uri: str) -> str:
         """SHA-256 of the bytes of a file. Raises OSError."""
-        return sha256_of_file(file.uri)
+        return sha256_of_file(uri)

@@ -179,7 +179,7 @@ def _make_thumbnail(file: Path, row: dict[str, Any], identity: Identity) -> bool
     uri = identity.uri_of(row["root_id"], row["path"])
     source = source_of(uri)
     try:
-        if source.sha256(source.stat(uri)) != row["sha256"]:
+        if source.sha256(uri) != row["sha256"]:
             return False
         picture = open_picture(source.read(uri)) if row["frame_seconds"] is None else frame_at(uri, row["frame_seconds"])
         write_thumbnail(file, make_thumbnail(picture))

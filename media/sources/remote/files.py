@@ -90,12 +90,12 @@ class RemoteFiles:
             return self._whole(uri)
         return cast("BinaryIO", file)
 
-    def sha256(self, file: SourceFile) -> str:
+    def sha256(self, uri: str) -> str:
         """SHA-256 of the bytes of a picture. That of a film is made from its version: to read it would download it."""
-        if kind_of(file.uri) != "video":
-            return sha256_of_bytes(self.read(file.uri))
-        is_web = scheme_of(file.uri) in {"http", "https"}  # ETags of web servers may be the same for two files
-        return sha256_of_bytes(f"{file.size_bytes} {_etag(file)} {file.uri if is_web else ''}".encode())
+        if kind_of(uri) != "video":
+            return sha256_of_bytes(self.read(uri))
+        file, is_web = self.stat(uri), scheme_of(uri) in {"http", "https"}  # ETags of web servers may be the same for two files
+        return sha256_of_bytes(f"{file.size_bytes} {_etag(file)} {uri if is_web else ''}".encode())
 
     def _whole(self, uri: str) -> BinaryIO:
         file = cast("BinaryIO", tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 - the caller closes it
