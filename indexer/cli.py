@@ -25,6 +25,7 @@ def index(
 
     from indexer.run import IndexOptions
     from indexer.run import index as run
+    from search.collection.place import shown
 
     options = IndexOptions(retry_failed=retry_failed) if workers is None else IndexOptions(workers=workers, retry_failed=retry_failed)
     columns = (TextColumn("indexing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
@@ -44,7 +45,7 @@ def index(
         bar.stop()
     print(
         f"{report.num_new} new, {report.num_changed} changed, {report.num_moved} moved, {report.num_gone} gone, "
-        f"{report.num_unchanged} unchanged, {len(report.failures)} failed; {report.num_rows} rows written to {report.collection}"
+        f"{report.num_unchanged} unchanged, {len(report.failures)} failed; {report.num_rows} rows written to {shown(report.collection)}"
     )
     if report.num_new or report.num_changed:
         spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())

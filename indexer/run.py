@@ -11,7 +11,7 @@ from indexer.local_executor import LocalExecutor, default_workers
 from indexer.plan import make_plan
 from indexer.scan import scan
 from indexer.stopwatch import Stopwatch
-from search.collection import CollectionWriter, Failure, default_path
+from search.collection import CollectionWriter, Failure, default_path, place
 from search.collection.identity import read_raw_identity
 from search.errors import NoCollectionError
 
@@ -69,7 +69,7 @@ def index(
 
     Args:
         paths: folders or files.
-        collection: the folder of the collection, created if missing; None for the user's default.
+        collection: the folder of the collection, or its address in a bucket, created if missing; None for the user's default.
         model: what `coca_model.load` takes; by default the model of the collection, or "default" for a new collection.
         encoder: the model, if already loaded.
         options: see `IndexOptions`.
@@ -83,7 +83,8 @@ def index(
     """
     options = options or IndexOptions()
     found = scan([paths] if isinstance(paths, str | os.PathLike) else list(paths))
-    folder = Path(collection) if collection is not None else default_path()
+    folder = place.local_folder(collection) if collection is not None else default_path()
+    place.pull(folder)
     name = _lasting(model) if model else _own_model(folder)
     encoder = encoder or load(name)
     stopwatch = Stopwatch()

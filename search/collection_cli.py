@@ -14,11 +14,12 @@ _NAMES = {"image": "pictures", "shot": "moments of videos", "clip": "videos", "f
 
 def status(collection: CollectionOption = None, as_json: JsonOption = False) -> None:
     """Show what is in the collection, and what could not be indexed."""
+    from search.collection.place import shown
     from search.collection.reader import open_collection
 
     opened = open_collection(collection)
-    shown = {
-        "collection": str(opened.path),
+    values = {
+        "collection": shown(opened.path),
         "version": opened.snapshot.version,
         "model": opened.identity.model_id,
         "device": _device(),
@@ -26,9 +27,9 @@ def status(collection: CollectionOption = None, as_json: JsonOption = False) -> 
     }
     failures = opened.failures().to_pylist()
     if as_json:
-        print(json.dumps({**shown, "roots": dict(opened.identity.roots), "failures": failures}, default=str, ensure_ascii=False))
+        print(json.dumps({**values, "roots": dict(opened.identity.roots), "failures": failures}, default=str, ensure_ascii=False))
         return
-    for name, value in shown.items():
+    for name, value in values.items():
         print(f"{_NAMES.get(name, name):18} {value}")
     for failure in failures:
         print(f"  {failure['uri']}: {failure['stage']}: {failure['reason']} (tried {failure['attempts']}x)", file=sys.stderr)

@@ -17,6 +17,7 @@ from coca_model import CocaModelError
 from media.formats import format_of
 from media.sources.addresses import is_address
 from search.collection import Collection
+from search.collection.place import fetch_thumbnails, shown
 from search.collection.thumbnails import thumbnail_path
 from search.elsewhere import answer_from_elsewhere
 from search.engine import answer
@@ -42,7 +43,7 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
         with _errors_as_http():
             snapshot = newest().snapshot
         counts = snapshot.statistics.counts | {"failed": snapshot.current.num_failed}
-        served = {"collection": str(collection.path.resolve()), "model": snapshot.identity.model_id}
+        served = {"collection": shown(collection.path.resolve()), "model": snapshot.identity.model_id}
         return {"status": "ok", **served, "version": snapshot.version, **counts}
 
     @app.post("/search")
@@ -75,7 +76,8 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
     ) -> FileResponse:
         with _errors_as_http():
             sha256 = version or _row_of_file(newest(), media_id)["sha256"]
-        path = thumbnail_path(collection.path, media_id, sha256, seconds)
+            path = thumbnail_path(collection.path, media_id, sha256, seconds)
+            fetch_thumbnails(collection.path, [path])
         if not path.is_file():
             raise HTTPException(404, f"No thumbnail of media {media_id}" + ("." if seconds is None else f" at {seconds} seconds."))
         return FileResponse(path, media_type="image/webp", headers={"Cache-Control": "private, max-age=86400"})
@@ -115,7 +117,7 @@ def _errors_as_http() -> Iterator[None]:
         yield
     except QueryError as error:
         raise HTTPException(422, _printable(str(error))) from error
-    except (SearchError, CocaModelError) as error:
+    except (SearchError, CocaModelError, OSError) as error:
         raise HTTPException(503, _printable(str(error))) from error
 
 

@@ -18,9 +18,9 @@ def _remote(scheme: str) -> Source:
     from media.sources.remote.files import RemoteFiles
 
     if scheme == "s3":
-        from media.sources.remote.s3 import S3
+        from media.sources.remote.s3 import s3
 
-        return RemoteFiles(S3())
+        return RemoteFiles(s3())
     if scheme in {"gs", "az"}:
         from media.sources.remote.buckets import Buckets
 

@@ -17,6 +17,7 @@ from platformdirs import user_data_path
 
 from media.atomic_write import atomic_write
 from media.sources.addresses import is_address
+from search.collection.place import shown
 from search.errors import IncompatibleError, NoCollectionError, QueryError
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def read_raw_identity(path: Path) -> dict[str, Any]:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NoCollectionError(
-            f"{path}: no collection here. Make one with: coca-search index FOLDER --collection {shlex.quote(str(path))}"
+            f"{shown(path)}: no collection here. Make one with: coca-search index FOLDER --collection {shlex.quote(shown(path))}"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise IncompatibleError(f"{file}: cannot be read ({error}). {_ELSE}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from coca_model import CheckpointError, Encoder, load
+from search.collection import place
 from search.collection.identity import Identity, default_path, read_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, check_table
 from search.collection.migrations import migrate_for_reading
@@ -60,6 +61,7 @@ class Collection:
         Raises:
             NoCollectionError: the collection was removed. IncompatibleError: it can no longer be read.
         """
+        place.refresh(self.path)
         with self._lock:
             if self._fingerprint() == self._seen:
                 return False
@@ -112,14 +114,15 @@ def open_collection(path: str | os.PathLike[str] | None = None, *, encoder: Enco
     """Open a collection for reading. A collection of an older format is migrated first.
 
     Args:
-        path: the folder of the collection; None for the user's default.
+        path: the folder of the collection, or its address in a bucket; None for the user's default.
         encoder: the model for queries, if already loaded. Otherwise the collection's model is loaded at first use.
 
     Raises:
         NoCollectionError: there is none.
         IncompatibleError: a newer format, another model or preprocessing, or missing tables.
     """
-    folder = Path(path) if path is not None else default_path()
+    folder = place.local_folder(path) if path is not None else default_path()
+    place.pull(folder)
     migrate_for_reading(folder)
     identity = read_identity(folder)
     for table in (SEGMENTS, FAILURES):

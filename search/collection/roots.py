@@ -3,11 +3,11 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 from media.sources.choose import source_of
 from search.collection.identity import write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, quoted
+from search.collection.place import local_folder
 from search.collection.publish import publish
 from search.collection.reader import open_collection
 from search.collection.thumbnails import remove_thumbnails
@@ -17,7 +17,7 @@ from search.errors import QueryError
 _AT_ONCE = 16  # files that are asked for
 
 
-def move_root(path: Path, root_id: str, folder: str | os.PathLike[str]) -> tuple[int, int]:
+def move_root(path: str | os.PathLike[str], root_id: str, folder: str | os.PathLike[str]) -> tuple[int, int]:
     """Note that a root lies in `folder` now, with the roots inside it. Returns how many of its files are there, and how many it has.
 
     Raises:
@@ -25,6 +25,7 @@ def move_root(path: Path, root_id: str, folder: str | os.PathLike[str]) -> tuple
         NoCollectionError, IncompatibleError: the collection cannot be opened. LockedError: another process is writing to it.
     """
     open_collection(path)  # migrates an older format
+    path = local_folder(path)
     with WriterLock(path):
         snapshot = open_collection(path).snapshot
         place = source_of(folder).resolve(folder)
@@ -44,9 +45,10 @@ def move_root(path: Path, root_id: str, folder: str | os.PathLike[str]) -> tuple
     return num_found, len(own)
 
 
-def remove_root(path: Path, root_id: str) -> int:
+def remove_root(path: str | os.PathLike[str], root_id: str) -> int:
     """Remove the rows and thumbnails of a root. Its files stay. Returns how many were indexed. Raises as `move_root`."""
     open_collection(path)  # migrates an older format
+    path = local_folder(path)
     with WriterLock(path):
         snapshot = open_collection(path).snapshot
         snapshot.identity.root(root_id)

@@ -16,6 +16,7 @@ from media.picture import open_picture
 from media.sources.choose import source_of
 from media.thumbnails import make_thumbnail
 from media.video.frame_at import frame_at
+from search.collection import place
 from search.collection.identity import Identity, read_identity, read_raw_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
@@ -40,11 +41,11 @@ class Findings:
     repaired: list[str] = field(default_factory=list)
 
 
-def verify(path: Path, *, repair: bool = False) -> Findings:
+def verify(path: str | os.PathLike[str], *, repair: bool = False) -> Findings:
     """Check the rows in Lance, then compare the snapshot and the thumbnails with them.
 
     Args:
-        path: the directory of the collection.
+        path: the directory of the collection, or its address in a bucket.
         repair: rebuild the snapshot and missing thumbnails, and remove orphaned thumbnails. Embeds nothing.
 
     Returns:
@@ -53,6 +54,8 @@ def verify(path: Path, *, repair: bool = False) -> Findings:
     Raises:
         NoCollectionError, IncompatibleError: it cannot be opened. LockedError: another process is writing to it.
     """
+    path = place.local_folder(path)
+    place.pull(path)
     read_raw_identity(path)
     with WriterLock(path) if repair or os.access(path, os.W_OK) else nullcontext():
         migrate(path)
@@ -148,6 +151,7 @@ def _differences(snapshot: Snapshot, segments: LanceTable) -> Iterator[str]:
 
 def _check_thumbnails(path: Path, identity: Identity, rows: list[dict[str, Any]], findings: Findings, *, repair: bool) -> None:
     wanted = {thumbnail_of(path, row): row for row in rows}
+    place.complete_thumbnails(path, wanted)
     broken = {file: row for file, row in wanted.items() if not _is_whole_webp(file)}
     made = sum(repair and _make_thumbnail(file, row, identity) for file, row in broken.items())
     orphans = list(orphaned_thumbnails(path, wanted))

@@ -7,6 +7,7 @@ Thumbnails are written before the commit that refers to them, and removed after 
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from media.atomic_write import PARTIAL, atomic_write
+from search.collection import place
 from search.collection.identity import Identity, read_identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, in_list, quoted
 from search.collection.migrations import migrate
@@ -52,15 +54,23 @@ class WriterLock:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise LockedError(f"{self.path}: {self._owner()} is writing to it. Wait for it to finish.") from None
+            raise LockedError(f"{place.shown(self.path)}: {self._owner()} is writing to it. Wait for it to finish.") from None
+        try:
+            place.begin(self.path)
+        except BaseException:
+            self._lock.release()
+            raise
         note = self.path / "writer.json"
         self.was_interrupted = note.exists()
         since = datetime.now(UTC).isoformat(timespec="seconds")
         atomic_write(note, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
 
-    def __exit__(self, *_: object) -> None:
-        (self.path / "writer.json").unlink(missing_ok=True)
-        self._lock.release()
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        try:
+            place.end(self.path, has_failed=kind is not None)
+        finally:
+            (self.path / "writer.json").unlink(missing_ok=True)
+            self._lock.release()
 
     def _owner(self) -> str:
         try:
@@ -96,7 +106,7 @@ class CollectionWriter:
         try:
             self._open()
         except BaseException:
-            self._lock.__exit__()
+            self._lock.__exit__(*sys.exc_info())
             raise
         return self
 
@@ -119,7 +129,7 @@ class CollectionWriter:
         self._save(replace(self.identity, model=self._model))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._lock.__exit__()
+        self._lock.__exit__(kind, error, trace)
 
     def add_roots(self, folders: Iterable[str]) -> None:
         """Make each folder a root, unless a root already contains it."""
@@ -215,6 +225,7 @@ class CollectionWriter:
         for media_id, sha256 in self._outdated.items():
             remove_thumbnails(self.path, media_id, keep_sha256=sha256)
         self._outdated = {}
+        place.push(self.path)
         self._last_publish = time.monotonic()
         self._publish_seconds = self._last_publish - since
 

@@ -19,6 +19,8 @@ from media.sources.remote.store import Entry, NoRangesError, Store
 from media.sources.sidecars import is_sidecar, sidecars_of
 from media.sources.source import SourceFile
 
+_POINTER = "coca-search-collection.json"  # of a collection that lies in a bucket, see `search.collection.bucket`
+_OF_COLLECTIONS = {_POINTER, "collection.json"}
 _LISTED_AT_ONCE = 8
 _BUFFER = 1 << 16
 _IN_MEMORY = 1 << 24  # of a file from a server that sends only whole files
@@ -116,11 +118,11 @@ class RemoteFiles:
         """The entries of one folder that count; none if it is a collection."""
 
         def counts(name: str) -> bool:
-            return name == "collection.json" or (not _is_hidden(name) and (wanted(name) or is_sidecar(name)))
+            return name in _OF_COLLECTIONS or (not _is_hidden(name) and (wanted(name) or is_sidecar(name)))
 
         entries = [entry for entry in self._store.entries(folder, counts) if not _is_hidden(_name(entry))]
-        is_collection = {"collection.json", "segments.lance"} <= {_name(entry) for entry in entries}
-        return [] if is_collection else entries
+        names = {_name(entry) for entry in entries}
+        return [] if _POINTER in names or {"collection.json", "segments.lance"} <= names else entries
 
 
 def _files(entries: Sequence[Entry], wanted: Callable[[str], bool]) -> Iterator[SourceFile]:

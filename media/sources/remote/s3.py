@@ -5,7 +5,7 @@ comes in pages, and a range can ask for one version.
 """
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, BinaryIO
 
 from fsspec.asyn import sync
@@ -22,7 +22,7 @@ class S3:
         bucket, prefix = _split(folder + "/")
         more: dict[str, str] = {}
         while True:
-            page = attempt(folder, lambda: self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/", **more))  # noqa: B023
+            page = attempt(folder, lambda: self.call("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/", **more))  # noqa: B023
             for each in page.get("CommonPrefixes", ()):
                 yield Entry(f"s3://{bucket}/{each['Prefix'][:-1]}", is_folder=True)
             for each in page.get("Contents", ()):
@@ -35,34 +35,37 @@ class S3:
 
     def is_folder(self, uri: str) -> bool:
         bucket, prefix = _split(uri + "/")
-        page = self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        page = self.call("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
         return bool(page.get("KeyCount")) or not prefix
 
     def head(self, uri: str) -> Entry:
         bucket, key = _split(uri)
-        reply = self._call("head_object", Bucket=bucket, Key=key)
+        reply = self.call("head_object", Bucket=bucket, Key=key)
         return _entry(uri, reply, reply["ContentLength"])
 
     def copy(self, uri: str, file: BinaryIO) -> None:
         bucket, key = _split(uri)
-        file.write(self._body(self._call("get_object", Bucket=bucket, Key=key)))
+        file.write(self.body(self.call("get_object", Bucket=bucket, Key=key)))
 
     def get_range(self, entry: Entry, start: int, stop: int) -> bytes:
         bucket, key = _split(entry.uri)
         pinned = {"IfMatch": f'"{entry.etag}"'} if entry.etag else {}
-        return self._body(self._call("get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}", **pinned))
+        return self.body(self.call("get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}", **pinned))
 
-    def _call(self, name: str, **arguments: Any) -> dict[str, Any]:
-        return self._files.call_s3(name, **arguments)
+    def call(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """An operation of the protocol by its name in botocore, tried once."""
+        return self.files.call_s3(name, **arguments)
 
-    def _body(self, reply: dict[str, Any]) -> bytes:
-        data: bytes = sync(self._files.loop, _read, reply["Body"])
+    def body(self, reply: dict[str, Any]) -> bytes:
+        """The bytes of an answer."""
+        data: bytes = sync(self.files.loop, _read, reply["Body"])
         if len(data) != reply["ContentLength"]:
             raise cut_short(len(data), reply["ContentLength"])
         return data
 
     @cached_property
-    def _files(self) -> Any:
+    def files(self) -> Any:
+        """The file system of s3fs, with its connections."""
         try:
             from s3fs import S3FileSystem
         except ImportError:
@@ -72,6 +75,12 @@ class S3:
         files = S3FileSystem(config_kwargs={**config, "max_pool_connections": 64}, use_listings_cache=False, skip_instance_cache=True)
         files.retries = 1
         return files
+
+
+@cache
+def s3() -> S3:
+    """The one of this process, because making its client takes half a second."""
+    return S3()
 
 
 async def _read(body: Any) -> bytes:
