@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 from urllib.parse import unquote
 
 import boto3
@@ -167,12 +169,17 @@ def serving_buckets() -> Iterator[Traffic]:
         server.stop()
 
 
+@cache
+def _client(url: str) -> Any:
+    return boto3.client("s3", endpoint_url=url, region_name=REGION)
+
+
 class Bucket:
     """A bucket of a test, to put objects into it past the proxy."""
 
     def __init__(self, traffic: Traffic, name: str) -> None:
         self.name, self.traffic = name, traffic
-        self.client = boto3.client("s3", endpoint_url=traffic.upstream, region_name=REGION)
+        self.client = _client(traffic.upstream)
         self.client.create_bucket(Bucket=name)
 
     def uri(self, key: str = "") -> str:

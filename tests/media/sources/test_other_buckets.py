@@ -7,10 +7,10 @@ import fsspec
 import pytest
 
 from media.formats import format_of
-from media.sources.choose import source_of
 from media.sources.remote.buckets import Buckets
 from media.sources.remote.faults import ChangedError
 from media.sources.remote.files import RemoteFiles
+from media.sources.remote.s3 import S3
 
 
 @pytest.fixture
@@ -71,8 +71,6 @@ def test_version_and_time_are_read_as_gcsfs_and_adlfs_name_them(info, expected):
 
 @pytest.mark.parametrize(("scheme", "module"), [("gs", "gcsfs"), ("az", "adlfs"), ("s3", "s3fs")])
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, scheme, module):
-    from media.sources import choose
-
     real = builtins.__import__
 
     def missing(name, *arguments, **options):
@@ -81,7 +79,6 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    choose._remote.cache_clear()
+    source = RemoteFiles(S3() if scheme == "s3" else Buckets(scheme))
     with pytest.raises(OSError, match=rf"{scheme}:// addresses need another package.*pip install 'coca-search\[{scheme}\]'"):
-        source_of(f"{scheme}://bucket").is_folder(f"{scheme}://bucket")
-    choose._remote.cache_clear()
+        source.is_folder(f"{scheme}://bucket")
