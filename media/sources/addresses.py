@@ -20,8 +20,8 @@ _WEB = {"http", "https"}
 _BUCKET, _HOST = re.compile(r"[^:@]+"), re.compile(r"([^:@\[\]]+|\[[0-9a-fA-F:.]+\])(:\d*)?")
 # `container@account.dfs.core.windows.net` is no secret. A secret key may hold a slash, so what stands before it is enough to refuse.
 _HOSTS = {"s3": _BUCKET, "gs": _BUCKET, "az": re.compile(r"[^:@]+(@[^:@]+)?"), "http": _HOST, "https": _HOST}
-_NO_HOST = "needs a bucket or host, as in s3://bucket/folder."
-_ELSE = "Give an address without secrets. Credentials are read where the tools of the provider read them, such as the environment."
+_NO_HOST = "needs a bucket or host, as in s3://bucket/folder"
+_ELSE = "Give an address without secrets. Credentials are read where the tools of the provider read them, such as the environment"
 
 
 def is_address(path: str | os.PathLike[str]) -> bool:
@@ -44,7 +44,7 @@ def parse_address(path: str | os.PathLike[str]) -> str:
     assert found, path
     scheme, rest = _SCHEMES.get(found[1].lower()), found[2]
     if scheme is None:
-        raise OSError(errno.EINVAL, f"{found[1]}:// addresses are not supported. Use a folder, s3://, gs://, az:// or https://.")
+        raise OSError(errno.EINVAL, f"{found[1]}:// addresses are not supported. Use a folder, s3://, gs://, az:// or https://")
     host = re.split(r"[/?#]" if scheme in _WEB else "/", rest, maxsplit=1)[0]
     if not _HOSTS[scheme].fullmatch(host):
         what = f"{scheme}://***: the address holds a name or password. {_ELSE}" if ":" in host or "@" in host else f"{scheme}:// {_NO_HOST}"

@@ -36,10 +36,10 @@ _CREDENTIAL_ERRORS = {
 _REJECTED_CODES = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"}
 _ARCHIVED = "InvalidObjectState"
 _CREDENTIALS = {
-    "s3": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket FSSPEC_S3_ANON=true.",
+    "s3": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket FSSPEC_S3_ANON=true",
     "gs": "Log in with `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS; for a public bucket "
-    "FSSPEC_GS_TOKEN=anon.",
-    "az": "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_CONNECTION_STRING.",
+    "FSSPEC_GS_TOKEN=anon",
+    "az": "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_CONNECTION_STRING",
 }
 
 
@@ -97,7 +97,7 @@ def _why_refused(scheme: str, status: int, code: str, detail: str, *, has_creden
         return "It is archived. Restore it first, for example with `aws s3api restore-object`"
     if not has_credentials or status == 401 or code in _REJECTED_CODES:
         what = "The credentials were rejected" if has_credentials else "No credentials can be used"
-        return f"{what} ({detail}). {_CREDENTIALS.get(scheme, 'Put name and password into ~/.netrc.')}"
+        return f"{what} ({detail}). {_CREDENTIALS.get(scheme, 'Put name and password into ~/.netrc')}"
     return f"No permission ({detail}). Check what the credentials allow"
 
 
