@@ -25,7 +25,7 @@ def index(
 
     from indexer.run import IndexOptions
     from indexer.run import index as run
-    from search.collection.place import shown
+    from search.collection.bucket.place import shown
 
     options = IndexOptions(retry_failed=retry_failed) if workers is None else IndexOptions(workers=workers, retry_failed=retry_failed)
     columns = (TextColumn("indexing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())

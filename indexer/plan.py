@@ -135,7 +135,9 @@ def _take_same_bytes(found: SourceFile, lost: list[KnownFile]) -> KnownFile | No
 
 
 def _sha256(file: SourceFile) -> str | None:
+    source = source_of(file.uri)
     try:
-        return source_of(file.uri).sha256(file.uri)
+        with source.open(file.uri) as opened:
+            return source.sha256(file.uri, opened)
     except OSError:
         return None  # it will fail again in `process`, which records it

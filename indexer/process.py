@@ -71,7 +71,9 @@ def _process_picture(task: Task, options: ProcessOptions) -> FileRows:
 
 def _process_video(task: Task, options: ProcessOptions) -> FileRows:
     with options.stopwatch.measure("read"):
-        sha256 = source_of(task.file.uri).sha256(task.file.uri)
+        source = source_of(task.file.uri)
+        with source.open(task.file.uri) as file:
+            sha256 = source.sha256(task.file.uri, file)
     times: list[float] = []
     thumbnails: dict[float | None, bytes] = {}
     vectors: list[Vectors] = []

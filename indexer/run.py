@@ -11,7 +11,8 @@ from indexer.local_executor import LocalExecutor, default_workers
 from indexer.plan import make_plan
 from indexer.scan import scan
 from indexer.stopwatch import Stopwatch
-from search.collection import CollectionWriter, Failure, default_path, place
+from search.collection import CollectionWriter, Failure, default_path
+from search.collection.bucket import place
 from search.collection.identity import read_raw_identity
 from search.errors import NoCollectionError
 

@@ -14,7 +14,7 @@ _NAMES = {"image": "pictures", "shot": "moments of videos", "clip": "videos", "f
 
 def status(collection: CollectionOption = None, as_json: JsonOption = False) -> None:
     """Show what is in the collection, and what could not be indexed."""
-    from search.collection.place import shown
+    from search.collection.bucket.place import shown
     from search.collection.reader import open_collection
 
     opened = open_collection(collection)

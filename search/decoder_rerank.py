@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coca_model import Encoder
-from search.collection.place import fetch_thumbnails
+from search.collection.bucket.place import fetch_thumbnails
 from search.collection.thumbnails import thumbnail_of
 from search.hits import Hit
 

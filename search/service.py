@@ -17,7 +17,7 @@ from coca_model import CocaModelError
 from media.formats import format_of
 from media.sources.addresses import is_address
 from search.collection import Collection
-from search.collection.place import fetch_thumbnails, shown
+from search.collection.bucket.place import fetch_thumbnails, shown
 from search.collection.thumbnails import thumbnail_path
 from search.elsewhere import answer_from_elsewhere
 from search.engine import answer

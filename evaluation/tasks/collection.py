@@ -21,7 +21,7 @@ from evaluation.measures.ranking import by_query
 from evaluation.reports.parts import Curve, Example, Line, Row, Table, digest, provenance
 from evaluation.reports.report import Report
 from search import Collection, Hit, search
-from search.collection.place import fetch_thumbnails, shown
+from search.collection.bucket.place import fetch_thumbnails, shown
 from search.collection.thumbnails import thumbnail_of
 from search.decoder_rerank import WEIGHT, rerank
 from search.schema import DEFAULT_KINDS

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from media.hashing import sha256_of_file
+from media.hashing import sha256_of_stream
 from media.sources.source import SourceFile
 
 
@@ -64,6 +64,6 @@ class LocalFolders:
         """A file for reading parts of it. Raises OSError."""
         return Path(uri).open("rb")
 
-    def sha256(self, uri: str) -> str:
-        """SHA-256 of the bytes of a file. Raises OSError."""
-        return sha256_of_file(uri)
+    def sha256(self, uri: str, file: BinaryIO) -> str:
+        """SHA-256 of the bytes of an open file. Raises OSError."""
+        return sha256_of_stream(file)

@@ -49,5 +49,5 @@ class Source(Protocol):
     def open(self, uri: str) -> BinaryIO:
         """A file for reading parts of it: seekable, closed by the caller."""
 
-    def sha256(self, uri: str) -> str:
-        """SHA-256 of the bytes of a file. That of a film elsewhere is made from its revision, because to read it would download it."""
+    def sha256(self, uri: str, file: BinaryIO) -> str:
+        """SHA-256 of the bytes of an open file. That of a film elsewhere is made from its revision: to read it would download it."""

@@ -17,7 +17,7 @@ from platformdirs import user_data_path
 
 from media.atomic_write import atomic_write
 from media.sources.addresses import is_address
-from search.collection.place import shown
+from search.collection.bucket.place import shown
 from search.errors import IncompatibleError, NoCollectionError, QueryError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from coca_model import CheckpointError, Encoder, load
-from search.collection import place
+from search.collection.bucket import place
 from search.collection.identity import Identity, default_path, read_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, check_table
 from search.collection.migrations import migrate_for_reading

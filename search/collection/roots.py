@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from media.sources.choose import source_of
+from search.collection.bucket.place import local_folder
 from search.collection.identity import write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, quoted
-from search.collection.place import local_folder
 from search.collection.publish import publish
 from search.collection.reader import open_collection
 from search.collection.thumbnails import remove_thumbnails

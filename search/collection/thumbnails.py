@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from media.atomic_write import PARTIAL, atomic_write
-from search.collection.place import note_removed_thumbnails
+from search.collection.bucket.place import note_removed_thumbnails
 
 _NAME = re.compile(r"(\d+)-([0-9a-f]{12})(?:-(\d+))?\.webp")
 

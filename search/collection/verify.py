@@ -16,7 +16,7 @@ from media.picture import open_picture
 from media.sources.choose import source_of
 from media.thumbnails import make_thumbnail
 from media.video.frame_at import frame_at
-from search.collection import place
+from search.collection.bucket import place
 from search.collection.identity import Identity, read_identity, read_raw_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
@@ -183,8 +183,9 @@ def _make_thumbnail(file: Path, row: dict[str, Any], identity: Identity) -> bool
     uri = identity.uri_of(row["root_id"], row["path"])
     source = source_of(uri)
     try:
-        if source.sha256(uri) != row["sha256"]:
-            return False
+        with source.open(uri) as opened:
+            if source.sha256(uri, opened) != row["sha256"]:
+                return False
         picture = open_picture(source.read(uri)) if row["frame_seconds"] is None else frame_at(uri, row["frame_seconds"])
         write_thumbnail(file, make_thumbnail(picture))
     except (OSError, MediaError):

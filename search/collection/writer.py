@@ -20,7 +20,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from media.atomic_write import PARTIAL, atomic_write
-from search.collection import place
+from search.collection.bucket import place
 from search.collection.identity import Identity, read_identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, in_list, quoted
 from search.collection.migrations import migrate

@@ -156,7 +156,7 @@ def test_the_service_streams_files_of_a_bucket_by_ranges(tmp_path, library, run)
         assert client.get(media, headers={"Range": "bytes=99999-"}).status_code == 416
         head = client.head(media)
         assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(data)))
-        library.traffic.fault("HEAD", "red.png", times=9, status=403)
+        library.traffic.fault("GET", "red.png", times=9, status=403)
         assert client.get(media).status_code == 502
         library.traffic.reset()
         library.delete("p/red.png")

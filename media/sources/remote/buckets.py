@@ -42,6 +42,11 @@ class Buckets:
     def copy(self, uri: str, file: BinaryIO) -> None:
         file.write(self._files.cat_file(uri))
 
+    def start(self, uri: str, length: int) -> tuple[Entry, bytes]:
+        entry = self.head(uri)
+        length = min(length, entry.size_bytes)
+        return entry, self.get_range(entry, 0, length) if length else b""
+
     def get_range(self, entry: Entry, start: int, stop: int) -> bytes:
         data = bytes(self._files.cat_file(entry.uri, start=start, end=stop))
         if self.head(entry.uri) != entry:

@@ -106,6 +106,11 @@ def cut_short(num_bytes: int, expected: int) -> ConnectionError:
     return ConnectionError(f"{num_bytes} instead of {expected} bytes")
 
 
+def is_no_range(error: BaseException) -> bool:
+    """Whether a server says that a file does not have the bytes that were asked for."""
+    return _status_and_code(error)[0] == 416
+
+
 def missing_package(scheme: str) -> OSError:
     """The error if the library of a protocol is not installed."""
     return OSError(errno.ENOSYS, f"{scheme}:// addresses need another package. Install it with: pip install 'coca-search[{scheme}]'")

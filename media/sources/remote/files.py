@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, cast
 
 from media.formats import kind_of
-from media.hashing import sha256_of_bytes
+from media.hashing import sha256_of_bytes, sha256_of_stream
 from media.sources.addresses import parse_address, scheme_of
 from media.sources.remote.faults import attempt
-from media.sources.remote.ranges import RangeFile
+from media.sources.remote.ranges import LEAST, RangeFile
 from media.sources.remote.store import Entry, NoRangesError, Store
 from media.sources.sidecars import is_sidecar, sidecars_of
 from media.sources.source import SourceFile
@@ -23,6 +23,7 @@ _POINTER = "coca-search-collection.json"  # of a collection that lies in a bucke
 _OF_COLLECTIONS = {_POINTER, "collection.json"}
 _LISTED_AT_ONCE = 8
 _BUFFER = 1 << 16
+_WHOLE_PICTURE = 1 << 24  # bytes of a picture that are read in one request
 _IN_MEMORY = 1 << 24  # of a file from a server that sends only whole files
 
 
@@ -80,24 +81,23 @@ class RemoteFiles:
 
     def open(self, uri: str) -> BinaryIO:
         """A file for reading parts of it. Raises ChangedError, also later, if it is replaced meanwhile."""
-        entry = attempt(uri, lambda: self._store.head(uri))
+        length = _WHOLE_PICTURE if kind_of(uri) == "image" else LEAST
+        try:
+            entry, head = attempt(uri, lambda: self._store.start(uri, length))
+        except NoRangesError:
+            return self._whole(uri)
 
         def get(start: int, stop: int) -> bytes:
             return attempt(uri, lambda: self._store.get_range(entry, start, stop))
 
-        file = io.BufferedReader(RangeFile(get, entry.size_bytes), _BUFFER)
-        try:
-            file.peek(1)
-        except NoRangesError:
-            return self._whole(uri)
-        return cast("BinaryIO", file)
+        return cast("BinaryIO", io.BufferedReader(RangeFile(get, entry.size_bytes, head), _BUFFER))
 
-    def sha256(self, uri: str) -> str:
+    def sha256(self, uri: str, file: BinaryIO) -> str:
         """SHA-256 of the bytes of a picture. That of a film is made from its version: to read it would download it."""
         if kind_of(uri) != "video":
-            return sha256_of_bytes(self.read(uri))
-        file, is_web = self.stat(uri), scheme_of(uri) in {"http", "https"}  # ETags of web servers may be the same for two files
-        return sha256_of_bytes(f"{file.size_bytes} {_etag(file)} {uri if is_web else ''}".encode())
+            return sha256_of_stream(file)
+        now, is_web = self.stat(uri), scheme_of(uri) in {"http", "https"}  # ETags of web servers may be the same for two files
+        return sha256_of_bytes(f"{now.size_bytes} {_etag(now)} {uri if is_web else ''}".encode())
 
     def _whole(self, uri: str) -> BinaryIO:
         file = cast("BinaryIO", tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 - the caller closes it

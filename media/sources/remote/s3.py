@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from fsspec.asyn import sync
 
-from media.sources.remote.faults import CONNECT_SECONDS, READ_SECONDS, attempt, cut_short, missing_package
+from media.sources.remote.faults import CONNECT_SECONDS, READ_SECONDS, attempt, cut_short, is_no_range, missing_package
 from media.sources.remote.store import Entry
 
 
@@ -46,6 +46,16 @@ class S3:
     def copy(self, uri: str, file: BinaryIO) -> None:
         bucket, key = _split(uri)
         file.write(self.body(self.call("get_object", Bucket=bucket, Key=key)))
+
+    def start(self, uri: str, length: int) -> tuple[Entry, bytes]:
+        bucket, key = _split(uri)
+        try:
+            reply = self.call("get_object", Bucket=bucket, Key=key, Range=f"bytes=0-{length - 1}")
+        except OSError as error:
+            if not is_no_range(error):
+                raise
+            return self.head(uri), b""  # an empty object has no first byte
+        return _entry(uri, reply, int(reply["ContentRange"].rpartition("/")[2])), self.body(reply)
 
     def get_range(self, entry: Entry, start: int, stop: int) -> bytes:
         bucket, key = _split(entry.uri)

@@ -43,5 +43,8 @@ class Store(Protocol):
     def copy(self, uri: str, file: BinaryIO) -> None:
         """Write all bytes of one version of a file into `file`."""
 
+    def start(self, uri: str, length: int) -> tuple[Entry, bytes]:
+        """A file and its first bytes, in one request if possible. Raises FileNotFoundError, NoRangesError."""
+
     def get_range(self, entry: Entry, start: int, stop: int) -> bytes:
         """Some bytes of this version of a file. Raises ChangedError if there is another now, or NoRangesError."""

@@ -52,6 +52,15 @@ class WebServers:
             for part in reply.raise_for_status().iter_bytes():
                 file.write(part)
 
+    def start(self, uri: str, length: int) -> tuple[Entry, bytes]:
+        with self._client.stream("GET", uri, headers={"Range": f"bytes=0-{length - 1}"}) as reply:
+            if reply.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return self.head(uri), b""  # an empty file has no first byte
+            entry = _entry(uri, reply)
+            if reply.status_code != httpx.codes.PARTIAL_CONTENT:
+                raise NoRangesError
+            return entry, reply.read()
+
     def get_range(self, entry: Entry, start: int, stop: int) -> bytes:
         headers = {"Range": f"bytes={start}-{stop - 1}"}
         if entry.etag.startswith('"'):  # not a weak one

@@ -79,6 +79,19 @@ def test_a_listing_of_many_pages_is_complete_and_survives_faults_between_the_pag
     assert len(bucket.traffic.of("GET", "list-type=2")) == 3 + 2
 
 
+def test_a_picture_is_read_in_one_request_and_an_empty_file_is_empty(bucket):
+    data = random.Random(0).randbytes(3_000_000)
+    bucket.put("a.jpg", data)
+    bucket.put("empty.jpg")
+    source = source_of(bucket.uri())
+    with source.open(bucket.uri("a.jpg")) as file:
+        assert file.read() == data
+    assert [each[0] for each in bucket.traffic.requests] == ["GET"]
+    with source.open(bucket.uri("empty.jpg")) as file:
+        assert file.read() == b""
+    assert source.read(bucket.uri("empty.jpg")) == b""
+
+
 def test_files_and_folders_and_nothing(bucket):
     bucket.put("a/b.jpg", b"x")
     source = source_of(bucket.uri())

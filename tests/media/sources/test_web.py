@@ -68,7 +68,15 @@ class Ranges(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site():
-    files = {"/p/a.jpg": DATA, "/p/a%20b.jpg": b"2", "/p/sub/c.jpg": b"3", "/p/c.txt": b"4", "/p/a.jpg.xmp": b"<x/>", "/p/.h/d.jpg": b"5"}
+    files = {
+        "/film.mp4": DATA,
+        "/p/a.jpg": DATA,
+        "/p/a%20b.jpg": b"2",
+        "/p/sub/c.jpg": b"3",
+        "/p/c.txt": b"4",
+        "/p/a.jpg.xmp": b"<x/>",
+        "/p/.h/d.jpg": b"5",
+    }
     with serving_files(type("Site", (Ranges,), {"files": files})) as upstream, proxied(upstream) as traffic:
         traffic.files = files
         yield traffic
@@ -102,14 +110,14 @@ def test_files_folders_and_nothing(site):
 
 
 def test_a_file_is_read_by_ranges_of_one_version(site):
-    url = f"{site.url}/p/a.jpg"
+    url = f"{site.url}/film.mp4"
     source = source_of(url)
     before = source.stat(url)
     with source.open(url) as file:
         file.seek(-100, 2)
         assert file.read() == DATA[-100:]
         assert site.num_bytes < len(DATA) / 2
-        site.files["/p/a.jpg"] = DATA[::-1]
+        site.files["/film.mp4"] = DATA[::-1]
         file.seek(300_000)
         with pytest.raises(ChangedError, match="replaced while it was read"):
             file.read(10)

@@ -13,8 +13,7 @@ import pytest
 
 from indexer import IndexOptions, index
 from search import IncompatibleError, LockedError, NoCollectionError, open_collection, search
-from search.collection import place
-from search.collection.bucket import working_copy
+from search.collection.bucket import place, working_copy
 from search.collection.bucket.contents import POINTER
 from search.collection.bucket.lease import LEASE, Lease
 from search.collection.bucket.objects import Objects
