@@ -1,14 +1,12 @@
 """Hashes files on threads: reading waits for the disk, and hashing does not hold the interpreter."""
 
-import hashlib
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from media.sources.choose import source_of
+from media.sources.choose import sha256_of
 
 OnCheck = Callable[[int, int], None]  # files read, files to read
 _THREADS = 8
-_CHUNK_BYTES = 1 << 20
 
 
 def hash_files(uris: Collection[str], on_check: OnCheck | None = None) -> dict[str, str]:
@@ -31,10 +29,6 @@ def hash_files(uris: Collection[str], on_check: OnCheck | None = None) -> dict[s
 
 def _sha256(uri: str) -> str | None:
     try:
-        digest = hashlib.sha256()
-        with source_of(uri).open(uri) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-        return digest.hexdigest()
+        return sha256_of(uri)
     except OSError:
         return None

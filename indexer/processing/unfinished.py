@@ -18,11 +18,10 @@ class Unfinished:
 
 
 def has_changed(file: SourceFile) -> bool:
-    """Whether a file has another size or time than when it was found, or is gone."""
+    """Whether a file is of another version than when it was found, or is gone."""
     try:
-        now = source_of(file.uri).stat(file.uri)
+        return not source_of(file.uri).is_unchanged(file)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
         return False
-    return (now.size_bytes, now.mtime) != (file.size_bytes, file.mtime)

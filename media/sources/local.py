@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from media.hashing import sha256_of_stream
 from media.sources.sidecars import is_sidecar, sidecars_of
 from media.sources.source import Link, SourceFile, Visit, with_sidecars
 
@@ -44,6 +45,11 @@ class LocalFolders:
         """Size, time and revision of a file. Raises OSError."""
         return _source_file(uri, os.stat(uri))
 
+    def is_unchanged(self, file: SourceFile) -> bool:
+        """Whether size and time of a file are as in `file`. Raises OSError."""
+        now = self.stat(file.uri)
+        return (now.size_bytes, now.mtime) == (file.size_bytes, file.mtime)
+
     def names(self, folder: str) -> Sequence[str]:
         """The names in a folder. Raises OSError."""
         return os.listdir(folder)
@@ -76,6 +82,10 @@ class LocalFolders:
     def open(self, uri: str) -> BinaryIO:
         """A file for reading parts of it. Raises OSError."""
         return Path(uri).open("rb")
+
+    def sha256(self, uri: str, file: BinaryIO) -> str:
+        """SHA-256 of the bytes of an open file. Raises OSError."""
+        return sha256_of_stream(file)
 
 
 def _entries(folder: str) -> Entries:
