@@ -1,5 +1,5 @@
 """Writes the parts of docs/ that follow from the code: the tree of docs/architecture.md, the tables of collection.md, formats.md and
-indexing.md.
+metadata.md.
 
     python docs/make_docs.py     (or: make docs)
 
@@ -29,9 +29,9 @@ OTHER_FILES = {
     "docs/exchange.md": "`coca-search export`, `import` and `merge`: file layouts, and what happens to each row",
     "docs/flickr8k-val": "The reports of the shipped model on Flickr8k val",
     "docs/formats.md": "Which formats are read, what is left out, and what happens to damaged, huge and animated pictures",
-    "docs/indexing.md": "What the indexer reads from where, and what it leaves out",
+    "docs/metadata.md": "What a file says of itself: which tag fills which column",
     "docs/films.md": "How films are read, and how moments in them are found",
-    "docs/indexing-sources.md": "What is indexed and what is left out; exit codes; files and folders that change, move or are absent",
+    "docs/indexing.md": "What is indexed and what is left out; exit codes; files and folders that change, move or are absent",
     "docs/objectives.md": "The effect of each training objective on recall, on the same budget",
     "docs/training.md": "`coca-search train`: files, recipes, objectives, several GPUs",
     "training/teachers/imagenet_classes.txt": "The names of ImageNet classes",
@@ -67,7 +67,7 @@ def pages() -> dict[Path, str]:
         "tags of columns": tags_of_columns(),
     }
     tables |= formats()
-    files = [ROOT / "docs" / name for name in ("architecture.md", "collection.md", "formats.md", "indexing.md")]
+    files = [ROOT / "docs" / name for name in ("architecture.md", "collection.md", "formats.md", "metadata.md")]
     return {file: _TABLE.sub(lambda match: match[1] + tables[match["name"]] + match[3], file.read_text()) for file in files}
 
 

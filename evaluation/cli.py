@@ -147,7 +147,7 @@ def moments(
 def collection(
     queries: Annotated[Path, typer.Argument(help="A CSV with the columns query, path: a line for each right answer. path may be empty.")],
     collection: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="The collection. Default: one in your data directory."),
     ] = None,
     shortlist: Annotated[int, typer.Option(min=1, max=200, help="How many hits the decoder reranks.")] = 20,

@@ -27,7 +27,7 @@ read, are still being written, or are absent. 130, stopped by Ctrl-C: what was d
 def index(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(help="Folders, pictures, videos, patterns such as '~/Pictures/**/*.heic'. `-`: a list on standard input."),
+        typer.Argument(help="Folders, pictures, videos, also at s3://, gs://, az://, https://; patterns. `-`: a list on standard input."),
     ] = None,
     collection: CollectionOption = None,
     model: Annotated[

@@ -10,6 +10,7 @@ from indexer.changes.moved_roots import Move
 from indexer.files.find_files import Seen
 from media.file_names import escape
 from search.collection import Failure
+from search.collection.bucket.place import shown
 
 _SHOWN = 5  # names in one line
 
@@ -74,13 +75,13 @@ class Report:
         )
         if self.planned is not None:
             return f"Dry run, nothing was written: {counts}."
-        return f"{counts}; {self.num_rows} rows written to {self.collection}"
+        return f"{counts}; {self.num_rows} rows written to {shown(self.collection)}"
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values. Paths that are not valid UTF-8 are escaped, see `media.file_names`."""
         counts = {each.name.removeprefix("num_"): getattr(self, each.name) for each in fields(self) if each.name.startswith("num_")}
         return {
-            "collection": str(self.collection),
+            "collection": shown(self.collection),
             **counts,
             "left_out": dict(self.seen.left_out),
             "unread": dict(self.seen.unread),

@@ -19,6 +19,7 @@ from indexer.report import Report
 from indexer.survey import paused_garbage_collection, scan_for, survey
 from media.sources.source import SourceFile
 from search.collection import CollectionWriter, Failure, FileRows, Identity, default_path
+from search.collection.bucket import place
 from search.collection.identity import read_identity, read_raw_identity
 from search.collection.roots import remove_root
 from search.errors import NoCollectionError
@@ -49,7 +50,7 @@ def index(
         paths: folders, files, and patterns such as `~/Pictures/**/*.heic`.
         listed: more folders and files. One that does not exist is told, and does not stop the run.
         manifest: a CSV or Parquet file that names files and describes them, see `indexer.files.manifest`.
-        collection: the folder of the collection, created if missing; None for the user's default.
+        collection: the folder of the collection, or its address in a bucket, created if missing; None for the user's default.
         model: what `coca_model.load` takes; by default the model of the collection, or "default" for a new collection.
         encoder: the model, if already loaded. Otherwise it is loaded if there is something to embed.
         options: see `IndexOptions`.
@@ -65,7 +66,7 @@ def index(
         CheckpointError: the model cannot be loaded.
     """
     options = options or IndexOptions()
-    folder = Path(collection) if collection is not None else default_path()
+    folder = place.newest_folder(collection) if collection is not None else default_path()
     said = read_manifest(manifest) if manifest is not None else Manifest({})
     identity = _identity(folder)
     inputs = read_inputs(paths, listed=listed, columns=said.columns, roots=list(identity.roots.values()))
@@ -189,9 +190,9 @@ def _may_grow(result: FileRows | Failure) -> bool:
 
 def _file_of(result: FileRows | Failure, identity: Identity) -> SourceFile:
     if isinstance(result, Failure):
-        return SourceFile(result.uri, result.size_bytes, result.mtime)
+        return SourceFile(result.uri, result.size_bytes, result.mtime, result.revision or "")
     file = result.file
-    return SourceFile(identity.uri_of(file.root_id, file.path), file.size_bytes, file.mtime)
+    return SourceFile(identity.uri_of(file.root_id, file.path), file.size_bytes, file.mtime, file.revision or "")
 
 
 def _identity(folder: Path) -> Identity:

@@ -1,7 +1,6 @@
 """The picture that a row of a collection shows."""
 
 import os
-from pathlib import Path
 
 from PIL import Image
 
@@ -10,6 +9,7 @@ from media.formats import HEAD_BYTES, true_format
 from media.pictures.animation import read_animation
 from media.pictures.motion_photo import find_film
 from media.pictures.picture import read_picture
+from media.sources.choose import source_of
 from media.video.frame_at import frame_at
 
 
@@ -18,7 +18,7 @@ def picture_at(path: str | os.PathLike[str], seconds: float | None) -> Image.Ima
 
     Raises MediaError, or OSError if the file cannot be read.
     """
-    with Path(path).open("rb") as file:
+    with source_of(path).open(os.fspath(path)) as file:
         known = true_format(path, file.read(HEAD_BYTES))
         if seconds is None:
             return read_picture(file, name=os.fspath(path)).image

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,12 +21,13 @@ _NAMES = {"image": "pictures", "shot": "moments of videos", "clip": "videos", "f
 def status(collection: CollectionOption = None, as_json: JsonOption = False) -> None:
     """Show what is in the collection, and what could not be indexed."""
     from media.file_names import escape, unescape
+    from search.collection.bucket.place import shown
     from search.collection.reader import open_collection
     from search.collection.roots import list_roots
 
     opened = open_collection(collection)
-    shown = {
-        "collection": str(opened.path),
+    values = {
+        "collection": shown(opened.path),
         "version": opened.snapshot.version,
         "model": opened.identity.model_id,
         "device": _device(),
@@ -40,9 +40,9 @@ def status(collection: CollectionOption = None, as_json: JsonOption = False) -> 
         folders = {root.root_id: escape(root.folder) for root in roots}
         absent = [root.root_id for root in roots if root.is_absent]
         more = {"roots": folders, "absent": absent, "leave_out": leave_out, "failures": failures}
-        print(json.dumps({**shown, **more}, default=str, ensure_ascii=False))
+        print(json.dumps({**values, **more}, default=str, ensure_ascii=False))
         return
-    for name, value in shown.items():
+    for name, value in values.items():
         print(f"{_NAMES.get(name, name):18} {value}")
     if leave_out is not None:
         print(f"{'left out':18} {', '.join(leave_out) or 'nothing'}")
@@ -112,10 +112,11 @@ def list_failures(collection: CollectionOption = None, as_json: JsonOption = Fal
 def move_root(
     context: typer.Context,
     root: Annotated[str, typer.Argument(metavar="ROOT", help="The id of the folder, from `coca-search roots`, or its old path.")],
-    new_path: Annotated[Path, typer.Argument(help="The path of the folder now.")],
+    new_path: Annotated[str, typer.Argument(help="The path or address of the folder now.")],
     collection: CollectionOption = None,
 ) -> None:
     """Give an indexed folder its new path after you moved it. Nothing is indexed again."""
+    from media.sources.choose import source_of
     from search.collection.identity import default_path
     from search.collection.reader import open_collection
     from search.collection.roots import move_root
@@ -123,7 +124,7 @@ def move_root(
     path = collection or context.obj or default_path()
     root_id = open_collection(path).identity.find_root(root)
     num_found, num_files = move_root(path, root_id, new_path)
-    print(f"Root {root_id} is now {new_path.resolve()}. {num_found} of {num_files} files were found there.")
+    print(f"Root {root_id} is now {source_of(new_path).resolve(new_path)}. {num_found} of {num_files} files were found there.")
 
 
 def remove_root(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coca_model import Encoder
+from search.collection.bucket.place import fetch_thumbnails
 from search.collection.thumbnails import thumbnail_of
 from search.hits import Hit
 
@@ -27,6 +28,7 @@ def rerank(hits: Sequence[Hit], text: str, encoder: Encoder, collection: Path, *
     if not hits:
         return []
     pictures = [thumbnail_of(collection, vars(hit)) for hit in hits]
+    fetch_thumbnails(collection, pictures)
     evidence = encoder.score(pictures, [text])[:, 0] - encoder.score(None, [text])[0]
     cosines = np.array([hit.similarity for hit in hits])
     order = np.argsort(-fused(cosines, evidence, encoder.logit_scale, weight=weight), kind="stable")

@@ -6,7 +6,6 @@ query -> vector -> ranked segments (`search.ranking`) -> the rows of the best
 import os
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +37,7 @@ def search(
 
     Args:
         query: words; a picture as `pathlib.Path` or Pillow image; or a vector of the model's width.
-        collection: an open collection, or its folder; None for the user's default.
+        collection: an open collection, its folder, or its address in a bucket; None for the user's default.
         k: how many hits, 1..10,000. There may be fewer in the collection.
         kinds: what to search: "image", "shot" (a moment of a video), "clip" (a whole video).
         where: SQL over the columns of `docs/collection.md`, applied before the search, such as "width >= 1000".
@@ -86,11 +85,11 @@ def embed_query(query: "Query", encoder: Encoder) -> NDArray[np.float32]:
 
 def _opened(path: str | os.PathLike[str] | None) -> Collection:
     """The collection at `path`, opened once in this process and moved to its newest version."""
-    collection = _open(Path(path) if path is not None else default_path())
+    collection = _open(os.fspath(path if path is not None else default_path()))
     collection.refresh()
     return collection
 
 
 @lru_cache(maxsize=4)
-def _open(path: Path) -> Collection:
+def _open(path: str) -> Collection:
     return open_collection(path)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-FileState = Literal["unchanged", "changed", "missing"]  # the file now, compared with the indexed one
+FileState = Literal["unchanged", "changed", "missing", "elsewhere"]  # the file now, compared with the indexed one; elsewhere: not asked
 
 
 @dataclass(frozen=True, kw_only=True)

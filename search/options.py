@@ -2,7 +2,6 @@
 
 import os
 import socket
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +9,12 @@ import typer
 from search.errors import ServiceError
 
 CollectionOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--collection", "-c", envvar="COCA_SEARCH_COLLECTION", help="The folder of the collection. Default: one in your data directory."
+        "--collection",
+        "-c",
+        envvar="COCA_SEARCH_COLLECTION",
+        help="The folder of the collection, or its address such as s3://bucket/folder. Default: a folder in your data directory.",
     ),
 ]
 WhereOption = Annotated[str | None, typer.Option(help="Only what matches an SQL condition, such as: width >= 1000 AND kind = 'image'.")]

@@ -13,15 +13,18 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from coca_model import CocaModelError
 from media.file_names import escape
 from media.formats import HEAD_BYTES, true_format
 from media.pictures.motion_photo import find_film, may_hold_film
+from media.sources.addresses import is_address
 from search.collection import Collection
+from search.collection.bucket.place import fetch_thumbnails, shown
 from search.collection.thumbnails import thumbnail_path
+from search.elsewhere import SAFE, answer_from_elsewhere
 from search.engine import answer
 from search.errors import QueryError, SearchError
 from search.hits import FileState, Hit
@@ -45,7 +48,7 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
         with _errors_as_http():
             snapshot = newest().snapshot
         counts = snapshot.statistics.counts | {"failed": snapshot.current.num_failed}
-        served = {"collection": str(collection.path.resolve()), "model": snapshot.identity.model_id}
+        served = {"collection": shown(collection.path.resolve()), "model": snapshot.identity.model_id}
         return {"status": "ok", **served, "version": snapshot.version, **counts}
 
     @app.post("/search")
@@ -56,18 +59,21 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
 
     @app.head("/media/{media_id}", include_in_schema=False)
     @app.get("/media/{media_id}", name="media")
-    def media(media_id: int, part: Annotated[Literal["film"] | None, Query()] = None) -> FileResponse:
+    def media(media_id: int, request: Request, part: Annotated[Literal["film"] | None, Query()] = None) -> Response:
         with _errors_as_http():
-            path = Path(_row_of_file(newest(), media_id)["uri"])
+            uri = _row_of_file(newest(), media_id)["uri"]
+        if is_address(uri):
+            return answer_from_elsewhere(uri, request, part)
+        path = Path(uri)
         if not path.is_file():
             raise HTTPException(404, f"The file of media {media_id} is no longer there. Index again.")
-        response, shown = (_TemporaryResponse, _copy_of_film(path)) if part == "film" else (FileResponse, path)
-        with shown.open("rb") as file:
+        response, sent = (_TemporaryResponse, _copy_of_film(path)) if part == "film" else (FileResponse, path)
+        with sent.open("rb") as file:
             known = true_format(path, file.read(HEAD_BYTES))
         return response(
-            shown,
+            sent,
             media_type=known.media_type if known else "application/octet-stream",
-            headers={"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "script-src 'none'"},  # an SVG may hold scripts
+            headers=SAFE,
             filename=escape(path.name),
             content_disposition_type="inline",
         )
@@ -81,7 +87,8 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
     ) -> FileResponse:
         with _errors_as_http():
             sha256 = version or _row_of_file(newest(), media_id)["sha256"]
-        path = thumbnail_path(collection.path, media_id, sha256, seconds)
+            path = thumbnail_path(collection.path, media_id, sha256, seconds)
+            fetch_thumbnails(collection.path, [path])
         if not path.is_file():
             raise HTTPException(404, f"No thumbnail of media {media_id}" + ("." if seconds is None else f" at {seconds} seconds."))
         return FileResponse(path, media_type="image/webp", headers={"Cache-Control": "private, max-age=86400"})
@@ -134,7 +141,9 @@ def _hit_json(hit: Hit, request: Request) -> dict[str, Any]:
 
 
 def _state(hit: Hit) -> FileState:
-    """Whether the file is still the one that was indexed."""
+    """Whether the file is still the one that was indexed. Files elsewhere are not asked for: it would take longer than the search."""
+    if is_address(hit.uri):
+        return "elsewhere"
     try:
         status = Path(hit.uri).stat()
     except OSError:
@@ -148,7 +157,7 @@ def _errors_as_http() -> Iterator[None]:
         yield
     except QueryError as error:
         raise HTTPException(422, _printable(str(error))) from error
-    except (SearchError, CocaModelError) as error:
+    except (SearchError, CocaModelError, OSError) as error:
         raise HTTPException(503, _printable(str(error))) from error
 
 

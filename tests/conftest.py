@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from coca_model import CoCaConfig, Encoder
     from coca_model.tokenizer import Tokenizer
+    from tests.bucket_server import Bucket, Traffic
     from training.examples.example import Example
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers already use every core, so more threads would only wait
@@ -34,6 +36,35 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get("REQUIRE_CUDA") == "1":
                 pytest.fail("torch finds no GPU, and REQUIRE_CUDA=1")
             pytest.skip("torch finds no GPU")
+
+
+# --- media, indexer, search: buckets -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Traffic]:
+    from tests.bucket_server import serving_buckets
+
+    with serving_buckets() as traffic:
+        yield traffic
+
+
+@pytest.fixture
+def bucket(s3_server: Traffic, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
+    """An empty bucket of a server with the protocol of S3, where the environment says. Nothing waits between attempts."""
+    from media.sources.remote import faults
+    from tests.bucket_server import REGION, SECRET, Bucket
+
+    values = {"ACCESS_KEY_ID": "AKIDTEST", "SECRET_ACCESS_KEY": SECRET, "DEFAULT_REGION": REGION, "ENDPOINT_URL": s3_server.url}
+    for name, value in values.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for name in ("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(f"AWS_{name}", str(tmp_path / "none"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(faults, "WAITS_SECONDS", (0.0,) * len(faults.WAITS_SECONDS))
+    s3_server.reset()
+    yield Bucket(s3_server, f"bucket-{hashlib.md5(request.node.nodeid.encode()).hexdigest()}")
+    s3_server.reset()
 
 
 # --- coca_model: a tiny real CoCa ------------------------------------------------------------------------------------

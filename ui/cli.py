@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from media.sources.addresses import is_address, parse_address
 from search.client import Client
 from search.errors import NoServiceError, ServiceError
 from search.options import CollectionOption, check_port
@@ -33,7 +34,7 @@ def ui(
         check_port(port, "the page")
         _stop_on_signals()
         if not _serves(client, collection):
-            chosen = [] if collection is None else ["--collection", str(collection)]
+            chosen = [] if collection is None else ["--collection", collection]
             service = running.enter_context(_running(["-m", "coca_search", "serve", "--port", str(service_port), *chosen]))
             _await(service, client, collection)
         print(f"coca-search is at http://127.0.0.1:{port}, over {client.health()['collection']}", file=sys.stderr, flush=True)
@@ -46,7 +47,7 @@ def page_arguments(service_url: str, port: int, *, browser: bool) -> list[str]:
     return ["-m", "ui.server", service_url, str(port), *(["--browser"] if browser else [])]
 
 
-def _serves(client: Client, collection: Path | None) -> bool:
+def _serves(client: Client, collection: str | None) -> bool:
     """Whether a service answers. Any collection is accepted if `collection` is None.
 
     Raises:
@@ -58,15 +59,16 @@ def _serves(client: Client, collection: Path | None) -> bool:
         return False
     except ServiceError as error:
         raise ServiceError(f"{error} (the port of the service). If another program runs there, give another --service-port.") from error
-    if collection is not None and Path(served) != collection.resolve():
+    wanted = served if collection is None else parse_address(collection) if is_address(collection) else str(Path(collection).resolve())
+    if served != wanted:
         raise ServiceError(
-            f"{client.url}: the service there searches another collection ({served}, not {collection.resolve()}). "
+            f"{client.url}: the service there searches another collection ({served}, not {wanted}). "
             "Stop it, or give another --service-port."
         )
     return True
 
 
-def _await(service: Process, client: Client, collection: Path | None) -> None:
+def _await(service: Process, client: Client, collection: str | None) -> None:
     """Wait until the service answers. It may have to download its model first."""
     while not _serves(client, collection):
         if service.poll() is not None:

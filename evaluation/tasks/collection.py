@@ -21,6 +21,7 @@ from evaluation.measures.ranking import by_query
 from evaluation.reports.parts import Curve, Example, Line, Row, Table, digest, provenance
 from evaluation.reports.report import Report
 from search import Collection, Hit, search
+from search.collection.bucket.place import fetch_thumbnails, shown
 from search.collection.thumbnails import thumbnail_of
 from search.decoder_rerank import WEIGHT, rerank
 from search.schema import DEFAULT_KINDS
@@ -119,7 +120,7 @@ def evaluate_collection(
         records.append({**ranks, **found, "ms": round(answer.milliseconds, 1)})
     return Report(
         "collection",
-        f"Collection {collection.path.resolve().parent.name}/{collection.path.name}",
+        f"Collection {'/'.join(shown(collection.path.resolve()).split('/')[-2:])}",
         tuple(tables),
         provenance(collection.encoder) | {"version": collection.snapshot.version} | counts | reranking,
         curves,
@@ -197,6 +198,7 @@ def _examples(collection: Path, judged: Sequence[_Answer]) -> tuple[Example, ...
     examples = []
     for answer in sorted(judged, key=lambda answer: -(answer.rank or np.inf))[:_EXAMPLES]:
         found = []
+        fetch_thumbnails(collection, [thumbnail_of(collection, vars(hit)) for hit in answer.hits[:_SHOWN]])
         for hit in answer.hits[:_SHOWN]:
             moment = "" if hit.start_seconds is None else f", {hit.start_seconds:.1f}–{hit.end_seconds:.1f} s"
             right = " ✓" if hit.uri in answer.query.right else ""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from indexer.changes.hashes import OnCheck, hash_files
+from media.sources.addresses import is_address
 from media.sources.source import SourceFile
 from search.collection import KnownFile
 
@@ -62,7 +63,8 @@ def unchanged_among(
     same: set[str] = set()
     for (root_id, shift), uris in groups.items():
         sample = uris
-        if not check_all and _is_renumbered(shift) and len(uris) > max(_SAMPLE, num_files.get(root_id, 0) / 2):
+        is_local = not any(map(is_address, uris))  # ETags are not renumbered
+        if not check_all and is_local and _is_renumbered(shift) and len(uris) > max(_SAMPLE, num_files.get(root_id, 0) / 2):
             sample = uris[:: len(uris) // _SAMPLE]
         same_in_sample = _same_bytes(sample, pairs, on_check)
         if len(sample) < len(uris) and len(same_in_sample) < len(sample):

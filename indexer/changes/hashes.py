@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from media.sources.choose import source_of
+from media.sources.choose import sha256_of
 
 OnCheck = Callable[[int, int], None]  # files read, files to read
 _THREADS = 8
@@ -28,9 +28,7 @@ def hash_files(uris: Collection[str], on_check: OnCheck | None = None) -> dict[s
 
 
 def _sha256(uri: str) -> str | None:
-    source = source_of(uri)
     try:
-        with source.open(uri) as file:
-            return source.sha256(uri, file)
+        return sha256_of(uri)
     except OSError:
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from media.sources.addresses import is_address
 from search.options import CollectionOption, WhereOption
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _folders(moved: list[str] | None) -> dict[str, str]:
 
 
 def _absolute(folder: str) -> str:
-    return folder if "://" in folder else str(Path(os.path.normpath(Path(folder).expanduser().absolute())))
+    return folder if is_address(folder) else str(Path(os.path.normpath(Path(folder).expanduser().absolute())))
 
 
 def _report(done: "TakenIn") -> None:

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.exchange.rows import Batch
-from indexer.exchange.take_in import is_address, moved_uri
+from indexer.exchange.take_in import moved_uri
 from indexer.plan import Task
 from indexer.processing.process import ProcessOptions, process
 from media import VideoDecoder
 from media.formats import kind_of
+from media.sources.addresses import is_address
 from media.sources.choose import source_of
 from media.thumbnails import LONG_SIDE
 from search.collection import Failure, FileRows, Segment

@@ -10,6 +10,7 @@ from indexer.errors import ExchangeError
 from indexer.exchange.rows import batches_of, files_of
 from indexer.exchange.take_in import Intake, TakenIn, existing_identity, maker_of, moved_uri
 from search.collection import CollectionWriter, Failure, FileRows, default_path, read_identity
+from search.collection.bucket.place import fetch_thumbnails, newest_folder
 from search.collection.lance_tables import FAILURES, LanceTable
 from search.collection.migrations import needs_migration
 from search.collection.publish import open_snapshot
@@ -41,7 +42,7 @@ def merge(
         ExchangeError: both are the same. NoCollectionError: there is no other collection.
         IncompatibleError: they have different models, or one has an unknown format. LockedError: another process is writing.
     """
-    other, folder, moved = Path(other), Path(collection) if collection is not None else default_path(), moved or {}
+    other, folder, moved = newest_folder(other), newest_folder(collection) if collection is not None else default_path(), moved or {}
     if other.resolve() == folder.resolve():
         raise ExchangeError(f"{other}: this is the collection to merge into. Give another one.")
     if needs_migration(other):
@@ -65,7 +66,9 @@ def _thumbnails(collection: Path, rows: FileRows) -> dict[float | None, bytes]:
     found = {}
     for seconds in {segment.frame_seconds for segment in rows.segments}:
         with suppress(OSError):
-            found[seconds] = thumbnail_path(collection, rows.file.media_id, rows.file.sha256, seconds).read_bytes()
+            path = thumbnail_path(collection, rows.file.media_id, rows.file.sha256, seconds)
+            fetch_thumbnails(collection, [path])
+            found[seconds] = path.read_bytes()
     return found
 
 

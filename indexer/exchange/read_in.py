@@ -18,11 +18,12 @@ from indexer.exchange.files import Files, find_files, read_batches
 from indexer.exchange.foreign import ForeignRow, folders_of, foreign_rows, options_without_model, read_foreign
 from indexer.exchange.rows import files_of
 from indexer.exchange.take_in import Intake, TakenIn, existing_identity, maker_of, moved_uri
-from media import MediaError, VideoDecoder, make_thumbnail, open_picture
+from media import MediaError, VideoDecoder, make_thumbnail
 from media.cpus import num_cpus
-from media.hashing import sha256_of_file
-from media.video.frame_at import frame_at
+from media.moment import picture_at
+from media.sources.choose import sha256_of
 from search.collection import CollectionWriter, FileRows, Identity, default_path
+from search.collection.bucket.place import newest_folder
 
 if TYPE_CHECKING:
     from coca_model import Encoder
@@ -74,7 +75,7 @@ def read_in(
         IncompatibleError: vectors of another model than the collection's. CheckpointError: the model cannot be loaded.
         LockedError: another process is writing to the collection.
     """
-    folder, options = Path(collection) if collection is not None else default_path(), options or ImportOptions()
+    folder, options = newest_folder(collection) if collection is not None else default_path(), options or ImportOptions()
     files, mine = find_files(Path(path)), existing_identity(folder)
     maker = encoder or (load(model) if model else _maker(files, Path(path)))
     for identity, where in ((files.identity, Path(path)), (mine, folder)):
@@ -151,10 +152,10 @@ def _take_foreign(files: Files, width: int, intake: Intake, options: ImportOptio
 def _thumbnails(uri: str, rows: FileRows) -> dict[float | None, bytes]:
     """Thumbnails from the file; none if it is not here, or has other bytes now."""
     try:
-        if sha256_of_file(uri) != rows.file.sha256:
+        if sha256_of(uri) != rows.file.sha256:
             return {}
         moments = {segment.frame_seconds for segment in rows.segments}
-        return {seconds: make_thumbnail(open_picture(uri) if seconds is None else frame_at(uri, seconds)) for seconds in moments}
+        return {seconds: make_thumbnail(picture_at(uri, seconds)) for seconds in moments}
     except (OSError, MediaError):
         return {}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+from media.sources.addresses import is_address
 from search.collection import CollectionWriter, Failure, FileRows, Identity, read_identity
 from search.collection.identity import is_below
 from search.collection.lance_tables import SEGMENTS, LanceTable
@@ -113,8 +114,3 @@ def moved_uri(uri: str, moved: Mapping[str, str]) -> str:
             uri = new.rstrip(os.sep) + uri[len(old.rstrip(os.sep)) :]
             break
     return uri if is_address(uri) else os.path.normpath(uri)
-
-
-def is_address(uri: str) -> bool:
-    """Whether it is an address such as `https://example.org/a.jpg`, and no path of this machine."""
-    return "://" in uri

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from indexer.files.inputs import Selection
 from indexer.files.leave_out import LeaveOut
 from media.formats import KNOWN_UNREADABLE, format_of, sniff
+from media.sources.addresses import is_address
 from media.sources.choose import source_of
 from media.sources.folders import Folders
 from media.sources.sidecars import is_sidecar, sidecars_of
@@ -150,6 +151,8 @@ class Finder:
             return
         if suffix in KNOWN_UNREADABLE or _TYPES.get(suffix, "").startswith(("image/", "video/")):
             self.seen.unread[suffix] += 1
+        elif is_address(uri) and uri not in self._known:
+            return  # to look into it would download a part of it
         elif not suffix:
             self._nameless.append(uri)
         elif suffix not in _TYPES:

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import takewhile
 
 from indexer.files.patterns import PathPattern
+from media.sources.addresses import is_address, parse_address
 from media.sources.choose import source_of
 
 StrPath = str | os.PathLike[str]
@@ -85,7 +86,7 @@ def read_inputs(
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         named.add_named(path)
     for path in (*listed, *columns):
-        of_list.add(os.fspath(path))
+        of_list.add(_text(path))
     parents = dict.fromkeys(os.path.dirname(file) for file in named.files)  # noqa: PTH120 - or an address
     folders = [each.folder for each in (*named.folders, *of_list.folders)]
     return Inputs(
@@ -105,13 +106,18 @@ def common_folders(files: Sequence[str]) -> list[str]:
     groups: dict[tuple[str, ...], list[list[str]]] = {}
     for file in files:
         names = file.split("/")[:-1]
-        groups.setdefault(tuple(names[: 3 if "://" in file else 2]), []).append(names)
+        groups.setdefault(tuple(names[: 3 if is_address(file) else 2]), []).append(names)
     return ["/".join(_shared(group)) or "/" for _, group in sorted(groups.items())]
 
 
 def _shared(folders: Sequence[Sequence[str]]) -> list[str]:
     """The names with which all folders begin."""
     return [names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*folders, strict=False))]
+
+
+def _text(path: StrPath) -> str:
+    """A path as it is written. `pathlib` damages the slashes of an address."""
+    return parse_address(path) if is_address(path) else os.fspath(path)
 
 
 class _Paths:
@@ -126,10 +132,9 @@ class _Paths:
 
     def add_named(self, path: StrPath) -> None:
         """Add a path as a user writes it: it may start with `~`, or be a pattern."""
-        text = os.path.expanduser(path)  # noqa: PTH111 - or an address
-        is_address = "://" in text
-        is_wild = re.compile(r"\*" if is_address else r"[*?[]").search
-        if not is_wild(text) or (not is_address and os.path.lexists(text)) or source_of(text).resolve(text) in self._roots:
+        is_elsewhere, text = is_address(path), os.path.expanduser(_text(path))  # noqa: PTH111 - or an address
+        is_wild = re.compile(r"\*" if is_elsewhere else r"[*?[]").search
+        if not is_wild(text) or (not is_elsewhere and os.path.lexists(text)) or source_of(text).resolve(text) in self._roots:
             self.add(text)
             return
         names = text.split("/")

@@ -18,6 +18,7 @@ import pyarrow.parquet
 
 from indexer.errors import SourceError
 from media.file_names import unescape
+from media.sources.addresses import is_address
 
 _PATHS = ("path", "uri", "file_name")
 _SOURCE = "manifest"  # of a time, in the column `taken_at_source`
@@ -49,7 +50,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
             bad.setdefault(key, []).append(number)
             continue
         name = unescape(row[key])
-        values = columns.setdefault(name if "://" in name else os.path.join(folder, name), {})  # noqa: PTH118 - or an address
+        values = columns.setdefault(name if is_address(name) else os.path.join(folder, name), {})  # noqa: PTH118 - or an address
         for column in VALUES.keys() & row.keys():
             try:
                 values |= {} if row[column] is None or row[column] == "" else VALUES[column](row[column])

@@ -23,10 +23,10 @@ from indexer.processing.segments import picture_segments, video_segments
 from indexer.processing.stopwatch import Stopwatch
 from media import MediaError, VideoDecoder, make_thumbnail, read_picture
 from media.formats import HEAD_BYTES, true_format
-from media.hashing import sha256_of_stream
 from media.metadata import file_metadata
 from media.pictures.animation import read_animation
 from media.pictures.motion_photo import find_film, may_hold_film
+from media.sources.addresses import name_of
 from media.sources.choose import source_of
 from media.thumbnails import encode_thumbnail, perceptual_hash, shrink
 from media.video.decoder import Video
@@ -89,12 +89,13 @@ def process(task: Task, options: ProcessOptions) -> Steps:
 def _read(task: Task, options: ProcessOptions) -> _Content:
     """Read a file once, find out what it is, and decode its picture."""
     uri = task.file.uri
-    with source_of(uri).open(uri) as file:
+    source = source_of(uri)
+    with source.open(uri) as file:
         with options.stopwatch.measure("read"):
             known = true_format(uri, file.read(HEAD_BYTES))
             is_film = known is not None and known.kind == "video"
             stream = file if is_film else _in_memory(file)
-            content = _Content(sha256_of_stream(stream), {"format": known.name} if known else {})
+            content = _Content(source.sha256(uri, stream), {"format": known.name} if known else {})
         with options.stopwatch.measure("decode"):
             if is_film:
                 content.film = options.videos.open(uri)
@@ -130,8 +131,8 @@ def _embed_film(content: _Content, options: ProcessOptions) -> Generator[Pixels,
     try:
         with content.film as video:
             segments, thumbnails = yield from _segments_of_film(video, options)
-    except MediaError:
-        if content.pixels is None:
+    except MediaError as error:
+        if content.pixels is None or error.stage == "read":
             raise
         content.metadata["damaged"] = True
         return ()
@@ -170,7 +171,7 @@ def _columns(task: Task, content: _Content) -> FileColumns:
     for uri in file.sidecars:
         with suppress(OSError):  # it is gone, or cannot be read
             sidecars[uri] = source_of(uri).read(uri)
-    metadata = file_metadata(content.metadata, name=file.uri.rpartition("/")[2], mtime=file.mtime, sidecars=sidecars)
+    metadata = file_metadata(content.metadata, name=name_of(file.uri), mtime=file.mtime, sidecars=sidecars)
     known: dict[str, Any] = {
         "media_id": task.media_id,
         "root_id": task.root_id,

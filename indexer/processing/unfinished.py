@@ -18,7 +18,7 @@ class Unfinished:
 
 
 def has_changed(file: SourceFile) -> bool:
-    """Whether a file is another version than when it was found, or is gone."""
+    """Whether a file is of another version than when it was found, or is gone."""
     try:
         return not source_of(file.uri).is_unchanged(file)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Which tags fill which column, and in which order. docs/indexing.md shows these tables, and that of `taken.py`.
+"""Which tags fill which column, and in which order. docs/metadata.md shows these tables, and that of `taken.py`.
 
 Names are those of exiv2 (https://exiv2.org/metadata.html), with `PNG.` for the texts of a PNG, `QuickTime.` for the tags of any film,
 and `Takeout.` for Google Takeout's JSON. The first tag with a usable value fills the column. Keywords and people are collected from all

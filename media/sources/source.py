@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Protocol
 
+from media.sources.addresses import is_address
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -79,7 +81,7 @@ class Source(Protocol):
         """Size, time and revision of a file, without its sidecars."""
 
     def is_unchanged(self, file: SourceFile) -> bool:
-        """Whether a file is still the version that `file` tells of, for example after it was read. Raises FileNotFoundError."""
+        """Whether the bytes of a file are still of the version that `file` tells of. Raises FileNotFoundError if it is gone."""
 
     def names(self, folder: str) -> Sequence[str]:
         """The names of the files and folders in a folder."""
@@ -98,10 +100,10 @@ class Source(Protocol):
 
 
 def with_sidecars(file: SourceFile, sidecars: Sequence[SourceFile]) -> SourceFile:
-    """A file with its sidecars. Its revision changes with their names, sizes and times."""
+    """A file with its sidecars. Its revision changes with their names, sizes and times, or their revisions if they are elsewhere."""
     if not sidecars:
         return file
-    state = [(os.path.basename(each.uri), each.size_bytes, each.mtime) for each in sidecars]  # noqa: PTH119 - or an address
+    state = [(os.path.basename(each.uri), *_version(each)) for each in sidecars]  # noqa: PTH119 - or an address
     return with_part(replace(file, sidecars=tuple(each.uri for each in sidecars)), "s", state)
 
 
@@ -109,3 +111,8 @@ def with_part(file: SourceFile, part: str, state: object) -> SourceFile:
     """A file whose revision has one more part, which changes with `state`. A revision is `BYTES+sDIGEST+mDIGEST`."""
     digest = hashlib.blake2b(repr(state).encode(), digest_size=8).hexdigest()
     return replace(file, revision=f"{file.revision}+{part}{digest}")
+
+
+def _version(sidecar: SourceFile) -> tuple[object, ...]:
+    """The revision of a file of this machine changes when a drive is mounted again."""
+    return (sidecar.revision,) if is_address(sidecar.uri) else (sidecar.size_bytes, sidecar.mtime)

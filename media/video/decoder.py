@@ -122,7 +122,7 @@ def _frames(replies: Iterator[dict[str, Any] | VideoFrame | End], video: Video) 
                 return
             num_frames += 1
             yield cast("VideoFrame", reply)
-    except MediaError:
-        if not num_frames:
+    except MediaError as error:
+        if not num_frames or error.stage == "read":
             raise
         video.metadata["damaged"] = True

@@ -5,13 +5,13 @@ decord is not used. Its times were wrong in MPEG-TS, MPEG-PS, WMV, AVI and trimm
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from media.errors import MediaError
 from media.metadata import video_metadata
 from media.video.messages import End, Request, VideoFrame
 from media.video.pixels.small_pictures import shown_size
-from media.video.reading.opened import opened, video_stream
+from media.video.reading.opened import opened, read_by_us, video_stream
 from media.video.reading.packets import Packets
 from media.video.sampler import Sampler
 from media.video.sampling import plan_of
@@ -25,10 +25,10 @@ Reply = dict[str, Any] | VideoFrame | End
 
 def read_film(request: Request) -> Iterator[Reply]:
     """The metadata once, then the sampled frames, at last an `End`. Raises MediaError."""
-    with opened(request.uri, start=request.start, length=request.length) as container:
+    with read_by_us(request.uri) as file, opened(request.uri, start=request.start, length=request.length, file=file) as container:
         stream = video_stream(container)
         header = float(container.duration) / 1e6 if container.duration and container.duration > 0 else None
-        expected = _measured(request) if header is None or 0 < container.size <= _SMALL_BYTES else header
+        expected = _measured(request, file) if header is None or 0 < container.size <= _SMALL_BYTES else header
         packets = Packets(container, stream)
         sampler = Sampler(packets, plan_of(expected, request.seconds_between))
         metadata: dict[str, Any] = {}
@@ -46,9 +46,9 @@ def read_film(request: Request) -> Iterator[Reply]:
         yield End({"duration_seconds": duration, **damaged}, tuple(sampler.cuts.finish()))
 
 
-def _measured(request: Request) -> float:
-    """The length of a film by its packets, without decoding."""
-    with opened(request.uri, start=request.start, length=request.length) as container:
+def _measured(request: Request, file: BinaryIO | None) -> float:
+    """The length of a film by its packets, without decoding. An open file keeps what was read, so it is not downloaded again."""
+    with opened(request.uri, start=request.start, length=request.length, file=file) as container:
         stream = video_stream(container)
         packets = Packets(container, stream)
         count = sum(1 for _ in packets)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from media.file_names import escape
+from search.collection.identity import below
 from search.collection.lance_tables import quoted
 from search.errors import QueryError
 
@@ -87,5 +88,5 @@ def _uri(roots: Mapping[str, str]) -> str:
     """The column `uri`, which is not stored, as SQL: the folder of the root, and the path. Lance has no CASE."""
     folder = "replace('|' || root_id || '|', '||', '')"  # without a root, the path is the whole path or address
     for root_id, location in roots.items():
-        folder = f"replace({folder}, '|{root_id}|', {quoted(escape(location).rstrip('/') + '/')})"
+        folder = f"replace({folder}, '|{root_id}|', {quoted(escape(below(location)))})"
     return f"({folder} || path)"

@@ -19,7 +19,10 @@ from platformdirs import user_data_path
 from media.atomic_write import atomic_write
 from media.file_names import escape, unescape
 from media.hashing import sha256_of_file
+from media.sources.addresses import is_address
+from media.sources.choose import source_of
 from media.sources.folders import Folders
+from search.collection.bucket.place import shown
 from search.errors import IncompatibleError, NoCollectionError, QueryError
 
 if TYPE_CHECKING:
@@ -91,11 +94,11 @@ class Identity:
         if not root_id:
             return path
         root = self.roots.get(root_id, f"(unknown root {root_id})")
-        return os.path.join(root, unescape(path).replace("/", os.sep))  # noqa: PTH118 - every hit needs it, `Path` takes four times as long
+        return below(root) + unescape(path).replace("/", os.sep)
 
     def uris_of(self, root_ids: Iterable[str], paths: Iterable[str]) -> list[str]:
         """The absolute paths of files."""
-        above = {root_id: root.rstrip(os.sep) + os.sep for root_id, root in self.roots.items()}
+        above = {root_id: below(root) for root_id, root in self.roots.items()}
         return [
             above[root_id] + path if root_id in above and path.isascii() and os.sep == "/" else self.uri_of(root_id, path)
             for root_id, path in zip(root_ids, paths, strict=True)
@@ -106,7 +109,7 @@ class Identity:
         root = self._folders.innermost(uri)
         if root is None:
             return "", escape(uri)
-        return self._ids[root], escape(uri[len(root.rstrip(os.sep)) + 1 :].replace(os.sep, "/")) or "."
+        return self._ids[root], escape(uri[len(below(root)) :].replace(os.sep, "/")) or "."
 
     @cached_property
     def _folders(self) -> Folders:
@@ -125,11 +128,8 @@ class Identity:
     def move_root(self, root_id: str, folder: str) -> "Identity":
         """The identity with another folder for a root. Roots inside it move with it. Raises QueryError for an unknown root."""
         before = self.root(root_id)
-        moved = {
-            each: os.path.normpath(os.path.join(folder, os.path.relpath(root, before)))  # noqa: PTH118 as in `uri_of`
-            for each, root in self.roots.items()
-            if is_below(root, before)
-        }
+        inside = {each: root[len(below(before)) :] for each, root in self.roots.items() if is_below(root, before)}
+        moved = {each: below(folder) + path if path else folder for each, path in inside.items()}
         return replace(self, roots={**self.roots, **moved})
 
     def without_root(self, root_id: str) -> "Identity":
@@ -139,7 +139,7 @@ class Identity:
 
     def find_root(self, text: str) -> str:
         """The id of a root, by its id or its folder. Raises QueryError for an unknown one."""
-        folder = os.path.realpath(os.path.expanduser(text))  # noqa: PTH111
+        folder = source_of(text).resolve(text if is_address(text) else os.path.expanduser(text))  # noqa: PTH111
         found = [root_id for root_id, root in self.roots.items() if root_id == text or root in {folder, text.rstrip("/")}]
         return found[0] if found else self.root(text) and text
 
@@ -156,8 +156,13 @@ def new_collection_id() -> str:
 
 
 def is_below(uri: str, root: str) -> bool:
-    """Whether an absolute path is the root or lies below it."""
-    return uri == root or uri.startswith(root.rstrip(os.sep) + os.sep)
+    """Whether an absolute path or address is the root or lies below it."""
+    return uri == root or uri.startswith(below(root))
+
+
+def below(root: str) -> str:
+    """What the paths or addresses of files below a root start with. In a bucket, names may be empty: `s3://bucket/a//b.jpg`."""
+    return root + "/" if is_address(root) else root.rstrip(os.sep) + os.sep
 
 
 def default_path() -> Path:
@@ -204,7 +209,7 @@ def read_raw_identity(path: Path) -> dict[str, Any]:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NoCollectionError(
-            f"{path}: no collection here. Make one with: coca-search index FOLDER --collection {shlex.quote(str(path))}"
+            f"{shown(path)}: no collection here. Make one with: coca-search index FOLDER --collection {shlex.quote(shown(path))}"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise IncompatibleError(f"{file}: cannot be read ({error}). {_ELSE}") from error

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from coca_model.errors import CheckpointError
 from media.file_names import escape
+from search.collection.bucket import place
 from search.collection.identity import Identity, default_path, read_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, check_table
 from search.collection.migrations import migrate_for_reading
@@ -65,6 +66,7 @@ class Collection:
         Raises:
             NoCollectionError: the collection was removed. IncompatibleError: it can no longer be read.
         """
+        place.refresh(self.path)
         with self._lock:
             if self._fingerprint() == self._seen:
                 return False
@@ -109,7 +111,7 @@ class Collection:
             encoder = load(identity.model)
         except CheckpointError as error:
             moved = f"Run coca-search index again, with --model and its new path. {error}"
-            raise CheckpointError(f"{self.path}: the model of this collection was not found. {moved}") from error
+            raise CheckpointError(f"{place.shown(self.path)}: the model of this collection was not found. {moved}") from error
         identity.check(encoder, self.path)
         return encoder
 
@@ -118,14 +120,14 @@ def open_collection(path: str | os.PathLike[str] | None = None, *, encoder: "Enc
     """Open a collection for reading. A collection of an older format is migrated first.
 
     Args:
-        path: the folder of the collection; None for the user's default.
+        path: the folder of the collection, or its address in a bucket; None for the user's default.
         encoder: the model for queries, if already loaded. Otherwise the collection's model is loaded at first use.
 
     Raises:
         NoCollectionError: there is none.
         IncompatibleError: a newer format, another model or preprocessing, or missing tables.
     """
-    folder = Path(path) if path is not None else default_path()
+    folder = place.newest_folder(path) if path is not None else default_path()
     migrate_for_reading(folder)
     identity = read_identity(folder)
     for table in (SEGMENTS, FAILURES):

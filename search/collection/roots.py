@@ -1,9 +1,12 @@
 """Lists, moves and removes roots: the folders that were indexed."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
+from media.sources.addresses import is_address
+from media.sources.choose import source_of
+from search.collection.bucket.place import local_folder
 from search.collection.identity import write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, quoted
 from search.collection.publish import publish
@@ -12,6 +15,8 @@ from search.collection.snapshot import Snapshot
 from search.collection.thumbnails import remove_thumbnails
 from search.collection.writer import WriterLock
 from search.errors import QueryError
+
+_AT_ONCE = 16  # files that are asked for
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ def list_roots(snapshot: Snapshot) -> list[RootState]:
 
 def _is_absent(folder: str) -> bool:
     """Whether a folder is missing or empty. An address is not asked."""
-    if "://" in folder:
+    if is_address(folder):
         return False
     try:
         return all(name.startswith(".") for name in os.listdir(folder))
@@ -43,7 +48,7 @@ def _is_absent(folder: str) -> bool:
         return False
 
 
-def move_root(path: Path, root_id: str, folder: Path) -> tuple[int, int]:
+def move_root(path: str | os.PathLike[str], root_id: str, folder: str | os.PathLike[str]) -> tuple[int, int]:
     """Note that a root lies in `folder` now, with the roots inside it. Returns how many of its files are there, and how many it has.
 
     Raises:
@@ -51,26 +56,30 @@ def move_root(path: Path, root_id: str, folder: Path) -> tuple[int, int]:
         NoCollectionError, IncompatibleError: the collection cannot be opened. LockedError: another process is writing to it.
     """
     open_collection(path)  # migrates an older format
+    path = local_folder(path)
     with WriterLock(path):
         snapshot = open_collection(path).snapshot
-        moved = snapshot.identity.move_root(root_id, str(folder.resolve()))
-        if not folder.is_dir():
+        there = source_of(folder).resolve(folder)
+        moved = snapshot.identity.move_root(root_id, there)
+        if not _is_folder(there):
             raise QueryError(f"{folder}: no such folder. Give the folder where the files of root {root_id} lie now.")
         files = {row["media_id"]: (row["root_id"], row["path"]) for row in snapshot.rows(snapshot.segment_ids)}
         if twice := len(files) - len({moved.uri_of(*file) for file in files.values()}):
             advice = f"Remove the old rows instead: coca-search roots remove {root_id}"
             raise QueryError(f"{folder}: {twice} files of root {root_id} are indexed there already. Nothing was changed. {advice}")
         own = [file for root, file in files.values() if root == root_id]
-        num_found = sum(Path(moved.uri_of(root_id, file)).exists() for file in own)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            num_found = sum(pool.map(_exists, [moved.uri_of(root_id, file) for file in own]))
         if own and not num_found:
             raise QueryError(f"{folder}: none of the {len(own)} files of root {root_id} are there. Nothing was changed.")
         write_identity(path, moved)
     return num_found, len(own)
 
 
-def remove_root(path: Path, root_id: str) -> int:
+def remove_root(path: str | os.PathLike[str], root_id: str) -> int:
     """Remove the rows and thumbnails of a root. Its files stay. Returns how many were indexed. Raises as `move_root`."""
     open_collection(path)  # migrates an older format
+    path = local_folder(path)
     with WriterLock(path):
         snapshot = open_collection(path).snapshot
         snapshot.identity.root(root_id)
@@ -83,3 +92,18 @@ def remove_root(path: Path, root_id: str) -> int:
         for media_id in media:
             remove_thumbnails(path, media_id)
     return len(media)
+
+
+def _is_folder(uri: str) -> bool:
+    try:
+        return source_of(uri).is_folder(uri)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _exists(uri: str) -> bool:
+    try:
+        source_of(uri).stat(uri)
+    except OSError:
+        return False
+    return True

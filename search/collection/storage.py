@@ -5,8 +5,11 @@ import functools
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
+from media.sources.addresses import is_address
+from search.collection.bucket.place import shown
 from search.errors import StorageError
 
 P = ParamSpec("P")
@@ -36,8 +39,10 @@ def writes(method: Callable[Concatenate[W, P], R]) -> Callable[Concatenate[W, P]
     return cast("Callable[Concatenate[W, P], R]", wrapped)
 
 
-def storage_error(path: object, error: OSError | RuntimeError) -> StorageError:
-    """What went wrong with the disk of a collection, and what to do."""
+def storage_error(path: Path, error: OSError | RuntimeError) -> StorageError:
+    """What went wrong with the disk or bucket of a collection, and what to do."""
+    if isinstance(error, OSError) and is_address(str(error.filename)):
+        return StorageError(f"{error.filename}: the collection cannot be written. {error.strerror}. What was committed before is kept.")
     found = _IN_TEXT.search(str(error))
     number = int(found[1]) if found else getattr(error, "errno", None)
     reason = os.strerror(number) if number else (str(error).splitlines() or [repr(error)])[0]
@@ -46,4 +51,4 @@ def storage_error(path: object, error: OSError | RuntimeError) -> StorageError:
         advice = "Make room on that disk, then run the same command again."
     elif number in _RIGHTS:
         advice = "Make sure that you may write there, or use another --collection directory."
-    return StorageError(f"{path}: the collection cannot be written ({reason}). What was committed before is kept. {advice}")
+    return StorageError(f"{shown(path)}: the collection cannot be written ({reason}). What was committed before is kept. {advice}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from media.atomic_write import PARTIAL, atomic_write
+from search.collection.bucket.place import note_removed_thumbnails
 
 _NAME = re.compile(r"(\d+)-([0-9a-f]{12})(?:-(\d+))?\.webp")
 
@@ -35,6 +36,7 @@ def remove_thumbnails(collection: Path, media_id: int, *, keep_sha256: str | Non
     for path in (collection / "thumbnails" / f"{media_id % 1000:03d}").glob(f"{media_id}-*.webp"):
         if keep_sha256 is None or not path.name.startswith(f"{media_id}-{keep_sha256[:12]}"):
             path.unlink(missing_ok=True)
+    note_removed_thumbnails(collection, media_id, keep_sha256)
 
 
 def orphaned_thumbnails(collection: Path, wanted: Iterable[Path]) -> Iterator[Path]:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from media import MediaError
 from media.hashing import sha256_of_file
 from media.moment import picture_at
+from media.sources.choose import sha256_of
 from media.thumbnails import make_thumbnail
+from search.collection.bucket import place
 from search.collection.identity import Identity, read_identity, read_raw_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
@@ -38,11 +40,11 @@ class Findings:
     repaired: list[str] = field(default_factory=list)
 
 
-def verify(path: Path, *, repair: bool = False) -> Findings:
+def verify(path: str | os.PathLike[str], *, repair: bool = False) -> Findings:
     """Check the rows in Lance, then compare the snapshot and the thumbnails with them.
 
     Args:
-        path: the directory of the collection.
+        path: the directory of the collection, or its address in a bucket.
         repair: rebuild the snapshot and missing thumbnails, and remove orphaned thumbnails. Embeds nothing.
 
     Returns:
@@ -51,6 +53,7 @@ def verify(path: Path, *, repair: bool = False) -> Findings:
     Raises:
         NoCollectionError, IncompatibleError: it cannot be opened. LockedError: another process is writing to it.
     """
+    path = place.newest_folder(path)
     read_raw_identity(path)
     with WriterLock(path) if repair or os.access(path, os.W_OK) else nullcontext():
         migrate(path)
@@ -146,6 +149,7 @@ def _differences(snapshot: Snapshot, segments: LanceTable) -> Iterator[str]:
 
 def _check_thumbnails(path: Path, identity: Identity, rows: list[dict[str, Any]], findings: Findings, *, repair: bool) -> None:
     wanted = {thumbnail_of(path, row): row for row in rows if row["sha256"]}  # none for a file that was imported without being there
+    place.complete_thumbnails(path, wanted)
     broken = {file: row for file, row in wanted.items() if not _is_whole_webp(file)}
     made = sum(repair and _make_thumbnail(file, row, identity) for file, row in broken.items())
     orphans = list(orphaned_thumbnails(path, wanted))
@@ -174,9 +178,9 @@ def _is_whole_webp(file: Path) -> bool:
 
 def _make_thumbnail(file: Path, row: dict[str, Any], identity: Identity) -> bool:
     """Make a thumbnail from its file. Returns False if that is impossible, for example because the file has changed."""
-    uri = Path(identity.uri_of(row["root_id"], row["path"]))
+    uri = identity.uri_of(row["root_id"], row["path"])
     try:
-        if sha256_of_file(uri) != row["sha256"]:
+        if sha256_of(uri) != row["sha256"]:
             return False
         write_thumbnail(file, make_thumbnail(picture_at(uri, row["frame_seconds"])))
     except (OSError, MediaError):

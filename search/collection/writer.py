@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from media.atomic_write import PARTIAL, atomic_write
+from search.collection.bucket import place
 from search.collection.identity import Identity, read_identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, in_list, quoted
 from search.collection.migrations import migrate
@@ -56,25 +57,29 @@ class WriterLock:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise LockedError(f"{self.path}: {self._owner()} is writing to it. Wait for it to finish.") from None
-        note = self.path / "writer.json"
-        self.was_interrupted = note.exists()
-        since = datetime.now(UTC).isoformat(timespec="seconds")
+            raise LockedError(f"{place.shown(self.path)}: {self._owner()} is writing to it. Wait for it to finish.") from None
         try:
+            place.begin(self.path)
+            note = self.path / "writer.json"
+            self.was_interrupted = note.exists()
+            since = datetime.now(UTC).isoformat(timespec="seconds")
             atomic_write(note, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
-        except OSError:
+        except BaseException:
             self._lock.release()
             raise
 
-    def __exit__(self, *_: object) -> None:
-        self.release(is_done=True)
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        self.release(has_failed=kind is not None)
 
-    def release(self, *, is_done: bool) -> None:
-        """Release the lock. If the writer is not done, its note stays, and the next one removes what this one left."""
-        if is_done:
-            with suppress(OSError):  # a full or removed disk
-                (self.path / "writer.json").unlink(missing_ok=True)
-        self._lock.release()
+    def release(self, *, has_failed: bool, keeps_note: bool = False) -> None:
+        """Release the lock. If the note stays, the next writer removes what this one left."""
+        try:
+            place.end(self.path, has_failed=has_failed)
+        finally:
+            if not keeps_note:
+                with suppress(OSError):  # a full or removed disk
+                    (self.path / "writer.json").unlink(missing_ok=True)
+            self._lock.release()
 
     def _owner(self) -> str:
         try:
@@ -118,7 +123,7 @@ class CollectionWriter:
         try:
             self._open()
         except BaseException:
-            self._lock.release(is_done=not self._lock.was_interrupted)
+            self._lock.release(has_failed=True, keeps_note=self._lock.was_interrupted)
             raise
         return self
 
@@ -145,8 +150,9 @@ class CollectionWriter:
         write_identity(self.path, replace(self.identity, model=self._model))
         self.identity = replace(self.identity, model=self._model)
 
+    @writes
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._lock.release(is_done=kind is None)
+        self._lock.release(has_failed=kind is not None, keeps_note=kind is not None)
 
     def check(self, encoder: "Encoder") -> None:
         """Raises IncompatibleError if the vectors of `encoder` cannot be compared with those of the collection."""
@@ -255,6 +261,7 @@ class CollectionWriter:
         for media_id, sha256 in self._outdated.items():
             remove_thumbnails(self.path, media_id, keep_sha256=sha256)
         self._outdated = {}
+        place.push(self.path)
         self._last_publish = time.monotonic()
         self._publish_seconds = self._last_publish - since
 

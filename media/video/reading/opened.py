@@ -3,16 +3,16 @@
 A film is one file. Playlists, image sequences and network addresses are refused, because a hostile file could name other files with them.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from av.stream import Disposition
 
 from media.errors import MediaError
+from media.sources.addresses import is_address
 from media.sources.choose import source_of
 from media.video.reading.part_of_file import PartOfFile
 
@@ -23,19 +23,33 @@ _BUFFER_BYTES = 1 << 18
 
 
 @contextmanager
-def opened(uri: str, *, start: int = 0, length: int | None = None) -> Iterator[Any]:
-    """A PyAV container of a film: a path, or an address of a bucket. `start` and `length` choose bytes of the file.
+def read_by_us(uri: str, *, always: bool = False) -> Iterator[BinaryIO | None]:
+    """The open file, if FFmpeg cannot open it by its path: it is in a bucket or on a web server. Raises MediaError (read)."""
+    if not (always or is_address(uri)):
+        yield None
+        return
+    try:
+        file = source_of(uri).open(uri)
+    except OSError as error:
+        raise MediaError("read", reason_of(error)) from error
+    with file:
+        yield file
 
-    Raises MediaError (probe). Tags that are not UTF-8 have lone surrogates.
+
+@contextmanager
+def opened(uri: str, *, start: int = 0, length: int | None = None, file: BinaryIO | None = None) -> Iterator[Any]:
+    """A PyAV container of a film: a path or address. `start` and `length` choose bytes of the file, which may be open already.
+
+    Raises MediaError (probe, or read). Tags that are not UTF-8 have lone surrogates.
     """
     with ExitStack() as open_now:
+        file = file or open_now.enter_context(read_by_us(uri, always=start > 0 or length is not None))
         try:
-            file: Any = f"file:{uri}"  # the prefix keeps FFmpeg from reading "concat:..." in a name
-            if start or length is not None or not os.path.exists(uri):
-                file = PartOfFile(open_now.enter_context(source_of(uri).open(uri)), start, length)
+            # the prefix keeps FFmpeg from reading "concat:..." in a name
+            film: Any = f"file:{uri}" if file is None else PartOfFile(file, start, length)
             options = {"protocol_whitelist": "file", "format_whitelist": _formats()}
             container = open_now.enter_context(
-                av.open(file, metadata_errors="surrogateescape", container_options=options, buffer_size=_BUFFER_BYTES)
+                av.open(film, metadata_errors="surrogateescape", container_options=options, buffer_size=_BUFFER_BYTES)
             )
         except READ_ERRORS as error:
             raise MediaError("probe", f"not a video that can be read ({reason_of(error)})") from error
