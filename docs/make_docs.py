@@ -24,6 +24,7 @@ OTHER_FILES = {
     "docs/LOG.md": "Decisions, measurements, failed experiments",
     "docs/architecture.md": "This page",
     "docs/benchmarks.md": "The results of `make bench`",
+    "docs/buckets.md": "Files in buckets and on web servers, and collections in buckets",
     "docs/collection.md": "The format on disk, and the columns",
     "docs/evaluation.md": "`coca-search eval`: commands, files, measures",
     "docs/exchange.md": "`coca-search export`, `import` and `merge`: file layouts, and what happens to each row",
