@@ -4,9 +4,9 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -58,6 +58,7 @@ def index(
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Read a list on standard input, separated by NUL, as by `find -print0`.")
     ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and index again whenever files change. Ctrl-C ends it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="With --dry-run: also show the files.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
@@ -77,26 +78,47 @@ def index(
     listed = list(_read_list("\0" if null else "\n")) if null or "-" in (paths or []) else []
     if not (named or listed or manifest or forget):
         raise typer.BadParameter("Name a folder, a picture or a video." if paths is None else "The list on standard input is empty.")
-    with _bars() as (on_check, on_progress), _stop_by_ctrl_c() as should_stop:
-        report = run(
-            named,
-            listed=listed,
-            manifest=manifest,
-            collection=collection,
-            model=model,
-            options=options,
-            on_progress=on_progress,
-            on_check=on_check,
-            should_stop=should_stop,
-        )
-    if as_json:
-        print(json.dumps(report.to_json(), ensure_ascii=False))
-    else:
-        _show(report, verbose=verbose)
-    if report.is_stopped:
-        raise typer.Exit(_STOPPED)
-    if not report.is_complete:
+    if watch and (dry_run or listed or manifest or any("://" in path for path in named)):
+        raise typer.BadParameter("--watch takes folders and files of this machine. It does not go with --dry-run, a list or a manifest.")
+
+    def run_once() -> "Report":
+        with _bars() as (on_check, on_progress), _stop_by_ctrl_c() as should_stop:
+            report = run(
+                named,
+                listed=listed,
+                manifest=manifest,
+                collection=collection,
+                model=model,
+                options=options,
+                on_progress=on_progress,
+                on_check=on_check,
+                should_stop=should_stop,
+            )
+        if as_json:
+            print(json.dumps(report.to_json(), ensure_ascii=False), flush=True)
+        else:
+            _show(report, verbose=verbose)
+        if report.is_stopped:
+            raise typer.Exit(_STOPPED)
+        return report
+
+    if watch:
+        _watch([Path(path) for path in named], run_once, collection)
+    if not run_once().is_complete:
         raise typer.Exit(_INCOMPLETE)
+
+
+def _watch(paths: list[Path], run_once: Callable[[], "Report"], collection: str | Path | None) -> NoReturn:
+    """Index until Ctrl-C."""
+    from indexer.watch import watch
+    from search.collection import default_path
+
+    def run() -> bool:
+        return bool(run_once().unfinished)
+
+    with suppress(KeyboardInterrupt):
+        watch(paths, run, collection=Path(collection or default_path()), on_wait=lambda why: print(f"coca-search: {why}", file=sys.stderr))
+    raise typer.Exit(_STOPPED)
 
 
 def _read_list(separator: str) -> Iterator[str]:

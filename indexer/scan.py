@@ -8,7 +8,7 @@ from indexer.errors import SourceError
 from indexer.files.find_files import Finder, Seen, looks_like_media
 from indexer.files.inputs import Inputs, Selection, StrPath, read_inputs
 from indexer.files.leave_out import LeaveOut
-from media.formats import format_of, suffixes
+from media.formats import format_of
 from media.sources.folders import Folders
 from media.sources.source import SourceFile, with_part
 
@@ -114,7 +114,7 @@ def _media_among(inputs: Inputs, finder: Finder) -> list[str]:
     """The pictures and films among single files. Raises SourceError if the user named another file; one of a list is skipped."""
     for uri in inputs.files:
         if not _is_media(uri):
-            raise SourceError(f"{uri}: neither a picture nor a video. Known suffixes: {' '.join(sorted(suffixes()))}.")
+            raise SourceError(f"{uri}: neither a picture nor a video. docs/formats.md lists what can be read.")
     for uri in inputs.listed:
         if not _is_media(uri):
             finder.note_unwanted(uri)

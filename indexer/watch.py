@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from indexer.errors import SourceError
 from search.errors import LockedError
 
 _QUIET_MS, _LONGEST_MS = 2_000, 30_000
@@ -39,7 +40,8 @@ def watch(
         tick_ms: how often to look whether a run is due that no change causes.
 
     Raises:
-        What `run` raises, except LockedError: another process is writing, so the run is tried again.
+        What `run` raises, except LockedError: another process is writing, so the run is tried again. SourceError, if the first run raises
+        it; later, a folder may be empty or absent for a while.
     """
     from watchfiles import watch as changes_of
 
@@ -49,7 +51,10 @@ def watch(
         return not Path(path).is_relative_to(inside)
 
     watched = [path for path in paths if path.exists()]
-    _try(run, on_wait)
+    try:
+        run()
+    except LockedError as error:
+        on_wait(str(error))
     due, since = True, time.monotonic()  # for changes during the first run
     for changes in changes_of(
         *watched,
@@ -73,3 +78,6 @@ def _try(run: Callable[[], bool], on_wait: Callable[[str], None]) -> bool:
     except LockedError as error:
         on_wait(str(error))
         return True
+    except SourceError as error:
+        on_wait(str(error))
+        return False

@@ -194,6 +194,5 @@ def kind_of(path: str, record: str, *, videos_only: bool = False) -> Kind:
     kind = formats.kind_of(path)
     if kind is None or (videos_only and kind != "video"):
         wrong = "not a video" if videos_only else "neither a picture nor a video"
-        known = suffixes("video" if videos_only else None)
-        raise DatasetError(f"{record}: {wrong} ({path!r:.80}). Known suffixes: {' '.join(sorted(known))}.")
+        raise DatasetError(f"{record}: {wrong} ({path!r:.80}). docs/formats.md lists what can be read.")
     return kind

@@ -14,6 +14,7 @@ RATIOS = {
         for size in ("500 x 375", "12 megapixels")
         for pair in ("index to limit", "index to plain loop", "index, nothing changed to index")
     ],
+    "films": ["index to PyAV, key frames every 2 s", "index to PyAV, key frames every 10 s"],
     "search": [
         "ranking: FAISS to NumPy",
         "ranking, filter: FAISS to NumPy",
@@ -28,7 +29,7 @@ RATIOS = {
     "service": ["service to search() in the process", "8 clients to 1"],
     "open": ["with snapshot to without", "checkpoint, this machine's dtype to float32"],
 }
-NUM_SIDES = {"index": 8, "search": 18, "service": 4, "open": 5}
+NUM_SIDES = {"index": 8, "films": 4, "search": 18, "service": 4, "open": 5}
 
 
 @pytest.fixture(scope="module", params=RATIOS)

@@ -87,7 +87,7 @@ def test_a_run_that_met_trouble_names_it_and_ends_with_3(library, monkeypatch, t
 def test_broken_links_and_files_of_unknown_kind_are_told_without_an_exit_code(library):
     (library / "broken.png").symlink_to("nowhere")
     (library / "up").symlink_to("..")
-    (library / "x.cr3").write_bytes(b"raw")
+    (library / "x.braw").write_bytes(b"raw")
     write_picture(library / ".hidden.png")
     write_picture(library / "@eaDir" / "x.png")
     done = coca_search("index", library)
@@ -97,7 +97,7 @@ def test_broken_links_and_files_of_unknown_kind_are_told_without_an_exit_code(li
         f"  Links to a folder above them, not followed: 1 ({library}/up).",
         "  Left out: 1 files and folders of other programs (@eaDir/). Change this with --leave-out.",
         "  Hidden, and left out: 1 files and folders.",
-        "  Pictures or films that cannot be read: 1 .cr3.",
+        "  Pictures or films that cannot be read: 1 .braw.",
     ]
 
 

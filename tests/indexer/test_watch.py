@@ -1,12 +1,17 @@
 """Changes of files cause a run: one for many changes together."""
 
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+from typer.testing import CliRunner
 
-from indexer import index
+from coca_search.cli import app
+from indexer import SourceError, index
 from indexer.watch import watch
 from search import open_collection
 from search.errors import LockedError
@@ -117,6 +122,22 @@ def test_a_locked_collection_is_tried_again(tmp_path):
         assert watched.waits == ["c: process 7 is writing to it."]
 
 
+def test_a_folder_that_is_empty_for_a_while_does_not_end_the_watch(tmp_path):
+    write_picture(tmp_path / "library" / "a.png", "red")
+    answers = [False, SourceError("no pictures or videos found"), False]
+
+    def run():
+        answer = answers.pop(0) if answers else False
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with Watched(tmp_path / "library", tmp_path / "c", run=run) as watched:
+        watched.until(lambda: watched.waits == ["no pictures or videos found"])
+        write_picture(tmp_path / "library" / "b.png", "red")
+        watched.until(lambda: not answers)
+
+
 def test_another_error_ends_the_watch(tmp_path):
     def run():
         raise OSError("No space left on device")
@@ -141,3 +162,35 @@ def test_a_folder_that_is_not_there_does_not_end_the_watch(tmp_path, missing):
     paths = [tmp_path / "library", *([tmp_path / "missing"] if missing else [])]
     watch(paths, run, collection=tmp_path / "c", stop=stop, quiet_ms=100, tick_ms=100)
     assert runs == [1]
+
+
+@pytest.mark.timeout(120)
+def test_the_command_indexes_again_until_ctrl_c(tmp_path, tiny_checkpoint):
+    write_picture(tmp_path / "library" / "a.png", "red")
+    command = [
+        sys.executable,
+        "-m",
+        "coca_search",
+        "index",
+        tmp_path / "library",
+        "--watch",
+        "-c",
+        tmp_path / "c",
+        "--model",
+        tiny_checkpoint,
+    ]
+    with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("1 new")
+        write_picture(tmp_path / "library" / "b.png", "blue")
+        while not (line := process.stdout.readline()).startswith("1 new"):
+            assert line
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_the_command_refuses_what_it_cannot_watch(tmp_path):
+    for arguments in (["s3://bucket", "--watch"], [str(tmp_path), "--watch", "--dry-run"]):
+        result = CliRunner().invoke(app, ["index", *arguments])
+        assert result.exit_code == 2
+        assert "--watch takes folders" in result.output

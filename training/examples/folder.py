@@ -114,7 +114,7 @@ class _Reader:
         plain = Path(os.path.relpath(self.folder / path, self.folder)).as_posix()
         plain = self.pictures.get(_key(plain), plain)
         if Path(plain).suffix.lower() not in suffixes("image"):
-            raise UnusableError(f"not a picture ({path!r}). Known: {' '.join(sorted(suffixes('image')))}")
+            raise UnusableError(f"not a picture ({path!r}). docs/formats.md lists what can be read")
         return plain
 
     def read_sidecars(self) -> dict[str, tuple[str, list[str]]]:

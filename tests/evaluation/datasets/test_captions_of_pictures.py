@@ -204,7 +204,7 @@ def test_a_symbolic_link_to_the_folder_is_resolved(own, tmp_path):
         (["x,b.jpg", "x,a/../b.jpg"], "line 3: the pair of query and path"),
         ([",b.jpg"], "line 2: the query is empty."),
         (["x, "], "line 2: the path is empty."),
-        (["x,a/notes.txt"], "line 2: neither a picture nor a video ('a/notes.txt'). Known suffixes: .3gp"),
+        (["x,a/notes.txt"], "line 2: neither a picture nor a video ('a/notes.txt'). docs/formats.md"),
         (["x,none.jpg"], "line 2: the picture 'none.jpg' is not in {folder}."),
         (["x,Café, blue.PNG"], "line 2: not as many fields as columns (2: query, path). Quote fields that hold a comma."),
         (["x,film.avi"], "line 2: the video 'film.avi' is not in {folder}."),

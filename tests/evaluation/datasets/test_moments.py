@@ -190,7 +190,7 @@ def test_own_moments_collect_all_spans_of_a_query(tmp_path, films):
         ("3MSZA.mp4,x,0:02,0:03", "not a time ('0:02')."),
         (",x,1,2", "the path is empty."),
         ("3MSZA.mp4,,1,2", "the query is empty."),
-        ("3MSZA.jpg,x,1,2", "not a video ('3MSZA.jpg'). Known suffixes: .3gp"),
+        ("3MSZA.jpg,x,1,2", "not a video ('3MSZA.jpg'). docs/formats.md"),
         ("3MSZA.avi,x,1,2", "the video '3MSZA.avi' is not in {folder}."),
         ("Füße.mkv,x,1,2", "the video 'Füße.mkv' is not in {folder}."),
     ],

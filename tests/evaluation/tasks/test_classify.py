@@ -169,7 +169,7 @@ def test_a_broken_picture_is_an_error_or_left_out_on_request(tmp_path, source, c
         evaluate_zero_shot(dataset, source, templates=BARE)
     report = evaluate_zero_shot(dataset, FeatureSource(ColourEncoder(), cache, allow_missing=True), templates=BARE)
     assert (accuracy(report)["top-1"], report.metadata["media"], report.metadata["left out"]) == (75.0, 4, 1)
-    reason = "not a picture that Pillow can read. It begins with b'no picture'. Use JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF."
+    reason = "not a picture that can be read. It begins with b'no picture'. Use JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC."
     assert report.missing == (f"{tmp_path}/set/blue: 'blue/00.png' cannot be read: {reason}",)
 
 

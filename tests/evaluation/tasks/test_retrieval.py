@@ -82,7 +82,7 @@ def test_a_broken_picture_can_be_left_out_and_is_counted(tmp_path):
     dataset = CaptionedMedia("broken", media, ("green", "red", "blue"), ((0,), (1,), (2,)))
     source = FeatureSource(FakeEncoder(), ResultCache(tmp_path / "c.sqlite"), allow_missing=True)
     report = evaluate_retrieval(dataset, source)
-    reason = "not a picture that Pillow can read. It begins with b'x'. Use JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF."
+    reason = "not a picture that can be read. It begins with b'x'. Use JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC."
     assert report.missing == (f"set: picture 9: 'broken.png' cannot be read: {reason}",)
     assert (report.metadata["pictures"], report.metadata["left out"]) == (2, 1)
     assert figures(report, "text to picture")["R@1"] == 100

@@ -138,9 +138,9 @@ def test_a_server_that_is_not_there(bucket, monkeypatch):
     source = new_source()
     with pytest.raises(UnreachableError, match="No complete answer in 5 attempts"):
         source.is_folder(bucket.uri())
-    unreadable = {}
-    assert walk(bucket.uri(), unreadable) == []
-    assert list(unreadable) == [bucket.uri()]
+    visit = Visit(is_media)
+    assert list(source.walk(bucket.uri(), visit)) == []
+    assert list(visit.unreadable) == [bucket.uri()]
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_never_a_mix(bucket):

@@ -20,7 +20,7 @@ from search.collection.bucket.objects import Objects
 from search.collection.bucket.state import read_state
 from search.collection.roots import remove_root
 from search.collection.verify import verify
-from search.errors import CollectionError
+from search.errors import CollectionError, StorageError
 from search.service import make_app
 from tests.fakes import FakeEncoder, rows_of, write_picture
 from tests.serving import serving
@@ -227,7 +227,7 @@ def test_what_could_not_be_pushed_is_pushed_by_the_next_run(bucket, address, lib
     run(library, address)
     write_picture(library / "white.png", "white")
     bucket.traffic.fault("PUT", "coll/files/", times=999, status=503, code="SlowDown")
-    with pytest.raises(OSError, match=r"No complete answer in 5 attempts"):
+    with pytest.raises(StorageError, match=r"No complete answer in 5 attempts"):
         run(library, address)
     bucket.traffic.reset()
     assert run(library, address).num_unchanged == 5

@@ -89,7 +89,7 @@ def test_an_example_is_never_in_two_splits(holiday):
     [
         ("gone.jpg,a lake", "no such picture ('gone.jpg'), or an empty file"),
         ("empty.jpg,a lake", "no such picture ('empty.jpg'), or an empty file"),
-        ("sub,a lake", "not a picture ('sub'). Known: .bmp"),
+        ("sub,a lake", "not a picture ('sub'). docs/formats.md"),
         (",a lake", "no path"),
         ("lake.jpg, ", "no caption for 'lake.jpg'"),
         ("lake.jpg", "1 fields, but the first line has 2. Quote fields that contain a comma"),
