@@ -1,7 +1,7 @@
 """Reads a film once, from start to end: its metadata, sampled frames with the times that a player shows, and the cuts between its shots.
 
-decord is not used. Its times were wrong in MPEG-TS, MPEG-PS, WMV, AVI and trimmed MP4, and it was slower on all films that we measured:
-60 frames of a 720p film took 1.35 s of CPU with decord and 0.90 s here, and 1.68 s and 0.66 s where key frames are dense.
+decord is not used. Its times were wrong in MPEG-TS, MPEG-PS, WMV, AVI and trimmed MP4, it finds no cuts, and it is no faster for H.264 and
+HEVC. It is for VP9 and MPEG-4: a film took 3.03 s of CPU here and 2.37 s with decord, another one 0.73 s and 0.45 s.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def read_film(request: Request) -> Iterator[Reply]:
         for seconds, frame in sampler.samples():
             if not metadata:
                 width, height = shown_size(frame, stream)
-                tags = {**container.metadata, **stream.metadata}
+                tags = {**stream.metadata, **container.metadata}
                 metadata = video_metadata(tags, width=width, height=height, duration_seconds=expected)
                 yield metadata
             yield VideoFrame(seconds, sampler.pictures.picture(frame))
