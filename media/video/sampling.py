@@ -7,6 +7,7 @@ CLIP_FRAMES = 16  # frames that represent a whole clip (CoCa paper, section 4.2,
 SECONDS_BETWEEN_FRAMES = 1.0
 _MOST_FRAMES = 14_400  # four hours at one a second; a longer film is sampled more sparsely
 _LONG_FILM_SECONDS = 600.0
+_SHORTEST_SECONDS = 0.01  # damaged files may say 0
 _DENSE = 2.1  # key frames this many intervals apart are enough
 _DENSE_SECONDS = 1.05  # so are key frames a second apart, as phones write them, if they give 4 frames
 
@@ -30,7 +31,7 @@ class SamplingPlan:
 
 def plan_of(duration_seconds: float, seconds_between: float | None = None) -> SamplingPlan:
     """The plan for a film. With `seconds_between`, samples are uniform, and at least 16; if it is infinite, 16 of any film."""
-    most = duration_seconds / CLIP_FRAMES
+    most = max(duration_seconds, _SHORTEST_SECONDS) / CLIP_FRAMES
     if seconds_between is not None:
         return SamplingPlan(min(seconds_between, most), uniform=True, longest=math.inf)
     interval = max(min(SECONDS_BETWEEN_FRAMES, most), duration_seconds / _MOST_FRAMES)

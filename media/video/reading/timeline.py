@@ -56,13 +56,15 @@ class Timeline:
         in_avi = container.format.name == "avi"
         self.exact = container.start_time is not None and not (in_avi and stream.codec_context.name in _REORDERING)
         self.origin = _start(container, stream) if self.exact and not in_avi else None
+        self._longest = max(JUMP_SECONDS, float(container.duration or 0) / 1e6)  # a longer packet is damaged
         self._clocks: dict[int, _Clock] = {}
 
     def place(self, packet: Any) -> None:
         """Remove jumps from the stamps of a packet, and note where it ends."""
         clock = self._clocks.setdefault(packet.stream_index, _Clock())
         base = float(packet.time_base)
-        length = float(packet.duration or 0) * base or 1 / self.rate
+        length = float(packet.duration or 0) * base
+        length = length if 0 < length <= self._longest else 1 / self.rate
         if packet.dts is not None:
             self._continue(clock, packet.dts * base, length)
             packet.dts += round(clock.offset / base)
