@@ -103,7 +103,8 @@ def make_plan(
     absent = Absent(scan, [*known, *failed], identity.roots.values(), options.rules)
     lost = {uri for uri in (*known, *failed) if uri not in scan.files and scan.covers(uri) and not absent.keeps(uri)}
     compared = _compare(scan, known, failed, options)
-    _resolve_doubts(compared, count_by_root(scan.files, known), options)
+    if compared.doubtful:
+        _resolve_doubts(compared, count_by_root(scan.files, known), options)
     new = [file for file in compared.pending if file.uri not in known]
     elsewhere = [uri for uri in known if uri not in scan.files and uri not in lost] if new else []
     moved = find_moved(new, known, lost, elsewhere, options.on_check)
@@ -145,7 +146,7 @@ def _compare(scan: Scan, known: Mapping[str, KnownFile], failed: Mapping[str, Fa
 def _resolve_doubts(compared: _Compared, num_files: Mapping[str, int], options: PlanOptions) -> None:
     """Hash the doubtful files, and add them to the unchanged or the pending ones."""
     doubtful = compared.doubtful
-    same = unchanged_among(doubtful, num_files, check_all=options.check_content, on_check=options.on_check) if doubtful else set()
+    same = unchanged_among(doubtful, num_files, check_all=options.check_content, on_check=options.on_check)
     compared.unchanged += [pair for pair in doubtful if pair[1].uri in same]
     compared.pending += [found for _, found in doubtful if found.uri not in same]
 
@@ -171,7 +172,7 @@ def _relocations(
     outer = Folders(scan.mounts)  # a folder on another drive is a root now
     relocate = []
     for before, found in compared.unchanged:
-        revision = new_revision(before, found) if before.revision != found.revision else before.revision
+        revision = new_revision(before, found)
         if (revision, found.mtime) != (before.revision, before.mtime) or (scan.mounts and found.uri in outer):
             root_id, path = identity.locate(found.uri) if scan.mounts else (before.root_id, before.path)
             relocate.append(before._replace(root_id=root_id, path=path, mtime=found.mtime, revision=revision))

@@ -31,7 +31,7 @@ class Report:
         missing: paths that were named, are not there, and were indexed before. Their rows stay.
         moved_roots: folders that were recognised at another place.
         seen: what else was met.
-        notes: what a manifest says that was not used.
+        notes: what a manifest says that was not used, and what was forgotten.
         is_stopped: whether the run ended before all files were processed, because it was asked to.
         planned: for a dry run, the files by what would happen to them; None after a real one.
     """

@@ -72,13 +72,14 @@ def index(
     inputs = read_inputs(paths, listed=listed, columns=said.columns, roots=list(identity.roots.values()))
     if options.dry_run:
         return replace(preview(folder, identity, inputs, options, on_check), notes=said.notes)
+    notes = list(said.notes)
     for root_id in [identity.find_root(text) for text in options.forget]:
-        remove_root(folder, root_id)
+        notes.append(f"{identity.roots[root_id]}: forgotten, with {remove_root(folder, root_id)} files.")
         inputs = replace(inputs, missing=tuple(path for path in inputs.missing if path != identity.roots[root_id]))
     if options.forget and not (inputs.folders or inputs.files or inputs.listed or inputs.missing):
-        return Report(folder, 0, 0, 0, 0, 0, 0)
+        return Report(folder, 0, 0, 0, 0, 0, 0, notes=tuple(notes))
     run = _Run(folder, options, on_progress, should_stop)
-    return replace(run.run(inputs, model, encoder, on_check), notes=said.notes)
+    return replace(run.run(inputs, model, encoder, on_check), notes=tuple(notes))
 
 
 class _Run:

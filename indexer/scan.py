@@ -24,7 +24,6 @@ class Scan:
         mounts: folders below them that are on another drive. They become roots of their own, as they may be absent alone.
         unreadable: folders and files that could not be looked at, with the reason.
         missing: folders and files that the user named, that were indexed before, and that are not there.
-        links: which of `files` are links, and what they lead to.
         seen: what is told at the end of a run.
     """
 
@@ -34,7 +33,6 @@ class Scan:
     mounts: tuple[str, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
-    links: Mapping[str, str] = field(default_factory=dict)
     seen: Seen = field(default_factory=Seen)
 
     def covers(self, uri: str) -> bool:
@@ -66,7 +64,7 @@ def scan(
 
     Args:
         inputs: what to look through.
-        rules: what is left out; by default the list of `indexer.leave_out`.
+        rules: what is left out; by default the list of `indexer.files.leave_out`.
         roots: the folders that were indexed before. One that is missing is no error.
         known: the files that are indexed, by path.
 
@@ -80,8 +78,9 @@ def scan(
     for selection in inputs.folders:
         finder.walk(selection)
     finder.add(_media_among(inputs, finder))
+    finder.follow_links_to_folders()
     finder.look_into_unknown()
-    finder.follow_links()
+    finder.add_linked_files()
     finder.unreadable |= {uri: "A link to nothing" for uri in finder.seen.broken_links if uri in known}
     finder.seen.missing = inputs.missing_of_list
     if not finder.files:
@@ -95,7 +94,6 @@ def scan(
         mounts=tuple(finder.mounts),
         unreadable=finder.unreadable,
         missing=inputs.missing,
-        links=finder.links,
         seen=finder.seen,
     )
 

@@ -22,7 +22,7 @@ def compare(before: KnownFile, found: SourceFile) -> Verdict:
     if before.size_bytes != found.size_bytes:
         return "changed"
     is_same_time = before.mtime == found.mtime
-    if is_same_time and (before.revision is None or before.revision == found.revision):
+    if is_same_time and (not before.revision or not found.revision or before.revision == found.revision):
         return "same"
     then, now = _parts(before.revision), _parts(found.revision)
     described = before.revision is not None and then["sidecars"] != now["sidecars"]
@@ -33,8 +33,10 @@ def compare(before: KnownFile, found: SourceFile) -> Verdict:
 
 def new_revision(before: KnownFile, found: SourceFile) -> str | None:
     """The revision of a file whose bytes did not change. What a manifest said of it stays."""
+    if not found.revision or before.revision == found.revision:
+        return before.revision
     kept = "" if _parts(found.revision)["manifest"] else _parts(before.revision)["manifest"]
-    return (found.revision + kept) or None
+    return found.revision + kept
 
 
 def inode_of(revision: str | None) -> str | None:

@@ -46,13 +46,11 @@ def find_moved_roots(scan: Scan, known: Mapping[str, KnownFile], identity: Ident
         for place in _places(files, new, scan)
         if (share := _share_at(place, files, scan))
     ]
-    waiting = sorted(found, key=lambda each: (-each[0], identity.roots[each[1]]))
+    waiting = [(root_id, place) for _, root_id, place in sorted(found, key=lambda each: (-each[0], identity.roots[each[1]]))]
     moves: list[Move] = []
-    while chosen := next(
-        (each for each in waiting if each[2] not in identity.roots.values()), None
-    ):  # a root may leave its place to another
-        waiting.remove(chosen)
-        _, root_id, place = chosen
+    while possible := [each for each in waiting if each[1] not in identity.roots.values()]:  # a root may make room for another
+        root_id, place = possible[0]
+        waiting.remove(possible[0])
         if _is_gone(by_root[root_id], scan, identity):  # an outer root may have moved it already
             moves.append(Move(root_id, identity.roots[root_id], place, len(by_root[root_id])))
             identity = identity.move_root(root_id, place)

@@ -17,6 +17,7 @@ from media.sources.source import Link, SourceFile, Visit, with_sidecars
 
 _HEAD_BYTES = 4096  # what `sniff` needs
 _SAMPLES = 3  # files of an unknown suffix that are looked into
+_MOST_SUFFIXES = 500  # unknown ones that are looked into: names of mails and logs end with numbers
 _TYPES = mimetypes.MimeTypes(filenames=()).types_map[True]  # Python's own table: that of the machine may know anything
 
 
@@ -54,7 +55,6 @@ class Finder:
     def __init__(self, rules: LeaveOut, known: Collection[str]) -> None:
         self._rules, self._known = rules, known
         self.files: dict[str, SourceFile] = {}
-        self.links: dict[str, str] = {}  # of `files`: those that are links, and the files behind them
         self.selections: list[Selection] = []
         self.mounts: list[str] = []
         self.unreadable: dict[str, str] = {}
@@ -64,7 +64,8 @@ class Finder:
         self._folder_links: list[Link] = []
         self._file_links: list[Link] = []
         self._nameless: list[str] = []
-        self._unknown: dict[str, list[str]] = defaultdict(list)  # by suffix
+        self._unknown: Counter[str] = Counter()  # files by suffix
+        self._samples: dict[str, list[str]] = {}  # of them
 
     def walk(self, selection: Selection) -> None:
         """Add what is in a folder."""
@@ -103,8 +104,8 @@ class Finder:
                 except OSError as error:
                     self.unreadable[uri] = error.strerror or str(error)
 
-    def follow_links(self) -> None:
-        """Follow links to folders that were not looked into, then add links to files that were not found. Each file comes once."""
+    def follow_links_to_folders(self) -> None:
+        """Walk the folders that links lead to and that were not looked into."""
         while self._folder_links:
             link = self._folder_links.pop(0)
             if (link.uri + "/").startswith(link.target.rstrip("/") + "/"):
@@ -112,21 +113,22 @@ class Finder:
             elif link.target not in self._walked and not self._is_left_out(link.target):
                 self.seen.followed.append(link)
                 self.walk(Selection(link.target))
-        targets = set(self.links.values())
+
+    def add_linked_files(self) -> None:
+        """Add links to files that were not found, and are not indexed, under their real name. Each file comes once."""
+        targets: set[str] = set()
         for link in self._file_links:
             is_found = link.target in self.files or link.target in self._known or link.target in targets
             if link.file is not None and not is_found and not self._is_left_out(link.target):
-                self.files[link.uri], self.links[link.uri] = link.file, link.target
+                self.files[link.uri] = link.file
                 targets.add(link.target)
-        self._file_links = []
 
     def look_into_unknown(self) -> None:
         """Add files without a suffix that are pictures or films. Count unknown suffixes of which a sample is one."""
         self.add([uri for uri in self._nameless if uri in self._known or looks_like_media(uri)])
-        for suffix, uris in self._unknown.items():
-            if any(looks_like_media(uri) for uri in uris[:_SAMPLES]):
-                self.seen.unread[suffix] += len(uris)
-        self._nameless, self._unknown = [], defaultdict(list)
+        for suffix, samples in self._samples.items():
+            if any(looks_like_media(uri) for uri in samples):
+                self.seen.unread[suffix] += self._unknown[suffix]
 
     def _has_known_suffix(self, uri: str) -> bool:
         """Whether a name is that of a picture or film. Most names end like one that was asked for before."""
@@ -156,7 +158,9 @@ class Finder:
         elif not suffix:
             self._nameless.append(uri)
         elif suffix not in _TYPES:
-            self._unknown[suffix].append(uri)
+            self._unknown[suffix] += 1
+            samples = self._samples.setdefault(suffix, []) if len(self._samples) < _MOST_SUFFIXES else self._samples.get(suffix, [])
+            samples += [uri] if len(samples) < _SAMPLES else []
 
     def _beside(self, folder: str, files: Sequence[str]) -> dict[str, list[SourceFile]]:
         source = source_of(folder)

@@ -45,6 +45,8 @@ def found(revision="10-7", size=5, mtime=1.0, sidecars=(), manifest=None):
         (known(found(manifest="m").revision), found(), "same"),  # a run without the manifest
         (known("CJ+x/+s="), found("CJ+x/+s="), "same"),  # a bucket's ETag
         (known("CJ+x/+s="), found("CJ+y/+s="), "doubtful"),
+        (known("10-7"), found(""), "same"),  # a source without revisions
+        (known(""), found("10-7"), "same"),
     ],
 )
 def test_a_file_is_compared_with_what_was_indexed(before, now, verdict):
