@@ -139,7 +139,7 @@ def test_a_server_that_is_not_there(bucket, monkeypatch):
     with pytest.raises(UnreachableError, match="No complete answer in 5 attempts"):
         source.is_folder(bucket.uri())
     unreadable = {}
-    assert walk(bucket.uri(), unreadable) == []
+    assert list(source.walk(bucket.uri(), Visit(is_media, unreadable=unreadable))) == []
     assert list(unreadable) == [bucket.uri()]
 
 
