@@ -6,7 +6,12 @@ import av
 import numpy as np
 import pytest
 
+from media.errors import MediaError
 from media.sources.choose import source_of
+from media.video.decoder import VideoDecoder
+from media.video.film import read_film
+from media.video.frame_at import frame_at
+from media.video.messages import Request
 
 
 def film(path, *, seconds=20, **options):
@@ -66,3 +71,44 @@ def test_a_film_is_read_through_cut_connections(bucket, films):
                 bucket.traffic.fault("GET", "film", times=2, keep=10_000)
     assert number == 200
     assert not any(rule.times for rule in bucket.traffic.rules[:2])
+
+
+@pytest.mark.parametrize("name", ["end", "start", "mkv"])
+def test_the_worker_reads_a_film_of_a_bucket_once_and_as_a_file(bucket, films, name, tmp_path):
+    bucket.put("film", films[name])
+    (tmp_path / "film").write_bytes(films[name])
+    with VideoDecoder() as videos:
+        with videos.open(tmp_path / "film") as video:
+            expected = [(frame.pts_seconds, frame.pixels.tobytes()) for frame in video.frames], video.metadata
+        bucket.traffic.reset()
+        with videos.open(bucket.uri("film")) as video:
+            assert ([(frame.pts_seconds, frame.pixels.tobytes()) for frame in video.frames], video.metadata) == expected
+    assert bucket.traffic.num_bytes < 1.1 * len(films[name])
+
+
+def test_one_frame_of_a_film_downloads_a_part_of_it(bucket, films):
+    bucket.put("film", films["start"])
+    bucket.traffic.reset()
+    assert frame_at(bucket.uri("film"), 0.2).size == (320, 240)
+    assert bucket.traffic.num_bytes < 0.3 * len(films["start"])
+
+
+def test_a_film_that_cannot_be_read_to_its_end_is_no_damaged_film(bucket, films):
+    bucket.put("film", films["end"])
+    with VideoDecoder() as videos, videos.open(bucket.uri("film")) as video:
+        next(video.frames)
+    bucket.traffic.fault("GET", "film", times=99, status=403, code="AccessDenied")
+    with VideoDecoder() as videos, pytest.raises(MediaError, match="No permission") as error, videos.open(bucket.uri("film")):
+        pass
+    assert error.value.stage == "read"
+    bucket.traffic.reset()
+    requests = iter(range(99))
+
+    def replace():
+        if next(requests) == 2:
+            bucket.put("film", films["start"])
+
+    bucket.traffic.fault("GET", "film", times=99, before=replace)
+    with pytest.raises(MediaError, match="replaced while it was read") as error:
+        list(read_film(Request(bucket.uri("film"))))
+    assert error.value.stage == "read"
