@@ -1,5 +1,6 @@
 """The command line in a separate process: output for pipes, and one line with exit code 2 for user errors."""
 
+import codecs
 import json
 import os
 import re
@@ -215,3 +216,8 @@ def test_serve_reports_a_taken_port_in_one_line(collection):
         f"coca-search: http://127.0.0.1:{port}: the service cannot use this port (Address already in use). "
         "Open or stop what answers there, or give another --port.\n"
     )
+
+
+def test_names_that_are_not_utf8_are_printed_as_they_are():
+    codecs.register_error("test-names", coca_search_cli._write_name)
+    assert "é\udcff ❄".encode("latin-1", "test-names") == b"\xe9\xff \\u2744"
