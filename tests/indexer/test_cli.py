@@ -218,7 +218,7 @@ def test_failures_are_listed_with_the_reason_in_words(library):
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
 import indexer.run
 from tests.fakes import FakeEncoder
 
@@ -228,6 +228,7 @@ class Slow(FakeEncoder):
         time.sleep(0.3)
         return super().preprocess(picture)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process that was started in the background ignores it
 indexer.run._load = lambda _: Slow()
 sys.argv = ["coca-search", "index", *sys.argv[1:]]
 from coca_search.cli import main
@@ -240,20 +241,20 @@ def test_ctrl_c_finishes_the_files_in_progress_and_twice_stops_at_once(library, 
     for number in range(60):
         write_picture(library / f"more{number}.png", COLOURS[number % 4], size=(60 + number, 40))
     command = [sys.executable, "-c", SLOW, str(library), "--workers", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "working\n"
-    for _ in range(times):
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "working\n"
         process.send_signal(signal.SIGINT)
         if times == 2:
             assert "Press Ctrl-C again" in process.stderr.readline()
-            times = 1
-    out, err = process.communicate(timeout=60)
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Run the command again to continue." in err
-    assert len(indexed()) == (out.count("working") + 1 if "new" in out else 0)
+    assert len(indexed()) == (out.count("working") + 1 if times == 1 else 0)
+    assert len(indexed()) < 64
     assert coca_search("index", library).exit_code == 0
     assert len(indexed()) == 64
-    assert "problems" not in coca_search("verify").stdout or ", 0 problems" in coca_search("verify").stdout
+    assert ", 0 problems" in coca_search("verify").stdout
 
 
 def test_help_names_the_exit_codes():
