@@ -51,16 +51,16 @@ class Traffic:
         self.rules, self.requests, self.num_bytes = [], [], 0
 
     def fault(self, method: str, path: str, **what: object) -> None:
-        """Add a rule. `path` is a regular expression for the whole decoded path with its query."""
+        """Add a rule. `path` is a regular expression for a part of the decoded path with its query, a space, and the value of Range."""
         self.rules.append(Rule(method, path, **what))
 
     def of(self, method: str, path: str = "") -> list[tuple[str, str, str]]:
         return [each for each in self.requests if each[0] == method and path in each[1]]
 
-    def take(self, method: str, path: str) -> Rule:
+    def take(self, method: str, path: str, asked: str) -> Rule:
         with self.lock:
             for rule in self.rules:
-                if rule.times > 0 and re.fullmatch(rule.method, method) and re.search(rule.path, unquote(path)):
+                if rule.times > 0 and re.fullmatch(rule.method, method) and re.search(rule.path, f"{unquote(path)} {asked}"):
                     rule.times -= 1
                     return rule
         return Rule(method, path)
@@ -80,7 +80,7 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
         traffic = self.server.traffic
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         traffic.requests.append((self.command, unquote(self.path), self.headers.get("Range", "")))
-        rule = traffic.take(self.command, self.path)
+        rule = traffic.take(self.command, self.path, self.headers.get("Range", ""))
         rule.before()
         time.sleep(rule.seconds)
         if rule.status is not None:

@@ -53,6 +53,7 @@ def s3_server() -> Iterator[Traffic]:
 def bucket(s3_server: Traffic, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
     """An empty bucket of a server with the protocol of S3, where the environment says. Nothing waits between attempts."""
     from media.sources.remote import faults
+    from media.sources.remote.s3 import s3
     from tests.bucket_server import REGION, SECRET, Bucket
 
     values = {"ACCESS_KEY_ID": "AKIDTEST", "SECRET_ACCESS_KEY": SECRET, "DEFAULT_REGION": REGION, "ENDPOINT_URL": s3_server.url}
@@ -62,6 +63,7 @@ def bucket(s3_server: Traffic, monkeypatch: pytest.MonkeyPatch, request: pytest.
         monkeypatch.setenv(f"AWS_{name}", str(tmp_path / "none"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(faults, "WAITS_SECONDS", (0.0,) * len(faults.WAITS_SECONDS))
+    s3().files.connect()  # the client of this process, before a test changes the environment
     s3_server.reset()
     yield Bucket(s3_server, f"bucket-{hashlib.md5(request.node.nodeid.encode()).hexdigest()}")
     s3_server.reset()

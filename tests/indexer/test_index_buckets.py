@@ -3,12 +3,13 @@
 import io
 import os
 
+import av
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
-from indexer import IndexOptions, index
-from indexer.errors import SourceError
+from indexer import IndexOptions, SourceError, index
 from search import open_collection, search
 from search.collection.roots import move_root
 from search.collection.verify import verify
@@ -177,3 +178,57 @@ def test_verify_makes_a_thumbnail_again_from_the_bucket(tmp_path, library, run):
     for file in (tmp_path / "c" / "thumbnails").rglob("*.webp"):
         file.unlink()
     assert verify(tmp_path / "c", repair=True).repaired == ["4 thumbnails were rebuilt."]
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """A film of 3 MB with two shots."""
+    path, rng = tmp_path_factory.mktemp("film") / "film.mp4", np.random.default_rng(0)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 192, 144, "yuv420p", 4_000_000
+        for number in range(80):
+            low, high = (0, 80) if number < 40 else (180, 256)
+            frame = av.VideoFrame.from_ndarray(rng.integers(low, high, (144, 192, 3), dtype=np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert path.stat().st_size > 1_000_000
+    return path.read_bytes()
+
+
+def test_a_film_in_a_bucket_has_its_shots_and_is_recognised_when_it_moves(tmp_path, bucket, run, noise):
+    bucket.put("films/a.mp4", noise)
+    run()
+    shots = rows_of(opened(tmp_path), ["start_seconds", "end_seconds", "duration_seconds"], "kind = 'shot'")
+    assert [(shot["start_seconds"], shot["end_seconds"]) for shot in shots] == [
+        (0.0, pytest.approx(4.0, abs=0.1)),
+        (pytest.approx(4.0, abs=0.1), 8.0),
+    ]
+    bucket.put("other/b.mp4", noise)
+    bucket.delete("films/a.mp4")
+    bucket.traffic.reset()
+    assert counts(run()) == {"moved": 1}
+    assert bucket.traffic.num_bytes < len(noise) / 2
+    assert counts(run()) == {"unchanged": 1}
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_film_that_cannot_be_read_to_its_end_keeps_its_older_rows(tmp_path, bucket, run, noise, is_replaced):
+    bucket.put("a.mp4", noise)
+    run()
+    before = rows_of(opened(tmp_path))
+    bucket.put("a.mp4", noise + bytes(1000))
+    if is_replaced:
+        bucket.traffic.fault("GET", "a.mp4 bytes=[1-9]", before=lambda: bucket.put("a.mp4", noise + bytes(2000)))
+    else:
+        bucket.traffic.fault("GET", "a.mp4 bytes=[1-9]", times=99, status=403, code="AccessDenied")
+    report = run()
+    if is_replaced:
+        assert report.unfinished == (bucket.uri("a.mp4"),)
+    else:
+        assert [(each.stage, each.reason) for each in report.failures] == [
+            ("read", "No permission (AccessDenied). Check what the credentials allow")
+        ]
+    assert rows_of(opened(tmp_path)) == before
+    bucket.traffic.reset()
+    assert counts(run()) == {"changed": 1}

@@ -135,7 +135,7 @@ def test_a_busy_server_is_not_a_missing_file(site):
 
 @pytest.mark.parametrize(("status", "message"), [(403, "No permission"), (401, "credentials were rejected.*netrc")])
 def test_a_page_without_permission_is_named(site, status, message):
-    site.fault("GET", "/p/sub/$", times=99, status=status)
+    site.fault("GET", "/p/sub/ $", times=99, status=status)
     found, unreadable = walk(f"{site.url}/p")
     assert (len(found), unreadable) == (2, [f"{site.url}/p/sub"])
     site.fault("(HEAD|GET)", "a.jpg", times=99, status=status)
