@@ -19,6 +19,7 @@ from coca_model import Encoder
 from coca_model.machine import share_cpus
 from indexer.plan import Task
 from indexer.processing.process import Pixels, ProcessOptions, Steps, Vectors, process
+from indexer.processing.reading_ahead import ReadingAhead
 from indexer.processing.stopwatch import Stopwatch
 from indexer.processing.unfinished import Unfinished, has_changed
 from media import VideoDecoder
@@ -82,8 +83,9 @@ class LocalExecutor:
         results: Queue[Done | BaseException | None] = Queue(_RESULTS_AHEAD)
         stopped = threading.Event()
         videos = VideoDecoder(limit_seconds=self._video_limit_seconds)
-        options = ProcessOptions(self._encoder.preprocess, videos, self._encoder.min_side, self._stopwatch)
-        shared = _Shared(takewhile(lambda _: not should_stop(), tasks))
+        ahead = ReadingAhead()
+        options = ProcessOptions(self._encoder.preprocess, videos, self._encoder.min_side, self._stopwatch, ahead.open)
+        shared = _Shared(takewhile(lambda _: not should_stop(), ahead.tasks(tasks)))
 
         def lane(take_share: Callable[[], None]) -> None:
             try:
@@ -110,6 +112,7 @@ class LocalExecutor:
                 while any(thread.is_alive() for thread in lanes):
                     with suppress(Empty):
                         results.get(timeout=0.05)  # a lane may wait for space
+                ahead.close()
 
     def _lane(self, tasks: "_Shared", options: ProcessOptions, stopped: threading.Event) -> Iterator[Done]:
         """The results of this lane's files. A batch runs when it is full, or when no file is left."""

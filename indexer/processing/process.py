@@ -50,12 +50,14 @@ class ProcessOptions:
         videos: decodes videos in worker processes.
         min_side: a JPEG may be decoded at a reduced scale with at least this many pixels a side.
         stopwatch: counts seconds by stage.
+        open: opens a file by its path or address.
     """
 
     preprocess: Callable[[Image.Image], Pixels]
     videos: VideoDecoder
     min_side: int = 0
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    open: Callable[[str], BinaryIO] = lambda uri: source_of(uri).open(uri)
 
 
 @dataclass
@@ -90,7 +92,7 @@ def _read(task: Task, options: ProcessOptions) -> _Content:
     """Read a file once, find out what it is, and decode its picture."""
     uri = task.file.uri
     source = source_of(uri)
-    with source.open(uri) as file:
+    with options.open(uri) as file:
         with options.stopwatch.measure("read"):
             known = true_format(uri, file.read(HEAD_BYTES))
             is_film = known is not None and known.kind == "video"
