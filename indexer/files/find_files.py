@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from indexer.files.inputs import Selection
 from indexer.files.leave_out import LeaveOut
-from media.formats import KNOWN_UNREADABLE, format_of, sniff
+from media.formats import AMBIGUOUS, KNOWN_UNREADABLE, format_of, sniff
 from media.sources.addresses import is_address
 from media.sources.choose import source_of
 from media.sources.folders import Folders
@@ -124,7 +124,7 @@ class Finder:
                 targets.add(link.target)
 
     def look_into_unknown(self) -> None:
-        """Add files without a suffix that are pictures or films. Count unknown suffixes of which a sample is one."""
+        """Add pictures and films without a suffix, or with an ambiguous one. Count unknown suffixes of which a sample is one."""
         self.add([uri for uri in self._nameless if uri in self._known or looks_like_media(uri)])
         for suffix, samples in self._samples.items():
             if any(looks_like_media(uri) for uri in samples):
@@ -135,7 +135,7 @@ class Finder:
         end = uri[uri.rfind(".") :]
         if end not in self._is_known_suffix:
             self._is_known_suffix[end] = format_of(uri) is not None
-        return self._is_known_suffix[end]
+        return self._is_known_suffix[end] and (end.lower() not in AMBIGUOUS or is_address(uri))
 
     def _is_left_out(self, target: str) -> bool:
         folder = Folders(each.folder for each in self.selections).innermost(target)
@@ -151,7 +151,9 @@ class Finder:
         suffix = os.path.splitext(uri)[1].lower()  # noqa: PTH122
         if self._leaves_out(self._rules.file(uri)) or is_sidecar(uri):
             return
-        if suffix in KNOWN_UNREADABLE or _TYPES.get(suffix, "").startswith(("image/", "video/")):
+        if suffix in AMBIGUOUS:
+            self._nameless.append(uri)
+        elif suffix in KNOWN_UNREADABLE or _TYPES.get(suffix, "").startswith(("image/", "video/")):
             self.seen.unread[suffix] += 1
         elif is_address(uri) and uri not in self._known:
             return  # to look into it would download a part of it

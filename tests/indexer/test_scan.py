@@ -101,6 +101,18 @@ def test_a_picture_without_a_suffix_is_told_by_its_bytes(tmp_path):
     assert found.files[str(tmp_path / "IMG_0001")].sidecars == (str(tmp_path / "IMG_0001.xmp"),)
 
 
+def test_a_suffix_that_other_programs_share_counts_only_with_the_bytes_of_a_film(tmp_path):
+    (tmp_path / "code.ts").write_text("export const answer: number = 42;\n" * 100)
+    (tmp_path / "song.ogg").write_bytes(b"OggS\0\2" + bytes(22) + b"\1\x1e\1vorbis" + bytes(4000))
+    (tmp_path / "film.ts").write_bytes((b"G" + bytes(187)) * 20)
+    write_picture(tmp_path / "seen.jpg")
+    found = scan([tmp_path])
+    assert names(found) == ["film.ts", "seen.jpg"]
+    assert not found.seen.unread
+    (tmp_path / "film.ts").write_bytes(b"no film any more")
+    assert names(scan([tmp_path], known=list(found.files))) == ["film.ts", "seen.jpg"]  # so that it is tried, and reported
+
+
 def test_a_file_has_the_same_revision_whether_its_folder_or_the_file_is_named(tmp_path):
     picture = write_picture(tmp_path / "a.jpg")
     (tmp_path / "a.jpg.xmp").write_text("x")
