@@ -100,7 +100,7 @@ def make_plan(
 ) -> Plan:
     """Compare by size, time and revision. Reads a file only if its bytes may be indexed under another name, time or revision."""
     options = options or PlanOptions()
-    absent = Absent(scan, [*known, *failed], identity.roots.values(), options.rules)
+    absent = Absent(scan, known.keys() | failed.keys(), identity, options.rules)
     lost = {uri for uri in (*known, *failed) if uri not in scan.files and scan.covers(uri) and not absent.keeps(uri)}
     compared = _compare(scan, known, failed, options)
     if compared.doubtful:

@@ -17,12 +17,14 @@ from indexer.processing.stopwatch import Stopwatch
 from indexer.processing.unfinished import Unfinished, has_changed
 from indexer.report import Report
 from indexer.survey import paused_garbage_collection, scan_for, survey
+from media.sources.addresses import name_of
 from media.sources.source import SourceFile
-from search.collection import CollectionWriter, Failure, FileRows, Identity, default_path
+from search.collection import CollectionWriter, Failure, FileRows, Identity, KnownFile, default_path
 from search.collection.bucket import place
 from search.collection.identity import read_identity, read_raw_identity
 from search.collection.roots import remove_root
 from search.errors import NoCollectionError
+from search.schema import TAKEN, columns_from_metadata
 
 if TYPE_CHECKING:
     from coca_model import Encoder
@@ -108,7 +110,7 @@ class _Run:
                 found = first or scan_for(inputs, writer.identity, self._options, known)
                 todo = survey(found, writer.identity, known, failed, self._options, on_check)
             writer.update_identity(todo.identity)
-            writer.relocate(todo.plan.relocate)
+            writer.relocate(todo.plan.relocate, _times)
             writer.remove(file.media_id for file in todo.plan.gone)
             writer.forget_failures(todo.plan.settled_failures)
             if todo.plan.tasks:
@@ -194,6 +196,16 @@ def _file_of(result: FileRows | Failure, identity: Identity) -> SourceFile:
         return SourceFile(result.uri, result.size_bytes, result.mtime, result.revision or "")
     file = result.file
     return SourceFile(identity.uri_of(file.root_id, file.path), file.size_bytes, file.mtime, file.revision or "")
+
+
+def _times(file: KnownFile, source: str | None) -> Mapping[str, Any]:
+    """The columns of the time of a file that has another name or time now; nothing if the file itself tells it."""
+    from media.metadata.file import FROM_OUTSIDE, file_metadata
+
+    if source not in FROM_OUTSIDE:
+        return {}
+    found = columns_from_metadata(file_metadata({}, name=name_of(file.uri), mtime=file.mtime, sidecars={}))
+    return {name: found.get(name) for name in TAKEN}
 
 
 def _identity(folder: Path) -> Identity:

@@ -14,6 +14,7 @@ from indexer.plan import Plan, PlanOptions, make_plan
 from indexer.scan import Scan, scan
 from media.sources.folders import Folders
 from search.collection import Failure, Identity, KnownFile
+from search.collection.roots import inode_of_folder
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def survey(
         if any(uri in Folders([folder]) for uri in found.files):
             identity = identity.with_root(folder, is_mount=True)
     compared = PlanOptions(options.retry_failed, options.check_content, LeaveOut(choices), moved_roots, on_check)
-    return Survey(identity, found, make_plan(found, known, failed, identity, compared), tuple(moves))
+    plan = make_plan(found, known, failed, identity, compared)
+    return Survey(_with_inodes(identity, found, plan), found, plan, tuple(moves))
 
 
 @contextmanager
@@ -74,6 +76,16 @@ def paused_garbage_collection() -> Iterator[None]:
 
 def _choices(identity: Identity, options: IndexOptions) -> tuple[str, ...]:
     return choose((DEFAULT,) if identity.leave_out is None else identity.leave_out, options.leave_out)
+
+
+def _with_inodes(identity: Identity, found: Scan, plan: Plan) -> Identity:
+    """The identity with the folders that were found. A root that is absent or was not scanned keeps its inode."""
+    scanned, absent = Folders(each.folder for each in found.selections), Folders(plan.absent)
+    inodes = {root_id: inode for root_id, inode in identity.root_inodes.items() if root_id in identity.roots}
+    for root_id, folder in identity.roots.items():
+        if folder in scanned and folder not in absent and (inode := inode_of_folder(folder)):
+            inodes[root_id] = inode
+    return replace(identity, root_inodes=inodes)
 
 
 def _at(file: KnownFile, identity: Identity) -> KnownFile:

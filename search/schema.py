@@ -23,6 +23,7 @@ Kind = Literal["image", "shot", "clip"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 DEFAULT_KINDS: tuple[Kind, ...] = ("image", "shot")  # what a search returns by default
 
+TAKEN = ("taken_at", "taken_local", "utc_offset_minutes", "taken_at_source")  # the columns of the time
 _ORDINAL_BITS = 20
 MAX_MEDIA_ID = 1 << 43  # exclusive; so that a segment id fits 63 bits
 MAX_SEGMENTS_PER_FILE = 1 << _ORDINAL_BITS
@@ -100,6 +101,7 @@ class FileColumns:
     perceptual_hash: Annotated[str | None, Column("64 bits in hexadecimal; look-alikes differ in few bits (pHash); null for a video")] = (
         None
     )
+    notes: Annotated[tuple[str, ...] | None, Column("what its metadata says and cannot be true, such as the year 9999")] = None
     revision: Annotated[str | None, Column("changes with the bytes of the file or its sidecars: change time and inode, or an ETag")] = None
 
 

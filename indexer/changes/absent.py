@@ -1,34 +1,45 @@
 """Folders that are probably not mounted: they were indexed, and nothing of them is there."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 
 from indexer.files.leave_out import LeaveOut
 from indexer.scan import Scan
 from media.sources.folders import Folders
+from search.collection import Identity
+from search.collection.roots import inode_of_folder
 
 
 class Absent:
     """The folders, among those that were scanned and the roots in them, that had files and in which not one was found.
 
+    But if the folder is another one than before, half of its files must be there: a stray picture may lie where a drive is mounted.
+
     Args:
         scan: what was found.
         indexed: the files in the collection, also those that failed.
-        roots: the folders that were indexed.
+        identity: that of the collection, with the folders that were indexed.
         rules: what is left out. A file that is left out now is not absent.
     """
 
-    def __init__(self, scan: Scan, indexed: Iterable[str], roots: Collection[str], rules: LeaveOut) -> None:
+    def __init__(self, scan: Scan, indexed: Collection[str], identity: Identity, rules: LeaveOut) -> None:
         scanned = Folders(each.folder for each in scan.selections)
-        folders = {*(each.folder for each in scan.selections), *(root for root in roots if root in scanned)}
+        folders = {*(each.folder for each in scan.selections), *(root for root in identity.roots.values() if root in scanned)}
         self._folders, self._rules = Folders(folders), rules
         self.counts: dict[str, int] = {}
         lost = [uri for uri in indexed if uri not in scan.files and scan.covers(uri) and not self._is_left_out(uri)]
         if lost:
-            present = {self._folders.innermost(uri) for uri in scan.files}
-            present |= {folder for folder in folders for found in present if found is not None and found in Folders([folder])}
-            counts = Counter(folder for uri in lost if (folder := self._folders.innermost(uri)) not in present)
-            self.counts = {folder: count for folder, count in counts.items() if folder is not None}
+            counts = Counter(self._folders.innermost(uri) for uri in lost)
+            present = self._present(scan, indexed, identity, counts)
+            present |= {folder for folder in folders for found in present if found in Folders([folder])}
+            self.counts = {folder: count for folder, count in counts.items() if folder is not None and folder not in present}
+
+    def _present(self, scan: Scan, indexed: Collection[str], identity: Identity, lost: Mapping[str | None, int]) -> set[str]:
+        """The folders in which files were found; of a folder that is another one than before, at least half of its files."""
+        is_other = _OtherFolders(identity)
+        found = Counter(folder for uri in scan.files if (folder := self._folders.innermost(uri)) is not None)
+        indexed_too = Counter(self._folders.innermost(uri) for uri in scan.files if uri in indexed)
+        return {folder for folder in found if not is_other(folder) or indexed_too[folder] >= lost.get(folder, 0)}
 
     def keeps(self, uri: str) -> bool:
         """Whether a file stays in the collection because its folder is absent."""
@@ -37,3 +48,19 @@ class Absent:
     def _is_left_out(self, uri: str) -> bool:
         folder = self._folders.innermost(uri)
         return folder is not None and self._rules.below(uri, folder)
+
+
+class _OtherFolders:
+    """Whether a folder is not the one that was indexed, although it has the same path."""
+
+    def __init__(self, identity: Identity) -> None:
+        now = {folder: inode_of_folder(folder) for folder in identity.roots.values()}
+        self._roots = Folders(now)
+        self._others = {
+            folder
+            for root_id, folder in identity.roots.items()
+            if root_id in identity.root_inodes and identity.root_inodes[root_id] != now[folder]
+        }
+
+    def __call__(self, folder: str) -> bool:
+        return self._roots.innermost(folder) in self._others

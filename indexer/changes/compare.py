@@ -11,7 +11,9 @@ from media.sources.source import SourceFile
 from search.collection import KnownFile
 
 Verdict = Literal["same", "doubtful", "changed"]
-_REVISION = re.compile(r"(?P<bytes>.*?)(?P<sidecars>\+s[0-9a-f]{16})?(?P<manifest>\+m[0-9a-f]{16})?", re.DOTALL)
+_REVISION = re.compile(
+    r"(?P<bytes>.*?)(?P<sidecars>\+s[0-9a-f]{16})?(?P<revisions>\+r[0-9a-f]{16})?(?P<manifest>\+m[0-9a-f]{16})?", re.DOTALL
+)
 _OF_LOCAL_FILE = re.compile(r"\d+-(\d+)")
 _SAMPLE = 64  # files that are hashed where all files of a root seem to differ in the same way
 _QUARTER_HOUR, _MOST_SHIFT = 900, 26 * 3600
@@ -28,7 +30,9 @@ def compare(before: KnownFile, found: SourceFile) -> Verdict:
     described = before.revision is not None and then["sidecars"] != now["sidecars"]
     if described or (now["manifest"] and then["manifest"] != now["manifest"]):
         return "changed"
-    return "same" if is_same_time and then["bytes"] == now["bytes"] else "doubtful"
+    if not is_same_time or then["bytes"] != now["bytes"]:
+        return "doubtful"  # after a copy of the folder, all revisions differ
+    return "changed" if then["revisions"] and then["revisions"] != now["revisions"] else "same"
 
 
 def new_revision(before: KnownFile, found: SourceFile) -> str | None:

@@ -8,8 +8,10 @@ photo, which is a picture with a film; or a film.
 """
 
 import io
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, nullcontext, suppress
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -26,7 +28,7 @@ from media.formats import HEAD_BYTES, true_format
 from media.metadata import file_metadata
 from media.pictures.animation import read_animation
 from media.pictures.motion_photo import find_film, may_hold_film
-from media.sources.addresses import name_of
+from media.sources.addresses import is_address, name_of
 from media.sources.choose import source_of
 from media.thumbnails import encode_thumbnail, perceptual_hash, shrink
 from media.video.decoder import Video
@@ -92,11 +94,11 @@ def _read(task: Task, options: ProcessOptions) -> _Content:
     """Read a file once, find out what it is, and decode its picture."""
     uri = task.file.uri
     source = source_of(uri)
-    with options.open(uri) as file:
+    with options.open(uri) as file, ExitStack() as opened:
         with options.stopwatch.measure("read"):
             known = true_format(uri, file.read(HEAD_BYTES))
             is_film = known is not None and known.kind == "video"
-            stream = file if is_film else _in_memory(file)
+            stream = file if is_film else opened.enter_context(_near(file, is_elsewhere=is_address(uri)))
             content = _Content(source.sha256(uri, stream), {"format": known.name} if known else {})
         with options.stopwatch.measure("decode"):
             if is_film:
@@ -108,11 +110,20 @@ def _read(task: Task, options: ProcessOptions) -> _Content:
     return content
 
 
-def _in_memory(file: BinaryIO) -> BinaryIO:
-    """The file itself if it is large."""
+@contextmanager
+def _near(file: BinaryIO, *, is_elsewhere: bool) -> Iterator[BinaryIO]:
+    """The bytes of a picture in memory; on this machine's disk if they are many: a fault of the network is no fault of the picture."""
     is_large = file.seek(0, io.SEEK_END) > _BYTES_AT_ONCE
     file.seek(0)
-    return file if is_large else io.BytesIO(file.read())
+    if not is_large:
+        yield io.BytesIO(file.read())
+    elif not is_elsewhere:
+        yield file
+    else:
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+            copy.seek(0)
+            yield copy
 
 
 def _add_picture(content: _Content, stream: BinaryIO, task: Task, options: ProcessOptions) -> None:

@@ -16,6 +16,7 @@ from media.metadata.file_names import moment_of_name
 from media.metadata.sidecars import Sidecar, read_sidecars
 from media.metadata.taken import Candidate, candidates, taken_columns
 
+FROM_OUTSIDE = frozenset({"file name", "file time"})  # sources of a time that the file and its sidecars do not tell
 _BEFORE_THE_FILE = frozenset({"title", "description", "keywords", "people", "rating", "latitude", "longitude"})
 _TAKEOUT_BEFORE_THE_FILE = frozenset({"description"})
 _EPOCH = datetime.datetime(1970, 1, 1)

@@ -100,15 +100,16 @@ class Source(Protocol):
 
 
 def with_sidecars(file: SourceFile, sidecars: Sequence[SourceFile]) -> SourceFile:
-    """A file with its sidecars. Its revision changes with their names, sizes and times, or their revisions if they are elsewhere."""
+    """A file with its sidecars. Its revision changes with their names, sizes and times, and with their revisions."""
     if not sidecars:
         return file
     state = [(os.path.basename(each.uri), *_version(each)) for each in sidecars]  # noqa: PTH119 - or an address
-    return with_part(replace(file, sidecars=tuple(each.uri for each in sidecars)), "s", state)
+    file = with_part(replace(file, sidecars=tuple(each.uri for each in sidecars)), "s", state)
+    return with_part(file, "r", [each.revision for each in sidecars])
 
 
 def with_part(file: SourceFile, part: str, state: object) -> SourceFile:
-    """A file whose revision has one more part, which changes with `state`. A revision is `BYTES+sDIGEST+mDIGEST`."""
+    """A file whose revision has one more part, which changes with `state`. A revision is `BYTES+sDIGEST+rDIGEST+mDIGEST`."""
     digest = hashlib.blake2b(repr(state).encode(), digest_size=8).hexdigest()
     return replace(file, revision=f"{file.revision}+{part}{digest}")
 

@@ -47,6 +47,8 @@ class Identity:
         migrating_from: the format that the collection had, while a migration is under way.
         leave_out: what the user leaves out, see `indexer.files.leave_out`; None for the default list.
         location: the folder of the collection when this was written.
+        root_inodes: the inode of the folder of each root when its files were seen last. The folder under which a drive is mounted has
+            another one while the drive is away.
     """
 
     collection_id: str
@@ -60,6 +62,7 @@ class Identity:
     migrating_from: int | None = None
     leave_out: tuple[str, ...] | None = None
     location: str = ""
+    root_inodes: Mapping[str, int] = field(default_factory=dict)
 
     @staticmethod
     def of(encoder: "Encoder", model: str) -> "Identity":
@@ -92,7 +95,7 @@ class Identity:
     def uri_of(self, root_id: str, path: str) -> str:
         """The absolute path or address of a file."""
         if not root_id:
-            return path
+            return unescape(path)
         root = self.roots.get(root_id, f"(unknown root {root_id})")
         return below(root) + unescape(path).replace("/", os.sep)
 
@@ -188,7 +191,9 @@ def read_identity(path: Path) -> Identity:
     texts += [text for pair in identity.roots.items() for text in pair] if isinstance(identity.roots, dict) else [None]
     leave_out: object = identity.leave_out or []
     texts += leave_out if isinstance(leave_out, list) else [None]
-    if type(identity.embedding_width) is not int or not all(isinstance(each, str) for each in texts):
+    numbers: list[object] = [identity.embedding_width]
+    numbers += identity.root_inodes.values() if isinstance(identity.root_inodes, dict) else [None]
+    if not all(type(each) is int for each in numbers) or not all(isinstance(each, str) for each in texts):
         raise IncompatibleError(f"{path / 'collection.json'}: unexpected content (a value of the wrong type). {_ELSE}")
     roots = {root_id: _found(unescape(folder), unescape(identity.location), path) for root_id, folder in identity.roots.items()}
     return replace(identity, roots=roots, leave_out=None if identity.leave_out is None else tuple(identity.leave_out))

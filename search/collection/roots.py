@@ -21,7 +21,7 @@ _AT_ONCE = 16  # files that are asked for
 
 @dataclass(frozen=True)
 class RootState:
-    """A root, and whether its files are there. An absent root is missing, or an empty folder where files were."""
+    """A root, and whether its files are there. An absent root is missing, or another folder or an empty one where files were."""
 
     root_id: str
     folder: str
@@ -33,19 +33,33 @@ def list_roots(snapshot: Snapshot) -> list[RootState]:
     """All roots of a collection."""
     num_files = snapshot.files_by_root()
     states = ((root_id, folder, num_files.get(root_id, 0)) for root_id, folder in snapshot.identity.roots.items())
-    return [RootState(root_id, folder, count, count > 0 and _is_absent(folder)) for root_id, folder, count in states]
+    return [RootState(root_id, folder, count, count > 0 and _is_absent(root_id, snapshot)) for root_id, folder, count in states]
 
 
-def _is_absent(folder: str) -> bool:
-    """Whether a folder is missing or empty. An address is not asked."""
+def _is_absent(root_id: str, snapshot: Snapshot) -> bool:
+    """Whether a folder is missing, empty, or another one with less than half of the files. An address is not asked."""
+    folder = snapshot.identity.roots[root_id]
     if is_address(folder):
         return False
     try:
-        return all(name.startswith(".") for name in os.listdir(folder))
+        if all(name.startswith(".") for name in os.listdir(folder)):
+            return True
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
         return False
+    if inode_of_folder(folder) == snapshot.identity.root_inodes.get(root_id, inode_of_folder(folder)):
+        return False
+    uris = {row["uri"] for row in snapshot.rows(snapshot.segment_ids) if row["root_id"] == root_id}
+    return 2 * sum(map(_exists, uris)) < len(uris)
+
+
+def inode_of_folder(folder: str) -> int | None:
+    """The inode of a folder of this machine; None if it is elsewhere or cannot be looked at."""
+    try:
+        return None if is_address(folder) else os.stat(folder).st_ino
+    except OSError:
+        return None
 
 
 def move_root(path: str | os.PathLike[str], root_id: str, folder: str | os.PathLike[str]) -> tuple[int, int]:

@@ -8,13 +8,13 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +30,7 @@ from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, k
 from search.collection.storage import writes
 from search.collection.thumbnails import orphaned_thumbnails, remove_thumbnails, thumbnail_of, thumbnail_path, write_thumbnail
 from search.errors import IncompatibleError, LockedError
-from search.schema import failure_schema, segment_schema
+from search.schema import TAKEN, failure_schema, segment_schema
 
 if TYPE_CHECKING:
     from coca_model import Encoder
@@ -60,12 +60,16 @@ class WriterLock:
             raise LockedError(f"{place.shown(self.path)}: {self._owner()} is writing to it. Wait for it to finish.") from None
         try:
             place.begin(self.path)
+        except BaseException:
+            self._lock.release()
+            raise
+        try:
             note = self.path / "writer.json"
             self.was_interrupted = note.exists()
             since = datetime.now(UTC).isoformat(timespec="seconds")
             atomic_write(note, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
         except BaseException:
-            self._lock.release()
+            self.release(has_failed=True, keeps_note=True)
             raise
 
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
@@ -198,16 +202,25 @@ class CollectionWriter:
         self._commit_if_due()
 
     @writes
-    def relocate(self, files: Iterable[KnownFile]) -> None:
-        """Update root, path, mtime and revision of files that were moved or touched. One commit."""
+    def relocate(self, files: Iterable[KnownFile], columns_of: Callable[[KnownFile, str | None], Mapping[str, Any]]) -> None:
+        """Update root, path, mtime and revision of files that were moved or touched. One commit.
+
+        Args:
+            files: the files as they are now.
+            columns_of: a file, and where its time was read, to other columns that change. They are among those of `TAKEN`.
+        """
         now = {file.media_id: file for file in files}
         if not now:
             return
-        rows = self._segments.read(["segment_id", "media_id"])
-        rows = rows.filter(pc.is_in(rows["media_id"], pa.array(list(now), pa.int64())))
-        media = [now[media_id] for media_id in rows["media_id"].to_pylist()]
-        columns = {name: pa.array([getattr(file, name) for file in media], self._segments.schema.field(name).type) for name in _OF_A_PLACE}
-        self._segments.update(pa.table({"segment_id": rows["segment_id"], **columns}), key="segment_id")
+        rows = self._segments.read(["segment_id", "media_id", *TAKEN])
+        table = rows.filter(pc.is_in(rows["media_id"], pa.array(list(now), pa.int64())))
+        changed = []
+        for row in table.to_pylist():
+            file = now[row["media_id"]]
+            columns = {name: getattr(file, name) for name in _OF_A_PLACE}
+            changed.append({**row, **columns, **columns_of(file, row["taken_at_source"])})
+        schema = pa.schema([self._segments.schema.field(name) for name in ("segment_id", *TAKEN, *_OF_A_PLACE)])
+        self._segments.update(pa.Table.from_pylist(changed, schema=schema), key="segment_id")
 
     @writes
     def remove(self, media_ids: Iterable[int]) -> None:

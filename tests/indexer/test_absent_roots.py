@@ -52,6 +52,29 @@ def test_a_root_that_is_not_mounted_keeps_its_rows(indexed, counted, library, le
     assert (counted(report), report.is_complete) == ((0, 0, 0, 0, 6), True)
 
 
+def test_a_stray_picture_where_a_drive_is_mounted_does_not_replace_what_is_on_the_drive(indexed, counted, library):
+    indexed.run(library / "pictures", library / "nas")
+    before = indexed.paths()
+    elsewhere = unmount(library / "nas", leaves_mount_point=True)
+    write_picture(library / "nas" / "stray.png", "red", size=(50, 30))
+    for num_new in (1, 0):
+        report = indexed.run(library / "pictures", library / "nas")
+        assert (report.num_new, report.num_gone, report.absent) == (num_new, 0, {str(library / "nas"): 3})
+        assert indexed.paths() == sorted([*before, "nas/stray.png"])
+    assert [os.path.basename(root.folder) for root in list_roots(indexed.open().snapshot) if root.is_absent] == ["nas"]
+    (library / "nas" / "stray.png").rename(library / "stray.png")
+    mount(elsewhere, library / "nas")
+    assert counted(indexed.run(library / "pictures", library / "nas")) == (0, 0, 0, 1, 6)
+
+
+def test_a_folder_whose_pictures_were_all_replaced_is_not_absent(indexed, counted, library):
+    indexed.run(library / "pictures", library / "nas")
+    for name in ("1.png", "3.png", "5.png"):
+        (library / "nas" / name).unlink()
+    write_picture(library / "nas" / "new.png", "red", size=(50, 30))
+    assert counted(indexed.run(library / "pictures", library / "nas")) == (1, 0, 0, 3, 3)
+
+
 def test_failures_of_an_absent_root_stay(indexed, library):
     (library / "nas" / "broken.jpg").write_bytes(b"broken")
     indexed.run(library / "pictures", library / "nas")

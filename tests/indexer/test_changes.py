@@ -1,6 +1,7 @@
 """Changes that leave size and time as they were, sidecars, manifests, and files of an older version."""
 
 import os
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
@@ -88,6 +89,36 @@ def test_a_changed_sidecar_is_a_change_of_its_picture(indexed, counted, library,
         sidecar.write_text("another")
     assert counted(indexed.run(library)) == (0, 1, 0, 0, 2)
     assert counted(indexed.run(library)) == (0, 0, 0, 0, 3)
+
+
+def test_a_sidecar_edited_under_the_same_size_and_time_is_noticed(indexed, counted, library):
+    sidecar = library / "0.bmp.xmp"
+    sidecar.write_text("one")
+    times = sidecar.stat().st_atime_ns, sidecar.stat().st_mtime_ns
+    indexed.run(library)
+    sidecar.write_text("two")
+    os.utime(sidecar, ns=times)
+    assert counted(indexed.run(library)) == (0, 1, 0, 0, 2)
+    assert counted(indexed.run(library)) == (0, 0, 0, 0, 3)
+
+
+def test_a_time_that_only_the_name_or_the_disk_tells_changes_with_them(indexed, counted, library):
+    written = datetime(2019, 5, 4, 3, 2, 1, tzinfo=UTC)
+
+    def taken(name):
+        row = indexed.rows()[f"library/{name}"]
+        return row["taken_at_source"], row["taken_at"], row["taken_local"].year
+
+    indexed.run(library)
+    os.utime(library / "0.bmp", (written.timestamp(),) * 2)
+    assert counted(indexed.run(library)) == (0, 0, 0, 0, 3)
+    assert taken("0.bmp") == ("file time", written, 2019)
+    (library / "0.bmp").rename(library / "IMG_20180203_040506.bmp")
+    assert counted(indexed.run(library)) == (0, 0, 1, 0, 2)
+    assert taken("IMG_20180203_040506.bmp") == ("file name", datetime(2018, 2, 3, 4, 5, 6, tzinfo=UTC), 2018)
+    (library / "IMG_20180203_040506.bmp").rename(library / "holiday.bmp")
+    indexed.run(library)
+    assert taken("holiday.bmp") == ("file time", written, 2019)
 
 
 def test_a_manifest_fills_columns_and_its_changes_are_seen(indexed, counted, library):

@@ -12,6 +12,7 @@ from search.collection import KnownFile
 
 SIDECAR = [SourceFile("/a.xmp", 1, 1.0)]
 OTHER_SIDECAR = [SourceFile("/a.xmp", 1, 2.0)]
+EDITED_SIDECAR = [SourceFile("/a.xmp", 1, 1.0, "9-9")]
 
 
 def known(revision, size=5, mtime=1.0, path="a", sha256="0" * 64):
@@ -38,6 +39,8 @@ def found(revision="10-7", size=5, mtime=1.0, sidecars=(), manifest=None):
         (known(found(sidecars=SIDECAR).revision), found(sidecars=SIDECAR), "same"),
         (known(found(sidecars=SIDECAR).revision), found("11-7", sidecars=SIDECAR), "doubtful"),
         (known(found(sidecars=SIDECAR).revision), found(sidecars=OTHER_SIDECAR), "changed"),
+        (known(found(sidecars=SIDECAR).revision), found(sidecars=EDITED_SIDECAR), "changed"),
+        (known(found(sidecars=SIDECAR).revision), found("11-8", sidecars=EDITED_SIDECAR), "doubtful"),  # a copy of the folder
         (known(found(sidecars=SIDECAR).revision), found(), "changed"),
         (known("10-7"), found(manifest="m"), "changed"),
         (known(found(manifest="m").revision), found(manifest="m"), "same"),

@@ -1,5 +1,9 @@
 """Processing one file into rows, without an executor or a collection."""
 
+import errno
+import io
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -130,6 +134,30 @@ def test_a_large_picture_is_not_read_into_memory_at_once(tmp_path, options, monk
     path = write_picture(tmp_path / "a.tif", "red", size=(90, 60))
     rows = process(task(path), options)
     assert (rows.file.format, rows.file.sha256) == ("TIFF", sha256_of_file(path))
+
+
+def test_a_large_picture_elsewhere_is_copied_before_it_is_decoded(tmp_path, options, monkeypatch):
+    monkeypatch.setattr(process_module, "_BYTES_AT_ONCE", 1000)
+    monkeypatch.setattr(process_module, "is_address", lambda uri: True)
+    path = write_picture(tmp_path / "a.tif", "red", size=(90, 60))
+
+    class CutOff(io.FileIO):
+        def read(self, size=-1):
+            if size > 0 and self.tell() + size > 4096:
+                raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+            return super().read(size)
+
+    assert process(task(path), options).file.sha256 == sha256_of_file(path)
+    cut_off = replace(options, open=CutOff)
+    assert process(task(path), cut_off) == task(path).failure("read", "Connection reset by peer")
+
+
+def test_a_time_that_cannot_be_true_is_noted(tmp_path, options):
+    exif = Image.Exif()
+    exif[306] = "9999:99:99 99:99:99"
+    file = process(task(write_picture(tmp_path / "a.jpg", "red", exif=exif)), options).file
+    assert file.taken_at_source == "file time"
+    assert file.notes == ("Exif.Image.DateTime has no possible time ('9999:99:99 99:99:99'). It was ignored.",)
 
 
 def test_sidecars_and_the_name_are_passed_to_the_metadata(tmp_path, options, monkeypatch):

@@ -1,5 +1,6 @@
 """A collection in a bucket: other machines read it, writers are kept apart, and one that dies leaves the old version or the new."""
 
+import errno
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import pytest
 
 from indexer import IndexOptions, index
 from search import IncompatibleError, LockedError, NoCollectionError, open_collection, search
+from search.collection import writer
 from search.collection.bucket import place, working_copy
 from search.collection.bucket.contents import POINTER
 from search.collection.bucket.lease import LEASE, Lease
@@ -122,6 +124,20 @@ def test_two_writers_are_kept_apart_by_name(bucket, address, library, machine):
     machine("second")
     assert run(library, address).num_unchanged == 4
     assert LEASE not in str(bucket.all_keys())
+
+
+def test_a_writer_that_cannot_write_on_this_machine_gives_its_claim_back(bucket, address, library, machine, monkeypatch):
+    run(library, address)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "atomic_write", raise_no_space)
+        with pytest.raises(StorageError, match="No space left"):
+            run(library, address)
+    machine("second")
+    assert run(library, address).num_unchanged == 4
+
+
+def raise_no_space(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_claim_without_a_sign_of_life_ends(bucket, address, library, machine, monkeypatch):

@@ -136,7 +136,7 @@ def test_moved_files_keep_every_other_column(writing):
     rows = {row["segment_id"]: row for row in before.rows(before.segment_ids)}
     with CollectionWriter(writing.path, FakeEncoder(), model="fake") as writer:
         known = writer.known_files()["/pictures/7.mp4"]
-        writer.relocate([known._replace(path="new/7.mp4", mtime=5.0, revision="1-2")])
+        writer.relocate([known._replace(path="new/7.mp4", mtime=5.0, revision="1-2")], lambda *_: {})
         writer.finish()
     assert writing.check()
     after = open_collection(writing.path, encoder=FakeEncoder()).snapshot

@@ -35,6 +35,12 @@ def test_a_file_belongs_to_its_innermost_root():
     assert IDENTITY.uri_of("a", "2020/x.jpg") == "/home/anna/Pictures/2020/x.jpg"
 
 
+@pytest.mark.parametrize("uri", ["/home/anna/Pictures/\udcff.jpg", "/tmp/\udcff.jpg", "/tmp/\uef80.jpg", "s3://bucket/a//b.jpg"])
+def test_any_name_is_found_again_also_outside_the_roots(uri):
+    assert IDENTITY.uri_of(*IDENTITY.locate(uri)) == uri
+    assert IDENTITY.uris_of(*([each] for each in IDENTITY.locate(uri))) == [uri]
+
+
 def test_a_folder_below_a_root_does_not_become_a_root():
     assert IDENTITY.with_root("/media/disk/2020") == IDENTITY
     assert list(IDENTITY.with_root("/media").roots.values())[-1] == "/media"
