@@ -38,12 +38,13 @@ def file_metadata(embedded: Mapping[str, Any], *, name: str, mtime: float, sidec
         columns = columns_of(sidecar.tags)
         first = _TAKEOUT_BEFORE_THE_FILE if sidecar.is_takeout else _BEFORE_THE_FILE
         metadata = columns | metadata | {column: value for column, value in columns.items() if column in first}
+    position = (metadata["latitude"], metadata["longitude"]) if "latitude" in metadata and "longitude" in metadata else None
     if "taken_at" not in embedded or any(candidates(embedded)):  # otherwise nothing else can know better
-        metadata |= taken_columns(_times(embedded, found, name), last=_file_time(mtime))
-    if "latitude" in metadata and "longitude" in metadata:
+        metadata |= taken_columns(_times(embedded, found, name), last=_file_time(mtime), position=position)
+    if position:
         from media.metadata.place import place_of  # loads scipy and a table of cities
 
-        if place := place_of(metadata["latitude"], metadata["longitude"]):
+        if place := place_of(*position):
             metadata["place"] = place
     return metadata
 

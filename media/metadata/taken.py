@@ -4,6 +4,7 @@
 2. If it is only a day, month or year, the next tag with a more exact time in it counts.
 3. If its zone is unknown, another tag may tell it: the time of GPS, which is UTC; one with the same time and a zone; or a file name with
    the local time of a film, whose container has UTC.
+4. The zone of a time in UTC is at last that of the position.
 
 A time is dropped if it cannot be true, such as month 0 or the year 9999. `notes` says so.
 """
@@ -17,6 +18,7 @@ from typing import Any
 from media.metadata.columns import Tags, lookup
 from media.metadata.dates import Kind, Moment, Precision, parse_moment, parse_zone
 from media.metadata.texts import clean
+from media.metadata.zones import zone_at
 
 _EPOCHS = frozenset({(1903, 12), (1904, 1), (1969, 12), (1970, 1)})  # where the clocks of films begin to count
 
@@ -91,21 +93,29 @@ def candidates(tags: Tags, source: str = "") -> Iterator[Candidate]:
                 yield Candidate(source or date.tag, moment, text)
 
 
-def taken_columns(found: Iterable[Candidate], *, last: Candidate | None = None) -> dict[str, Any]:
+def taken_columns(
+    found: Iterable[Candidate], *, last: Candidate | None = None, position: tuple[float, float] | None = None
+) -> dict[str, Any]:
     """The columns of the first possible time, completed by the others; and `notes` about times that are impossible.
 
-    `last` counts only if there is no other time, and completes none.
+    Args:
+        found: times, in the order of trust.
+        last: counts only if there is no other time, and completes none.
+        position: where it was, degrees north and east.
     """
     each = list(found)
     times = [(candidate.source, candidate.moment) for candidate in each if candidate.moment]
     notes = tuple(f"{one.source} has no possible time ({one.text[:40]!r}). It was ignored." for one in each if not one.moment)
     columns: dict[str, Any] = {"notes": notes} if notes else {}
-    times = times or ([(last.source, last.moment)] if last and last.moment else [])
+    if not times and last and last.moment:
+        return columns | _columns(last.moment, last.moment.zone) | {"taken_at_source": last.source}
     if times:
         source, moment = times[0]
         source, moment = next(((name, other) for name, other in times[1:] if other.refines(moment)), (source, moment))
         zones = [moment.zone, *(other.zone_of(moment) for _, other in sorted(times, key=lambda time: time[1].kind != "gps"))]
         zone = next((zone for zone in zones if zone is not None), None)
+        if zone is None and position and moment.kind == "utc" and moment.precision == Precision.TIME:
+            zone = zone_at(*position, moment.clock)
         columns |= _columns(moment, zone) | {"taken_at_source": source}
     return columns
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from media.metadata import file_metadata
+from media.metadata.zones import zone_at
 from tests.media.metadata.builders import columns, metadata_of, with_tags, xmp, xmp_list
 
 UTC = datetime.UTC
@@ -20,7 +21,7 @@ XMP = xmp(
 TAKEOUT = json.dumps(
     {
         "description": "in Takeout",
-        "photoTakenTime": {"timestamp": "1577836800"},  # 2020-01-01
+        "photoTakenTime": {"timestamp": "1577836800"},  # 2020-01-01 in Greenwich, the evening before at `geoData`
         "geoData": {"latitude": 40.7128, "longitude": -74.006},
         "people": [{"name": "Ada"}],
         "favorited": True,
@@ -39,7 +40,7 @@ def described(*, exif=None, name="IMG.jpg", mtime=MTIME, sidecars=()):
     [
         (EXIF, ("takeout", "xmp"), "IMG_20210101_000000.jpg", 2018, "Exif.Photo.DateTimeOriginal"),
         (None, ("takeout", "xmp"), "IMG_20210101_000000.jpg", 2019, "sidecar IMG.jpg.xmp"),
-        (None, ("takeout",), "IMG_20210101_000000.jpg", 2020, "sidecar IMG.jpg.json"),
+        (None, ("takeout",), "IMG_20210101_000000.jpg", 2019, "sidecar IMG.jpg.json"),
         (None, (), "IMG_20210101_000000.jpg", 2021, "file name"),
         (None, (), "IMG.jpg", 2024, "file time"),
         (with_tags(photo={0x9003: "0001:01:01 00:00:00"}), (), "IMG.jpg", 2024, "file time"),
@@ -69,7 +70,8 @@ def test_sidecars_describe_a_file_that_says_nothing():
     found = described(sidecars=("takeout",))
     assert columns(found) == {
         "taken_at": datetime.datetime(2020, 1, 1, tzinfo=UTC),
-        "taken_local": datetime.datetime(2020, 1, 1),
+        "taken_local": datetime.datetime(2019, 12, 31, 19),
+        "utc_offset_minutes": -300,
         "taken_at_source": "sidecar IMG.jpg.json",
         "description": "in Takeout",
         "latitude": 40.7128,
@@ -104,8 +106,32 @@ def test_numpy_and_scipy_are_loaded_for_the_first_position_only():
     program = """
 import sys
 from media.metadata import file_metadata
+from media.metadata.zones import zone_at
 file_metadata({}, name="IMG_20190704_123456.jpg", mtime=1e9, sidecars={})
 assert not {"numpy", "scipy"} & set(sys.modules)
 assert "place" in file_metadata({"latitude": 48.85, "longitude": 2.35}, name="", mtime=0.0, sidecars={})
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("embedded", "sidecars", "local", "offset"),
+    [
+        ({"QuickTime.creation_time": "2022-07-24T21:10:56Z", "latitude": 47.538, "longitude": -2.892}, {}, (2022, 7, 24, 23, 10, 56), 120),
+        ({"QuickTime.creation_time": "2022-01-24T13:10:56Z", "latitude": -36.85, "longitude": 174.76}, {}, (2022, 1, 25, 2, 10, 56), 780),
+        ({"QuickTime.creation_time": "2022-01-24T20:10:56Z", "latitude": 27.7, "longitude": 85.3}, {}, (2022, 1, 25, 1, 55, 56), 345),
+        ({"QuickTime.creation_time": "2022-01-24T20:10:56Z"}, {}, (2022, 1, 24, 20, 10, 56), None),
+        ({}, SOURCES["takeout"], (2019, 12, 31, 19, 0, 0), -300),
+        ({"Exif.Photo.DateTimeOriginal": "2022:07:24 21:10:56", "latitude": 47.5, "longitude": -2.9}, {}, (2022, 7, 24, 21, 10, 56), None),
+        ({"latitude": -36.85, "longitude": 174.76}, {}, (2024, 2, 3, 4, 5, 6), None),  # the time of the file says nothing of the place
+    ],
+)
+def test_a_time_in_utc_has_the_local_day_of_its_position(embedded, sidecars, local, offset):
+    found = file_metadata(embedded, name="a.mp4", mtime=MTIME, sidecars=sidecars)
+    assert (found["taken_local"], found.get("utc_offset_minutes")) == (datetime.datetime(*local), offset)
+    assert found["taken_at"] == (datetime.datetime(*local) - datetime.timedelta(minutes=offset or 0)).replace(tzinfo=UTC)
+
+
+def test_a_zone_that_the_machine_does_not_know_is_unknown(monkeypatch):
+    monkeypatch.setattr("tzfpy.get_tz", lambda longitude, latitude: "")
+    assert zone_at(1.5, 2.5, datetime.datetime(2020, 1, 1)) is None
