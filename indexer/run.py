@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.changes.hashes import OnCheck
 from indexer.files.inputs import Inputs, StrPath, read_inputs
-from indexer.files.manifest import Manifest, read_manifest
+from indexer.files.manifest import Manifest, described, read_manifest
 from indexer.options import IndexOptions
 from indexer.preview import preview, report_of
 from indexer.processing.progress import Progress, ProgressMeter
@@ -129,7 +129,7 @@ class _Run:
         )
 
     def _process(
-        self, tasks: Sequence["Task"], encoder: "Encoder", writer: CollectionWriter, columns: Mapping[str, Mapping[str, object]]
+        self, tasks: Sequence["Task"], encoder: "Encoder", writer: CollectionWriter, columns: Mapping[str, Mapping[str, Any]]
     ) -> None:
         from indexer.processing.local_executor import LocalExecutor
 
@@ -143,6 +143,8 @@ class _Run:
         )
         tasks = sorted(tasks, key=lambda task: task.media_id)  # a fair sample at any time, see progress.py
         indexed = {task.file.uri: task.media_id for task in tasks if task.was_indexed}
+        kept = writer.from_manifest(indexed.values())  # by a manifest that this run may not have
+        columns = {**{uri: kept[media_id] for uri, media_id in indexed.items() if media_id in kept}, **columns}
         may_grow: list[FileRows | Failure] = []
         meter = ProgressMeter(tasks, self._stopwatch)
         self._tell(meter.now())
@@ -171,7 +173,7 @@ class _Run:
         result: FileRows | Failure,
         writer: CollectionWriter,
         indexed: Mapping[str, int],
-        columns: Mapping[str, Mapping[str, object]],
+        columns: Mapping[str, Mapping[str, Any]],
     ) -> None:
         """Store a result. A file that became broken loses its older rows; one that could not be read may be whole, and keeps them."""
         with self._stopwatch.measure("write"):
@@ -180,8 +182,8 @@ class _Run:
                 is_broken = result.stage != "read" and result.uri in indexed
                 writer.add_failures([result], broken=[indexed[result.uri]] if is_broken else [])
             else:
-                said: Mapping[str, Any] = columns.get(_file_of(result, writer.identity).uri, {})
-                writer.add(replace(result, file=replace(result.file, **said)) if said else result)
+                said = columns.get(_file_of(result, writer.identity).uri)
+                writer.add(replace(result, file=described(result.file, said)) if said else result)
 
 
 def _may_grow(result: FileRows | Failure) -> bool:

@@ -102,6 +102,7 @@ class FileColumns:
         None
     )
     notes: Annotated[tuple[str, ...] | None, Column("what its metadata says and cannot be true, such as the year 9999")] = None
+    from_manifest: Annotated[tuple[str, ...] | None, Column("the columns that a manifest filled")] = None
     revision: Annotated[str | None, Column("changes with the bytes of the file or its sidecars: change time and inode, or an ETag")] = None
 
 

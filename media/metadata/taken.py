@@ -18,7 +18,6 @@ from typing import Any
 from media.metadata.columns import Tags, lookup
 from media.metadata.dates import Kind, Moment, Precision, parse_moment, parse_zone
 from media.metadata.texts import clean
-from media.metadata.zones import zone_at
 
 _EPOCHS = frozenset({(1903, 12), (1904, 1), (1969, 12), (1970, 1)})  # where the clocks of films begin to count
 
@@ -115,6 +114,8 @@ def taken_columns(
         zones = [moment.zone, *(other.zone_of(moment) for _, other in sorted(times, key=lambda time: time[1].kind != "gps"))]
         zone = next((zone for zone in zones if zone is not None), None)
         if zone is None and position and moment.kind == "utc" and moment.precision == Precision.TIME:
+            from media.metadata.place import zone_at  # loads a table
+
             zone = zone_at(*position, moment.clock)
         columns |= _columns(moment, zone) | {"taken_at_source": source}
     return columns

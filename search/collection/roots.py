@@ -13,7 +13,7 @@ from search.collection.publish import publish
 from search.collection.reader import open_collection
 from search.collection.snapshot import Snapshot
 from search.collection.thumbnails import remove_thumbnails
-from search.collection.writer import WriterLock
+from search.collection.writer_lock import WriterLock
 from search.errors import QueryError
 
 _AT_ONCE = 16  # files that are asked for

@@ -22,7 +22,7 @@ from search.collection.migrations import migrate
 from search.collection.publish import count_kinds, discard, publish
 from search.collection.snapshot import ROWS, VECTORS, Snapshot, open_current, read_current
 from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of, write_thumbnail
-from search.collection.writer import WriterLock
+from search.collection.writer_lock import WriterLock
 from search.schema import media_id_of_segment
 
 _ROW_COLUMNS = ["segment_id", "media_id", "root_id", "path", "sha256", "frame_seconds", "vector"]

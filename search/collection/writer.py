@@ -4,12 +4,8 @@ The writer manages all that is stored of a file: rows, thumbnails and failure. I
 Thumbnails are written before the commit that refers to them, and removed after a snapshot without them is published.
 """
 
-import json
-import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock, Timeout
 
-from media.atomic_write import PARTIAL, atomic_write
+from media.atomic_write import PARTIAL
 from search.collection.bucket import place
 from search.collection.identity import Identity, read_identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, in_list, quoted
 from search.collection.migrations import migrate
-from search.collection.publish import WRITER_LOCK, publish
+from search.collection.publish import publish
 from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, known_failures, known_files, segment_rows
 from search.collection.storage import writes
 from search.collection.thumbnails import orphaned_thumbnails, remove_thumbnails, thumbnail_of, thumbnail_path, write_thumbnail
-from search.errors import IncompatibleError, LockedError
-from search.schema import TAKEN, failure_schema, segment_schema
+from search.collection.writer_lock import WriterLock
+from search.errors import IncompatibleError
+from search.schema import TAKEN, FileColumns, columns_of, failure_schema, segment_schema
 
 if TYPE_CHECKING:
     from coca_model import Encoder
@@ -40,57 +36,6 @@ _ROWS_PER_COMMIT = 1024
 _SECONDS_PER_COMMIT = 15.0
 _PUBLISH_SHARE = 0.05  # the share of a long run that may be spent on snapshots
 _LEAST_SECONDS_BETWEEN_SNAPSHOTS = 60.0
-
-
-class WriterLock:
-    """The lock of the one writer of a collection, with a note of who holds it. Use it in a `with`; raises LockedError.
-
-    A writer that is killed leaves its note, so the next one knows that it `was_interrupted`.
-    """
-
-    was_interrupted = False
-
-    def __init__(self, path: Path) -> None:
-        self.path, self._lock = path, FileLock(path / WRITER_LOCK)
-
-    def __enter__(self) -> None:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise LockedError(f"{place.shown(self.path)}: {self._owner()} is writing to it. Wait for it to finish.") from None
-        try:
-            place.begin(self.path)
-        except BaseException:
-            self._lock.release()
-            raise
-        try:
-            note = self.path / "writer.json"
-            self.was_interrupted = note.exists()
-            since = datetime.now(UTC).isoformat(timespec="seconds")
-            atomic_write(note, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
-        except BaseException:
-            self.release(has_failed=True, keeps_note=True)
-            raise
-
-    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
-        self.release(has_failed=kind is not None)
-
-    def release(self, *, has_failed: bool, keeps_note: bool = False) -> None:
-        """Release the lock. If the note stays, the next writer removes what this one left."""
-        try:
-            place.end(self.path, has_failed=has_failed)
-        finally:
-            if not keeps_note:
-                with suppress(OSError):  # a full or removed disk
-                    (self.path / "writer.json").unlink(missing_ok=True)
-            self._lock.release()
-
-    def _owner(self) -> str:
-        try:
-            owner = json.loads((self.path / "writer.json").read_text())
-            return f"process {owner['pid']} on {owner['host']}, since {owner['since']},"
-        except (OSError, ValueError, KeyError):
-            return "another process"
 
 
 class CollectionWriter:
@@ -185,6 +130,11 @@ class CollectionWriter:
     def known_failures(self) -> dict[str, Failure]:
         """Every failed file by its uri."""
         return known_failures(self._failed, self.identity)
+
+    def from_manifest(self, media_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """The columns that a manifest filled, of the indexed files among these."""
+        rows = self._segments.read_by_id("media_id", sorted(media_ids), [each.name for each in columns_of(FileColumns)])
+        return {row["media_id"]: {name: row[name] for name in row["from_manifest"]} for row in rows.to_pylist() if row["from_manifest"]}
 
     @writes
     def add(self, rows: FileRows) -> None:

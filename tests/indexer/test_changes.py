@@ -137,6 +137,20 @@ def test_a_manifest_fills_columns_and_its_changes_are_seen(indexed, counted, lib
     assert indexed.rows()["library/0.bmp"]["title"] == "Another title"
 
 
+def test_what_a_manifest_said_stays_when_the_file_changes(indexed, counted, library):
+    manifest = library / "rows.csv"
+    manifest.write_text("path,title,keywords,taken_at,latitude,longitude\n0.bmp,A red one,red;one,2019-05-04 03:02:01,48.8584,2.2945\n")
+    indexed.run(library, manifest=manifest)
+    before = indexed.rows()["library/0.bmp"]
+    assert (before["taken_at_source"], before["place"]) == ("manifest", "Paris, Île-de-France, France")
+    write_picture(library / "0.bmp", "yellow", size=(50, 30))
+    assert counted(indexed.run(library)) == (0, 1, 0, 0, 2)
+    after = indexed.rows()["library/0.bmp"]
+    assert (after["width"], before["width"]) == (50, 96)
+    assert {name: after[name] for name in before["from_manifest"]} == {name: before[name] for name in before["from_manifest"]}
+    assert (after["from_manifest"], after["place"]) == (before["from_manifest"], before["place"])
+
+
 @pytest.mark.parametrize("name", [b"\xff.bmp", b"\xe9t\xe9.bmp", "\uef80.bmp".encode(), b"folder \xc3/x.bmp", b"cut \xe2\x82.bmp"])
 def test_a_name_that_is_not_utf8_is_the_same_file_at_every_run(indexed, counted, library, name):
     path = os.path.join(os.fsencode(library), name)

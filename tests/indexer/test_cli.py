@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coca_search.cli import app
-from search.collection.writer import WriterLock
+from search.collection.writer_lock import WriterLock
 from tests.fakes import FakeEncoder, write_picture
 
 COLOURS = ("red", "green", "blue", "yellow")

@@ -14,7 +14,7 @@ from indexer.run import index
 from search import search
 from search.collection.lance_tables import LanceTable
 from search.collection.vector_index import VectorIndex
-from search.collection.writer import WriterLock
+from search.collection.writer_lock import WriterLock
 from search.errors import LockedError, StorageError
 from tests.fakes import FakeEncoder, write_film, write_picture
 
@@ -179,7 +179,7 @@ def full_faiss(*_, **__):
 @pytest.mark.parametrize(
     ("what", "fault", "reason"),
     [
-        ("search.collection.writer.atomic_write", full, "No space left on device"),
+        ("search.collection.writer_lock.atomic_write", full, "No space left on device"),
         ("search.collection.writer.write_thumbnail", full, "No space left on device"),
         ("search.collection.writer.write_identity", full, "No space left on device"),
         ("search.collection.publish.pa.OSFile", full, "No space left on device"),
@@ -230,7 +230,7 @@ def test_a_collection_that_cannot_be_written_can_be_searched(indexed, library, m
     def refuse(*_, **__):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("search.collection.writer.FileLock.acquire", refuse)
+    monkeypatch.setattr("search.collection.writer_lock.FileLock.acquire", refuse)
     with pytest.raises(StorageError, match=f"{os.strerror(code)}.*{advice}"):
         indexed.run(library)
     assert len(search("red", collection=indexed.open())) == 6

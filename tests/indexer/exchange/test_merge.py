@@ -13,7 +13,7 @@ from search.collection.lance_tables import LanceTable
 from search.collection.roots import move_root
 from search.collection.thumbnails import thumbnail_of
 from search.collection.verify import verify
-from search.collection.writer import WriterLock
+from search.collection.writer_lock import WriterLock
 from search.schema import segment_id_of
 from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 

@@ -6,7 +6,6 @@ import sys
 import pytest
 
 from media.metadata import file_metadata
-from media.metadata.zones import zone_at
 from tests.media.metadata.builders import columns, metadata_of, with_tags, xmp, xmp_list
 
 UTC = datetime.UTC
@@ -106,7 +105,7 @@ def test_numpy_and_scipy_are_loaded_for_the_first_position_only():
     program = """
 import sys
 from media.metadata import file_metadata
-from media.metadata.zones import zone_at
+
 file_metadata({}, name="IMG_20190704_123456.jpg", mtime=1e9, sidecars={})
 assert not {"numpy", "scipy"} & set(sys.modules)
 assert "place" in file_metadata({"latitude": 48.85, "longitude": 2.35}, name="", mtime=0.0, sidecars={})
@@ -133,5 +132,7 @@ def test_a_time_in_utc_has_the_local_day_of_its_position(embedded, sidecars, loc
 
 
 def test_a_zone_that_the_machine_does_not_know_is_unknown(monkeypatch):
+    from media.metadata.place import zone_at
+
     monkeypatch.setattr("tzfpy.get_tz", lambda longitude, latitude: "")
     assert zone_at(1.5, 2.5, datetime.datetime(2020, 1, 1)) is None

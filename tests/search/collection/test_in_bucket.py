@@ -14,7 +14,7 @@ import pytest
 
 from indexer import IndexOptions, index
 from search import IncompatibleError, LockedError, NoCollectionError, open_collection, search
-from search.collection import writer
+from search.collection import writer_lock
 from search.collection.bucket import place, working_copy
 from search.collection.bucket.contents import POINTER
 from search.collection.bucket.lease import LEASE, Lease
@@ -129,7 +129,7 @@ def test_two_writers_are_kept_apart_by_name(bucket, address, library, machine):
 def test_a_writer_that_cannot_write_on_this_machine_gives_its_claim_back(bucket, address, library, machine, monkeypatch):
     run(library, address)
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "atomic_write", raise_no_space)
+        patch.setattr(writer_lock, "atomic_write", raise_no_space)
         with pytest.raises(StorageError, match="No space left"):
             run(library, address)
     machine("second")
