@@ -67,11 +67,17 @@ def write_picture(path: Path, colour: str = "red", size: tuple[int, int] = (96, 
 
 
 def write_film(
-    path: Path, shots: list[tuple[str, float]], *, fps: int = 10, size: tuple[int, int] = (128, 96), codec: str = "libx264"
+    path: Path,
+    shots: list[tuple[str, float]],
+    *,
+    fps: int = 10,
+    size: tuple[int, int] = (128, 96),
+    codec: str = "libx264",
+    starts_at: float = 0.0,
 ) -> Path:
-    """Write a video whose shots are plain colours. `shots` holds (colour, seconds)."""
+    """Write a video whose shots are plain colours. `shots` holds (colour, seconds). Its times begin at `starts_at` seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    number = 0
+    number = round(starts_at * fps)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"

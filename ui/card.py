@@ -43,7 +43,7 @@ def _view(hit: RemoteHit, name: str, index: int) -> str:
     if known is not None and (known.browsers_show or in_photo):
         start = math.ceil(hit.start_seconds * 1000) / 1000  # rounding down would show the last frame of the previous shot
         return (
-            f'<video src="{media}#t={start:.3f}" poster="{thumbnail}" preload="none" playsinline></video>'
+            f'<video src="{media}" data-start="{start:.3f}" poster="{thumbnail}" preload="none" playsinline></video>'
             f'<button class="play" aria-label="Play {name} from {_moment(hit)}"></button>'
         )
     return f'<a class="open" href="{media}" target="_blank" title="Browsers cannot play this format. Click to open the file.">{small}</a>'
