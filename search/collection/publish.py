@@ -1,15 +1,18 @@
 """Builds snapshots from Lance: the writer publishes them, and a reader rebuilds one that is missing or damaged."""
 
 import json
+import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from media.atomic_write import atomic_path, atomic_write
 from media.hashing import sha256_of_file
@@ -26,13 +29,15 @@ from search.collection.snapshot import (
     open_current,
     open_files,
     read_current,
+    read_rows,
+    read_statistics,
 )
-from search.collection.snapshot_changes import changed_since, share
-from search.collection.vector_index import build_index
+from search.collection.vector_index import build_index, read_index
 from search.errors import IncompatibleError
 from search.schema import KINDS, Row, columns_of, stored_columns
 
 WRITER_LOCK = "writer.lock"
+_MOST_CHANGES = 0.1  # of all rows; with more, the index is written anew, so that opening stays fast
 _ROWS_PER_BATCH = 1 << 20  # a string column of a batch holds at most 2 GiB
 
 
@@ -66,9 +71,9 @@ def build(folder: Path, segments: LanceTable, identity: Identity, earlier: Path 
     with atomic_path(folder / ROWS) as path, pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
     checksums = {ROWS: sha256_of_file(folder / ROWS)}
-    changes = changed_since(earlier, table, identity.collection_id) if earlier else None
+    changes = _changed_since(earlier, table, identity.collection_id) if earlier else None
     if earlier is not None and changes is not None:
-        share(earlier / VECTORS, folder / VECTORS)
+        _share(earlier / VECTORS, folder / VECTORS)
         vectors = segments.read_by_id("segment_id", changes.segment_ids.tolist(), ["segment_id", "vector"])
         checksums[VECTORS] = changes.sha256_of_index
         _write_index(vectors.to_batches(), identity, folder / CHANGES)
@@ -154,3 +159,49 @@ def _rebuild(path: Path, identity: Identity, *, may_write: bool) -> Snapshot:
         raise
     weakref.finalize(snapshot, shutil.rmtree, temporary, ignore_errors=True)
     return snapshot
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """The segments whose vectors are not those of the index of the earlier snapshot, int64 (n,), and the checksum of that index."""
+
+    segment_ids: NDArray[np.int64]
+    sha256_of_index: str
+
+
+def _changed_since(earlier: Path, rows: pa.Table, collection_id: str) -> _Changes | None:
+    """What changed since a snapshot; None if that is much, or if the snapshot is missing, damaged, or of another collection.
+
+    Args:
+        earlier: the folder of the snapshot.
+        rows: the rows of the new one, with `segment_id` and `indexed_at`, which is another one whenever a file is embedded.
+    """
+    try:
+        (earlier / VECTORS).stat()
+        statistics = read_statistics(earlier)
+        before = pa.Table.from_batches([batch.select(["segment_id", "indexed_at"]) for batch in read_rows(earlier)])
+        is_in_changes = read_index(earlier / CHANGES).ids() if CHANGES in statistics.sha256 else np.zeros(0, np.int64)
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError):
+        return None
+    ids, old_ids = _numbers(rows, "segment_id"), _numbers(before, "segment_id")
+    if statistics.collection_id != collection_id or VECTORS not in statistics.sha256 or not len(old_ids):
+        return None
+    positions = np.minimum(np.searchsorted(old_ids, ids), len(old_ids) - 1)
+    is_same = (old_ids[positions] == ids) & (_numbers(before, "indexed_at")[positions] == _numbers(rows, "indexed_at"))
+    changed = ids[~is_same | np.isin(ids, is_in_changes)]
+    num_dropped = len(old_ids) - len(np.intersect1d(old_ids, ids, assume_unique=True))
+    if len(changed) + num_dropped > _MOST_CHANGES * len(ids):
+        return None
+    return _Changes(changed, statistics.sha256[VECTORS])
+
+
+def _share(file: Path, name: Path) -> None:
+    """Give a file a second name, or copy it where the disk has no hard links, such as exFAT."""
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copyfile(file, name)
+
+
+def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
+    return table[name].cast(pa.int64()).to_numpy()
