@@ -5,17 +5,13 @@ looks pale.
 """
 
 import io
-import math
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from media import hdr
-
 _MODE_OF_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC.1:2022, table 19, to Pillow's modes
-_MAX_MAPPED_PIXELS = 2_000_000
 _BITS = (8, 10, 12, 14, 16)  # usual depths of cameras, scanners and microscopes
 
 
@@ -36,14 +32,6 @@ def to_srgb(picture: Image.Image, *, white: float | None = None) -> Image.Image:
         rgb = paper
     rgb.info = {}
     return rgb
-
-
-def tone_mapped(picture: Image.Image, curve: int, primaries: int) -> Image.Image:
-    """A picture in RGB as sRGB. With a curve of HDR or wide primaries, it is reduced by a whole number to about 2 megapixels."""
-    if not hdr.is_needed(curve, primaries):
-        return picture
-    picture = picture.reduce(math.isqrt(picture.width * picture.height // _MAX_MAPPED_PIXELS) + 1)
-    return Image.fromarray(hdr.to_srgb(np.asarray(picture, np.uint16) * 257, curve, primaries))
 
 
 def white_of(picture: Image.Image) -> float | None:

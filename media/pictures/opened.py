@@ -12,7 +12,6 @@ class Opened:
     Attributes:
         picture: Pillow's object. Its `load` decodes the pixels.
         size: width and height of the whole picture, before it is turned. `picture` may be smaller, such as the preview of a raw file.
-        colours: the curve and the primaries of ITU-T H.273, where the container says them and no ICC profile does.
         orientation: 1 to 8, as in EXIF, where the container says it; None: as EXIF or XMP say. Of a TIFF, Pillow states the size as
             turned, turns the pixels in `load`, and then removes the tag.
     """
@@ -20,4 +19,3 @@ class Opened:
     picture: Image.Image
     size: tuple[int, int]
     orientation: int | None = None
-    colours: tuple[int, int] | None = None

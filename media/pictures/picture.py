@@ -15,7 +15,6 @@ from PIL import Image, UnidentifiedImageError
 from media.errors import PictureError
 from media.formats import Format
 from media.metadata import Metadata, orientation_of, picture_metadata
-from media.pictures.colour import tone_mapped
 from media.pictures.header import read_header
 from media.pictures.limits import alone_if_large, check_size, coefficient_bytes, reduce_in_decoder, srgb_within_limit
 from media.pictures.opened import Opened
@@ -97,8 +96,6 @@ def _read(stream: BinaryIO, min_side: int, name: str) -> Picture:
     with alone_if_large(needed):
         picture, is_partial = decode(picture, lambda: opened()[0].picture)
         image = srgb_within_limit(picture)
-    if header.colours:
-        image = tone_mapped(image, *header.colours)
     orientation = header.orientation or orientation_of(picture)
     width, height = reversed(header.size) if is_sideways(orientation) else header.size
     metadata = picture_metadata(picture, header.size) | {"width": width, "height": height}

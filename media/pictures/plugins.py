@@ -13,7 +13,7 @@ from PIL.PsdImagePlugin import PsdImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from media.errors import PictureError
-from media.pictures.boxes import colours_of, content_of, top_boxes
+from media.pictures.boxes import content_of, top_boxes
 from media.pictures.opened import Opened
 
 _MAX_PAGES = 64
@@ -52,7 +52,7 @@ def open_avif(stream: BinaryIO) -> Opened:
     picture = AvifImageFile(stream, "")
     exif = Image.Exif()
     exif.load(picture.info.get("exif", b""))
-    return Opened(picture, picture.size, exif.get(ExifTags.Base.Orientation, 1), _colours(picture, _about(stream)))
+    return Opened(picture, picture.size, exif.get(ExifTags.Base.Orientation, 1))
 
 
 def open_heic(stream: BinaryIO) -> Opened:
@@ -60,19 +60,9 @@ def open_heic(stream: BinaryIO) -> Opened:
     from pi_heif.as_plugin import HeifImageFile  # `register_heif_opener` would change Pillow for the whole program
 
     picture = HeifImageFile(stream, "")
-    about = _about(stream)
+    about = next((content_of(stream, box) for box in top_boxes(stream) if box.kind == b"meta"), b"")
     is_turned = b"irot" in about or b"imir" in about
-    orientation = 1 if is_turned else picture.info.get("original_orientation") or 1
-    return Opened(picture, picture.size, orientation, _colours(picture, about))
-
-
-def _about(stream: BinaryIO) -> bytes:
-    """The box that describes the pictures in a HEIC or AVIF."""
-    return next((content_of(stream, box) for box in top_boxes(stream) if box.kind == b"meta"), b"")
-
-
-def _colours(picture: Image.Image, about: bytes) -> tuple[int, int] | None:
-    return None if picture.info.get("icc_profile") else colours_of(about)
+    return Opened(picture, picture.size, 1 if is_turned else picture.info.get("original_orientation") or 1)
 
 
 def open_jpeg_2000(stream: BinaryIO) -> Opened:

@@ -1,43 +1,44 @@
-"""HDR and wide-gamut frames and pictures to sRGB.
+"""HDR and wide-gamut frames to sRGB.
 
 A frame is converted to linear light in candela per square metre (nits), then to the primaries of BT.709. Then its highlights are compressed
 to the range of a usual screen. It works on small pictures, so it costs little. FFmpeg's own conversion (libswscale 9) computes a table for
 four seconds and darkens the frame, and the filter zscale is not part of PyAV's wheels.
-
-Curves and primaries have the numbers of ITU-T H.273, as in films, HEIC and AVIF.
 
 Sources: SMPTE ST 2084 (PQ), ITU-R BT.2100 (HLG), BT.2408 (203 nits is the white of a diffuse object), BT.2087 and SMPTE EG 432-1
 (primaries).
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorTrc
 from numpy.typing import NDArray
 
-_PQ, _HLG, _BT2020, _DISPLAY_P3 = 16, 18, 9, 12
+LINEAR_INPUT = "rgb48"  # the pixel format that `to_srgb` takes
+_HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}
 _WHITE_NITS, _BRIGHTEST_WHITE_NITS = 100.0, 203.0  # the white of SDR, and of a diffuse object in HDR
 _HLG_PEAK_NITS = 1000.0
 _KNEE = 0.7  # of white; darker tones are not compressed
 _GAMMA = 2.4  # BT.1886
 _STEPS = (1 << 16) - 1
 _TO_BT709 = {
-    _BT2020: ((1.660491, -0.587641, -0.072850), (-0.124550, 1.132900, -0.008349), (-0.018151, -0.100579, 1.118730)),
-    _DISPLAY_P3: ((1.224940, -0.224940, 0.0), (-0.042057, 1.042057, 0.0), (-0.019638, -0.078636, 1.098274)),
+    ColorPrimaries.BT2020: ((1.660491, -0.587641, -0.072850), (-0.124550, 1.132900, -0.008349), (-0.018151, -0.100579, 1.118730)),
+    ColorPrimaries.SMPTE432: ((1.224940, -0.224940, 0.0), (-0.042057, 1.042057, 0.0), (-0.019638, -0.078636, 1.098274)),
 }
 
 
-def is_needed(curve: int, primaries: int) -> bool:
-    """Whether the curve is one of HDR, or the primaries are far from those of BT.709."""
-    return curve in {_PQ, _HLG} or primaries in _TO_BT709
+def is_needed(frame: Any) -> bool:
+    """Whether the frame has an HDR curve, or primaries far from those of BT.709."""
+    return frame.color_trc in _HDR or frame.color_primaries in _TO_BT709
 
 
-def to_srgb(pixels: NDArray[np.uint16], curve: int, primaries: int) -> NDArray[np.uint8]:
-    """uint16 (H, W, 3), RGB in full range with this curve and these primaries -> uint8 (H, W, 3)."""
-    light = _nits(curve)[pixels]  # (H, W, 3)
-    if primaries in _TO_BT709:
-        light = np.maximum(light @ np.array(_TO_BT709[primaries], np.float32).T, 0)
-    light = _compress(light) if curve in {_PQ, _HLG} else light / _WHITE_NITS
+def to_srgb(pixels: NDArray[np.uint16], frame: Any) -> NDArray[np.uint8]:
+    """uint16 (H, W, 3), RGB in full range with the frame's curve and primaries -> uint8 (H, W, 3)."""
+    light = _nits(int(frame.color_trc))[pixels]  # (H, W, 3)
+    if frame.color_primaries in _TO_BT709:
+        light = np.maximum(light @ np.array(_TO_BT709[ColorPrimaries(frame.color_primaries)], np.float32).T, 0)
+    light = _compress(light) if frame.color_trc in _HDR else light / _WHITE_NITS
     return _encoded()[(np.clip(light, 0, 1) * _STEPS).astype(np.uint16)]
 
 
@@ -61,10 +62,10 @@ def _compress(light: NDArray[np.float32]) -> NDArray[np.float32]:
 def _nits(curve: int) -> NDArray[np.float32]:
     """A table from 16-bit code values to nits. The gamma of an HLG display, 1.2, is applied to each channel, as zimg does."""
     code = np.linspace(0, 1, 1 << 16)
-    if curve == _PQ:
+    if curve == ColorTrc.SMPTE2084:
         root = code ** (1 / 78.84375)
         light = 10000 * (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (1 / 0.1593017578125)
-    elif curve == _HLG:
+    elif curve == ColorTrc.ARIB_STD_B67:
         scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - 0.55991073) / 0.17883277) + 0.28466892) / 12)
         light = _HLG_PEAK_NITS * scene**1.2
     else:
