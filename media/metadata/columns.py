@@ -92,6 +92,7 @@ COLUMNS: Mapping[str, tuple[Callable[[Found], Any], Sequence[str]]] = {  # how t
             "QuickTime.com.android.model",
             "QuickTime.make",
             "QuickTime.model",
+            "QuickTime.gpmf.camera",
         ),
     ),
     "lens": (
@@ -112,6 +113,7 @@ POSITIONS: Sequence[str | tuple[str, ...]] = (
     tuple(f"Xmp.exif.GPS{name}" for name in _POSITION),
     "QuickTime.com.apple.quicktime.location.ISO6709",
     "QuickTime.location",
+    "QuickTime.gpmf.location",
     ("Takeout.geoData.latitude", "Takeout.geoData.longitude"),
     ("Takeout.geoDataExif.latitude", "Takeout.geoDataExif.longitude"),
 )

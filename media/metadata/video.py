@@ -16,6 +16,8 @@ def video_metadata(tags: Mapping[str, str], *, width: int, height: int, duration
     """
     xmp = xmp_tags(tags["xmp"].encode(errors="surrogatepass")) if "xmp" in tags else {}
     texts = {f"QuickTime.{clean(name)}": text for name, value in tags.items() if name != "xmp" and (text := clean(value))}
+    if "GoPro" in texts.get("QuickTime.handler_name", "") and (time := texts.pop("QuickTime.creation_time", "")):
+        texts["QuickTime.gopro.creation_time"] = time.removesuffix("Z")  # the local time, written as if it were UTC
     known = xmp | texts
     size = {"width": width, "height": height, "duration_seconds": duration_seconds}
     return size | columns_of(known) | taken_columns(candidates(known)) | plain(known)

@@ -23,6 +23,7 @@ _PREFIXES = {  # exiv2's, by namespace
     "http://ns.adobe.com/exif/1.0/aux/": "aux",
     "http://cipa.jp/exif/1.0/": "exifEX",
     "http://ns.adobe.com/lightroom/1.0/": "lr",
+    "http://ns.google.com/photos/1.0/panorama/": "GPano",
     "http://ns.adobe.com/xmp/1.0/DynamicMedia/": "xmpDM",
     "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": "iptc",
     "http://iptc.org/std/Iptc4xmpExt/2008-02-29/": "iptcExt",

@@ -42,8 +42,10 @@ def read_film(request: Request) -> Iterator[Reply]:
         if not metadata:
             raise MediaError("decode", "no frame of the video can be decoded")
         duration = _duration(header, packets.timeline.end_seconds)
-        damaged = {"damaged": True} if packets.damaged else {}
-        yield End({"duration_seconds": duration, **damaged}, tuple(sampler.cuts.finish()))
+        more: dict[str, Any] = {"damaged": True} if packets.damaged else {}
+        if packets.telemetry:
+            more |= video_metadata({**tags, **packets.telemetry}, width=width, height=height, duration_seconds=duration)
+        yield End({**more, "duration_seconds": duration}, tuple(sampler.cuts.finish()))
 
 
 def _measured(request: Request, file: BinaryIO | None) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from media.video.reading.gpmf import is_telemetry, telemetry_tags
 from media.video.reading.opened import READ_ERRORS
 from media.video.reading.timeline import JUMP_SECONDS, Timeline
 
@@ -14,12 +15,14 @@ class Packets:
 
     Attributes:
         damaged: whether a part could not be read. Decoders set it, too.
+        telemetry: tags of the first position that a GoPro recorded.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
         self.container, self.stream = container, stream
         self.timeline = Timeline(container, stream)
         self.damaged = False
+        self.telemetry: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Any]:
         for packet in self._without_leaps():
@@ -49,13 +52,16 @@ class Packets:
         yield from held.values()
 
     def _read(self) -> Iterator[Any]:
-        streams = [self.stream, *self.container.streams.audio]
+        telemetry = {stream.index: stream for stream in self.container.streams if is_telemetry(stream)}
+        streams = [self.stream, *self.container.streams.audio, *telemetry.values()]
         errors = 0
         while errors < _MOST_ERRORS:
             try:
                 for packet in self.container.demux(streams):
                     errors = 0
-                    if packet.size:  # otherwise it is the end of a stream, or repeats the last frame
+                    if packet.stream_index in telemetry:
+                        self.telemetry = self.telemetry or telemetry_tags(bytes(packet))
+                    elif packet.size:  # otherwise it is the end of a stream, or repeats the last frame
                         yield packet
                 return
             except READ_ERRORS:
