@@ -41,8 +41,9 @@ def telemetry_tags(payload: bytes) -> dict[str, str]:
             except (struct.error, KeyError, ValueError, IndexError, OverflowError, ZeroDivisionError):  # damaged
                 continue
             if place:
-                names = [entry.content.decode("latin-1").strip("\0 ") for entry in inside if entry.name == b"DVNM"]
-                return {**place, **{"gpmf.camera": f"GoPro {name.removeprefix('GoPro ')}" for name in names if name not in {"", "Camera"}}}
+                names = (entry.content.decode("latin-1").strip("\0 ") for entry in inside if entry.name == b"DVNM")
+                camera = next((f"GoPro {name.removeprefix('GoPro ')}" for name in names if name not in {"", "Camera"}), "")
+                return {**place, "gpmf.camera": camera} if camera else place
     return {}
 
 
