@@ -1,7 +1,7 @@
 """Converts any Pillow picture to 8-bit RGB in sRGB on a white background.
 
-Pillow's `convert("RGB")` drops transparency, clips values above 255 and ignores the ICC profile. A Display P3 photograph then
-looks pale.
+Pillow's `convert("RGB")` drops transparency, clips values above 255 and ignores the ICC profile and the HDR curve. A Display P3
+photograph then looks pale, and an HDR one grey.
 """
 
 import io
@@ -9,14 +9,17 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFilter
+
+from media import hdr
 
 _MODE_OF_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC.1:2022, table 19, to Pillow's modes
+_TABLE_SIDE = 65  # colours; the most that Pillow takes
 _BITS = (8, 10, 12, 14, 16)  # usual depths of cameras, scanners and microscopes
 
 
 def to_srgb(picture: Image.Image, *, white: float | None = None) -> Image.Image:
-    """Any Pillow picture as RGB: deep greys scaled to 8 bits, the ICC profile applied, transparency on white.
+    """Any Pillow picture as RGB: deep greys scaled to 8 bits, the ICC profile or HDR curve applied, transparency on white.
 
     `white` is the value of white in deep greys, see `white_of`, if `picture` is a part of another. The result is a new picture without
     metadata, so opening it again applies no profile or orientation twice.
@@ -25,7 +28,12 @@ def to_srgb(picture: Image.Image, *, white: float | None = None) -> Image.Image:
         ValueError: a mode that Pillow cannot convert.
     """
     colours, alpha = _split(picture, white)
-    rgb = _apply_profile(colours, picture.info.get("icc_profile"))
+    profile, coding = picture.info.get("icc_profile"), picture.info.get("nclx_profile") or {}
+    curve, primaries = coding.get("transfer_characteristics", 0), coding.get("color_primaries", 0)
+    if not profile and hdr.is_needed(curve, primaries):
+        rgb = colours.convert("RGB").filter(_hdr_table(curve, primaries))
+    else:
+        rgb = _apply_profile(colours, profile)
     if alpha is not None:
         paper = Image.new("RGB", rgb.size, "white")
         paper.paste(rgb, mask=alpha)
@@ -80,6 +88,15 @@ def _eight_bits(values: NDArray[np.generic], white: float) -> NDArray[np.uint8]:
 def _finite(values: NDArray[np.generic]) -> NDArray[np.generic]:
     """Negative, NaN and infinite values as black: height maps use them for the sea and for missing data."""
     return np.nan_to_num(values, posinf=0.0, neginf=0.0).clip(0)
+
+
+@lru_cache(maxsize=4)
+def _hdr_table(curve: int, primaries: int) -> ImageFilter.Color3DLUT:
+    """Pillow interpolates between its colours, which is fast and needs no memory beside the picture."""
+    levels = np.linspace(0, 65535, _TABLE_SIDE).astype(np.uint16)
+    blue, green, red = np.meshgrid(levels, levels, levels, indexing="ij")
+    colours = np.stack((red, green, blue), axis=-1).reshape(-1, _TABLE_SIDE, 3)
+    return ImageFilter.Color3DLUT(_TABLE_SIDE, hdr.to_srgb(colours, curve, primaries, adapt=False).reshape(-1) / 255)
 
 
 def _apply_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:

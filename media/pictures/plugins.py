@@ -15,6 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from media.errors import PictureError
 from media.pictures.boxes import content_of, top_boxes
 from media.pictures.opened import Opened
+from media.pictures.partial import DAMAGE
 
 _MAX_PAGES = 64
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
@@ -48,8 +49,16 @@ def open_tiff(stream: BinaryIO) -> Opened:
 
 
 def open_avif(stream: BinaryIO) -> Opened:
-    """Only the container says how an AVIF is turned (ISO 23000-22); Pillow writes that into EXIF, but would also ask the XMP."""
+    """Only the container says how an AVIF is turned (ISO 23000-22); Pillow writes that into EXIF, but would also ask the XMP.
+
+    Pillow does not say which HDR curve and primaries it has. The decoder of HEIC reads them from the header.
+    """
+    from pi_heif.as_plugin import HeifImageFile
+
     picture = AvifImageFile(stream, "")
+    with suppress(*DAMAGE):
+        stream.seek(0)
+        picture.info["nclx_profile"] = HeifImageFile(stream, "").info.get("nclx_profile")
     exif = Image.Exif()
     exif.load(picture.info.get("exif", b""))
     return Opened(picture, picture.size, exif.get(ExifTags.Base.Orientation, 1))
