@@ -9,6 +9,7 @@ from PIL import ExifTags, Image
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile, PngStream
 from PIL.PsdImagePlugin import PsdImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -20,6 +21,8 @@ from media.pictures.partial import DAMAGE
 _MAX_PAGES = 64
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _MERGED, _EXIF, _XMP = 1057, 1058, 1060  # numbers of Photoshop's image resources
+_MOST_BYTES = 500_000_000  # of a PNG that is copied
+_PNG_FRAMES = {b"acTL", b"fcTL", b"fdAT"}  # of animations
 _JPEG_2000_METADATA = {b"JpgTiffExif->JP2": "exif", bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC"): "xmp"}
 
 
@@ -32,6 +35,54 @@ class Jpeg(JpegImageFile):
 
 def open_jpeg(stream: BinaryIO) -> Opened:
     return Opened(picture := Jpeg(stream, ""), picture.size)
+
+
+class Png(PngImageFile):
+    """A PNG. Chunks after the pixels cannot make it unreadable."""
+
+    def load_end(self) -> None:
+        if getattr(self, "is_animated", False):
+            super().load_end()  # composes the frame
+        else:
+            with suppress(*DAMAGE):
+                super().load_end()
+
+
+def open_png(stream: BinaryIO) -> Opened:
+    """A PNG. If Pillow refuses a chunk that is not needed, such as a long text or a wrong checksum, it is ignored, as in browsers."""
+    try:
+        picture = Png(stream, "")
+    except DAMAGE:
+        with suppress(*DAMAGE):
+            return Opened(picture := Png(_without_refused_chunks(stream), ""), picture.size)
+        raise
+    return Opened(picture, picture.size)
+
+
+def _without_refused_chunks(stream: BinaryIO) -> BinaryIO:
+    """The PNG without the chunks that a decoder may ignore (their names begin with a small letter) and that Pillow's reader refuses."""
+    stream.seek(0)
+    data = memoryview(stream.read(_MOST_BYTES))
+    kept, reader, at = [data[:8]], PngStream(io.BytesIO()), 8
+    while at + 12 <= len(data):
+        stop = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        kind = bytes(data[at + 4 : at + 8])
+        if kind[:1].isupper() or kind in _PNG_FRAMES or _accepts(reader, kind, data[at + 8 : stop]):
+            kept.append(data[at:stop])
+        at = stop
+    return io.BytesIO(b"".join(kept))
+
+
+def _accepts(reader: PngStream, kind: bytes, content: memoryview) -> bool:
+    """`content` is that of a chunk, with its checksum."""
+    reader.fp = io.BytesIO(content)
+    try:
+        reader.crc(kind, reader.call(kind, 0, len(content) - 4))
+    except AttributeError:
+        return True  # unknown chunks are skipped
+    except DAMAGE:
+        return False
+    return True
 
 
 def open_tiff(stream: BinaryIO) -> Opened:

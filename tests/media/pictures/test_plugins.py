@@ -3,6 +3,7 @@
 import io
 import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -44,6 +45,45 @@ def test_the_main_page_of_a_tiff_is_shown(sizes, main):
     read = read_picture(pages(*sizes))
     assert (read.image.size, (read.metadata["width"], read.metadata["height"])) == (sizes[main], sizes[main])
     assert read.image.getpixel((1, 1)) == [(255, 0, 0), (0, 255, 0), (0, 0, 255)][main]
+
+
+def png_with(kind, content, *, behind=False, checksum=None):
+    """A PNG with EXIF (turned) and one more chunk, before or behind its pixels."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    data = encoded(flag(), "PNG", exif=exif)
+    chunk = struct.pack(">I", len(content)) + kind + content
+    chunk += struct.pack(">I", zlib.crc32(kind + content) if checksum is None else checksum)
+    at = data.index(b"IEND" if behind else b"eXIf") - 4
+    return data[:at] + chunk + data[at:]
+
+
+LONG_TEXT = zlib.compress(bytes(3_000_000))
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "content", "checksum"),
+    [
+        (b"zTXt", b"workflow\0\0" + LONG_TEXT, None),
+        (b"iTXt", b"workflow\0\1\0\0\0" + LONG_TEXT, None),
+        (b"iCCP", b"profile\0\0" + LONG_TEXT, None),
+        (b"iCCP", b"profile\0\7" + b"unknown", None),
+        (b"gAMA", b"\0", None),
+        (b"tEXt", b"Title\0wrong", 1),
+    ],
+)
+def test_a_chunk_that_pillow_refuses_does_not_lose_a_png(kind, content, checksum, behind):
+    """Browsers and ImageMagick show these pictures. Pillow limits texts and profiles to 1 MB."""
+    read = read_picture(png_with(kind, content, behind=behind, checksum=checksum))
+    assert (read.format, read.damaged, read.image.size) == ("PNG", False, (64, 96))
+    assert (read.image.getpixel((60, 50)), read.image.getpixel((5, 50))) == ((255, 0, 0), (0, 0, 0))
+
+
+def test_a_png_with_a_damaged_header_fails_with_the_first_reason():
+    data = encoded(flag(), "PNG")
+    with pytest.raises(PictureError, match="bad header checksum in b'IHDR'"):
+        read_picture(data.replace(b"IHDR\0\0\0\x60", b"IHDR\0\0\0\x61"))
 
 
 @pytest.mark.parametrize("subfile_type", [1, 4, 5])
