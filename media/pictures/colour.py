@@ -6,6 +6,7 @@ photograph then looks pale, and an HDR one grey.
 
 import io
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from media import hdr
 
 _MODE_OF_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC.1:2022, table 19, to Pillow's modes
 _TABLE_SIDE = 65  # colours; the most that Pillow takes
+_ALPHA_OFTEN_UNUSED = {"BMP", "DIB", "TGA"}  # many programs leave it at 0
+_SRGB_GAMMA, _LEAST_GAMMA = 1 / 2.2, 0.1
 _BITS = (8, 10, 12, 14, 16)  # usual depths of cameras, scanners and microscopes
 
 
@@ -28,12 +31,7 @@ def to_srgb(picture: Image.Image, *, white: float | None = None) -> Image.Image:
         ValueError: a mode that Pillow cannot convert.
     """
     colours, alpha = _split(picture, white)
-    profile, coding = picture.info.get("icc_profile"), picture.info.get("nclx_profile") or {}
-    curve, primaries = coding.get("transfer_characteristics", 0), coding.get("color_primaries", 0)
-    if not profile and hdr.is_needed(curve, primaries):
-        rgb = colours.convert("RGB").filter(_hdr_table(curve, primaries))
-    else:
-        rgb = _apply_profile(colours, profile)
+    rgb = _in_srgb(colours, picture.info)
     if alpha is not None:
         paper = Image.new("RGB", rgb.size, "white")
         paper.paste(rgb, mask=alpha)
@@ -63,9 +61,25 @@ def is_deep(mode: str) -> bool:
     return mode.startswith("I") or mode == "F"
 
 
+def _in_srgb(picture: Image.Image, info: dict[Any, Any]) -> Image.Image:
+    """Mode L, RGB, CMYK or LAB -> RGB, by the profile, the HDR curve and primaries, or the gamma of a PNG."""
+    profile, coding, gamma = info.get("icc_profile"), info.get("nclx_profile") or {}, info.get("gamma") or _SRGB_GAMMA
+    curve, primaries = coding.get("transfer_characteristics", 0), coding.get("color_primaries", 0)
+    if profile:
+        return _apply_profile(picture, profile)
+    rgb = picture.convert("RGB")
+    if hdr.is_needed(curve, primaries):
+        return rgb.filter(_hdr_table(curve, primaries))
+    if "srgb" not in info and not 0.9 < gamma / _SRGB_GAMMA < 1.1 and _LEAST_GAMMA <= gamma <= 1 / _LEAST_GAMMA:
+        light = np.linspace(0, 1, 256) ** (1 / gamma)
+        srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+        return rgb.point(np.rint(255 * srgb).astype(int).tolist() * 3)
+    return rgb
+
+
 def _split(picture: Image.Image, white: float | None) -> tuple[Image.Image, Image.Image | None]:
     """8-bit colours (mode L, RGB, CMYK or LAB) and, if the picture has transparency, alpha (mode L, 0 is transparent)."""
-    mode, key = picture.mode, picture.info.get("transparency")
+    mode, key, file_format = picture.mode, picture.info.get("transparency"), picture.format
     if is_deep(mode):
         values = np.asarray(picture)
         alpha = None if key is None else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
@@ -74,7 +88,9 @@ def _split(picture: Image.Image, white: float | None) -> tuple[Image.Image, Imag
         picture = picture.convert("LA") if mode == "La" else picture  # Pillow converts La only to LA
         picture = picture.convert("RGBA")
         grey = mode in {"1", "L", "LA", "La"}
-        return picture.getchannel("R") if grey else picture.convert("RGB"), picture.getchannel("A")
+        alpha = picture.getchannel("A")
+        is_used = file_format not in _ALPHA_OFTEN_UNUSED or alpha.getextrema()[1]
+        return picture.getchannel("R") if grey else picture.convert("RGB"), alpha if is_used else None
     if mode == "1":
         return picture.convert("L"), None
     return picture if mode in {"L", "RGB", "CMYK", "LAB"} else picture.convert("RGB"), None
@@ -99,9 +115,9 @@ def _hdr_table(curve: int, primaries: int) -> ImageFilter.Color3DLUT:
     return ImageFilter.Color3DLUT(_TABLE_SIDE, hdr.to_srgb(colours, curve, primaries, adapt=False).reshape(-1) / 255)
 
 
-def _apply_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
+def _apply_profile(picture: Image.Image, profile: bytes) -> Image.Image:
     """Mode L, RGB, CMYK or LAB -> RGB. A profile is ignored if its channels differ from those of the picture."""
-    transform = _transform(profile) if profile else None
+    transform = _transform(profile)
     if transform is not None and transform.input_mode == "RGB" and picture.mode == "L":
         picture = picture.convert("RGB")  # cameras add an RGB profile to their black-and-white pictures
     return transform.apply(picture) if transform is not None and transform.input_mode == picture.mode else picture.convert("RGB")

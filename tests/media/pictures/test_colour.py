@@ -9,8 +9,6 @@ from PIL import Image, ImageCms
 
 from media.pictures import colour as media_colour
 from media.pictures.colour import to_srgb
-from media.pictures.picture import open_picture
-from tests.rare_pictures import encoded
 
 # Red, green and blue (columns) in XYZ under D50, as in the profiles of these names.
 SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
@@ -266,42 +264,3 @@ def test_the_result_is_a_new_picture_without_metadata():
     np.testing.assert_array_equal(np.asarray(to_srgb(once)), np.asarray(once))
     once.putpixel((0, 0), 0)
     assert picture.getpixel((0, 0)) == (200, 100, 50)
-
-
-def hdr_picture(file_format, nits, *, curve, primaries=9):
-    """An AVIF or HEIC of one colour in BT.2020, given in linear BT.709. The encoders state sRGB, so the statement is replaced."""
-    y = (nits @ np.array([(0.6274, 0.3293, 0.0433), (0.0691, 0.9195, 0.0114), (0.0164, 0.0880, 0.8956)]).T / 10_000) ** 0.1593017578125
-    codes = ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375  # SMPTE ST 2084
-    colour = tuple(np.rint(255 * codes).astype(int).tolist())
-    data = encoded(Image.new("RGB", (64, 64), colour), file_format, quality=100)
-    stated = b"colrnclx" + bytes((0, 1, 0, 13))
-    assert data.count(stated) == 1
-    return data.replace(stated, b"colrnclx" + bytes((0, primaries, 0, curve)))
-
-
-@pytest.mark.parametrize("file_format", ["AVIF", "HEIF"])
-def test_hdr_pictures_look_like_sdr(file_format):
-    """A diffuse white has 203 nits (BT.2408). Darker colours are as in SDR, brighter ones are compressed."""
-    shown = [
-        open_picture(hdr_picture(file_format, np.array(light) * 203.0, curve=16)).getpixel((32, 32))
-        for light in ((0.5, 0.1, 0.03), (0.03, 0.3, 0.1), (1.0, 1.0, 1.0), (4.0, 4.0, 4.0))
-    ]
-    expected = [(191, 98, 59), (59, 154, 98), (239, 239, 239), (255, 255, 255)]
-    assert np.abs(np.array(shown) - expected).max() <= 8
-    assert min(shown[3]) > max(shown[2])
-
-
-def test_hlg_pictures_are_converted_and_a_profile_counts_more():
-    three_quarters = encoded(Image.new("RGB", (64, 64), (191, 191, 191)), "AVIF", quality=100)
-    hlg = three_quarters.replace(b"colrnclx" + bytes((0, 1, 0, 13)), b"colrnclx" + bytes((0, 9, 0, 18)))
-    assert min(open_picture(hlg).getpixel((32, 32))) >= 230  # 203 nits
-    picture = tagged(Image.new("RGB", (2, 2), (148, 148, 148)), rgb_profile(SRGB, 2.2))
-    plain = to_srgb(picture).getpixel((0, 0))
-    picture.info["nclx_profile"] = {"transfer_characteristics": 16, "color_primaries": 9}
-    assert to_srgb(picture).getpixel((0, 0)) == plain
-
-
-def test_wide_gamut_without_a_profile_is_converted():
-    picture = Image.new("RGB", (2, 2), (200, 100, 50))
-    picture.info["nclx_profile"] = {"transfer_characteristics": 13, "color_primaries": 12}
-    assert np.abs(np.array(to_srgb(picture).getpixel((0, 0))) - (215, 93, 31)).max() <= 12
