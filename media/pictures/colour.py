@@ -83,7 +83,8 @@ def _split(picture: Image.Image, white: float | None) -> tuple[Image.Image, Imag
     if is_deep(mode):
         values = np.asarray(picture)
         alpha = None if key is None else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
-        return Image.fromarray(_eight_bits(values, white or white_of(picture) or 1.0)), alpha
+        shades = _eight_bits(values, white or white_of(picture) or 1.0)
+        return Image.fromarray(255 - shades if picture.info.get("min_is_white") else shades), alpha
     if picture.has_transparency_data and mode != "CMYK":
         picture = picture.convert("LA") if mode == "La" else picture  # Pillow converts La only to LA
         picture = picture.convert("RGBA")

@@ -5,7 +5,7 @@ import struct
 from contextlib import suppress
 from typing import BinaryIO
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -15,11 +15,13 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from media.errors import PictureError
 from media.pictures.boxes import content_of, top_boxes
+from media.pictures.colour import is_deep
 from media.pictures.opened import Opened
 from media.pictures.partial import DAMAGE
 
 _MAX_PAGES = 64
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_SEPARATE = 2  # of PlanarConfiguration
 _MERGED, _EXIF, _XMP = 1057, 1058, 1060  # numbers of Photoshop's image resources
 _MOST_BYTES = 500_000_000  # of a PNG that is copied
 _PNG_FRAMES = {b"acTL", b"fcTL", b"fdAT"}  # of animations
@@ -85,9 +87,20 @@ def _accepts(reader: PngStream, kind: bytes, content: memoryview) -> bool:
     return True
 
 
+class Tiff(TiffImageFile):
+    """A TIFF. Where Pillow's reader is wrong, libtiff reads it: 16-bit colours that are uncompressed and one plane after the other."""
+
+    def _setup(self) -> None:
+        super()._setup()
+        if self._planar_configuration == _SEPARATE and self.info["compression"] == "raw" and self.tag_v2.get(258, (8,))[0] == 16:
+            self.use_load_libtiff = True
+            self.tile = [ImageFile._Tile("libtiff", (0, 0, *self._tile_size), 0, (f"{self.mode};16N", False, self.tag_v2.offset))]
+        self.info["min_is_white"] = is_deep(self.mode) and self.tag_v2.get(262) == 0
+
+
 def open_tiff(stream: BinaryIO) -> Opened:
     """The main page: the first one, but no thumbnail or mask; and not one with less than half of the pixels of another."""
-    picture = TiffImageFile(stream, "")
+    picture = Tiff(stream, "")
     pixels = {}
     with suppress(EOFError):
         for page in range(_MAX_PAGES):

@@ -86,6 +86,46 @@ def test_a_png_with_a_damaged_header_fails_with_the_first_reason():
         read_picture(data.replace(b"IHDR\0\0\0\x60", b"IHDR\0\0\0\x61"))
 
 
+def plain_tiff(pixels, *, order="<", planes=False, photometric=2):
+    """An uncompressed TIFF of uint8 or uint16 (H, W, S), with the samples of a pixel together, or one plane after the other."""
+    height, width, samples = pixels.shape
+    data = (pixels.transpose(2, 0, 1) if planes else pixels).astype(pixels.dtype.newbyteorder(order)).tobytes()
+    strips = samples if planes else 1
+    tags = {256: width, 257: height, 258: [8 * pixels.itemsize] * samples, 259: 1, 262: photometric, 273: [0] * strips, 277: samples}
+    tags |= {278: height, 279: [len(data) // strips] * strips, 284: 2 if planes else 1}
+    size = 8 + 2 + 12 * len(tags) + 4
+    at = size + sum(4 * len(value) for value in tags.values() if isinstance(value, list) and len(value) > 1)
+    tags[273] = [at + strip * len(data) // strips for strip in range(strips)]
+    entries = more = b""
+    for tag, value in tags.items():
+        values = struct.pack(f"{order}{len(value)}I", *value) if isinstance(value, list) else struct.pack(order + "I", value)
+        where = values if len(values) == 4 else struct.pack(order + "I", size + len(more))
+        more += values if len(values) > 4 else b""
+        entries += struct.pack(order + "HHI", tag, 4, len(values) // 4) + where
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags))
+    return head + entries + bytes(4) + more + data
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_may_have_one_plane_after_the_other(kind, planes, order):
+    """Photoshop calls this "per channel". Pillow mixes up 16-bit values that are uncompressed."""
+    pixels = np.zeros((40, 60, 3), kind)
+    pixels[:, :30], pixels[:, 30:] = np.array([200, 100, 50], kind), np.array([10, 250, 130], kind)
+    picture = open_picture(plain_tiff(pixels * (257 if kind == np.uint16 else 1), order=order, planes=planes))
+    assert (picture.getpixel((5, 5)), picture.getpixel((55, 35))) == ((200, 100, 50), (10, 250, 130))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("photometric", "shown"), [(0, (255, 55)), (1, (0, 200))])
+def test_zero_may_be_white_in_a_tiff(kind, photometric, shown):
+    pixels = np.zeros((40, 60, 1), kind)
+    pixels[:, 30:] = 200 * (257 if kind == np.uint16 else 1)
+    picture = open_picture(plain_tiff(pixels, photometric=photometric))
+    assert (picture.getpixel((5, 5))[0], picture.getpixel((55, 35))[0]) == shown
+
+
 @pytest.mark.parametrize("subfile_type", [1, 4, 5])
 def test_a_thumbnail_or_mask_is_not_the_main_page_of_a_tiff(subfile_type):
     buffer = io.BytesIO()
