@@ -19,7 +19,19 @@ from media.formats import HEAD_BYTES, sniff
 from media.pictures.boxes import top_boxes
 
 # Pillow and its plugins raise these for damaged files.
-DAMAGE = (OSError, ValueError, SyntaxError, RuntimeError, ArithmeticError, LookupError, TypeError, AttributeError, EOFError, struct.error)
+DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    struct.error,
+)
 _LEAST_SHARE = 0.1  # of the pixels; with less, the picture counts as lost
 _LEAST_BYTES = 0.2  # of the bytes, where lost pixels cannot be counted
 _GREY = 128  # what libjpeg writes where data are missing

@@ -2,9 +2,12 @@
 
 import io
 import struct
+from bisect import bisect_right
 from contextlib import suppress
+from itertools import accumulate
 from typing import BinaryIO
 
+import numpy as np
 from PIL import ExifTags, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
@@ -16,12 +19,15 @@ from PIL.TiffImagePlugin import TiffImageFile
 from media.errors import PictureError
 from media.pictures.boxes import content_of, top_boxes
 from media.pictures.colour import is_deep
+from media.pictures.limits import check_size
 from media.pictures.opened import Opened
 from media.pictures.partial import DAMAGE
 
 _MAX_PAGES = 64
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _SEPARATE = 2  # of PlanarConfiguration
+_PSB, _RGB, _COLOURS = 2, 3, {3: 3, 4: 4, 9: 3}  # Photoshop's version, mode, and numbers of colours of modes
+_MOST_CHANNELS, _MOST_ROWS = 56, 300_000
 _MERGED, _EXIF, _XMP = 1057, 1058, 1060  # numbers of Photoshop's image resources
 _MOST_BYTES = 500_000_000  # of a PNG that is copied
 _PNG_FRAMES = {b"acTL", b"fcTL", b"fdAT"}  # of animations
@@ -154,8 +160,11 @@ def open_photoshop(stream: BinaryIO) -> Opened:
     Raises:
         PictureError: there is no merged picture. Photoshop leaves it blank unless it saves with "Maximize compatibility".
     """
-    stream = _as_psd(stream.read()) if stream.read(6)[4:] == b"\0\2" else stream
+    head = stream.read(26)
+    version, channels, depth, mode = struct.unpack(">4xH6xH8xHH", head.ljust(26, b"\0"))
     stream.seek(0)
+    if version == _PSB or depth > 8 or channels > _COLOURS.get(mode, 1):
+        stream = _as_plain(stream.read())
     picture = PsdImageFile(stream, "")
     resources = {number: data for number, _, data in reversed(picture.resources)}
     if resources.get(_MERGED, b"\0\0\0\1\1")[4:5] == b"\0":
@@ -164,16 +173,41 @@ def open_photoshop(stream: BinaryIO) -> Opened:
     return Opened(picture, picture.size)
 
 
-def _as_psd(behind_version: bytes) -> BinaryIO:
-    """A PSB, from behind its version on, as a PSD without layers, which is what Pillow reads. Some lengths have twice as many bytes."""
-    data = b"8BPS\0\1" + behind_version
-    height, channels = int.from_bytes(data[14:18], "big"), int.from_bytes(data[12:14], "big")
+def _as_plain(data: bytes) -> BinaryIO:
+    """A PSD or PSB as what Pillow reads: a PSD of 8 bits without layers, and without channels that are no colours.
+
+    The fourth channel of RGB is transparency if the number of layers is negative. Otherwise it is a stored selection.
+    """
+    version, channels, height, width, depth, mode = struct.unpack_from(">4xH6xHIIHH", data)
+    if channels > _MOST_CHANNELS or height > _MOST_ROWS:
+        raise ValueError(f"{channels} channels of {height} rows")
+    length, count = ("Q", "I") if version == _PSB else ("I", "H")
     layers = 26
     for _ in ("colours", "resources"):
         layers += 4 + int.from_bytes(data[layers : layers + 4], "big")
-    merged = layers + 8 + int.from_bytes(data[layers : layers + 8], "big")
-    compression, rest = data[merged : merged + 2], data[merged + 2 :]
+    size, layers_size, num_layers = struct.unpack_from(f">{length}{length}h", data.ljust(layers + 18, b"\0"), layers)
+    merged = layers + struct.calcsize(length) + size
+    is_transparent = mode == _RGB and size and layers_size and num_layers < 0
+    kept = min(channels, _COLOURS.get(mode, 1) + bool(is_transparent))
+    compression, pixels = data[merged : merged + 2], data[merged + 2 :]
     if compression == b"\0\1":  # the number of bytes of each row comes first
-        counts = struct.unpack_from(f">{height * channels}I", rest)
-        rest = struct.pack(f">{len(counts)}H", *(min(count, 65535) for count in counts)) + rest[4 * len(counts) :]
-    return io.BytesIO(data[:layers] + bytes(4) + compression + rest)
+        counts = struct.unpack_from(f">{height * channels}{count}", pixels)
+        pixels = pixels[struct.calcsize(count) * len(counts) :]
+        counts = counts[: height * kept]
+        if depth > 8:
+            check_size("Photoshop", (width, height), more=kept * width * height * depth / 8)
+            whole_rows = bisect_right(list(accumulate(counts)), len(pixels))
+            compression, pixels = b"\0\0", _unpacked(pixels, (width * depth // 8, whole_rows))
+        else:
+            pixels = struct.pack(f">{len(counts)}H", *(min(number, 65535) for number in counts)) + pixels
+    if depth == 16:
+        pixels = pixels[::2]
+    elif depth == 32:
+        light = np.nan_to_num(np.frombuffer(pixels, ">f4", count=len(pixels) // 4)).clip(0, 1)
+        pixels = np.rint(light * 255).astype(np.uint8).tobytes()
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, kept, height, width, min(depth, 8), mode)
+    return io.BytesIO(head + data[26:layers] + bytes(4) + compression + pixels)
+
+
+def _unpacked(pixels: bytes, size: tuple[int, int]) -> bytes:
+    return Image.frombytes("L", size, pixels, "packbits", "L").tobytes() if min(size) else b""

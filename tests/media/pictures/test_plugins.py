@@ -14,7 +14,7 @@ from media.pictures.header import read_header
 from media.pictures.jxl import _header
 from media.pictures.picture import open_picture, read_picture
 from media.pictures.raw import _exif
-from tests.rare_pictures import encoded, photoshop, raw_of_camera
+from tests.rare_pictures import encoded, raw_of_camera
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
 
@@ -189,21 +189,6 @@ def test_the_exif_blocks_of_olympus_panasonic_and_canon_are_found():
     found.load(_exif(data))
     assert found[271] == "Maker"
     assert found.get_ifd(ExifTags.IFD.Exif)[when] == "2024:05:06 07:08:09"
-
-
-def test_a_photoshop_file_without_a_merged_picture_says_how_to_save_it():
-    assert open_picture(photoshop(flag())).getpixel((5, 5)) == (255, 0, 0)
-    with pytest.raises(PictureError, match="Maximize compatibility"):
-        open_picture(photoshop(flag(), merged=False))
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_large_document_of_photoshop_is_read(packed):
-    picture = Image.linear_gradient("L").resize((300, 50))
-    for big in (False, True):
-        read = read_picture(photoshop(picture, big=big, packed=packed))
-        assert (read.format, read.damaged) == ("Photoshop", False)
-        np.testing.assert_array_equal(np.asarray(read.image), np.asarray(picture.convert("RGB")))
 
 
 def test_jpeg_2000_has_metadata_in_boxes():
