@@ -185,7 +185,7 @@ def _as_plain(data: bytes) -> BinaryIO:
     layers = 26
     for _ in ("colours", "resources"):
         layers += 4 + int.from_bytes(data[layers : layers + 4], "big")
-    size, layers_size, num_layers = struct.unpack_from(f">{length}{length}h", data.ljust(layers + 18, b"\0"), layers)
+    size, layers_size, num_layers = struct.unpack_from(f">{length}{length}h", data[layers : layers + 18].ljust(18, b"\0"))
     merged = layers + struct.calcsize(length) + size
     is_transparent = mode == _RGB and size and layers_size and num_layers < 0
     kept = min(channels, _COLOURS.get(mode, 1) + bool(is_transparent))
