@@ -73,16 +73,26 @@ def raw_of_camera(picture, *, orientation=1, preview=True):
     return bytes(data)
 
 
-def photoshop(picture, *, merged=True, big=False, packed=False):
-    """A PSD or PSB with a merged picture. Photoshop states in resource 1057 whether that picture is real."""
-    width, height = picture.size
+def photoshop(picture, *, merged=True, big=False, packed=False, depth=8, layers=None):
+    """A PSD or PSB with a merged picture. Photoshop states in resource 1057 whether that picture is real.
+
+    RGBA has a fourth channel. It is transparency if the number of `layers` is negative. A `depth` of 32 bits has floats.
+    """
+    picture = picture if picture.mode in {"RGBA", "L"} else picture.convert("RGB")
+    bands = picture.split()
     version_info = struct.pack(">IB", 1, merged) + bytes(12)
     resources = b"8BIM" + struct.pack(">HHI", 1057, 0, len(version_info)) + version_info + b"\0" * (len(version_info) % 2)
-    planes = b"".join(band.tobytes() for band in picture.convert("RGB").split())
+    pixels = np.stack([np.asarray(band) for band in bands])  # (S, H, W)
+    pixels = pixels if depth == 8 else (pixels.astype(np.uint16) * 257).astype(">u2") if depth == 16 else (pixels / 255).astype(">f4")
+    planes = pixels.tobytes()
     if packed:  # each row as runs of at most 128 bytes that are not repeated, after the lengths of all rows
+        width = picture.width * depth // 8
         rows = [planes[at : at + width] for at in range(0, len(planes), width)]
         rows = [b"".join(bytes([len(run) - 1]) + run for run in (row[at : at + 128] for at in range(0, width, 128))) for row in rows]
         planes = struct.pack(f">{len(rows)}{'I' if big else 'H'}", *map(len, rows)) + b"".join(rows)
-    header = b"8BPS" + struct.pack(">H6xHIIHH", 2 if big else 1, 3, height, width, 8, 3)
-    layers = bytes(8 if big else 4)
-    return header + bytes(4) + struct.pack(">I", len(resources)) + resources + layers + struct.pack(">H", packed) + planes
+    mode = 1 if picture.mode == "L" else 3
+    header = b"8BPS" + struct.pack(">H6xHIIHH", 2 if big else 1, len(bands), picture.height, picture.width, depth, mode)
+    length = ">Q" if big else ">I"
+    about_layers = b"" if layers is None else struct.pack(length, 2) + struct.pack(">h", layers)
+    about_layers = struct.pack(length, len(about_layers)) + about_layers
+    return header + bytes(4) + struct.pack(">I", len(resources)) + resources + about_layers + struct.pack(">H", packed) + planes

@@ -1,22 +1,28 @@
 """Converts any Pillow picture to 8-bit RGB in sRGB on a white background.
 
-Pillow's `convert("RGB")` drops transparency, clips values above 255 and ignores the ICC profile. A Display P3 photograph then
-looks pale.
+Pillow's `convert("RGB")` drops transparency, clips values above 255 and ignores the ICC profile and the HDR curve. A Display P3
+photograph then looks pale, and an HDR one grey.
 """
 
 import io
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFilter
+
+from media import hdr
 
 _MODE_OF_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC.1:2022, table 19, to Pillow's modes
+_TABLE_SIDE = 65  # colours; the most that Pillow takes
+_ALPHA_OFTEN_UNUSED = {"BMP", "DIB", "TGA"}  # many programs leave it at 0
+_SRGB_GAMMA, _LEAST_GAMMA = 1 / 2.2, 0.1
 _BITS = (8, 10, 12, 14, 16)  # usual depths of cameras, scanners and microscopes
 
 
 def to_srgb(picture: Image.Image, *, white: float | None = None) -> Image.Image:
-    """Any Pillow picture as RGB: deep greys scaled to 8 bits, the ICC profile applied, transparency on white.
+    """Any Pillow picture as RGB: deep greys scaled to 8 bits, the ICC profile or HDR curve applied, transparency on white.
 
     `white` is the value of white in deep greys, see `white_of`, if `picture` is a part of another. The result is a new picture without
     metadata, so opening it again applies no profile or orientation twice.
@@ -25,7 +31,7 @@ def to_srgb(picture: Image.Image, *, white: float | None = None) -> Image.Image:
         ValueError: a mode that Pillow cannot convert.
     """
     colours, alpha = _split(picture, white)
-    rgb = _apply_profile(colours, picture.info.get("icc_profile"))
+    rgb = _in_srgb(colours, picture.info)
     if alpha is not None:
         paper = Image.new("RGB", rgb.size, "white")
         paper.paste(rgb, mask=alpha)
@@ -55,18 +61,37 @@ def is_deep(mode: str) -> bool:
     return mode.startswith("I") or mode == "F"
 
 
+def _in_srgb(picture: Image.Image, info: dict[Any, Any]) -> Image.Image:
+    """Mode L, RGB, CMYK or LAB -> RGB, by the profile, the HDR curve and primaries, or the gamma of a PNG."""
+    profile, coding, gamma = info.get("icc_profile"), info.get("nclx_profile") or {}, info.get("gamma") or _SRGB_GAMMA
+    curve, primaries = coding.get("transfer_characteristics", 0), coding.get("color_primaries", 0)
+    if profile:
+        return _apply_profile(picture, profile)
+    rgb = picture.convert("RGB")
+    if hdr.is_needed(curve, primaries):
+        return rgb.filter(_hdr_table(curve, primaries))
+    if "srgb" not in info and not 0.9 < gamma / _SRGB_GAMMA < 1.1 and _LEAST_GAMMA <= gamma <= 1 / _LEAST_GAMMA:
+        light = np.linspace(0, 1, 256) ** (1 / gamma)
+        srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+        return rgb.point(np.rint(255 * srgb).astype(int).tolist() * 3)
+    return rgb
+
+
 def _split(picture: Image.Image, white: float | None) -> tuple[Image.Image, Image.Image | None]:
     """8-bit colours (mode L, RGB, CMYK or LAB) and, if the picture has transparency, alpha (mode L, 0 is transparent)."""
-    mode, key = picture.mode, picture.info.get("transparency")
+    mode, key, file_format = picture.mode, picture.info.get("transparency"), picture.format
     if is_deep(mode):
         values = np.asarray(picture)
         alpha = None if key is None else Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
-        return Image.fromarray(_eight_bits(values, white or white_of(picture) or 1.0)), alpha
+        shades = _eight_bits(values, white or white_of(picture) or 1.0)
+        return Image.fromarray(255 - shades if picture.info.get("min_is_white") else shades), alpha
     if picture.has_transparency_data and mode != "CMYK":
         picture = picture.convert("LA") if mode == "La" else picture  # Pillow converts La only to LA
         picture = picture.convert("RGBA")
         grey = mode in {"1", "L", "LA", "La"}
-        return picture.getchannel("R") if grey else picture.convert("RGB"), picture.getchannel("A")
+        alpha = picture.getchannel("A")
+        is_used = file_format not in _ALPHA_OFTEN_UNUSED or alpha.getextrema()[1]
+        return picture.getchannel("R") if grey else picture.convert("RGB"), alpha if is_used else None
     if mode == "1":
         return picture.convert("L"), None
     return picture if mode in {"L", "RGB", "CMYK", "LAB"} else picture.convert("RGB"), None
@@ -82,9 +107,18 @@ def _finite(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.nan_to_num(values, posinf=0.0, neginf=0.0).clip(0)
 
 
-def _apply_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
+@lru_cache(maxsize=4)
+def _hdr_table(curve: int, primaries: int) -> ImageFilter.Color3DLUT:
+    """Pillow interpolates between its colours, which is fast and needs no memory beside the picture."""
+    levels = np.linspace(0, 65535, _TABLE_SIDE).astype(np.uint16)
+    blue, green, red = np.meshgrid(levels, levels, levels, indexing="ij")
+    colours = np.stack((red, green, blue), axis=-1).reshape(-1, _TABLE_SIDE, 3)
+    return ImageFilter.Color3DLUT(_TABLE_SIDE, hdr.to_srgb(colours, curve, primaries, adapt=False).reshape(-1) / 255)
+
+
+def _apply_profile(picture: Image.Image, profile: bytes) -> Image.Image:
     """Mode L, RGB, CMYK or LAB -> RGB. A profile is ignored if its channels differ from those of the picture."""
-    transform = _transform(profile) if profile else None
+    transform = _transform(profile)
     if transform is not None and transform.input_mode == "RGB" and picture.mode == "L":
         picture = picture.convert("RGB")  # cameras add an RGB profile to their black-and-white pictures
     return transform.apply(picture) if transform is not None and transform.input_mode == picture.mode else picture.convert("RGB")

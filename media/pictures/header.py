@@ -17,12 +17,13 @@ from media.formats import FORMATS, HEAD_BYTES, Format, format_named, sniff, true
 from media.pictures.jxl import open_jxl
 from media.pictures.limits import MAX_BYTES
 from media.pictures.opened import Opened
-from media.pictures.plugins import open_avif, open_heic, open_jpeg, open_jpeg_2000, open_photoshop, open_tiff
+from media.pictures.plugins import open_avif, open_heic, open_jpeg, open_jpeg_2000, open_photoshop, open_png, open_tiff
 from media.pictures.raw import NotRawError, open_raw
 from media.pictures.svg import open_svg
 
 _OPENERS: dict[str, Callable[[BinaryIO], Opened]] = {
     "JPEG": open_jpeg,
+    "PNG": open_png,
     "TIFF": open_tiff,
     "AVIF": open_avif,
     "HEIC": open_heic,
@@ -31,7 +32,6 @@ _OPENERS: dict[str, Callable[[BinaryIO], Opened]] = {
     "Photoshop": open_photoshop,
 }
 _PILLOW = {
-    "PNG": "PNG",
     "WEBP": "WebP",
     "GIF": "GIF",
     "BMP": "BMP",
@@ -46,7 +46,7 @@ _PILLOW = {
     "SGI": "SGI",
     "DDS": "DirectDraw",
 }  # Pillow's names to ours
-_NEVER = {"EPS", "JPEG", "MPO"}  # EPS is a PostScript program: Pillow would run it in Ghostscript
+_NEVER = {"EPS", "JPEG", "MPO", "PNG"}  # EPS is a PostScript program: Pillow would run it in Ghostscript
 # The suffixes of formats whose first bytes do not always tell them.
 _WITHOUT_MAGIC = tuple(suffix for known in FORMATS if known.name in {"SVG", "Camera raw"} for suffix in known.suffixes)
 _ALL_AT_ONCE = {"WebP", "AVIF", "HEIC", "JPEG XL", "Camera raw", "Photoshop"}  # their decoders take all bytes

@@ -19,8 +19,21 @@ from media.formats import HEAD_BYTES, sniff
 from media.pictures.boxes import top_boxes
 
 # Pillow and its plugins raise these for damaged files.
-DAMAGE = (OSError, ValueError, SyntaxError, RuntimeError, ArithmeticError, LookupError, TypeError, AttributeError, EOFError, struct.error)
+DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    struct.error,
+)
 _LEAST_SHARE = 0.1  # of the pixels; with less, the picture counts as lost
+_BAND_PIXELS = 4_000_000
 _LEAST_BYTES = 0.2  # of the bytes, where lost pixels cannot be counted
 _GREY = 128  # what libjpeg writes where data are missing
 _END_OF_JPEG, _END_OF_PNG = b"\xff\xd9", b"IEND\xaeB`\x82"
@@ -84,18 +97,19 @@ def decode(picture: Image.Image, again: Callable[[], Image.Image]) -> tuple[Imag
             return picture, _decode_jpeg(picture)
         picture.load()
         return picture, False
-    except DAMAGE:
-        picture = again()
-        mode, colour = picture.mode, _unusual(picture)
-        picture.im = Image.new(mode, getattr(picture, "_tile_size", picture.size), colour).im
-        with suppress(*DAMAGE):
-            picture.load()
-        picture.tile = []  # type: ignore[attr-defined]
-        if isinstance(picture, TiffImageFile):
-            picture.load_end()  # turns it, if that was not done
-        if picture.mode != mode or _share(picture, colour) < _LEAST_SHARE:
-            raise
-        return picture, True
+    except DAMAGE as error:
+        reason = error.with_traceback(None)  # which holds the pixels of the first attempt
+    picture = again()
+    mode, colour = picture.mode, _unusual(picture)
+    picture.im = Image.new(mode, getattr(picture, "_tile_size", picture.size), colour).im
+    with suppress(*DAMAGE):
+        picture.load()
+    picture.tile = []  # type: ignore[attr-defined]
+    if isinstance(picture, TiffImageFile):
+        picture.load_end()  # turns it, if that was not done
+    if picture.mode != mode or not _is_enough(picture, colour):
+        raise reason
+    return picture, True
 
 
 def _decode_jpeg(picture: Image.Image) -> bool:
@@ -149,10 +163,16 @@ def _unusual(picture: Image.Image) -> float | tuple[int, ...]:
     return {"F": 0.5, "1": 255}.get(picture.mode, 33_001 if picture.mode.startswith("I") else 129)
 
 
-def _share(picture: Image.Image, colour: float | tuple[int, ...]) -> float:
-    """The share of pixels that do not have the colour."""
-    different = np.asarray(picture) != np.asarray(colour)
-    return float((different.any(axis=2) if different.ndim == 3 else different).mean())
+def _is_enough(picture: Image.Image, colour: float | tuple[int, ...]) -> bool:
+    """Whether enough pixels do not have the colour. In bands, because arrays need more memory than the picture."""
+    width, height = picture.size
+    different, rows = 0, max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = np.asarray(picture.crop((0, top, width, min(top + rows, height)))) != np.asarray(colour)
+        different += int((band.any(axis=2) if band.ndim == 3 else band).sum())
+        if different >= _LEAST_SHARE * width * height:
+            return True
+    return False
 
 
 def _contains(stream: BinaryIO, marker: bytes) -> bool:

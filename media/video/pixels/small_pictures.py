@@ -8,7 +8,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from media.video.pixels import hdr
+from media import hdr
 
 SHORT_SIDE = 256  # pixels; enough for the model and a thumbnail
 _MAX_STRETCH = 8.0  # a wider pixel is damage
@@ -35,19 +35,21 @@ class SmallPictures:
         """uint8 (H, W, 3), RGB, as shown; the short side is at most `SHORT_SIDE`."""
         width, height = small_size(*shown_size(frame, self._stream))
         width, height = (height, width) if _is_sideways(frame) else (width, height)
+        curve, primaries = int(frame.color_trc), int(frame.color_primaries)
+        is_hdr = hdr.is_needed(curve, primaries)
         converted = self._scaler.reformat(
             frame,
             width=width,
             height=height,
-            format=hdr.LINEAR_INPUT if hdr.is_needed(frame) else "rgba" if has_alpha(frame) else "rgb24",
+            format="rgb48" if is_hdr else "rgba" if has_alpha(frame) else "rgb24",
             src_colorspace=_matrix(frame),
             dst_color_range=ColorRange.JPEG,
             interpolation=Interpolation.AREA if width < frame.width else Interpolation.BILINEAR,
             threads=1,
         )
         pixels: NDArray[Any] = converted.to_ndarray()
-        if hdr.is_needed(frame):
-            pixels = hdr.to_srgb(pixels, frame)
+        if is_hdr:
+            pixels = hdr.to_srgb(pixels, curve, primaries, adapt=True)
         elif pixels.shape[2] == 4:
             alpha = pixels[..., 3:].astype(np.uint16)
             pixels = ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

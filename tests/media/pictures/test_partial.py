@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from media.errors import PictureError
+from media.pictures import partial
 from media.pictures.animation import read_animation
 from media.pictures.motion_photo import find_film
 from media.pictures.picture import open_picture, read_picture
@@ -158,3 +159,11 @@ def test_spoilt_bytes_give_a_picture_or_a_picture_error(name):
             assert list(animation.frames)
         with suppress(PictureError):
             assert read_picture(spoiled, min_side=dice.choice([0, 16]), name=f"a.{name}").image.mode == "RGB"
+
+
+@pytest.mark.parametrize(("decoded", "is_enough"), [(0, False), (5, False), (6, True), (60, True)])
+def test_the_decoded_share_is_measured_in_bands(decoded, is_enough, monkeypatch):
+    monkeypatch.setattr(partial, "_BAND_PIXELS", 100)
+    picture = Image.new("RGB", (40, 60), (127, 129, 127))
+    picture.paste("red", (0, 60 - decoded, 40, 60))
+    assert partial._is_enough(picture, (127, 129, 127)) == is_enough

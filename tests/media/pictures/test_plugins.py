@@ -3,6 +3,7 @@
 import io
 import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from media.pictures.header import read_header
 from media.pictures.jxl import _header
 from media.pictures.picture import open_picture, read_picture
 from media.pictures.raw import _exif
-from tests.rare_pictures import encoded, photoshop, raw_of_camera
+from tests.rare_pictures import encoded, raw_of_camera
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
 
@@ -44,6 +45,85 @@ def test_the_main_page_of_a_tiff_is_shown(sizes, main):
     read = read_picture(pages(*sizes))
     assert (read.image.size, (read.metadata["width"], read.metadata["height"])) == (sizes[main], sizes[main])
     assert read.image.getpixel((1, 1)) == [(255, 0, 0), (0, 255, 0), (0, 0, 255)][main]
+
+
+def png_with(kind, content, *, behind=False, checksum=None):
+    """A PNG with EXIF (turned) and one more chunk, before or behind its pixels."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    data = encoded(flag(), "PNG", exif=exif)
+    chunk = struct.pack(">I", len(content)) + kind + content
+    chunk += struct.pack(">I", zlib.crc32(kind + content) if checksum is None else checksum)
+    at = data.index(b"IEND" if behind else b"eXIf") - 4
+    return data[:at] + chunk + data[at:]
+
+
+LONG_TEXT = zlib.compress(bytes(3_000_000))
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "content", "checksum"),
+    [
+        (b"zTXt", b"workflow\0\0" + LONG_TEXT, None),
+        (b"iTXt", b"workflow\0\1\0\0\0" + LONG_TEXT, None),
+        (b"iCCP", b"profile\0\0" + LONG_TEXT, None),
+        (b"iCCP", b"profile\0\7" + b"unknown", None),
+        (b"gAMA", b"\0", None),
+        (b"tEXt", b"Title\0wrong", 1),
+    ],
+)
+def test_a_chunk_that_pillow_refuses_does_not_lose_a_png(kind, content, checksum, behind):
+    """Browsers and ImageMagick show these pictures. Pillow limits texts and profiles to 1 MB."""
+    read = read_picture(png_with(kind, content, behind=behind, checksum=checksum))
+    assert (read.format, read.damaged, read.image.size) == ("PNG", False, (64, 96))
+    assert (read.image.getpixel((60, 50)), read.image.getpixel((5, 50))) == ((255, 0, 0), (0, 0, 0))
+
+
+def test_a_png_with_a_damaged_header_fails_with_the_first_reason():
+    data = encoded(flag(), "PNG")
+    with pytest.raises(PictureError, match="bad header checksum in b'IHDR'"):
+        read_picture(data.replace(b"IHDR\0\0\0\x60", b"IHDR\0\0\0\x61"))
+
+
+def plain_tiff(pixels, *, order="<", planes=False, photometric=2):
+    """An uncompressed TIFF of uint8 or uint16 (H, W, S), with the samples of a pixel together, or one plane after the other."""
+    height, width, samples = pixels.shape
+    data = (pixels.transpose(2, 0, 1) if planes else pixels).astype(pixels.dtype.newbyteorder(order)).tobytes()
+    strips = samples if planes else 1
+    tags = {256: width, 257: height, 258: [8 * pixels.itemsize] * samples, 259: 1, 262: photometric, 273: [0] * strips, 277: samples}
+    tags |= {278: height, 279: [len(data) // strips] * strips, 284: 2 if planes else 1}
+    size = 8 + 2 + 12 * len(tags) + 4
+    at = size + sum(4 * len(value) for value in tags.values() if isinstance(value, list) and len(value) > 1)
+    tags[273] = [at + strip * len(data) // strips for strip in range(strips)]
+    entries = more = b""
+    for tag, value in tags.items():
+        values = struct.pack(f"{order}{len(value)}I", *value) if isinstance(value, list) else struct.pack(order + "I", value)
+        where = values if len(values) == 4 else struct.pack(order + "I", size + len(more))
+        more += values if len(values) > 4 else b""
+        entries += struct.pack(order + "HHI", tag, 4, len(values) // 4) + where
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags))
+    return head + entries + bytes(4) + more + data
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_may_have_one_plane_after_the_other(kind, planes, order):
+    """Photoshop calls this "per channel". Pillow mixes up 16-bit values that are uncompressed."""
+    pixels = np.zeros((40, 60, 3), kind)
+    pixels[:, :30], pixels[:, 30:] = np.array([200, 100, 50], kind), np.array([10, 250, 130], kind)
+    picture = open_picture(plain_tiff(pixels * (257 if kind == np.uint16 else 1), order=order, planes=planes))
+    assert (picture.getpixel((5, 5)), picture.getpixel((55, 35))) == ((200, 100, 50), (10, 250, 130))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("photometric", "shown"), [(0, (255, 55)), (1, (0, 200))])
+def test_zero_may_be_white_in_a_tiff(kind, photometric, shown):
+    pixels = np.zeros((40, 60, 1), kind)
+    pixels[:, 30:] = 200 * (257 if kind == np.uint16 else 1)
+    picture = open_picture(plain_tiff(pixels, photometric=photometric))
+    assert (picture.getpixel((5, 5))[0], picture.getpixel((55, 35))[0]) == shown
 
 
 @pytest.mark.parametrize("subfile_type", [1, 4, 5])
@@ -109,21 +189,6 @@ def test_the_exif_blocks_of_olympus_panasonic_and_canon_are_found():
     found.load(_exif(data))
     assert found[271] == "Maker"
     assert found.get_ifd(ExifTags.IFD.Exif)[when] == "2024:05:06 07:08:09"
-
-
-def test_a_photoshop_file_without_a_merged_picture_says_how_to_save_it():
-    assert open_picture(photoshop(flag())).getpixel((5, 5)) == (255, 0, 0)
-    with pytest.raises(PictureError, match="Maximize compatibility"):
-        open_picture(photoshop(flag(), merged=False))
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_large_document_of_photoshop_is_read(packed):
-    picture = Image.linear_gradient("L").resize((300, 50))
-    for big in (False, True):
-        read = read_picture(photoshop(picture, big=big, packed=packed))
-        assert (read.format, read.damaged) == ("Photoshop", False)
-        np.testing.assert_array_equal(np.asarray(read.image), np.asarray(picture.convert("RGB")))
 
 
 def test_jpeg_2000_has_metadata_in_boxes():
