@@ -47,7 +47,7 @@ def opened(uri: str, *, start: int = 0, length: int | None = None, file: BinaryI
         try:
             # the prefix keeps FFmpeg from reading "concat:..." in a name
             film: Any = f"file:{uri}" if file is None else PartOfFile(file, start, length)
-            options = {"protocol_whitelist": "file", "format_whitelist": _formats()}
+            options = {"protocol_whitelist": "file", "format_whitelist": _formats(), "export_xmp": "1"}
             container = open_now.enter_context(
                 av.open(film, metadata_errors="surrogateescape", container_options=options, buffer_size=_BUFFER_BYTES)
             )
