@@ -28,6 +28,7 @@ class FrameDecoder:
         for packet in packets:
             if self._earliest is None:
                 self._earliest = self._packets.timeline.seconds(packet)
+            self._began |= packet.is_keyframe
             self._codec.skip_frame = "NONREF" if self._is_close(packet) and not self._every_frame else "DEFAULT"
             yield from self._tried(packet)
 
@@ -49,12 +50,12 @@ class FrameDecoder:
         try:
             frames = self._codec.decode(packet)
         except READ_ERRORS:
-            self._packets.damaged |= self._began  # a recording may begin between key frames
+            self._packets.damaged |= self._began or not self._packets.timeline.may_jump  # a broadcast may begin between key frames
             return
         timeline = self._packets.timeline
         for frame in frames:
-            self._began = True
             seconds = timeline.seconds(frame)
             # frames before the first key frame refer to others that were not decoded
             if not timeline.exact or seconds is None or self._earliest is None or seconds >= self._earliest - 1e-6:
+                self._packets.damaged |= self._began and frame.is_corrupt
                 yield frame
