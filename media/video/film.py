@@ -41,7 +41,7 @@ def read_film(request: Request) -> Iterator[Reply]:
                 yield metadata
             yield VideoFrame(seconds, sampler.pictures.picture(frame))
         if not metadata:
-            raise MediaError("decode", "no frame of the video can be decoded")
+            raise MediaError("decode", "no frame of the video can be decoded. It may be damaged or encrypted.")
         measured = packets.timeline.end_seconds
         duration, is_cut = _duration(header, measured), _is_cut(packets.timeline, header)
         damaged = {"damaged": True} if packets.damaged or is_cut else {}

@@ -118,3 +118,17 @@ def test_sound_without_pictures_is_not_a_video(tmp_path):
         sound.writeframes(bytes(16_000))
     with pytest.raises(MediaError, match="the file holds no video stream"):
         read(tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"<html><body>404</body></html>", "a web page"),
+        (bytes.fromhex("00000018 66747970 6d703432 00000000 6d703432 69736f6d 00001000 6d646174") + bytes(99), "moov.* is missing"),
+    ],
+)
+def test_the_reason_why_a_film_cannot_be_opened_is_told_in_plain_words(tmp_path, data, reason):
+    (tmp_path / "film.mp4").write_bytes(data)
+    with pytest.raises(MediaError, match=reason):
+        read(tmp_path / "film.mp4")
