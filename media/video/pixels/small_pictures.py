@@ -9,6 +9,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from media.video.pixels import hdr
+from media.video.pixels.interlaced import even_lines
 
 SHORT_SIDE = 256  # pixels; enough for the model and a thumbnail
 _MAX_STRETCH = 8.0  # a wider pixel is damage
@@ -36,7 +37,7 @@ class SmallPictures:
         width, height = small_size(*shown_size(frame, self._stream))
         width, height = (height, width) if _is_sideways(frame) else (width, height)
         converted = self._scaler.reformat(
-            frame,
+            even_lines(frame),
             width=width,
             height=height,
             format=hdr.LINEAR_INPUT if hdr.is_needed(frame) else "rgba" if has_alpha(frame) else "rgb24",
