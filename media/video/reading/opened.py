@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 from av.stream import Disposition
@@ -82,7 +82,11 @@ def reason_of(error: Exception) -> str:
 
 def _why(film: str | PartOfFile, error: Exception) -> str:
     """Why FFmpeg cannot open a film: from its bytes if they tell, otherwise what FFmpeg says."""
-    with suppress(OSError), nullcontext(film) if isinstance(film, PartOfFile) else Path(film.removeprefix(_PATH)).open("rb") as stream:
+    with (
+        suppress(OSError),
+        nullcontext(film) if isinstance(film, PartOfFile) else Path(film.removeprefix(_PATH)).open("rb") as source,
+    ):
+        stream = cast("BinaryIO", source)
         stream.seek(0)
         head = stream.read(HEAD_BYTES)
         if not head:
