@@ -17,12 +17,13 @@ from media.formats import FORMATS, HEAD_BYTES, Format, format_named, other_conte
 from media.pictures.jxl import open_jxl
 from media.pictures.limits import MAX_BYTES
 from media.pictures.opened import Opened
-from media.pictures.plugins import open_avif, open_heic, open_jpeg, open_jpeg_2000, open_photoshop, open_tiff
+from media.pictures.plugins import open_avif, open_gif, open_heic, open_jpeg, open_jpeg_2000, open_photoshop, open_tiff
 from media.pictures.raw import NotRawError, open_raw
 from media.pictures.svg import open_svg
 
 _OPENERS: dict[str, Callable[[BinaryIO], Opened]] = {
     "JPEG": open_jpeg,
+    "GIF": open_gif,
     "TIFF": open_tiff,
     "AVIF": open_avif,
     "HEIC": open_heic,

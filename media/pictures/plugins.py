@@ -7,12 +7,14 @@ from typing import BinaryIO
 
 from PIL import ExifTags, Image
 from PIL.AvifImagePlugin import AvifImageFile
+from PIL.GifImagePlugin import GifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PsdImagePlugin import PsdImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from media.errors import PictureError
+from media.metadata.xmp import MAX_BYTES as MAX_XMP_BYTES
 from media.pictures.boxes import content_of, top_boxes
 from media.pictures.opened import Opened
 
@@ -31,6 +33,18 @@ class Jpeg(JpegImageFile):
 
 def open_jpeg(stream: BinaryIO) -> Opened:
     return Opened(picture := Jpeg(stream, ""), picture.size)
+
+
+def open_gif(stream: BinaryIO) -> Opened:
+    """A GIF with its XMP, which lies behind the name of its extension, and ends with a trailer (XMP specification 3, 1.1.2)."""
+    picture = GifImageFile(stream, "")
+    name, start = picture.info.get("extension", (b"", 0))
+    if name == b"XMP DataXMP":
+        behind = stream.tell()
+        stream.seek(start)
+        picture.info["xmp"] = stream.read(MAX_XMP_BYTES).partition(b"\x01\xff\xfe\xfd")[0]
+        stream.seek(behind)
+    return Opened(picture, picture.size)
 
 
 def open_tiff(stream: BinaryIO) -> Opened:

@@ -4,7 +4,7 @@ A film is one file. Playlists, image sequences and network addresses are refused
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,6 +17,7 @@ from media.formats import HEAD_BYTES, other_content, sniff
 from media.pictures.boxes import top_boxes
 from media.sources.addresses import is_address
 from media.sources.choose import source_of
+from media.video.reading import asf
 from media.video.reading.part_of_file import PartOfFile
 
 READ_ERRORS = (av.FFmpegError, OSError, ValueError, IndexError, OverflowError)  # what PyAV raises for a damaged file
@@ -58,6 +59,10 @@ def opened(uri: str, *, start: int = 0, length: int | None = None, file: BinaryI
             )
         except READ_ERRORS as error:
             raise MediaError("probe", _why(film, error)) from error
+        if container.format.name == "asf":
+            with suppress(OSError), _bytes_of(film) as stream:
+                if time := asf.creation_time(stream.read(asf.HEAD_BYTES)):
+                    container.metadata.setdefault("creation_time", time)
         yield container
 
 
@@ -80,14 +85,22 @@ def reason_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+@contextmanager
+def _bytes_of(film: str | PartOfFile) -> Iterator[BinaryIO]:
+    """The bytes of a film from their start. FFmpeg finds its position again."""
+    if isinstance(film, PartOfFile):
+        position = film.tell()
+        film.seek(0)
+        yield cast("BinaryIO", film)
+        film.seek(position)
+    else:
+        with Path(film.removeprefix(_PATH)).open("rb") as stream:
+            yield stream
+
+
 def _why(film: str | PartOfFile, error: Exception) -> str:
     """Why FFmpeg cannot open a film: from its bytes if they tell, otherwise what FFmpeg says."""
-    with (
-        suppress(OSError),
-        nullcontext(film) if isinstance(film, PartOfFile) else Path(film.removeprefix(_PATH)).open("rb") as source,
-    ):
-        stream = cast("BinaryIO", source)
-        stream.seek(0)
+    with suppress(OSError), _bytes_of(film) as stream:
         head = stream.read(HEAD_BYTES)
         if not head:
             return "the file is empty"

@@ -9,10 +9,12 @@ import pytest
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from media.errors import PictureError
+from media.metadata import picture_metadata
 from media.pictures.header import read_header
 from media.pictures.jxl import _header
 from media.pictures.picture import open_picture, read_picture
 from media.pictures.raw import _exif
+from tests.media.metadata.builders import xmp
 from tests.rare_pictures import encoded, photoshop, raw_of_camera
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
@@ -124,6 +126,22 @@ def test_a_large_document_of_photoshop_is_read(packed):
         read = read_picture(photoshop(picture, big=big, packed=packed))
         assert (read.format, read.damaged) == ("Photoshop", False)
         np.testing.assert_array_equal(np.asarray(read.image), np.asarray(picture.convert("RGB")))
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_xmp_of_a_gif_is_read(frames):
+    colours = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")[:frames]]
+    stream = io.BytesIO()
+    colours[0].save(stream, "GIF", save_all=True, append_images=colours[1:], duration=500)
+    data = stream.getvalue()
+    palette = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"
+    packet = xmp('xmp:Rating="4"')
+    with_xmp = data[:palette] + b"!\xff\x0bXMP DataXMP" + packet + trailer + data[palette:]
+    opened, _ = read_header(io.BytesIO(with_xmp))
+    assert opened.picture.info["xmp"] == packet
+    assert picture_metadata(opened.picture, opened.size)["rating"] == 4
+    assert opened.picture.n_frames == frames
 
 
 def test_jpeg_2000_has_metadata_in_boxes():

@@ -102,3 +102,15 @@ def test_the_xmp_of_a_film_is_read(tmp_path):
     film.write_bytes(film.read_bytes() + (8 + len(content)).to_bytes(4, "big") + b"uuid" + content)
     found = next(read_film(Request(str(film))))
     assert (found["rating"], found["keywords"], found["utc_offset_minutes"]) == (4, ("lake",), 780)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_the_date_of_windows_media_is_read(tmp_path, in_file):
+    film = write_clock(tmp_path / "film.wmv", "wmv2", frames=30)
+    data = bytearray(film.read_bytes())
+    at = data.index(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")) + 48
+    data[at : at + 8] = (132_067_172_960_000_000).to_bytes(8, "little")  # 2019-07-04 12:34:56
+    film.write_bytes(b"x" * 10 + data if in_file else data)
+    metadata, *frames, _ = read_film(Request(str(film), start=10 if in_file else 0))
+    assert (metadata["taken_at_source"], str(metadata["taken_at"])) == ("QuickTime.creation_time", "2019-07-04 12:34:56+00:00")
+    assert len(frames) >= 10
