@@ -102,6 +102,18 @@ _BY_SUFFIX = {suffix: known for known in FORMATS for suffix in known.suffixes}
 _BY_MAGIC = tuple((magic, known) for known in FORMATS for magic in known.magic)
 # The first element is `svg`, after the XML declaration, comments and the document type. The groups are atomic: no text takes long.
 _SVG_START = re.compile(rb"(\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?>\[.*?\]\s*)?>)*+<(\w+:)?svg[\s>/]", re.DOTALL)
+_OTHER_MAGIC = {
+    b"%PDF": "a PDF document",
+    b"%!PS": "a PostScript program",
+    b"PK\3\4": "a ZIP archive or an office document",
+    b"Rar!": "an archive",
+    b"7z\xbc\xaf": "an archive",
+    b"\x1f\x8b": "an archive",
+    b"SQLite format 3": "a database",
+    b"MZ": "a program",
+    b"\x7fELF": "a program",
+    b"bplist": "a list of settings",
+}
 _REFINES = {("TIFF", "Camera raw"), ("JPEG", "Motion JPEG")}  # what the bytes look like, and what the suffix may add
 
 
@@ -143,6 +155,15 @@ def sniff(head: bytes) -> Format | None:
         if name := look(head):
             return _BY_NAME[name]
     return None
+
+
+def other_content(head: bytes) -> str:
+    """What a file is that is neither picture nor film, by its first bytes, as a sentence; empty if they do not tell."""
+    if not any(head):
+        return "It consists of zeros: the copy or download was not finished." if head else "It is empty."
+    if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|body)", head, re.IGNORECASE):
+        return "It is a web page: the download was refused, or the link is wrong."
+    return next((f"It is {other}." for magic, other in _OTHER_MAGIC.items() if head.startswith(magic)), "")
 
 
 def _iso_media(head: bytes) -> str | None:

@@ -23,8 +23,8 @@ _ZONE = r"(?P<zone>Z|UTC|GMT|[+\-−]\s?\d{1,2}(?::?\d{2})?)"
 _TIME = r"(?P<hour>\d{1,2})[:.]\s?(?P<minute>\d{1,2})(?:[:.]\s?(?P<second>\d{1,2})(?:[.,](?P<fraction>\d+))?)?(?:\s*(?P<half>[ap])\.?m\.?)?"
 _DATE = r"(?P<year>\d{4})(?:[-:/.]\s?(?P<month>\d{1,2})(?:[-:/.]\s?(?P<day>\d{1,2})"
 _FORMS = (
-    # 2019:07:04 12:34:56, 2019-07-04T12:34:56.7+02:00, 2019/07/04 12:34, 2019-07, 2019
-    re.compile(rf"{_DATE}(?:(?:\s*T\s*|[\s,]+){_TIME}\s*{_ZONE}?(?:\s+[a-z]{{2,5}})?)?)?)?", re.ASCII | re.IGNORECASE),
+    # 2019:07:04 12:34:56, 2019-07-04T12:34:56.7+02:00, 2019/07/04 12:34, 2019/07/04/ 12:34 (cameras that write AVI), 2019-07, 2019
+    re.compile(rf"{_DATE}(?:(?:\s*T\s*|/?[\s,]+){_TIME}\s*{_ZONE}?(?:\s+[a-z]{{2,5}})?)?)?)?", re.ASCII | re.IGNORECASE),
     # 20190704, 20190704T123456+0200; IPTC writes 00 for an unknown month or day
     re.compile(
         r"(?P<year>\d{4})(?:0000|(?P<month>\d\d)(?:00|(?P<day>\d\d)))"

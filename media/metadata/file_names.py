@@ -18,12 +18,13 @@ _DATE = re.compile(
     r"(?P<hour>\d{1,2}(?=[-_.:])|\d\d)(?P<colon>[-_.:]?)(?P<minute>\d\d)(?P=colon)(?P<second>\d\d)"
     r"(?:(?P<fraction>\d{3})|[-_.]\d{3})?(?:\s?(?P<half>[AaPp])[Mm])?(?P<zone>Z)?(?![0-9A-Za-z]))?(?![0-9A-Za-z])"
 )
+_IN_UTC = re.compile(r"PXL_|\d{8}_\d{9}_(?:iOS|Android)", re.IGNORECASE)
 # Facebook and WeChat name files by milliseconds since 1970.
 _MILLISECONDS = re.compile(r"(?:FB_IMG_|FB_VID_|mmexport|wx_camera_)(\d{13})(?!\d)")
 
 
 def moment_of_name(name: str) -> Moment | None:
-    """The moment in the name of a file, without its folder; None if there is none. Google's `PXL_` names are in UTC."""
+    """The moment in the name of a file, without its folder; None if there is none. Names of Google's and OneDrive's cameras are in UTC."""
     name = name[:_MAX_LETTERS]
     if match := _MILLISECONDS.match(name):
         clock = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=int(match[1]))
@@ -37,7 +38,7 @@ def _moment(match: re.Match[str], name: str) -> Moment | None:
     if parts["time"]:
         text = f"{parts['hour']}:{parts['minute']}:{parts['second']}.{parts['fraction'] or 0} {parts['half'] and parts['half'] + 'M'}"
         date_with_dashes = date if "-" in date else f"{date[:4]}-{date[4:6]}-{date[6:]}"
-        kind: Kind = "utc" if name.upper().startswith("PXL_") else "local"
+        kind: Kind = "utc" if _IN_UTC.match(name) else "local"
         if moment := parse_moment(f"{date_with_dashes} {text}{parts['zone']}", kind=kind):
             return moment
     return parse_moment(date)

@@ -42,7 +42,7 @@ class DateTag:
 
 
 def _exif(tag: str, suffix: str) -> DateTag:
-    zones = (f"Exif.Photo.OffsetTime{suffix}", "Exif.Image.TimeZoneOffset")
+    zones = (f"Exif.Photo.OffsetTime{suffix}", "Exif.Image.TimeZoneOffset", "Exif.Photo.TimeZoneOffset")
     return DateTag(tag, fraction=f"Exif.Photo.SubSecTime{suffix}", zones=zones)
 
 

@@ -13,17 +13,18 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from media.errors import PictureError
-from media.formats import FORMATS, HEAD_BYTES, Format, format_named, sniff, true_format
+from media.formats import FORMATS, HEAD_BYTES, Format, format_named, other_content, sniff, true_format
 from media.pictures.jxl import open_jxl
 from media.pictures.limits import MAX_BYTES
 from media.pictures.opened import Opened
-from media.pictures.plugins import open_avif, open_heic, open_jpeg, open_jpeg_2000, open_photoshop, open_png, open_tiff
+from media.pictures.plugins import open_avif, open_gif, open_heic, open_jpeg, open_jpeg_2000, open_photoshop, open_png, open_tiff
 from media.pictures.raw import NotRawError, open_raw
 from media.pictures.svg import open_svg
 
 _OPENERS: dict[str, Callable[[BinaryIO], Opened]] = {
     "JPEG": open_jpeg,
     "PNG": open_png,
+    "GIF": open_gif,
     "TIFF": open_tiff,
     "AVIF": open_avif,
     "HEIC": open_heic,
@@ -107,4 +108,5 @@ def _by_pillow(stream: BinaryIO, head: bytes) -> Image.Image:
                 return factory(stream, "")
     if not head:
         raise PictureError("decode", "the file is empty")
-    raise UnidentifiedImageError(f"It begins with {head[:16]!r}. Use JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC.")
+    known_start = other_content(head) or f"It begins with {head[:16]!r}."
+    raise UnidentifiedImageError(f"{known_start} Use JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC.")

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
+from PIL.GifImagePlugin import GifImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile, PngStream
@@ -17,6 +18,7 @@ from PIL.PsdImagePlugin import PsdImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from media.errors import PictureError
+from media.metadata.xmp import MAX_BYTES as MAX_XMP_BYTES
 from media.pictures.boxes import content_of, top_boxes
 from media.pictures.colour import is_deep
 from media.pictures.limits import check_size
@@ -102,6 +104,18 @@ class Tiff(TiffImageFile):
             self.use_load_libtiff = True
             self.tile = [ImageFile._Tile("libtiff", (0, 0, *self._tile_size), 0, (f"{self.mode};16N", False, self.tag_v2.offset))]
         self.info["min_is_white"] = is_deep(self.mode) and self.tag_v2.get(262) == 0
+
+
+def open_gif(stream: BinaryIO) -> Opened:
+    """A GIF with its XMP, which lies behind the name of its extension, and ends with a trailer (XMP specification 3, 1.1.2)."""
+    picture = GifImageFile(stream, "")
+    name, start = picture.info.get("extension", (b"", 0))
+    if name == b"XMP DataXMP":
+        behind = stream.tell()
+        stream.seek(start)
+        picture.info["xmp"] = stream.read(MAX_XMP_BYTES).partition(b"\x01\xff\xfe\xfd")[0]
+        stream.seek(behind)
+    return Opened(picture, picture.size)
 
 
 def open_tiff(stream: BinaryIO) -> Opened:

@@ -100,12 +100,15 @@ class Source(Protocol):
 
 
 def with_sidecars(file: SourceFile, sidecars: Sequence[SourceFile]) -> SourceFile:
-    """A file with its sidecars. Its revision changes with their names, sizes and times, and with their revisions."""
+    """A file with its sidecars. Its revision changes with their names, sizes, times and revisions.
+
+    The revisions on this machine are a part of their own, because they also change when a drive is mounted again.
+    """
     if not sidecars:
         return file
     state = [(os.path.basename(each.uri), *_version(each)) for each in sidecars]  # noqa: PTH119 - or an address
     file = with_part(replace(file, sidecars=tuple(each.uri for each in sidecars)), "s", state)
-    return with_part(file, "r", [each.revision for each in sidecars])
+    return file if is_address(file.uri) else with_part(file, "r", [each.revision for each in sidecars])
 
 
 def with_part(file: SourceFile, part: str, state: object) -> SourceFile:

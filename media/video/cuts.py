@@ -1,19 +1,21 @@
 """Finds cuts between shots in very small versions of frames.
 
 A cut is a large change between two frames that follow each other, far larger than the changes just before and after it. A moving camera
-changes the picture all the time, and a flash returns to the same picture. Neither is a cut. A fade through black is one, in its middle.
-Another slow transition, such as a dissolve, has no such moment: the indexer finds it in the embeddings.
+changes the picture all the time, and a flash returns to the same picture. Neither is a cut. A fade through black, white or another colour
+is one, in its middle. Another slow transition, such as a dissolve, is one if both shots move little (`transitions.py`). Otherwise the
+indexer finds it in the embeddings.
 """
 
 from collections import deque
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
-from numpy.typing import NDArray
+from media.video.signatures import Signature, change, other_colours
+from media.video.transitions import TransitionFinder
 
 SECONDS_BETWEEN_LOOKS = 0.03  # of frames that follow each other
 SHORTEST_SHOT_SECONDS = 0.6  # as PySceneDetect's default
+_FROM_CUT_SECONDS = 0.6  # a fade or another slow transition from a cut
 # Changes are between 0 and about 500. In films of photographs with moving cameras, cuts were 21 to 197, and other changes at most 26.
 LEAST_CHANGE = 16.0
 _SLIDE_CHANGE = 32.0  # where frames are shown for so long that no neighbours tell what is usual
@@ -21,36 +23,7 @@ _CONTRAST = 3.0  # times the usual change around it
 _NEIGHBOURS, _NEIGHBOUR_SECONDS = 8, 1.0  # changes on each side that tell what is usual
 _FAR_CONTRAST, _LEAST_OTHER_COLOURS = 1.6, 0.4  # for frames about a second apart: times the usual, and a part of all pixels
 _NUM_USUAL = 4  # such distances tell what is usual
-_NOISE = 4.0
-_BLACK, _CLEAR_CONTRAST, _FADE_SECONDS = 40, 60, 2.0  # luma of black; range of luma in a clear picture; between the two
-
-Signature = NDArray[np.uint8]
-
-
-def change(one: Signature, other: Signature) -> float:
-    """The mean difference of blocks of 2 x 2 pixels, summed over luma and the two colour differences. Signatures: uint8 (3, H, W)."""
-    difference = one.astype(np.int16) - other
-    pairs = difference[:, ::2] + difference[:, 1::2]
-    return float(np.abs(pairs[..., ::2] + pairs[..., 1::2]).sum()) / one[0].size
-
-
-def is_alike(one: Signature, other: Signature) -> bool:
-    """Whether two frames differ by noise only, in every part of the picture."""
-    difference = one.astype(np.float32) - other
-    channels, height, width = difference.shape
-    return bool(np.abs(difference.reshape(channels, height // 4, 4, width // 4, 4).mean((2, 4))).max() < _NOISE)
-
-
-def _other_colours(one: Signature, other: Signature) -> float:
-    """The part of the pixels whose colour has no counterpart in the other frame: 0 to 1."""
-    counts = [np.bincount(_bins(signature), minlength=512) for signature in (one, other)]
-    return float(np.abs(counts[0] - counts[1]).sum()) / (2 * one[0].size)
-
-
-def _bins(signature: Signature) -> NDArray[np.uint16]:
-    """One of 8 x 8 x 8 colours for each pixel."""
-    luma, blue, red = (signature >> 5).astype(np.uint16)
-    return (luma * 64 + blue * 8 + red).reshape(-1)
+_BLANK_CONTRAST, _CLEAR_CONTRAST, _FADE_SECONDS = 24, 60, 2.0  # range of luma in a blank and in a clear picture; between the two
 
 
 @dataclass(frozen=True)
@@ -75,8 +48,9 @@ class CutFinder:
         self._newest: _Change | None = None  # the newest cut, which a flash may still revoke
         self._cuts: list[float] = []
         self._clear: tuple[float, Signature] | None = None  # the newest clear picture
-        self._black: tuple[float, float] | None = None  # the first and last black frame after it
-        self._fades: list[tuple[float, float]] = []  # such times of black frames between two pictures
+        self._blank: tuple[float, float] | None = None  # the first and last blank frame after it
+        self._fades: list[tuple[float, float]] = []  # such times of blank frames between two pictures
+        self._slow = TransitionFinder()
 
     def is_far(self, signature: Signature, *, likely: bool) -> bool:
         """Whether a frame about a second after the last one differs so much that a cut may lie between them.
@@ -86,7 +60,7 @@ class CutFinder:
         """
         if self._last is None:
             return False
-        distance, others = change(self._last[1], signature), _other_colours(self._last[1], signature)
+        distance, others = change(self._last[1], signature), other_colours(self._last[1], signature)
         known = len(self._distances) >= _NUM_USUAL
         usual = [median(values) for values in zip(*self._distances, strict=True)] if known else [0.0, 0.0]
         self._distance = distance, others
@@ -99,6 +73,7 @@ class CutFinder:
 
     def add(self, seconds: float, signature: Signature) -> bool:
         """The next frame. Returns whether a cut seems to lie just before it."""
+        self._slow.add(seconds, signature)
         last, self._last = self._last, (seconds, signature)
         if last is None:
             return False
@@ -110,6 +85,7 @@ class CutFinder:
 
     def jump(self, seconds: float, signature: Signature, *, cut: bool = False) -> None:
         """A frame after others that were not decoded. `cut`: there is a cut among them."""
+        self._slow.add(seconds, signature)
         self._judge(len(self._run))
         self._run, self._num_judged = [], 0
         if cut and self._last is not None:
@@ -121,21 +97,22 @@ class CutFinder:
         """All cuts, in seconds, rising."""
         self._judge(len(self._run))
         cuts = [*self._cuts, *([self._newest.seconds] if self._newest else [])]
-        near = SHORTEST_SHOT_SECONDS
-        fades = [(start + stop) / 2 for start, stop in self._fades if not any(start - near < cut < stop + near for cut in cuts)]
-        return sorted(cuts + fades)
+        for start, stop in (*self._fades, *((middle, middle) for middle in self._slow.middles)):
+            if not any(start - _FROM_CUT_SECONDS < cut < stop + _FROM_CUT_SECONDS for cut in cuts):
+                cuts.append((start + stop) / 2)
+        return sorted(cuts)
 
     def _note_fade(self, seconds: float, signature: Signature) -> None:
-        """A fade: a clear picture, soon after it black, and soon after that another clear picture."""
-        darkest, lightest = int(signature[0].min()), int(signature[0].max())
-        if lightest <= _BLACK:
-            self._black = (self._black[0] if self._black else seconds, seconds)
-        elif lightest - darkest >= _CLEAR_CONTRAST:
-            if self._black and self._clear:
-                quick = max(self._black[0] - self._clear[0], seconds - self._black[1]) <= _FADE_SECONDS
+        """A fade: a clear picture, soon after it a blank one, and soon after that another clear picture."""
+        contrast = int(signature[0].max()) - int(signature[0].min())
+        if contrast <= _BLANK_CONTRAST:
+            self._blank = (self._blank[0] if self._blank else seconds, seconds)
+        elif contrast >= _CLEAR_CONTRAST:
+            if self._blank and self._clear:
+                quick = max(self._blank[0] - self._clear[0], seconds - self._blank[1]) <= _FADE_SECONDS
                 if quick and change(self._clear[1], signature) >= LEAST_CHANGE:
-                    self._fades.append(self._black)
-            self._black, self._clear = None, (seconds, signature)
+                    self._fades.append(self._blank)
+            self._blank, self._clear = None, (seconds, signature)
 
     def _judge(self, stop: int) -> None:
         """Decide which changes of the run before number `stop` are cuts."""

@@ -13,6 +13,7 @@ from media.video.messages import End, Request, VideoFrame
 from media.video.pixels.small_pictures import shown_size
 from media.video.reading.opened import opened, read_by_us, video_stream
 from media.video.reading.packets import Packets
+from media.video.reading.timeline import Timeline
 from media.video.sampler import Sampler
 from media.video.sampling import plan_of
 
@@ -40,9 +41,10 @@ def read_film(request: Request) -> Iterator[Reply]:
                 yield metadata
             yield VideoFrame(seconds, sampler.pictures.picture(frame))
         if not metadata:
-            raise MediaError("decode", "no frame of the video can be decoded")
-        duration = _duration(header, packets.timeline.end_seconds)
-        more: dict[str, Any] = {"damaged": True} if packets.damaged else {}
+            raise MediaError("decode", "no frame of the video can be decoded. It may be damaged or encrypted.")
+        measured = packets.timeline.end_seconds
+        duration, is_cut = _duration(header, measured), _is_cut(packets.timeline, header)
+        more: dict[str, Any] = {"damaged": True} if packets.damaged or is_cut else {}
         if packets.telemetry:
             more |= video_metadata({**tags, **packets.telemetry}, width=width, height=height, duration_seconds=duration)
         yield End({**more, "duration_seconds": duration}, tuple(sampler.cuts.finish()))
@@ -59,7 +61,17 @@ def _measured(request: Request, file: BinaryIO | None) -> float:
 
 def _duration(header: float | None, measured: float) -> float:
     """What the header says, as players show it, unless the packets prove it wrong."""
-    seconds, part = _DURATION_TOLERANCE
-    if header is not None and -_ROUNDING_SECONDS <= header - measured <= max(seconds, part * measured):
+    if header is not None and header >= measured - _ROUNDING_SECONDS and not _is_less(measured, header):
         return header
     return measured
+
+
+def _is_less(measured: float, header: float | None) -> bool:
+    seconds, part = _DURATION_TOLERANCE
+    return header is not None and header - measured > max(seconds, part * measured)
+
+
+def _is_cut(timeline: Timeline, header: float | None) -> bool:
+    """Whether the end of the file is missing: its packets end long before the header says. Matroska counts from the first stamp."""
+    states_length = timeline.exact and not timeline.may_jump  # others are guesses of FFmpeg
+    return states_length and _is_less(timeline.end_seconds + max(timeline.origin or 0.0, 0.0), header)

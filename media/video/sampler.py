@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from media.video.cuts import LEAST_CHANGE, SECONDS_BETWEEN_LOOKS, CutFinder, Signature, change, is_alike
+from media.video.cuts import LEAST_CHANGE, SECONDS_BETWEEN_LOOKS, CutFinder
 from media.video.pixels.small_pictures import SmallPictures
 from media.video.reading.frames import FrameDecoder
 from media.video.reading.packets import Packets
 from media.video.reading.stretches import Stretch, stretches
 from media.video.sampling import SamplingPlan
+from media.video.signatures import Signature, change, is_alike
 
 _ALIKE_SECONDS = 10.0  # a picture that does not change is sampled again after this
 _INTO_SHOT_SECONDS = 0.4  # a sample for a short shot is taken this long after its start

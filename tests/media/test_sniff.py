@@ -7,7 +7,7 @@ import struct
 import pytest
 from PIL import Image
 
-from media.formats import AMBIGUOUS, KNOWN_UNREADABLE, format_of, sniff, true_format
+from media.formats import AMBIGUOUS, KNOWN_UNREADABLE, format_of, other_content, sniff, true_format
 from tests.rare_pictures import encoded, raw_of_camera
 
 
@@ -140,3 +140,17 @@ def test_damaged_heads_are_told_without_an_error():
         for length in range(len(head)):
             sniff(head[:length])
             sniff(io.BytesIO(head[length:]).read())
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        (b"", "It is empty."),
+        (bytes(4096), "It consists of zeros: the copy or download was not finished."),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><html>", "It is a web page: the download was refused, or the link is wrong."),
+        (b"PK\3\4" + bytes(20), "It is a ZIP archive or an office document."),
+        (b"\x89PNG\r\n\x1a\n", ""),
+    ],
+)
+def test_what_is_neither_picture_nor_film_is_named(head, sentence):
+    assert other_content(head) == sentence

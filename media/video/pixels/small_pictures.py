@@ -9,6 +9,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from media import hdr
+from media.video.pixels.interlaced import even_lines
 
 SHORT_SIDE = 256  # pixels; enough for the model and a thumbnail
 _MAX_STRETCH = 8.0  # a wider pixel is damage
@@ -38,7 +39,7 @@ class SmallPictures:
         curve, primaries = int(frame.color_trc), int(frame.color_primaries)
         is_hdr = hdr.is_needed(curve, primaries)
         converted = self._scaler.reformat(
-            frame,
+            even_lines(frame),
             width=width,
             height=height,
             format="rgb48" if is_hdr else "rgba" if has_alpha(frame) else "rgb24",

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import av
+
 from media.video.reading.opened import READ_ERRORS
 from media.video.reading.packets import Packets
 
 _CLOSE_SECONDS = 0.07
 _MOST_THREADS = 4
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 class FrameDecoder:
@@ -15,7 +18,7 @@ class FrameDecoder:
 
     def __init__(self, packets: Packets, *, every_frame: bool = False) -> None:
         self._packets = packets
-        self._codec = packets.stream.codec_context
+        self._codec = _codec_of(packets.stream)
         self._codec.thread_count = _MOST_THREADS
         self._codec.thread_type = "AUTO"
         self._every_frame = every_frame or not packets.timeline.exact
@@ -28,6 +31,7 @@ class FrameDecoder:
         for packet in packets:
             if self._earliest is None:
                 self._earliest = self._packets.timeline.seconds(packet)
+            self._began |= packet.is_keyframe
             self._codec.skip_frame = "NONREF" if self._is_close(packet) and not self._every_frame else "DEFAULT"
             yield from self._tried(packet)
 
@@ -49,12 +53,18 @@ class FrameDecoder:
         try:
             frames = self._codec.decode(packet)
         except READ_ERRORS:
-            self._packets.damaged |= self._began  # a recording may begin between key frames
+            self._packets.damaged |= self._began or not self._packets.timeline.may_jump  # a broadcast may begin between key frames
             return
         timeline = self._packets.timeline
         for frame in frames:
-            self._began = True
             seconds = timeline.seconds(frame)
             # frames before the first key frame refer to others that were not decoded
             if not timeline.exact or seconds is None or self._earliest is None or seconds >= self._earliest - 1e-6:
+                self._packets.damaged |= self._began and frame.is_corrupt
                 yield frame
+
+
+def _codec_of(stream: Any) -> Any:
+    """The decoder of a stream. For VP8 and VP9 with transparency it is libvpx, because FFmpeg's own decoders leave that out."""
+    name = _WITH_ALPHA.get(stream.codec_context.name, "") if stream.metadata.get("alpha_mode") == "1" else ""
+    return av.CodecContext.create(name, "r") if name in av.codecs_available else stream.codec_context

@@ -4,22 +4,28 @@ A film is one file. Playlists, image sequences and network addresses are refused
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import av
 from av.stream import Disposition
 
 from media.errors import MediaError
+from media.formats import HEAD_BYTES, other_content, sniff
+from media.pictures.boxes import top_boxes
 from media.sources.addresses import is_address
 from media.sources.choose import source_of
+from media.video.reading import asf
 from media.video.reading.part_of_file import PartOfFile
 
 READ_ERRORS = (av.FFmpegError, OSError, ValueError, IndexError, OverflowError)  # what PyAV raises for a damaged file
 _NOT_FILMS = Disposition.attached_pic | Disposition.timed_thumbnails
 _ELSEWHERE = {"concat", "dash", "dvdvideo", "ffmetadata", "hls", "image2", "image2pipe", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp"}
 _BUFFER_BYTES = 1 << 18
+_PATH = "file:"
+_WITH_MOOV = {"MPEG-4", "QuickTime", "3GPP"}
 
 
 @contextmanager
@@ -46,13 +52,17 @@ def opened(uri: str, *, start: int = 0, length: int | None = None, file: BinaryI
         file = file or open_now.enter_context(read_by_us(uri, always=start > 0 or length is not None))
         try:
             # the prefix keeps FFmpeg from reading "concat:..." in a name
-            film: Any = f"file:{uri}" if file is None else PartOfFile(file, start, length)
-            options = {"protocol_whitelist": "file", "format_whitelist": _formats()}
+            film: Any = f"{_PATH}{uri}" if file is None else PartOfFile(file, start, length)
+            options = {"protocol_whitelist": "file", "format_whitelist": _formats(), "export_xmp": "1"}
             container = open_now.enter_context(
                 av.open(film, metadata_errors="surrogateescape", container_options=options, buffer_size=_BUFFER_BYTES)
             )
         except READ_ERRORS as error:
-            raise MediaError("probe", f"not a video that can be read ({reason_of(error)})") from error
+            raise MediaError("probe", _why(film, error)) from error
+        if container.format.name == "asf":
+            with suppress(OSError), _bytes_of(film) as stream:
+                if time := asf.creation_time(stream.read(asf.HEAD_BYTES)):
+                    container.metadata.setdefault("creation_time", time)
         yield container
 
 
@@ -73,6 +83,33 @@ def video_stream(container: Any) -> Any:
 def reason_of(error: Exception) -> str:
     """What FFmpeg or the operating system says, without the name of the file."""
     return getattr(error, "strerror", None) or str(error)
+
+
+@contextmanager
+def _bytes_of(film: str | PartOfFile) -> Iterator[BinaryIO]:
+    """The bytes of a film from their start. FFmpeg finds its position again."""
+    if isinstance(film, PartOfFile):
+        position = film.tell()
+        film.seek(0)
+        yield cast("BinaryIO", film)
+        film.seek(position)
+    else:
+        with Path(film.removeprefix(_PATH)).open("rb") as stream:
+            yield stream
+
+
+def _why(film: str | PartOfFile, error: Exception) -> str:
+    """Why FFmpeg cannot open a film: from its bytes if they tell, otherwise what FFmpeg says."""
+    with suppress(OSError), _bytes_of(film) as stream:
+        head = stream.read(HEAD_BYTES)
+        if not head:
+            return "the file is empty"
+        if other := other_content(head):
+            return f"not a video that can be read. {other}"
+        known = sniff(head)
+        if known and known.name in _WITH_MOOV and not {b"moov", b"moof"} & {box.kind for box in top_boxes(stream)}:
+            return "its table of contents (moov) is missing. The recording, copy or download was not finished."
+    return f"not a video that can be read ({reason_of(error)})"
 
 
 def _rank(stream: Any) -> tuple[bool, bool, bool, int]:

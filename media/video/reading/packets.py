@@ -28,6 +28,7 @@ class Packets:
         for packet in self._without_leaps():
             self.timeline.place(packet)
             if packet.stream_index == self.stream.index:
+                self.damaged |= packet.is_corrupt and not self.timeline.may_jump  # broadcasts joined from parts lose some at each joint
                 yield packet
 
     def _without_leaps(self) -> Iterator[Any]:

@@ -73,6 +73,7 @@ def test_the_day_in_a_name_is_read(name):
         ("PXL_20210304_050607123.jpg", datetime.datetime(2021, 3, 4, 5, 6, 7, 123000), None, "utc"),
         ("PXL_20210304_050607123.MP.jpg", datetime.datetime(2021, 3, 4, 5, 6, 7, 123000), None, "utc"),
         ("PXL_20210304_050607123~2.jpg", datetime.datetime(2021, 3, 4, 5, 6, 7, 123000), None, "utc"),
+        ("20190704_123456789_iOS.jpg", TIME.replace(microsecond=789000), None, "utc"),
         ("20190704T123456Z.jpg", TIME, 0, "local"),
         ("WhatsApp Image 2019-07-04 at 3.34.56 PM.jpeg", datetime.datetime(2019, 7, 4, 15, 34, 56), None, "local"),
         ("00100lPORTRAIT_00100_BURST20190704123456789_COVER.jpg", TIME.replace(microsecond=789000), None, "local"),

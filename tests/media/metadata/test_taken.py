@@ -59,6 +59,7 @@ def test_fractions_of_a_second_come_from_their_own_tag(tags, microsecond):
         ({"Exif.Photo.OffsetTimeOriginal": "+02:00"}, 120),
         ({"Exif.Photo.OffsetTimeOriginal": "   :  ", "Exif.Image.TimeZoneOffset": 2}, 120),
         ({"Exif.Image.TimeZoneOffset": (-5, -5)}, -300),
+        ({"Exif.Photo.TimeZoneOffset": -8}, -480),  # where ExifTool writes it
         ({"Exif.Photo.OffsetTime": "+02:00"}, None),
         ({"Exif.Photo.OffsetTime": "+02:00", CHANGED: "2019:07:04 12:34:56"}, 120),
         ({"Exif.Photo.OffsetTime": "+02:00", CHANGED: "2020:01:01 00:00:00"}, None),

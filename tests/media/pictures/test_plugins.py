@@ -10,10 +10,12 @@ import pytest
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from media.errors import PictureError
+from media.metadata import picture_metadata
 from media.pictures.header import read_header
 from media.pictures.jxl import _header
 from media.pictures.picture import open_picture, read_picture
 from media.pictures.raw import _exif
+from tests.media.metadata.builders import xmp
 from tests.rare_pictures import encoded, raw_of_camera
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
@@ -189,6 +191,22 @@ def test_the_exif_blocks_of_olympus_panasonic_and_canon_are_found():
     found.load(_exif(data))
     assert found[271] == "Maker"
     assert found.get_ifd(ExifTags.IFD.Exif)[when] == "2024:05:06 07:08:09"
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_xmp_of_a_gif_is_read(frames):
+    colours = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")[:frames]]
+    stream = io.BytesIO()
+    colours[0].save(stream, "GIF", save_all=True, append_images=colours[1:], duration=500)
+    data = stream.getvalue()
+    palette = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"
+    packet = xmp('xmp:Rating="4"')
+    with_xmp = data[:palette] + b"!\xff\x0bXMP DataXMP" + packet + trailer + data[palette:]
+    opened, _ = read_header(io.BytesIO(with_xmp))
+    assert opened.picture.info["xmp"] == packet
+    assert picture_metadata(opened.picture, opened.size)["rating"] == 4
+    assert opened.picture.n_frames == frames
 
 
 def test_jpeg_2000_has_metadata_in_boxes():

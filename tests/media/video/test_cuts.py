@@ -5,9 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from media.video.cuts import CutFinder, change, is_alike
+from media.video.cuts import CutFinder
 from media.video.film import read_film
 from media.video.messages import Request
+from media.video.signatures import change, is_alike
 from tests.scene_films import dissolved, faded, flashed, joined, plain, scene, write_scenes
 
 PARTS = (scene(1), 2.4), (scene(2, speed=3.0), 4.0), (scene(3, speed=0.0), 1.6), (scene(4), 6.28), (scene(5), 3.0)
@@ -53,6 +54,24 @@ def test_what_is_not_a_sudden_cut_is_not_one(tmp_path, view, how):
 @pytest.mark.parametrize("length", [0.8, 2.0])
 def test_a_fade_through_black_is_a_cut_in_its_middle(tmp_path, how, length):
     film = write_scenes(tmp_path / "film.mp4", faded(scene(1), scene(2), middle=5.3, length=length), 10.0, **how)
+    assert cuts_of(film) == pytest.approx([5.3], abs=0.13)
+
+
+@pytest.mark.parametrize("how", [SPARSE, FIXED, FIXED | {"g": "50"}])
+@pytest.mark.parametrize("length", [0.8, 2.0])
+def test_a_dissolve_of_shots_at_rest_is_a_cut_in_its_middle(tmp_path, how, length):
+    view = dissolved(scene(1, speed=0.0), scene(2, speed=0.0), middle=5.3, length=length)
+    assert cuts_of(write_scenes(tmp_path / "film.mp4", view, 10.0, **how)) == pytest.approx([5.3], abs=0.4)
+
+
+@pytest.mark.parametrize("how", [SPARSE, FIXED])
+def test_a_film_that_slowly_becomes_lighter_has_no_cut(tmp_path, how):
+    assert cuts_of(write_scenes(tmp_path / "film.mp4", lambda seconds: plain(20 * seconds)(seconds), 12.0, **how)) == []
+
+
+def test_a_fade_through_white_is_a_cut_in_its_middle(tmp_path):
+    black = faded(lambda seconds: 255 - scene(1)(seconds), lambda seconds: 255 - scene(2)(seconds), middle=5.3, length=2.0)
+    film = write_scenes(tmp_path / "film.mp4", lambda seconds: 255 - black(seconds), 10.0, **SPARSE)
     assert cuts_of(film) == pytest.approx([5.3], abs=0.13)
 
 

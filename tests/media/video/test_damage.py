@@ -33,6 +33,7 @@ def test_a_recording_that_was_cut_off_gives_what_is_there(tmp_path, name):
     metadata, frames = read(film)
     assert [frame.pts_seconds * RATE for frame in frames] == pytest.approx([number_in(frame.pixels) for frame in frames], abs=0.1)
     assert 1.5 < metadata["duration_seconds"] < 4.05
+    assert metadata.get("damaged") is (None if name == "film.ts" else True)  # a broadcast does not say how long it is
 
 
 @pytest.mark.parametrize("name", FILMS)
@@ -56,6 +57,19 @@ def test_damage_that_a_decoder_reports_is_told(tmp_path):
     metadata, frames = read(film)
     assert metadata["damaged"] is True
     assert frames
+
+
+def test_damage_before_the_first_frame_is_told(tmp_path):
+    film = write_clock(tmp_path / "film.mp4", codec_options=GROUPS, container_options={"movflags": "faststart"})
+    data = bytearray(film.read_bytes())
+    start = data.index(b"mdat") + 4
+    data[start : start + 200] = bytes(200)
+    film.write_bytes(data)
+    assert read(film)[0]["damaged"] is True
+
+
+def test_a_film_that_starts_late_is_not_damaged(tmp_path):
+    assert "damaged" not in read(write_clock(tmp_path / "film.mkv", start=100 * RATE))[0]
 
 
 def test_a_whole_film_is_not_damaged(tmp_path):
@@ -103,4 +117,18 @@ def test_sound_without_pictures_is_not_a_video(tmp_path):
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(16_000))
     with pytest.raises(MediaError, match="the file holds no video stream"):
+        read(tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"<html><body>404</body></html>", "a web page"),
+        (bytes.fromhex("00000018 66747970 6d703432 00000000 6d703432 69736f6d 00001000 6d646174") + bytes(99), "moov.* is missing"),
+    ],
+)
+def test_the_reason_why_a_film_cannot_be_opened_is_told_in_plain_words(tmp_path, data, reason):
+    (tmp_path / "film.mp4").write_bytes(data)
+    with pytest.raises(MediaError, match=reason):
         read(tmp_path / "film.mp4")

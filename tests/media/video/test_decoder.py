@@ -54,7 +54,7 @@ def test_a_part_of_a_file_can_be_a_film(tmp_path, decoder):
 @pytest.mark.parametrize("content", [b"", b"not a film at all", b"\0" * 5000], ids=["empty", "text", "zeros"])
 def test_a_file_that_is_not_a_video_is_an_error(tmp_path, decoder, content):
     (tmp_path / "film.mp4").write_bytes(content)
-    with pytest.raises(MediaError, match="not a video that can be read"):
+    with pytest.raises(MediaError, match=r"not a video that can be read|the file is empty"):
         frames_of(decoder, tmp_path / "film.mp4")
 
 

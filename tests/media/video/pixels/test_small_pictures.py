@@ -162,6 +162,25 @@ def test_transparent_parts_are_white(tmp_path):
     assert np.abs(picture[24, 50].astype(int) - (212, 55, 55)).max() <= 1  # 200 of 255 parts red
 
 
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_the_transparency_of_webm_is_applied(tmp_path, codec):
+    pixels = np.zeros((48, 64, 4), np.uint8)
+    pixels[..., 0] = pixels[:, 32:, 3] = 255
+    film = tmp_path / "sticker.webm"
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream(codec, rate=10, options={"auto-alt-ref": "0", "deadline": "realtime"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgba").reformat(format="yuva420p")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    frames = [reply for reply in read_film(Request(str(film))) if isinstance(reply, VideoFrame)]
+    assert [round(10 * frame.pts_seconds) for frame in frames] == [0, 1, 2, 3, 4]
+    assert np.abs(frames[0].pixels[24, 10].astype(int) - 255).max() <= 3
+    assert np.abs(frames[0].pixels[24, 50].astype(int) - (255, 0, 0)).max() <= 6
+
+
 def pq(nits):
     """SMPTE ST 2084: nits to code values of 0 to 1."""
     y = (np.maximum(nits, 0) / 10_000) ** 0.1593017578125

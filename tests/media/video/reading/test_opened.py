@@ -10,9 +10,12 @@ from av.stream import Disposition
 from PIL import Image
 
 from media.errors import MediaError
+from media.video.film import read_film
+from media.video.messages import Request
 from media.video.reading.opened import opened, video_stream
 from media.video.reading.part_of_file import PartOfFile
 from tests.clock_films import write_clock
+from tests.media.metadata.builders import xmp, xmp_list
 
 
 def write(path, *streams, cover=False):
@@ -90,3 +93,24 @@ def test_a_part_of_a_file_reads_seeks_and_ends_like_a_file():
 @pytest.mark.parametrize(("start", "length", "wanted"), [(0, None, b"0123"), (3, None, b"3"), (9, None, b""), (1, 99, b"123"), (2, 0, b"")])
 def test_a_part_never_reaches_beyond_its_file(start, length, wanted):
     assert PartOfFile(io.BytesIO(b"0123"), start, length).read() == wanted
+
+
+def test_the_xmp_of_a_film_is_read(tmp_path):
+    film = write_clock(tmp_path / "film.mp4", frames=3)
+    packet = xmp('exif:DateTimeOriginal="2019-07-04T12:34:56+13:00" xmp:Rating="4"', xmp_list("dc:subject", "lake"))
+    content = bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + packet  # where ExifTool and Premiere write it
+    film.write_bytes(film.read_bytes() + (8 + len(content)).to_bytes(4, "big") + b"uuid" + content)
+    found = next(read_film(Request(str(film))))
+    assert (found["rating"], found["keywords"], found["utc_offset_minutes"]) == (4, ("lake",), 780)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_the_date_of_windows_media_is_read(tmp_path, in_file):
+    film = write_clock(tmp_path / "film.wmv", "wmv2", frames=30)
+    data = bytearray(film.read_bytes())
+    at = data.index(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")) + 48
+    data[at : at + 8] = (132_067_172_960_000_000).to_bytes(8, "little")  # 2019-07-04 12:34:56
+    film.write_bytes(b"x" * 10 + data if in_file else data)
+    metadata, *frames, _ = read_film(Request(str(film), start=10 if in_file else 0))
+    assert (metadata["taken_at_source"], str(metadata["taken_at"])) == ("QuickTime.creation_time", "2019-07-04 12:34:56+00:00")
+    assert len(frames) >= 10
