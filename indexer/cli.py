@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -82,6 +83,7 @@ def index(
         raise typer.BadParameter("--watch takes folders and files of this machine. It does not go with --dry-run, a list or a manifest.")
 
     def run_once() -> "Report":
+        nonlocal options
         with _bars() as (on_check, on_progress), _stop_by_ctrl_c() as should_stop:
             report = run(
                 named,
@@ -94,6 +96,7 @@ def index(
                 on_check=on_check,
                 should_stop=should_stop,
             )
+        options = replace(options, forget=())  # once is enough when we watch
         if as_json:
             print(json.dumps(report.to_json(), ensure_ascii=False), flush=True)
         else:

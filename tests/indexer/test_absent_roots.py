@@ -101,6 +101,24 @@ def test_forgetting_needs_no_other_path_and_a_known_root(indexed, library):
         indexed.run(library / "pictures", forget=("nonsense",))
 
 
+def test_nothing_is_forgotten_if_another_path_is_wrong(indexed, library):
+    indexed.run(library / "pictures", library / "nas")
+    with pytest.raises(SourceError, match="nowhere: no such file or folder"):
+        indexed.run(library / "nowhere", forget=(str(library / "nas"),))
+    assert len(indexed.paths()) == 6
+
+
+@pytest.mark.parametrize("named", [(), ("pictures",), ("pictures", "nas")])
+def test_a_dry_run_of_forgetting_says_what_the_run_then_does(indexed, counted, library, named):
+    indexed.run(library / "pictures", library / "nas")
+    paths, forget = [library / name for name in named], (str(library / "nas"), f"{library}/nas/")
+    dry = indexed.run(*paths, forget=forget, dry_run=True)
+    assert (len(indexed.paths()), dry.notes) == (6, (f"{library / 'nas'}: forgotten, with 3 files.",))
+    report = indexed.run(*paths, forget=forget)
+    assert (counted(report), report.notes) == (counted(dry), dry.notes)
+    assert len(indexed.paths()) == (6 if "nas" in named else 3)
+
+
 def test_a_path_that_was_never_indexed_is_an_error(indexed, library):
     indexed.run(library / "pictures")
     with pytest.raises(SourceError, match="nowhere: no such file or folder"):

@@ -104,3 +104,13 @@ def test_common_folders_of_several_places():
 def test_a_selection_of_everything_has_everything():
     assert Selection("/a").has("/a/b.jpg")
     assert str(Selection("/a", ("**", "*.jpg"))) == "/a/**/*.jpg"
+
+
+@pytest.mark.parametrize("bad", ["ftp://host/a.jpg", "s3://", "s3://key:secret@bucket/a.jpg", "n" * 5000, "a\0b.jpg"])
+def test_a_path_of_a_list_or_manifest_that_cannot_be_used_is_told_and_does_not_stop_the_run(pictures, bad):
+    for given in ({"listed": ["a.jpg", bad]}, {"columns": {"a.jpg": {"title": "x"}, bad: {"title": "y"}}}):
+        inputs = read_inputs([], **given)
+        assert inputs.listed == (str(pictures / "a.jpg"),)
+        assert len([*inputs.unreadable, *inputs.missing_of_list]) == 1
+        assert not any("secret" in each for each in inputs.unreadable)
+        assert inputs.columns.get(str(pictures / "a.jpg")) == given.get("columns", {}).get("a.jpg")
