@@ -69,7 +69,7 @@ def scan(
         known: the files that are indexed, by path.
 
     Raises:
-        SourceError: a path does not exist and was never indexed, or there is nothing to index.
+        SourceError: a path does not exist and was never indexed, or there is nothing to index and nothing was indexed there before.
     """
     inputs = inputs if isinstance(inputs, Inputs) else read_inputs(inputs, roots=roots)
     _check_missing(inputs.missing, roots)
@@ -83,11 +83,9 @@ def scan(
     finder.add_linked_files()
     finder.unreadable |= {uri: "A link to nothing" for uri in finder.seen.broken_links if uri in known}
     finder.seen.missing = inputs.missing_of_list
-    if not finder.files:
-        raise SourceError(_nothing(inputs, finder))
     files = {uri: _with_manifest(finder.files[uri], inputs) for uri in sorted(finder.files)}
     followed = tuple(link.target for link in finder.seen.followed)
-    return Scan(
+    found = Scan(
         selections=tuple(finder.selections),
         files=files,
         roots=(*inputs.roots, *followed),
@@ -96,6 +94,10 @@ def scan(
         missing=inputs.missing,
         seen=finder.seen,
     )
+    apart = Folders([*inputs.missing, *finder.unreadable])
+    if not files and not any(found.covers(uri) or uri in apart for uri in known):
+        raise SourceError(_nothing(inputs, finder))
+    return found
 
 
 def _check_missing(missing: Sequence[str], roots: Collection[str]) -> None:
@@ -130,10 +132,7 @@ def _with_manifest(file: SourceFile, inputs: Inputs) -> SourceFile:
 
 def _nothing(inputs: Inputs, finder: Finder) -> str:
     """Why nothing was found, in a sentence."""
-    named = ", ".join([*map(str, inputs.folders), *inputs.files, *inputs.listed, *inputs.missing_of_list])
-    if inputs.missing:
-        gone = ", ".join(inputs.missing)
-        return f"{gone}: not there. Nothing was changed, and its files stay in the collection. If they are gone for good, use --forget."
+    named = ", ".join([*map(str, inputs.folders), *inputs.files, *inputs.listed, *inputs.missing, *inputs.missing_of_list])
     if finder.unreadable:
         reasons = "; ".join(f"{uri}: {reason}" for uri, reason in list(finder.unreadable.items())[:3])
         return f"Nothing could be read ({reasons}). Nothing was changed."

@@ -153,6 +153,9 @@ class _Paths:
         if "\0" in path:
             self.missing.append(path.replace("\0", "?"))
             return
+        if not path:  # such as a variable of the shell that is not set: not the folder here
+            self.missing.append("''")
+            return
         source = source_of(path)
         uri = self.uris[path] = source.resolve(path)
         try:

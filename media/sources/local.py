@@ -31,7 +31,9 @@ class LocalFolders:
     """Folders of this machine. A walk skips hidden files and the files of collections."""
 
     def resolve(self, path: str | os.PathLike[str]) -> str:
-        """The absolute path without links, so that two names of a folder give one path."""
+        """The absolute path without links, so that two names of a folder give one path. An empty path is none, not the folder here."""
+        if not os.fspath(path):
+            raise FileNotFoundError(errno.ENOENT, "An empty path")
         return os.path.realpath(path)
 
     def is_folder(self, uri: str) -> bool:

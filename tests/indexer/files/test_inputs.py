@@ -7,6 +7,7 @@ import pytest
 from indexer.errors import SourceError
 from indexer.files.inputs import Selection, common_folders, read_inputs
 from indexer.scan import scan
+from search.collection import Identity
 from tests.fakes import write_picture
 
 FILES = ("a.jpg", "b.HEIC.jpg", "2020/c.jpg", "2020/d.png", "2021/may/e.jpg", "2021/may/day[1].jpg", "2021/may/day1.jpg")
@@ -51,6 +52,12 @@ def test_a_pattern_without_matches_is_refused(pictures):
         scan(["*.webp"])
     with pytest.raises(SourceError, match="nowhere: no such file or folder"):
         scan(["nowhere/*.jpg"])
+
+
+def test_an_empty_path_is_not_the_folder_here(pictures):
+    assert (read_inputs([""]).missing, read_inputs([], listed=[""]).missing_of_list) == (("''",), ("''",))
+    with pytest.raises(FileNotFoundError, match="An empty path"):
+        Identity("", "", "", "", 0, roots={"1": str(pictures)}).find_root("")
 
 
 def test_the_root_of_a_pattern_is_the_folder_before_it(pictures):
