@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer import IndexOptions, SourceError, index
+from indexer import IndexOptions, index
 from search import open_collection, search
 from search.collection.roots import move_root
 from search.collection.verify import verify

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from coca_model import CheckpointError, open_picture
-from indexer import IndexOptions, SourceError, index
+from indexer import IndexOptions, index
 from search import open_collection, search
 from search.collection.thumbnails import thumbnail_of
 from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
