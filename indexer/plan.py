@@ -122,7 +122,7 @@ def make_plan(
         moved=moved,
         relocate=_relocations(compared, moved, known, identity, scan),
         gone=tuple(file for uri, file in known.items() if uri in lost and uri not in left),
-        absent=absent.counts,
+        absent=absent.counts_without(moved.values()),
         settled_failures=tuple(failure for uri, failure in failed.items() if uri in indexed or uri in lost),
     )
 

@@ -34,6 +34,11 @@ class Absent:
         """Whether a file stays in the collection because its folder is absent."""
         return self._folders.innermost(uri) in self.counts and not self._is_left_out(uri)
 
+    def counts_without(self, moved: Iterable[str]) -> dict[str, int]:
+        """`counts` without files that were found at another place."""
+        left = Counter(self._folders.innermost(uri) for uri in moved)
+        return {folder: count - left[folder] for folder, count in self.counts.items() if count > left[folder]}
+
     def _is_left_out(self, uri: str) -> bool:
         folder = self._folders.innermost(uri)
         return folder is not None and self._rules.below(uri, folder)

@@ -142,7 +142,7 @@ def test_pictures_moved_from_one_root_to_another_move_also_if_the_first_is_empty
     for picture in list((library / "nas").iterdir()):
         picture.rename(library / "pictures" / picture.name)
     report = indexed.run(library / "pictures", library / "nas")
-    assert counted(report) == (0, 0, 3, 0, 3)
+    assert (counted(report), report.absent, report.is_complete) == ((0, 0, 3, 0, 3), {}, True)
     assert indexed.rows()["pictures/1.png"]["media_id"] == before["nas/1.png"]["media_id"]
 
 
