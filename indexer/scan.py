@@ -79,6 +79,7 @@ def scan(
         finder.walk(selection)
     finder.add(_media_among(inputs, finder))
     finder.follow_links_to_folders()
+    finder.add_hidden()
     finder.look_into_unknown()
     finder.add_linked_files()
     finder.unreadable |= {uri: "A link to nothing" for uri in finder.seen.broken_links if uri in known}

@@ -22,17 +22,22 @@ class Absent:
         scanned = Folders(each.folder for each in scan.selections)
         folders = {*(each.folder for each in scan.selections), *(root for root in roots if root in scanned)}
         self._folders, self._rules = Folders(folders), rules
+        # Folders that were indexed by their names, and that a folder above them leaves out: nobody looked into them.
+        self._apart = {
+            each for each in folders if (outer := scanned.innermost(each)) not in {None, each} and rules.below(f"{each}/", outer)
+        }
         self.counts: dict[str, int] = {}
         lost = [uri for uri in indexed if uri not in scan.files and scan.covers(uri) and not self._is_left_out(uri)]
         if lost:
             present = {self._folders.innermost(uri) for uri in scan.files}
             present |= {folder for folder in folders for found in present if found is not None and found in Folders([folder])}
-            counts = Counter(folder for uri in lost if (folder := self._folders.innermost(uri)) not in present)
+            counts = Counter(folder for uri in lost if (folder := self._folders.innermost(uri)) not in present | self._apart)
             self.counts = {folder: count for folder, count in counts.items() if folder is not None}
 
     def keeps(self, uri: str) -> bool:
         """Whether a file stays in the collection because its folder is absent."""
-        return self._folders.innermost(uri) in self.counts and not self._is_left_out(uri)
+        folder = self._folders.innermost(uri)
+        return folder in self._apart or (folder in self.counts and not self._is_left_out(uri))
 
     def counts_without(self, moved: Iterable[str]) -> dict[str, int]:
         """`counts` without files that were found at another place."""
