@@ -106,12 +106,12 @@ def index(
         return report
 
     if watch:
-        _watch([Path(path) for path in named], run_once, collection)
+        _watch(named, run_once, collection)
     if not run_once().is_complete:
         raise typer.Exit(_INCOMPLETE)
 
 
-def _watch(paths: list[Path], run_once: Callable[[], "Report"], collection: str | Path | None) -> NoReturn:
+def _watch(paths: list[str], run_once: Callable[[], "Report"], collection: str | Path | None) -> NoReturn:
     """Index until Ctrl-C."""
     from indexer.watch import watch
     from search.collection import default_path
