@@ -1,12 +1,15 @@
 """`index --dry-run`: the plan of a run. It makes no collection, takes no lock and loads no model."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from indexer.changes.hashes import OnCheck
 from indexer.files.inputs import Inputs
 from indexer.options import IndexOptions
 from indexer.report import Report
 from indexer.survey import Indexed, Survey, paused_garbage_collection, survey
+from media.sources.folders import Folders
 from search.collection import Identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.rows import known_failures, known_files
@@ -49,6 +52,17 @@ def report_of(folder: Path, todo: Survey, *, planned: bool = False) -> Report:
         missing=found.missing,
         moved_roots=todo.moves,
         seen=found.seen,
-        notes=tuple(f"{root}: forgotten, with {count} files." for root, count in todo.forgotten.num_files().items()),
+        notes=tuple(_forgotten(todo)),
         planned=files if planned else None,
     )
+
+
+def _forgotten(todo: Survey) -> Iterator[str]:
+    """What is to be told of roots that are forgotten."""
+    folders = todo.forgotten.num_files()
+    for folder, count in folders.items():
+        yield f"{folder}: forgotten, with {count} files."
+    forgotten = Folders(folders)
+    for root in sorted(todo.identity.roots.values()):
+        if root in forgotten and root not in folders:
+            yield f"{root}: not forgotten. It lies inside, but was indexed by itself or is a drive. Forget it with: --forget {quote(root)}"

@@ -89,6 +89,7 @@ class _Run:
         self._stopwatch = Stopwatch()
         self._failures: list[Failure] = []
         self._unfinished: list[str] = []
+        self._num_done = {False: 0, True: 0}  # tasks, by whether they were indexed before
 
     def run(self, inputs: Inputs, model: str | None, encoder: "Encoder | None", on_check: OnCheck | None) -> Report:
         is_new = not (self._folder / "collection.json").exists()
@@ -117,6 +118,8 @@ class _Run:
                 writer.finish()
         return replace(
             report_of(self._folder, todo),
+            num_new=self._num_done[False],
+            num_changed=self._num_done[True],
             num_rows=writer.num_rows,
             failures=tuple(self._failures),
             seconds=dict(self._stopwatch.seconds),
@@ -143,6 +146,7 @@ class _Run:
         meter = ProgressMeter(tasks, self._stopwatch)
         self._tell(meter.now())
         for done in executor.run(tasks, should_stop=self._should_stop):
+            self._num_done[done.task.was_indexed] += 1
             if isinstance(done.result, Unfinished):
                 self._unfinished.append(done.task.file.uri)
             elif _may_grow(done.result):

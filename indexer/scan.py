@@ -9,6 +9,7 @@ from indexer.files.find_files import Finder, Seen, looks_like_media
 from indexer.files.inputs import Inputs, Selection, StrPath, read_inputs
 from indexer.files.leave_out import LeaveOut
 from media.formats import format_of
+from media.sources.choose import source_of
 from media.sources.folders import Folders
 from media.sources.source import SourceFile, with_part
 
@@ -92,7 +93,7 @@ def scan(
         roots=(*inputs.roots, *followed),
         mounts=tuple(finder.mounts),
         unreadable=finder.unreadable,
-        missing=inputs.missing,
+        missing=(*inputs.missing, *_behind_links(finder.seen.broken_links, roots)),
         seen=finder.seen,
     )
     apart = Folders([*inputs.missing, *finder.unreadable])
@@ -109,6 +110,14 @@ def _check_missing(missing: Sequence[str], roots: Collection[str]) -> None:
         if uri not in below and uri not in with_roots:
             advice = "Give a folder of pictures and videos, a file, or a pattern. If an indexed folder was moved, give its new path."
             raise SourceError(f"{uri}: no such file or folder. {advice}")
+
+
+def _behind_links(links: Sequence[str], roots: Collection[str]) -> list[str]:
+    """The targets of links to nothing that were indexed, or contain what was: drives that are not mounted."""
+    targets = dict.fromkeys(source_of(link).resolve(link) for link in links)
+    above = Folders(targets)
+    with_roots = {above.innermost(root) for root in roots}
+    return [target for target in targets if target in with_roots]
 
 
 def _media_among(inputs: Inputs, finder: Finder) -> list[str]:

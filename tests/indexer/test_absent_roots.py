@@ -101,6 +101,16 @@ def test_forgetting_needs_no_other_path_and_a_known_root(indexed, library):
         indexed.run(library / "pictures", forget=("nonsense",))
 
 
+def test_a_folder_inside_a_forgotten_one_that_was_indexed_by_itself_is_told(indexed, library):
+    inner = write_picture(library / "nas" / "2020" / "x.png").parent
+    indexed.run(inner)
+    indexed.run(library / "nas")
+    notes = indexed.run(forget=(str(library / "nas"),)).notes
+    assert notes[0] == f"{library / 'nas'}: forgotten, with 3 files."
+    assert notes[1].startswith(f"{inner}: not forgotten. It lies inside")
+    assert indexed.paths() == ["nas/2020/x.png"]
+
+
 def test_nothing_is_forgotten_if_another_path_is_wrong(indexed, library):
     indexed.run(library / "pictures", library / "nas")
     with pytest.raises(SourceError, match="nowhere: no such file or folder"):
