@@ -4,6 +4,7 @@ import mimetypes
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from indexer.files.inputs import Selection
@@ -177,12 +178,14 @@ class Finder:
             uris = [f"{folder.rstrip('/')}/{name}" for name in source.names(folder)]
             names = [os.path.basename(uri) for uri in uris if is_sidecar(uri) or os.path.splitext(uri)[0] in stems]  # noqa: PTH119, PTH122
             found = sidecars_of(names)
-            return {
-                uri: [source.stat(f"{folder.rstrip('/')}/{name}") for name in found.get(os.path.basename(uri), ())]  # noqa: PTH119
-                for uri in files
-            }
         except OSError:
             return {}
+        beside: dict[str, list[SourceFile]] = defaultdict(list)
+        for uri in files:
+            for name in found.get(os.path.basename(uri), ()):  # noqa: PTH119
+                with suppress(OSError):  # no file, or gone
+                    beside[uri].append(source.stat(f"{folder.rstrip('/')}/{name}"))
+        return beside
 
 
 def _is_hidden(uri: str, folder: str | None) -> bool:

@@ -8,6 +8,8 @@ from typing import BinaryIO, Protocol
 
 from media.sources.addresses import is_address
 
+_LARGEST_SIDECAR = 1 << 26  # bytes; they are read whole
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -101,6 +103,7 @@ class Source(Protocol):
 
 def with_sidecars(file: SourceFile, sidecars: Sequence[SourceFile]) -> SourceFile:
     """A file with its sidecars. Its revision changes with their names, sizes and times, or their revisions if they are elsewhere."""
+    sidecars = [each for each in sidecars if each.size_bytes <= _LARGEST_SIDECAR]
     if not sidecars:
         return file
     state = [(os.path.basename(each.uri), *_version(each)) for each in sidecars]  # noqa: PTH119 - or an address

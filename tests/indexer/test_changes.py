@@ -166,6 +166,26 @@ def test_a_model_is_not_loaded_if_there_is_nothing_to_embed(indexed, library, mo
     assert (report.num_gone, report.num_unchanged) == (1, 2)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize(
+    "make",
+    [
+        getattr(os, "mkfifo", None),
+        lambda path: path.mkdir(),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: (path.touch(), os.truncate(path, 1 << 31)),
+    ],
+    ids=["a pipe", "a folder", "a device", "huge"],
+)
+def test_what_is_no_sidecar_but_has_the_name_of_one_is_not_read(indexed, counted, tmp_path, make):
+    pictures = [write_picture(tmp_path / "library" / name) for name in ("a.png", "b.png")]
+    (tmp_path / "library" / "b.png.xmp").write_text(STARS.format(3))
+    make(tmp_path / "library" / "a.png.xmp")
+    assert counted(indexed.run(tmp_path / "library")) == (2, 0, 0, 0, 0)
+    assert counted(indexed.run(*pictures)) == (0, 0, 0, 0, 2)
+    assert indexed.rows()["library/b.png"]["rating"] == 3
+
+
 STARS = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="{}"/></rdf:RDF></x:xmpmeta>'
