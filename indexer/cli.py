@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -82,6 +83,7 @@ def index(
         raise typer.BadParameter("--watch takes folders and files of this machine. It does not go with --dry-run, a list or a manifest.")
 
     def run_once() -> "Report":
+        nonlocal options
         with _bars() as (on_check, on_progress), _stop_by_ctrl_c() as should_stop:
             report = run(
                 named,
@@ -94,6 +96,7 @@ def index(
                 on_check=on_check,
                 should_stop=should_stop,
             )
+        options = replace(options, forget=())  # once is enough when we watch
         if as_json:
             print(json.dumps(report.to_json(), ensure_ascii=False), flush=True)
         else:
@@ -103,12 +106,12 @@ def index(
         return report
 
     if watch:
-        _watch([Path(path) for path in named], run_once, collection)
+        _watch(named, run_once, collection)
     if not run_once().is_complete:
         raise typer.Exit(_INCOMPLETE)
 
 
-def _watch(paths: list[Path], run_once: Callable[[], "Report"], collection: str | Path | None) -> NoReturn:
+def _watch(paths: list[str], run_once: Callable[[], "Report"], collection: str | Path | None) -> NoReturn:
     """Index until Ctrl-C."""
     from indexer.watch import watch
     from search.collection import default_path

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from indexer.changes.absent import Absent
 from indexer.changes.compare import compare, count_by_root, new_revision, unchanged_among
 from indexer.changes.hashes import OnCheck
-from indexer.changes.moved_files import find_moved
+from indexer.changes.moved_files import find_moved, is_only_renamed
 from indexer.files.leave_out import LeaveOut
 from indexer.scan import Scan
 from media.sources.folders import Folders
@@ -107,11 +107,13 @@ def make_plan(
         _resolve_doubts(compared, count_by_root(scan.files, known), options)
     new = [file for file in compared.pending if file.uri not in known]
     elsewhere = [uri for uri in known if uri not in scan.files and uri not in lost] if new else []
-    moved = find_moved(new, known, lost, elsewhere, options.on_check)
-    tasks = _tasks([file for file in compared.pending if file.uri not in moved], known, identity)
+    found = find_moved(new, known, lost, elsewhere, options.on_check)
+    moved = {uri: old for uri, old in found.items() if is_only_renamed(known[old], scan.files[uri])}
+    renamed = {uri: known[old] for uri, old in found.items() if uri not in moved}  # and described anew
+    tasks = _tasks([file for file in compared.pending if file.uri not in moved], {**known, **renamed}, identity)
     was_moved = [before.root_id in options.moved_roots for before, _ in compared.unchanged]
     num_changed = sum(task.was_indexed for task in tasks)
-    indexed, left = {found.uri for _, found in compared.unchanged}, set(moved.values())
+    indexed, left = {found.uri for _, found in compared.unchanged}, set(found.values())
     return Plan(
         tasks,
         num_new=len(tasks) - num_changed,
@@ -122,7 +124,7 @@ def make_plan(
         moved=moved,
         relocate=_relocations(compared, moved, known, identity, scan),
         gone=tuple(file for uri, file in known.items() if uri in lost and uri not in left),
-        absent=absent.counts,
+        absent=absent.counts_without(found.values()),
         settled_failures=tuple(failure for uri, failure in failed.items() if uri in indexed or uri in lost),
     )
 
@@ -161,7 +163,8 @@ def _tasks(files: Sequence[SourceFile], known: Mapping[str, KnownFile], identity
             used_ids.add(media_id)
             tasks.append(Task(media_id, *identity.locate(file.uri), file))
         else:
-            tasks.append(Task(before.media_id, before.root_id, before.path, file, was_indexed=True))
+            place = (before.root_id, before.path) if before.uri == file.uri else identity.locate(file.uri)
+            tasks.append(Task(before.media_id, *place, file, was_indexed=True))
     return tuple(tasks)
 
 
@@ -179,7 +182,7 @@ def _relocations(
     for uri, old in moved.items():
         root_id, path = identity.locate(uri)
         file = scan.files[uri]
-        now = known[old]._replace(uri=uri, root_id=root_id, path=path, mtime=file.mtime, revision=file.revision or None)
+        now = known[old]._replace(uri=uri, root_id=root_id, path=path, mtime=file.mtime, revision=new_revision(known[old], file))
         relocate.append(now)
     return tuple(file for file in relocate if file != known.get(file.uri))
 

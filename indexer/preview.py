@@ -1,12 +1,15 @@
 """`index --dry-run`: the plan of a run. It makes no collection, takes no lock and loads no model."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from indexer.changes.hashes import OnCheck
 from indexer.files.inputs import Inputs
 from indexer.options import IndexOptions
 from indexer.report import Report
-from indexer.survey import Survey, paused_garbage_collection, scan_for, survey
+from indexer.survey import Indexed, Survey, paused_garbage_collection, survey
+from media.sources.folders import Folders
 from search.collection import Identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.rows import known_failures, known_files
@@ -22,12 +25,7 @@ def preview(folder: Path, identity: Identity, inputs: Inputs, options: IndexOpti
     with paused_garbage_collection():
         known = known_files(LanceTable(folder, SEGMENTS), identity) if exists else {}
         failed = known_failures(LanceTable(folder, FAILURES), identity) if exists else {}
-        forgotten = {identity.find_root(text) for text in options.forget}
-        known = {uri: file for uri, file in known.items() if file.root_id not in forgotten}
-        failed = {uri: failure for uri, failure in failed.items() if failure.root_id not in forgotten}
-        for root_id in forgotten:
-            identity = identity.without_root(root_id)
-        todo = survey(scan_for(inputs, identity, options, known), identity, known, failed, options, on_check)
+        todo = survey(inputs, Indexed(identity, known, failed), options, on_check=on_check)
     return report_of(folder, todo, planned=True)
 
 
@@ -54,5 +52,17 @@ def report_of(folder: Path, todo: Survey, *, planned: bool = False) -> Report:
         missing=found.missing,
         moved_roots=todo.moves,
         seen=found.seen,
+        notes=tuple(_forgotten(todo)),
         planned=files if planned else None,
     )
+
+
+def _forgotten(todo: Survey) -> Iterator[str]:
+    """What is to be told of roots that are forgotten."""
+    folders = todo.forgotten.num_files()
+    for folder, count in folders.items():
+        yield f"{folder}: forgotten, with {count} files."
+    forgotten = Folders(folders)
+    for root in sorted(todo.identity.roots.values()):
+        if root in forgotten and root not in folders:
+            yield f"{root}: not forgotten. It lies inside, but was indexed by itself or is a drive. Forget it with: --forget {quote(root)}"

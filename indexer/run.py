@@ -16,13 +16,12 @@ from indexer.processing.progress import Progress, ProgressMeter
 from indexer.processing.stopwatch import Stopwatch
 from indexer.processing.unfinished import Unfinished, has_changed
 from indexer.report import Report
-from indexer.survey import paused_garbage_collection, scan_for, survey
+from indexer.survey import Indexed, paused_garbage_collection, scan_for, survey
 from media.sources.addresses import name_of
 from media.sources.source import SourceFile
 from search.collection import CollectionWriter, Failure, FileRows, Identity, KnownFile, default_path
 from search.collection.bucket import place
 from search.collection.identity import read_identity, read_raw_identity
-from search.collection.roots import remove_root
 from search.errors import NoCollectionError
 from search.schema import TAKEN, columns_from_metadata
 
@@ -72,16 +71,14 @@ def index(
     said = read_manifest(manifest) if manifest is not None else Manifest({})
     identity = _identity(folder)
     inputs = read_inputs(paths, listed=listed, columns=said.columns, roots=list(identity.roots.values()))
+    options = replace(options, forget=tuple(dict.fromkeys(map(identity.find_root, options.forget))))
+    forgotten = {identity.roots[root_id] for root_id in options.forget}
+    inputs = replace(inputs, missing=tuple(path for path in inputs.missing if path not in forgotten))
     if options.dry_run:
-        return replace(preview(folder, identity, inputs, options, on_check), notes=said.notes)
-    notes = list(said.notes)
-    for root_id in [identity.find_root(text) for text in options.forget]:
-        notes.append(f"{identity.roots[root_id]}: forgotten, with {remove_root(folder, root_id)} files.")
-        inputs = replace(inputs, missing=tuple(path for path in inputs.missing if path != identity.roots[root_id]))
-    if options.forget and not (inputs.folders or inputs.files or inputs.listed or inputs.missing):
-        return Report(folder, 0, 0, 0, 0, 0, 0, notes=tuple(notes))
-    run = _Run(folder, options, on_progress, should_stop)
-    return replace(run.run(inputs, model, encoder, on_check), notes=tuple(notes))
+        report = preview(folder, identity, inputs, options, on_check)
+    else:
+        report = _Run(folder, options, on_progress, should_stop).run(inputs, model, encoder, on_check)
+    return replace(report, notes=(*said.notes, *report.notes))
 
 
 class _Run:
@@ -94,21 +91,23 @@ class _Run:
         self._stopwatch = Stopwatch()
         self._failures: list[Failure] = []
         self._unfinished: list[str] = []
+        self._num_done = {False: 0, True: 0}  # tasks, by whether they were indexed before
 
     def run(self, inputs: Inputs, model: str | None, encoder: "Encoder | None", on_check: OnCheck | None) -> Report:
         is_new = not (self._folder / "collection.json").exists()
         own_model = _own_model(self._folder)
         name = _lasting(model) if model else own_model
-        first = scan_for(inputs, _identity(self._folder), self._options, {}) if is_new else None  # a wrong path makes no collection
+        first = scan_for(inputs, Indexed(_identity(self._folder)), self._options) if is_new else None  # a wrong path makes no collection
         if encoder is None and (is_new or name != own_model):
             encoder = _load(name)
         with CollectionWriter(self._folder, encoder, model=name) as writer:
             if encoder is None:
                 writer.identity.check_weights(self._folder)
             with paused_garbage_collection():
-                known, failed = writer.known_files(), writer.known_failures()
-                found = first or scan_for(inputs, writer.identity, self._options, known)
-                todo = survey(found, writer.identity, known, failed, self._options, on_check)
+                indexed = Indexed(writer.identity, writer.known_files(), writer.known_failures())
+                todo = survey(inputs, indexed, self._options, found=first, on_check=on_check)
+            writer.remove(file.media_id for file in todo.forgotten.known.values())
+            writer.forget_failures(list(todo.forgotten.failed.values()))
             writer.update_identity(todo.identity)
             writer.relocate(todo.plan.relocate, _times)
             writer.remove(file.media_id for file in todo.plan.gone)
@@ -121,6 +120,8 @@ class _Run:
                 writer.finish()
         return replace(
             report_of(self._folder, todo),
+            num_new=self._num_done[False],
+            num_changed=self._num_done[True],
             num_rows=writer.num_rows,
             failures=tuple(self._failures),
             seconds=dict(self._stopwatch.seconds),
@@ -149,6 +150,7 @@ class _Run:
         meter = ProgressMeter(tasks, self._stopwatch)
         self._tell(meter.now())
         for done in executor.run(tasks, should_stop=self._should_stop):
+            self._num_done[done.task.was_indexed] += 1
             if isinstance(done.result, Unfinished):
                 self._unfinished.append(done.task.file.uri)
             elif _may_grow(done.result):

@@ -9,6 +9,7 @@ from indexer.files.find_files import Finder, Seen, looks_like_media
 from indexer.files.inputs import Inputs, Selection, StrPath, read_inputs
 from indexer.files.leave_out import LeaveOut
 from media.formats import format_of
+from media.sources.choose import source_of
 from media.sources.folders import Folders
 from media.sources.source import SourceFile, with_part
 
@@ -69,7 +70,7 @@ def scan(
         known: the files that are indexed, by path.
 
     Raises:
-        SourceError: a path does not exist and was never indexed, or there is nothing to index.
+        SourceError: a path does not exist and was never indexed, or there is nothing to index and nothing was indexed there before.
     """
     inputs = inputs if isinstance(inputs, Inputs) else read_inputs(inputs, roots=roots)
     _check_missing(inputs.missing, roots)
@@ -79,23 +80,26 @@ def scan(
         finder.walk(selection)
     finder.add(_media_among(inputs, finder))
     finder.follow_links_to_folders()
+    finder.add_hidden()
     finder.look_into_unknown()
     finder.add_linked_files()
     finder.unreadable |= {uri: "A link to nothing" for uri in finder.seen.broken_links if uri in known}
     finder.seen.missing = inputs.missing_of_list
-    if not finder.files:
-        raise SourceError(_nothing(inputs, finder))
     files = {uri: _with_manifest(finder.files[uri], inputs) for uri in sorted(finder.files)}
     followed = tuple(link.target for link in finder.seen.followed)
-    return Scan(
+    found = Scan(
         selections=tuple(finder.selections),
         files=files,
         roots=(*inputs.roots, *followed),
         mounts=tuple(finder.mounts),
         unreadable=finder.unreadable,
-        missing=inputs.missing,
+        missing=(*inputs.missing, *_behind_links(finder.seen.broken_links, roots)),
         seen=finder.seen,
     )
+    apart = Folders([*inputs.missing, *finder.unreadable])
+    if not files and not any(found.covers(uri) or uri in apart for uri in known):
+        raise SourceError(_nothing(inputs, finder))
+    return found
 
 
 def _check_missing(missing: Sequence[str], roots: Collection[str]) -> None:
@@ -106,6 +110,14 @@ def _check_missing(missing: Sequence[str], roots: Collection[str]) -> None:
         if uri not in below and uri not in with_roots:
             advice = "Give a folder of pictures and videos, a file, or a pattern. If an indexed folder was moved, give its new path."
             raise SourceError(f"{uri}: no such file or folder. {advice}")
+
+
+def _behind_links(links: Sequence[str], roots: Collection[str]) -> list[str]:
+    """The targets of links to nothing that were indexed, or contain what was: drives that are not mounted."""
+    targets = dict.fromkeys(source_of(link).resolve(link) for link in links)
+    above = Folders(targets)
+    with_roots = {above.innermost(root) for root in roots}
+    return [target for target in targets if target in with_roots]
 
 
 def _media_among(inputs: Inputs, finder: Finder) -> list[str]:
@@ -130,10 +142,7 @@ def _with_manifest(file: SourceFile, inputs: Inputs) -> SourceFile:
 
 def _nothing(inputs: Inputs, finder: Finder) -> str:
     """Why nothing was found, in a sentence."""
-    named = ", ".join([*map(str, inputs.folders), *inputs.files, *inputs.listed, *inputs.missing_of_list])
-    if inputs.missing:
-        gone = ", ".join(inputs.missing)
-        return f"{gone}: not there. Nothing was changed, and its files stay in the collection. If they are gone for good, use --forget."
+    named = ", ".join([*map(str, inputs.folders), *inputs.files, *inputs.listed, *inputs.missing, *inputs.missing_of_list])
     if finder.unreadable:
         reasons = "; ".join(f"{uri}: {reason}" for uri, reason in list(finder.unreadable.items())[:3])
         return f"Nothing could be read ({reasons}). Nothing was changed."

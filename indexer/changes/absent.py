@@ -1,7 +1,7 @@
 """Folders that are probably not mounted: they were indexed, and nothing of them is there."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from indexer.files.leave_out import LeaveOut
 from indexer.scan import Scan
@@ -26,13 +26,17 @@ class Absent:
         scanned = Folders(each.folder for each in scan.selections)
         folders = {*(each.folder for each in scan.selections), *(root for root in identity.roots.values() if root in scanned)}
         self._folders, self._rules = Folders(folders), rules
+        # Folders that were indexed by their names, and that a folder above them leaves out: nobody looked into them.
+        self._apart = {
+            each for each in folders if (outer := scanned.innermost(each)) not in {None, each} and rules.below(f"{each}/", outer)
+        }
         self.counts: dict[str, int] = {}
         lost = [uri for uri in indexed if uri not in scan.files and scan.covers(uri) and not self._is_left_out(uri)]
         if lost:
             counts = Counter(self._folders.innermost(uri) for uri in lost)
             present = self._present(scan, indexed, identity, counts)
             present |= {folder for folder in folders for found in present if found in Folders([folder])}
-            self.counts = {folder: count for folder, count in counts.items() if folder is not None and folder not in present}
+            self.counts = {folder: count for folder, count in counts.items() if folder is not None and folder not in present | self._apart}
 
     def _present(self, scan: Scan, indexed: Collection[str], identity: Identity, lost: Mapping[str | None, int]) -> set[str]:
         """The folders in which files were found; of a folder that is another one than before, at least half of its files."""
@@ -43,7 +47,13 @@ class Absent:
 
     def keeps(self, uri: str) -> bool:
         """Whether a file stays in the collection because its folder is absent."""
-        return self._folders.innermost(uri) in self.counts and not self._is_left_out(uri)
+        folder = self._folders.innermost(uri)
+        return folder in self._apart or (folder in self.counts and not self._is_left_out(uri))
+
+    def counts_without(self, moved: Iterable[str]) -> dict[str, int]:
+        """`counts` without files that were found at another place."""
+        left = Counter(self._folders.innermost(uri) for uri in moved)
+        return {folder: count - left[folder] for folder, count in self.counts.items() if count > left[folder]}
 
     def _is_left_out(self, uri: str) -> bool:
         folder = self._folders.innermost(uri)

@@ -3,11 +3,12 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from indexer.changes.hashes import OnCheck, hash_files
 from media.sources.addresses import is_address
-from media.sources.source import SourceFile
+from media.sources.source import SourceFile, with_sidecars
 from search.collection import KnownFile
 
 Verdict = Literal["same", "doubtful", "changed"]
@@ -26,13 +27,26 @@ def compare(before: KnownFile, found: SourceFile) -> Verdict:
     is_same_time = before.mtime == found.mtime
     if is_same_time and (not before.revision or not found.revision or before.revision == found.revision):
         return "same"
-    then, now = _parts(before.revision), _parts(found.revision)
-    described = before.revision is not None and then["sidecars"] != now["sidecars"]
-    if described or (now["manifest"] and then["manifest"] != now["manifest"]):
+    if is_described_anew(before.revision, found.revision):
         return "changed"
+    then, now = _parts(before.revision), _parts(found.revision)
     if not is_same_time or then["bytes"] != now["bytes"]:
         return "doubtful"  # after a copy of the folder, all revisions differ
     return "changed" if then["revisions"] and then["revisions"] != now["revisions"] else "same"
+
+
+def is_described_anew(before: str | None, now: str) -> bool:
+    """Whether sidecars or a manifest differ, by the revisions of a file. Without a manifest, what it said before stays."""
+    then, parts = _parts(before), _parts(now)
+    has_other_sidecars = before is not None and then["sidecars"] != parts["sidecars"]
+    return has_other_sidecars or bool(parts["manifest"] and then["manifest"] != parts["manifest"])
+
+
+def with_other_sidecars(file: SourceFile, sidecars: Sequence[SourceFile]) -> SourceFile:
+    """The same file and manifest with other sidecars."""
+    parts = _parts(file.revision)
+    described = with_sidecars(replace(file, revision=parts["bytes"], sidecars=()), sidecars)
+    return replace(described, revision=described.revision + parts["manifest"])
 
 
 def new_revision(before: KnownFile, found: SourceFile) -> str | None:

@@ -3,8 +3,9 @@
 import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
-from indexer.changes.compare import inode_of
+from indexer.changes.compare import inode_of, is_described_anew, with_other_sidecars
 from indexer.changes.hashes import OnCheck, hash_files
 from media.sources.choose import source_of
 from media.sources.source import SourceFile
@@ -49,6 +50,19 @@ def find_moved(
         elif old and known[old].sha256 == sha256 and old not in moved.values():
             moved[file.uri] = old
     return moved
+
+
+def is_only_renamed(before: KnownFile, found: SourceFile) -> bool:
+    """Whether nothing new is said of a file that moved. Its sidecars may have been renamed with it."""
+    if not is_described_anew(before.revision, found.revision):
+        return True
+    name, old = (os.path.splitext(os.path.basename(uri))[0] for uri in (found.uri, before.uri))  # noqa: PTH119, PTH122 - or an address
+    try:
+        sidecars = [source_of(uri).stat(uri) for uri in found.sidecars]
+    except OSError:
+        return False
+    renamed = [replace(each, uri=old + os.path.basename(each.uri).removeprefix(name)) for each in sidecars]  # noqa: PTH119
+    return not is_described_anew(before.revision, with_other_sidecars(found, renamed).revision)
 
 
 def _place(file: KnownFile | SourceFile) -> _Place | None:

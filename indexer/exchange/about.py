@@ -9,13 +9,19 @@ from search.errors import IncompatibleError
 from search.request import MAX_WIDTH
 
 KEY = b"coca_search"
+_PART = b"coca_search_part"
 _TEXTS = ("collection_id", "model", "model_id", "preprocessing_id")
 _NAMES = ("format_version", *_TEXTS, "embedding_width", "roots")
 
 
-def about(identity: Identity) -> dict[bytes, bytes]:
-    """The metadata of the schema."""
-    return {KEY: json.dumps({name: getattr(identity, name) for name in _NAMES}).encode()}
+def about(identity: Identity, *, is_part: bool = False) -> dict[bytes, bytes]:
+    """The metadata of the schema. `is_part`: segments were chosen, so those of a film may be missing."""
+    return {KEY: json.dumps({name: getattr(identity, name) for name in _NAMES}).encode()} | ({_PART: b"1"} if is_part else {})
+
+
+def is_part(schema: pa.Schema) -> bool:
+    """Whether segments of films may be missing."""
+    return _PART in (schema.metadata or {})
 
 
 def identity_of(schema: pa.Schema) -> Identity | None:

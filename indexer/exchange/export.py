@@ -77,10 +77,11 @@ def export(
     single = format == "parquet" and out.suffix == ".parquet"
     rows_per_file = len(ids) if single else ROWS_PER_FILE
     starts = range(0, len(ids), rows_per_file)
+    metadata = about(snapshot.identity, is_part=len(ids) < len(snapshot.segment_ids))
     with _appears_whole(out, single=single) as folder:
         for number, start in enumerate(starts):
             chosen = ids[start : start + rows_per_file]
-            write(folder, str(number).zfill(len(str(len(starts) - 1))), snapshot, chosen)
+            write(folder, str(number).zfill(len(str(len(starts) - 1))), snapshot, chosen, metadata)
     return Exported(len(ids), (out,) if single else tuple(sorted(path for path in out.rglob("*") if path.is_file())))
 
 
@@ -89,17 +90,17 @@ def _chosen(snapshot: Snapshot, where: str | None, kinds: frozenset[Kind]) -> ND
     return ids if kinds == {*KINDS} else np.intersect1d(ids, snapshot.filtered(in_list("kind", sorted(kinds))))
 
 
-def _write_parquet(folder: Path, number: str, snapshot: Snapshot, ids: NDArray[np.int64]) -> None:
+def _write_parquet(folder: Path, number: str, snapshot: Snapshot, ids: NDArray[np.int64], metadata: Mapping[bytes, bytes]) -> None:
     width = snapshot.identity.embedding_width
-    schema = pa.schema([*arrow_fields(columns_of(Row)), pa.field("vector", pa.list_(pa.float32(), width))], about(snapshot.identity))
+    schema = pa.schema([*arrow_fields(columns_of(Row)), pa.field("vector", pa.list_(pa.float32(), width))], metadata)
     with pq.ParquetWriter(folder / f"rows_{number}.parquet", schema, write_page_checksum=True) as file:
         for rows, vectors in batches_of(snapshot, ids):
             file.write_table(_table(rows, schema, vector=pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)))
 
 
-def _write_clip_retrieval(folder: Path, number: str, snapshot: Snapshot, ids: NDArray[np.int64]) -> None:
+def _write_clip_retrieval(folder: Path, number: str, snapshot: Snapshot, ids: NDArray[np.int64], metadata: Mapping[bytes, bytes]) -> None:
     strings = [pa.field("image_path", pa.string()), pa.field("caption", pa.string())]
-    schema = pa.schema([*strings, *arrow_fields(columns_of(Row))], about(snapshot.identity))
+    schema = pa.schema([*strings, *arrow_fields(columns_of(Row))], metadata)
     for name in ("img_emb", "metadata"):
         (folder / name).mkdir(exist_ok=True)
     with (

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from indexer.errors import ExchangeError
-from indexer.exchange.about import identity_of
+from indexer.exchange.about import identity_of, is_part
 from indexer.exchange.rows import ROWS_PER_BATCH, Batch
 from search.collection.identity import Identity
 from search.schema import KINDS, MAX_MEDIA_ID, Row, arrow_fields, media_id_of_segment, stored_columns
@@ -42,10 +42,12 @@ class Files:
     Attributes:
         parts: a Parquet file each, and the npy file with its vectors, or None if the Parquet file holds them.
         identity: the collection that they were exported from; None if another program wrote them.
+        is_part: whether segments of films may be missing.
     """
 
     parts: tuple[tuple[Path, Path | None], ...]
     identity: Identity | None
+    is_part: bool = False
 
 
 def find_files(path: Path) -> Files:
@@ -56,13 +58,15 @@ def find_files(path: Path) -> Files:
         parts = [(file, None) for file in ([path] if path.is_file() else sorted(path.glob("*.parquet")))]
     if not parts:
         raise ExchangeError(f"{path}: no files to import. {_EXPECTED}")
-    identities = []
+    identities, are_parts = [], []
     for file, _ in parts:
         with _named(file):
-            identities.append(identity_of(pq.read_schema(file)))
+            schema = pq.read_schema(file)
+            identities.append(identity_of(schema))
+            are_parts.append(is_part(schema))
     if any(identity != identities[0] for identity in identities):
         raise ExchangeError(f"{path}: its files come from different collections, or only some from coca-search. Import them one by one.")
-    return Files(tuple(parts), identities[0])
+    return Files(tuple(parts), identities[0], any(are_parts))
 
 
 def read_batches(files: Files, width: int) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from indexer.errors import ExchangeError
 from indexer.exchange.rows import batches_of, files_of
 from indexer.exchange.take_in import Intake, TakenIn, existing_identity, maker_of, moved_uri
 from search.collection import CollectionWriter, Failure, FileRows, default_path, read_identity
-from search.collection.bucket.place import fetch_thumbnails, newest_folder
+from search.collection.bucket.place import fetch_thumbnails, newest_folder, shown
 from search.collection.lance_tables import FAILURES, LanceTable
 from search.collection.migrations import needs_migration
 from search.collection.publish import open_snapshot
@@ -44,9 +44,9 @@ def merge(
     """
     other, folder, moved = newest_folder(other), newest_folder(collection) if collection is not None else default_path(), moved or {}
     if other.resolve() == folder.resolve():
-        raise ExchangeError(f"{other}: this is the collection to merge into. Give another one.")
+        raise ExchangeError(f"{shown(other)}: this is the collection to merge into. Give another one.")
     if needs_migration(other):
-        raise IncompatibleError(f"{other}: has an older format. Open it once with: coca-search status --collection {other}")
+        raise IncompatibleError(f"{shown(other)}: has an older format. Open it once with: coca-search status --collection {shown(other)}")
     mine, theirs = existing_identity(folder), read_identity(other)
     snapshot = open_snapshot(other, theirs, may_write=False)
     with CollectionWriter(folder, maker_of(theirs), model=(mine or theirs).model) as writer:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from coca_model import Encoder
 
 _AHEAD = 64  # files that are read at once
+_INCOMPLETE = f"+s{0:016x}"  # in a revision: sidecars that no file has
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -118,7 +119,10 @@ def _check(files: Files, width: int, options: ImportOptions) -> list[str]:
 
 def _take_exported(files: Files, identity: Identity, intake: Intake, options: ImportOptions) -> None:
     def with_thumbnails(file: tuple[str, FileRows]) -> FileRows:
-        return replace(file[1], thumbnails=_thumbnails(*file) if options.thumbnails else {})
+        uri, rows = file
+        if files.is_part and rows.file.duration_seconds is not None:  # the next run of the indexer reads the film again
+            rows = replace(rows, file=replace(rows.file, revision=(rows.file.revision or "") + _INCOMPLETE))
+        return replace(rows, thumbnails=_thumbnails(uri, rows) if options.thumbnails else {})
 
     def wanted() -> Iterator[tuple[str, FileRows]]:
         for rows in files_of(read_batches(files, identity.embedding_width)):

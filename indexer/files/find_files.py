@@ -4,6 +4,7 @@ import mimetypes
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from indexer.files.inputs import Selection
@@ -123,6 +124,12 @@ class Finder:
                 self.files[link.uri] = link.file
                 targets.add(link.target)
 
+    def add_hidden(self) -> None:
+        """Add hidden files that are indexed: the user named them, or a folder that holds them, in an earlier run."""
+        folders = Folders(each.folder for each in self.selections)
+        hidden = [uri for uri in self._known if "/." in uri and uri not in self.files and _is_hidden(uri, folders.innermost(uri))]
+        self.add(uri for uri in hidden if not self._is_left_out(uri) and not _is_gone(uri))
+
     def look_into_unknown(self) -> None:
         """Add pictures and films without a suffix, or with an ambiguous one. Count unknown suffixes of which a sample is one."""
         self.add([uri for uri in self._nameless if uri in self._known or looks_like_media(uri)])
@@ -171,12 +178,29 @@ class Finder:
             uris = [f"{folder.rstrip('/')}/{name}" for name in source.names(folder)]
             names = [os.path.basename(uri) for uri in uris if is_sidecar(uri) or os.path.splitext(uri)[0] in stems]  # noqa: PTH119, PTH122
             found = sidecars_of(names)
-            return {
-                uri: [source.stat(f"{folder.rstrip('/')}/{name}") for name in found.get(os.path.basename(uri), ())]  # noqa: PTH119
-                for uri in files
-            }
         except OSError:
             return {}
+        beside: dict[str, list[SourceFile]] = defaultdict(list)
+        for uri in files:
+            for name in found.get(os.path.basename(uri), ()):  # noqa: PTH119
+                with suppress(OSError):  # no file, or gone
+                    beside[uri].append(source.stat(f"{folder.rstrip('/')}/{name}"))
+        return beside
+
+
+def _is_hidden(uri: str, folder: str | None) -> bool:
+    """Whether a file is hidden in a folder, by its name or that of a folder between them."""
+    return folder is not None and "/." in uri[len(folder.rstrip("/")) :]
+
+
+def _is_gone(uri: str) -> bool:
+    try:
+        source_of(uri).stat(uri)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def looks_like_media(uri: str) -> bool:

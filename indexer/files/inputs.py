@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import takewhile
 
 from indexer.files.patterns import PathPattern
-from media.sources.addresses import is_address, parse_address
+from media.sources.addresses import is_address, parse_address, without_secrets
 from media.sources.choose import source_of
 
 StrPath = str | os.PathLike[str]
@@ -86,7 +86,7 @@ def read_inputs(
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         named.add_named(path)
     for path in (*listed, *columns):
-        of_list.add(_text(path))
+        of_list.add_listed(path)
     parents = dict.fromkeys(os.path.dirname(file) for file in named.files)  # noqa: PTH120 - or an address
     folders = [each.folder for each in (*named.folders, *of_list.folders)]
     return Inputs(
@@ -97,7 +97,7 @@ def read_inputs(
         missing_of_list=tuple(dict.fromkeys(of_list.missing)),
         unreadable=named.unreadable | of_list.unreadable,
         roots=tuple(dict.fromkeys([*folders, *parents, *common_folders(of_list.files)])),
-        columns={source_of(uri).resolve(uri): values for uri, values in columns.items()},
+        columns={of_list.uris[path]: values for path, values in columns.items() if path in of_list.uris},
     )
 
 
@@ -121,7 +121,7 @@ def _text(path: StrPath) -> str:
 
 
 class _Paths:
-    """Paths, sorted by what they are."""
+    """Paths, sorted by what they are. `uris` holds each as an absolute path or address without links."""
 
     def __init__(self, roots: Collection[str] = ()) -> None:
         self._roots = roots
@@ -129,6 +129,14 @@ class _Paths:
         self.files: list[str] = []
         self.missing: list[str] = []
         self.unreadable: dict[str, str] = {}
+        self.uris: dict[str, str] = {}
+
+    def add_listed(self, path: StrPath) -> None:
+        """Add a path of a list. An address that cannot be used is told, and does not stop the run."""
+        try:
+            self.add(_text(path))
+        except OSError as error:
+            self.unreadable[without_secrets(os.fspath(path))] = error.strerror or str(error)
 
     def add_named(self, path: StrPath) -> None:
         """Add a path as a user writes it: it may start with `~`, or be a pattern."""
@@ -145,8 +153,11 @@ class _Paths:
         if "\0" in path:
             self.missing.append(path.replace("\0", "?"))
             return
+        if not path:  # such as a variable of the shell that is not set: not the folder here
+            self.missing.append("''")
+            return
         source = source_of(path)
-        uri = source.resolve(path)
+        uri = self.uris[path] = source.resolve(path)
         try:
             if source.is_folder(uri):
                 self.folders.append(Selection(uri, pattern))

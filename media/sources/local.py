@@ -31,7 +31,9 @@ class LocalFolders:
     """Folders of this machine. A walk skips hidden files and the files of collections."""
 
     def resolve(self, path: str | os.PathLike[str]) -> str:
-        """The absolute path without links, so that two names of a folder give one path."""
+        """The absolute path without links, so that two names of a folder give one path. An empty path is none, not the folder here."""
+        if not os.fspath(path):
+            raise FileNotFoundError(errno.ENOENT, "An empty path")
         return os.path.realpath(path)
 
     def is_folder(self, uri: str) -> bool:
@@ -42,8 +44,11 @@ class LocalFolders:
         return stat.S_ISDIR(mode)
 
     def stat(self, uri: str) -> SourceFile:
-        """Size, time and revision of a file. Raises OSError."""
-        return _source_file(uri, os.stat(uri))
+        """Size, time and revision of a file. Raises OSError, also for pipes and devices: to open one may take for ever."""
+        status = os.stat(uri)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "Not a file", uri)
+        return _source_file(uri, status)
 
     def is_unchanged(self, file: SourceFile) -> bool:
         """Whether size and time of a file are as in `file`. Raises OSError."""
@@ -148,7 +153,8 @@ def _with_sidecars(entry: "os.DirEntry[str]", status: os.stat_result, sidecars: 
     beside: list[SourceFile] = []
     for each in sidecars:
         with suppress(OSError):  # a link to nothing
-            beside.append(_source_file(each.path, each.stat()))
+            if each.is_file():
+                beside.append(_source_file(each.path, each.stat()))
     return with_sidecars(_source_file(entry.path, status), beside)
 
 

@@ -8,6 +8,8 @@ from typing import BinaryIO, Protocol
 
 from media.sources.addresses import is_address
 
+_LARGEST_SIDECAR = 1 << 26  # bytes; they are read whole
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -104,6 +106,7 @@ def with_sidecars(file: SourceFile, sidecars: Sequence[SourceFile]) -> SourceFil
 
     The revisions on this machine are a part of their own, because they also change when a drive is mounted again.
     """
+    sidecars = [each for each in sidecars if each.size_bytes <= _LARGEST_SIDECAR]
     if not sidecars:
         return file
     state = [(os.path.basename(each.uri), *_version(each)) for each in sidecars]  # noqa: PTH119 - or an address

@@ -86,7 +86,7 @@ class Identity:
     def _check(self, what: str, mine: object, other: object, path: Path) -> None:
         if not _same(mine, other):
             advice = "Use the same model, or index into a new --collection directory."
-            raise IncompatibleError(f"{path}: made with another {what} ({mine}, not {other}). {advice}")
+            raise IncompatibleError(f"{shown(path)}: made with another {what} ({mine}, not {other}). {advice}")
 
     def fits(self, encoder: "Encoder") -> bool:
         """Whether the vectors of `encoder` can be compared with those of this collection."""

@@ -46,7 +46,8 @@ class WriterLock:
             raise
 
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
-        self.release(has_failed=kind is not None)
+        """A holder that is no `CollectionWriter` removes nothing that a killed writer left, so the note stays for the next one."""
+        self.release(has_failed=kind is not None, keeps_note=self.was_interrupted)
 
     def release(self, *, has_failed: bool, keeps_note: bool = False) -> None:
         """Release the lock. If the note stays, the next writer removes what this one left."""

@@ -124,6 +124,34 @@ def test_forgetting_needs_no_other_path_and_a_known_root(indexed, library):
         indexed.run(library / "pictures", forget=("nonsense",))
 
 
+def test_a_folder_inside_a_forgotten_one_that_was_indexed_by_itself_is_told(indexed, library):
+    inner = write_picture(library / "nas" / "2020" / "x.png").parent
+    indexed.run(inner)
+    indexed.run(library / "nas")
+    notes = indexed.run(forget=(str(library / "nas"),)).notes
+    assert notes[0] == f"{library / 'nas'}: forgotten, with 3 files."
+    assert notes[1].startswith(f"{inner}: not forgotten. It lies inside")
+    assert indexed.paths() == ["nas/2020/x.png"]
+
+
+def test_nothing_is_forgotten_if_another_path_is_wrong(indexed, library):
+    indexed.run(library / "pictures", library / "nas")
+    with pytest.raises(SourceError, match="nowhere: no such file or folder"):
+        indexed.run(library / "nowhere", forget=(str(library / "nas"),))
+    assert len(indexed.paths()) == 6
+
+
+@pytest.mark.parametrize("named", [(), ("pictures",), ("pictures", "nas")])
+def test_a_dry_run_of_forgetting_says_what_the_run_then_does(indexed, counted, library, named):
+    indexed.run(library / "pictures", library / "nas")
+    paths, forget = [library / name for name in named], (str(library / "nas"), f"{library}/nas/")
+    dry = indexed.run(*paths, forget=forget, dry_run=True)
+    assert (len(indexed.paths()), dry.notes) == (6, (f"{library / 'nas'}: forgotten, with 3 files.",))
+    report = indexed.run(*paths, forget=forget)
+    assert (counted(report), report.notes) == (counted(dry), dry.notes)
+    assert len(indexed.paths()) == (6 if "nas" in named else 3)
+
+
 def test_a_path_that_was_never_indexed_is_an_error(indexed, library):
     indexed.run(library / "pictures")
     with pytest.raises(SourceError, match="nowhere: no such file or folder"):
@@ -147,7 +175,7 @@ def test_pictures_moved_from_one_root_to_another_move_also_if_the_first_is_empty
     for picture in list((library / "nas").iterdir()):
         picture.rename(library / "pictures" / picture.name)
     report = indexed.run(library / "pictures", library / "nas")
-    assert counted(report) == (0, 0, 3, 0, 3)
+    assert (counted(report), report.absent, report.is_complete) == ((0, 0, 3, 0, 3), {}, True)
     assert indexed.rows()["pictures/1.png"]["media_id"] == before["nas/1.png"]["media_id"]
 
 

@@ -209,3 +209,70 @@ def test_a_model_is_not_loaded_if_there_is_nothing_to_embed(indexed, library, mo
     (library / "0.bmp").unlink()
     report = index(library, collection=indexed.folder)
     assert (report.num_gone, report.num_unchanged) == (1, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize(
+    "make",
+    [
+        getattr(os, "mkfifo", None),
+        lambda path: path.mkdir(),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: (path.touch(), os.truncate(path, 1 << 31)),
+    ],
+    ids=["a pipe", "a folder", "a device", "huge"],
+)
+def test_what_is_no_sidecar_but_has_the_name_of_one_is_not_read(indexed, counted, tmp_path, make):
+    pictures = [write_picture(tmp_path / "library" / name) for name in ("a.png", "b.png")]
+    (tmp_path / "library" / "b.png.xmp").write_text(STARS.format(3))
+    make(tmp_path / "library" / "a.png.xmp")
+    assert counted(indexed.run(tmp_path / "library")) == (2, 0, 0, 0, 0)
+    assert counted(indexed.run(*pictures)) == (0, 0, 0, 0, 2)
+    assert indexed.rows()["library/b.png"]["rating"] == 3
+
+
+STARS = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="{}"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+@pytest.mark.parametrize("sidecar", ["{}.xmp", "{}.png.xmp"])
+def test_sidecars_that_are_renamed_with_their_picture_are_not_read_again(indexed, counted, tmp_path, sidecar):
+    picture = write_picture(tmp_path / "library" / "a.png")
+    beside = picture.with_name(sidecar.format("a"))
+    beside.write_text(STARS.format(3))
+    indexed.run(picture.parent)
+    picture.rename(picture.with_name("b.png"))
+    beside.rename(picture.with_name(sidecar.format("b")))
+    assert counted(indexed.run(picture.parent)) == (0, 0, 1, 0, 0)
+    assert counted(indexed.run(picture.parent)) == (0, 0, 0, 0, 1)
+    assert indexed.rows()["library/b.png"]["rating"] == 3
+
+
+@pytest.mark.parametrize("before", [None, 3])
+@pytest.mark.parametrize("after", [None, 4])
+def test_what_sidecars_say_of_a_picture_that_moved_meanwhile_is_read(indexed, counted, tmp_path, before, after):
+    picture = write_picture(tmp_path / "library" / "a.png")
+    if before:
+        (picture.parent / "a.xmp").write_text(STARS.format(before))
+    indexed.run(picture.parent)
+    media_id = indexed.rows()["library/a.png"]["media_id"]
+    picture.rename(picture.with_name("b.png"))
+    if after:
+        (picture.parent / "b.xmp").write_text(STARS.format(after))
+    assert counted(indexed.run(picture.parent)) == ((0, 1, 0, 0, 0) if before or after else (0, 0, 1, 0, 0))
+    assert (indexed.rows()["library/b.png"]["rating"], indexed.rows()["library/b.png"]["media_id"]) == (after, media_id)
+    assert counted(indexed.run(picture.parent)) == (0, 0, 0, 0, 1)
+
+
+def test_what_a_manifest_says_of_a_picture_that_moved_meanwhile_is_read(indexed, counted, tmp_path):
+    picture, manifest = write_picture(tmp_path / "library" / "a.png"), tmp_path / "rows.csv"
+    indexed.run(picture.parent)
+    picture.rename(picture.with_name("b.png"))
+    manifest.write_text("path,title\nlibrary/b.png,Dog\n")
+    assert counted(indexed.run(picture.parent, manifest=manifest)) == (0, 1, 0, 0, 0)
+    assert indexed.rows()["library/b.png"]["title"] == "Dog"
+    picture.with_name("b.png").rename(picture)
+    assert counted(indexed.run(picture.parent)) == (0, 0, 1, 0, 0)
+    assert indexed.rows()["library/a.png"]["title"] == "Dog"

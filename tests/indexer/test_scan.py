@@ -74,7 +74,8 @@ def test_a_missing_path_that_was_indexed_is_no_error(tmp_path):
     found = scan([tmp_path / "here", root, root / "2020", root / "y.jpg"], roots=[str(root)])
     assert (names(found), found.missing) == (["x.jpg"], (str(root), str(root / "2020"), str(root / "y.jpg")))
     assert scan([tmp_path / "here", tmp_path / "mnt"], roots=[str(tmp_path / "mnt" / "drive")]).missing == (str(tmp_path / "mnt"),)
-    with pytest.raises(SourceError, match=r"drive: not there\. Nothing was changed, and its files stay"):
+    assert scan([root], roots=[str(root)], known=[str(root / "x.jpg")]).missing == (str(root),)
+    with pytest.raises(SourceError, match=r"drive: no pictures or videos found"):
         scan([root], roots=[str(root)])
 
 

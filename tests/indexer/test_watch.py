@@ -67,8 +67,11 @@ class Watched:
             time.sleep(0.02)
 
     def names(self):
+        return sorted(row["path"] for row in self.rows())
+
+    def rows(self):
         snapshot = open_collection(self.collection, encoder=FakeEncoder()).snapshot
-        return sorted(row["path"] for row in snapshot.rows(snapshot.segment_ids))
+        return snapshot.rows(snapshot.segment_ids)
 
 
 def test_new_changed_and_removed_files_are_indexed(tmp_path):
@@ -96,6 +99,31 @@ def test_changes_of_the_collection_itself_cause_no_run(tmp_path):
         watched.until(lambda: watched.num_runs == 3)
         time.sleep(1.5)
         assert watched.num_runs == 3
+
+
+@pytest.mark.parametrize("is_missing_first", [False, True])
+def test_a_folder_that_comes_back_is_watched_again(tmp_path, is_missing_first):
+    library = write_picture(tmp_path / "library" / "a.png", "red").parent
+    index(library, collection=tmp_path / "c", encoder=FakeEncoder())
+    if is_missing_first:
+        library.rename(tmp_path / "away")
+    with Watched(library, tmp_path / "c") as watched:
+        if not is_missing_first:
+            library.rename(tmp_path / "away")
+            watched.until(lambda: watched.num_runs > 2)
+        (tmp_path / "away").rename(library)
+        for name in ("b.png", "c.png"):
+            write_picture(library / name, "blue")
+            watched.until(lambda: name in watched.names())  # noqa: B023 - called at once
+
+
+@pytest.mark.parametrize("what", ["a.png", "*.png"])
+def test_files_and_patterns_are_watched(tmp_path, what):
+    write_picture(tmp_path / "library" / "a.png", "red")
+    with Watched(tmp_path / "library" / what, tmp_path / "c") as watched:
+        for side in (40, 50):  # replaced twice, as editors do
+            write_picture(tmp_path / "new.png", "blue", size=(side, side)).rename(tmp_path / "library" / "a.png")
+            watched.until(lambda: watched.rows()[0]["width"] == side)  # noqa: B023 - called at once
 
 
 def test_what_a_run_leaves_is_taken_up_without_a_change(tmp_path):

@@ -21,7 +21,7 @@ _BUSY_CODES = {
     *("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "TooManyRequests", "InternalError", "ServiceUnavailable"),
     *("ConditionalRequestConflict", "OperationAborted"),
 }
-_OF_THIS_MACHINE = {errno.ENOSYS, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE}
+OF_THIS_MACHINE = {errno.ENOSYS, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE}
 _BUSY_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _CONNECTION_ERRORS = {
     *("HTTPClientError", "ConnectionError", "EndpointConnectionError", "IncompleteReadError", "ResponseParserError"),  # botocore
@@ -72,7 +72,7 @@ def attempt(uri: str, call: Callable[[], T]) -> T:
 
 def plain_error(uri: str, error: BaseException) -> OSError:
     """An error of any library as an OSError with one sentence."""
-    if isinstance(error, OSError) and (error.filename == uri or error.errno in _OF_THIS_MACHINE):
+    if isinstance(error, OSError) and (error.filename == uri or error.errno in OF_THIS_MACHINE):
         return error
     names = {base.__name__ for each in _chain(error) for base in type(each).__mro__}
     status, code = (0, "") if names & _CONNECTION_ERRORS else _status_and_code(error)

@@ -81,6 +81,7 @@ class RemoteFiles:
                 if here != folder and not visit.stays(here, found.names):
                     continue
                 visit.walked.add(here)
+                visit.unreadable |= {entry.uri: entry.fault for entry in found.entries if entry.fault and not is_sidecar(entry.uri)}
                 yield from _files(here, found, visit)
                 below = sorted(set(_folders(found, visit)) - seen, reverse=True)
                 seen.update(below)
@@ -154,10 +155,10 @@ def _folders(found: _Listing, visit: Visit) -> Iterator[str]:
 
 def _files(folder: str, found: _Listing, visit: Visit) -> Iterator[SourceFile]:
     """The wanted files of one folder, each with its sidecars."""
-    by_name = {_name(entry): entry for entry in found.entries if not entry.is_folder}
+    by_name = {_name(entry): entry for entry in found.entries if not entry.is_folder and not entry.fault}
     sidecars = sidecars_of(by_name)
-    folders = {_name(entry) for entry in found.entries if entry.is_folder}
-    for name in sorted({*found.names} - (folders - by_name.keys())):
+    others = {_name(entry) for entry in found.entries if entry.is_folder or entry.fault}
+    for name in sorted({*found.names} - (others - by_name.keys())):
         uri = f"{folder}/{name}"
         if _is_hidden(name):
             visit.num_hidden += visit.wants(uri)

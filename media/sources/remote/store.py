@@ -15,6 +15,7 @@ class Entry:
         size_bytes: size of the file.
         mtime: time of the last change, in seconds since 1970; 0 if unknown.
         etag: changes with the bytes; empty if the server has none.
+        fault: why nothing is known of the file; empty if all is well.
     """
 
     uri: str
@@ -22,6 +23,7 @@ class Entry:
     size_bytes: int = 0
     mtime: float = 0.0
     etag: str = ""
+    fault: str = ""
 
 
 class NoRangesError(Exception):
@@ -32,7 +34,7 @@ class Store(Protocol):
     """Files by address. Methods raise what the library of the protocol raises; `media.sources.remote.faults` makes sentences of it."""
 
     def entries(self, folder: str, wanted: Callable[[str], bool]) -> Iterator[Entry]:
-        """The folders in a folder, and the files whose name is wanted. Nothing if there is no such folder."""
+        """The folders in a folder, and the files whose name is wanted, also those with a fault. Nothing if there is no such folder."""
 
     def is_folder(self, uri: str) -> bool:
         """Whether there is a folder of this address."""

@@ -5,11 +5,11 @@ httpx is used instead of fsspec's file system, which cannot tell a file that is 
 
 import netrc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, partial
 from html.parser import HTMLParser
 from typing import BinaryIO
 from urllib.parse import urljoin
@@ -18,10 +18,11 @@ import httpx
 
 from media.formats import format_of
 from media.sources.addresses import parse_address
-from media.sources.remote.faults import CONNECT_SECONDS, READ_SECONDS, ChangedError, attempt, cut_short
+from media.sources.remote.faults import CONNECT_SECONDS, OF_THIS_MACHINE, READ_SECONDS, ChangedError, UnreachableError, attempt, cut_short
 from media.sources.remote.store import Entry, NoRangesError
 
 _AT_ONCE = 8
+_MOST_UNREACHABLE = 16  # files of one page, before the server is given up
 _LONGEST_PAGE = 1 << 26  # bytes
 
 
@@ -33,8 +34,7 @@ class WebServers:
         links = attempt(folder, lambda: self._links(folder)) or set()
         yield from (Entry(link.removesuffix("/"), is_folder=True) for link in sorted(links) if link.endswith("/"))
         files = sorted(link for link in links if not link.endswith("/") and wanted(link.rpartition("/")[2]))
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            yield from (entry for entry in pool.map(self._head_if_there, files) if entry is not None)
+        yield from self._heads(files)
 
     def is_folder(self, uri: str) -> bool:
         """Whether there is a page with links. A name of a picture or film is a file: some servers answer anything with a page."""
@@ -75,10 +75,23 @@ class WebServers:
             raise cut_short(len(data), stop - start)
         return data
 
-    def _head_if_there(self, uri: str) -> Entry | None:
-        with suppress(FileNotFoundError):  # a dead link
-            return attempt(uri, lambda: self.head(uri))
-        return None
+    def _heads(self, uris: Sequence[str]) -> Iterator[Entry]:
+        """What is known of some files, without dead links. A file with a fault hides no others, but a server that fails is left alone."""
+        unreachable = 0
+        pool = ThreadPoolExecutor(_AT_ONCE)
+        try:
+            for uri, head in [(uri, pool.submit(attempt, uri, partial(self.head, uri))) for uri in uris]:
+                try:
+                    yield head.result()
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    unreachable += isinstance(error, UnreachableError)
+                    if unreachable == _MOST_UNREACHABLE or error.errno in OF_THIS_MACHINE:
+                        raise
+                    yield Entry(uri, fault=error.strerror or str(error))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _links(self, folder: str) -> set[str] | None:
         """The addresses below a folder that its page links to; None if there is no page."""

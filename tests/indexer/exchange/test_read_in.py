@@ -206,3 +206,13 @@ def test_a_table_that_another_program_rewrote_is_still_taken(made, tmp_path):
     pq.write_table(table, tmp_path / "rows.parquet")
     read_in(tmp_path / "rows.parquet", collection=tmp_path / "c")
     assert rows_without_roots(tmp_path / "c") == rows_without_roots(made / "c")
+
+
+@pytest.mark.parametrize(("chosen", "num_changed"), [({"kinds": ("clip",)}, 1), ({"where": "kind <> 'clip'"}, 1), ({}, 0)])
+def test_a_film_of_which_only_a_part_was_exported_is_read_again_by_the_next_run(made, tmp_path, chosen, num_changed):
+    export(tmp_path / "some.parquet", collection=made / "c", **chosen)
+    read_in(tmp_path / "some.parquet", collection=tmp_path / "c", encoder=FakeEncoder())
+    report = index(made / "library", collection=tmp_path / "c", encoder=FakeEncoder())
+    assert report.num_changed == num_changed
+    assert len(rows_of(opened(tmp_path / "c"))) == len(rows_of(opened(made / "c")))
+    assert index(made / "library", collection=tmp_path / "c", encoder=FakeEncoder()).num_unchanged == NUM_FILES

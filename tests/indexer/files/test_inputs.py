@@ -7,6 +7,7 @@ import pytest
 from indexer.errors import SourceError
 from indexer.files.inputs import Selection, common_folders, read_inputs
 from indexer.scan import scan
+from search.collection import Identity
 from tests.fakes import write_picture
 
 FILES = ("a.jpg", "b.HEIC.jpg", "2020/c.jpg", "2020/d.png", "2021/may/e.jpg", "2021/may/day[1].jpg", "2021/may/day1.jpg")
@@ -51,6 +52,12 @@ def test_a_pattern_without_matches_is_refused(pictures):
         scan(["*.webp"])
     with pytest.raises(SourceError, match="nowhere: no such file or folder"):
         scan(["nowhere/*.jpg"])
+
+
+def test_an_empty_path_is_not_the_folder_here(pictures):
+    assert (read_inputs([""]).missing, read_inputs([], listed=[""]).missing_of_list) == (("''",), ("''",))
+    with pytest.raises(FileNotFoundError, match="An empty path"):
+        Identity("", "", "", "", 0, roots={"1": str(pictures)}).find_root("")
 
 
 def test_the_root_of_a_pattern_is_the_folder_before_it(pictures):
@@ -104,3 +111,13 @@ def test_common_folders_of_several_places():
 def test_a_selection_of_everything_has_everything():
     assert Selection("/a").has("/a/b.jpg")
     assert str(Selection("/a", ("**", "*.jpg"))) == "/a/**/*.jpg"
+
+
+@pytest.mark.parametrize("bad", ["ftp://host/a.jpg", "s3://", "s3://key:secret@bucket/a.jpg", "n" * 5000, "a\0b.jpg"])
+def test_a_path_of_a_list_or_manifest_that_cannot_be_used_is_told_and_does_not_stop_the_run(pictures, bad):
+    for given in ({"listed": ["a.jpg", bad]}, {"columns": {"a.jpg": {"title": "x"}, bad: {"title": "y"}}}):
+        inputs = read_inputs([], **given)
+        assert inputs.listed == (str(pictures / "a.jpg"),)
+        assert len([*inputs.unreadable, *inputs.missing_of_list]) == 1
+        assert not any("secret" in each for each in inputs.unreadable)
+        assert inputs.columns.get(str(pictures / "a.jpg")) == given.get("columns", {}).get("a.jpg")

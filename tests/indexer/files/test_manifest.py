@@ -105,7 +105,9 @@ def test_unknown_columns_are_told(tmp_path):
     [
         ("rows.csv", "title,keywords\nx,y\n", "no column path or uri or file_name"),
         ("rows.csv", "", "cannot be read"),
-        ("rows.csv", "path,title\na.jpg\n", "cannot be read"),
+        ("rows.csv", "path,title\n", "names no files"),
+        ("rows.csv", "path,title\n,x\n", "names no files"),
+        ("rows.csv", 'path,title\na.jpg,"' + 200_000 * "x", "cannot be read"),
         ("rows.parquet", "no parquet", "cannot be read"),
         ("rows.csv", None, "cannot be read"),
     ],
@@ -120,3 +122,34 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path, name, content, message)
 def test_names_that_are_not_utf8_come_back_from_a_list_of_ours(tmp_path):
     manifest = read_manifest(write(tmp_path / "rows.csv", "uri\nbad\uefff.jpg\n"))
     assert list(manifest.columns) == [f"{tmp_path}/bad\udcff.jpg"]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_csv_of_a_spreadsheet_is_read(tmp_path, separator, mark):
+    lines = (" Path ", "Title", "keywords"), ("a.jpg", "A, b", '"dog; beach"'), (), ("b.jpg",), ("c.jpg", "C", "")
+    text = mark + "\r\n".join(
+        separator.join(f'"{each}"' if separator in each and '"' not in each else each for each in line) for line in lines
+    )
+    manifest = read_manifest(write(tmp_path / "rows.csv", text))
+    assert manifest.columns == {
+        f"{tmp_path}/a.jpg": {"title": "A, b", "keywords": ("dog", "beach")},
+        f"{tmp_path}/b.jpg": {},
+        f"{tmp_path}/c.jpg": {"title": "C"},
+    }
+    assert manifest.notes == ()
+
+
+def test_a_row_with_too_many_values_is_dropped_and_told(tmp_path):
+    manifest = read_manifest(write(tmp_path / "rows.csv", "path,title\na.jpg,good\nb.jpg,with a comma, not quoted\n"))
+    assert manifest.columns == {f"{tmp_path}/a.jpg": {"title": "good"}}
+    assert manifest.notes == ("rows.csv: 1 values of path were not used (first in row 2).",)
+
+
+def test_values_of_a_parquet_file_that_python_cannot_hold_are_dropped_and_told(tmp_path):
+    far = pa.array([2**62, 0], pa.timestamp("us"))
+    pq.write_table(pa.table({"path": ["a.jpg", "b.jpg"], "taken_at": far, "seen": far}), tmp_path / "rows.parquet")
+    manifest = read_manifest(tmp_path / "rows.parquet")
+    assert manifest.columns[f"{tmp_path}/a.jpg"] == {}
+    assert manifest.columns[f"{tmp_path}/b.jpg"]["taken_local"] == datetime(1970, 1, 1)
+    assert manifest.notes[0] == "rows.parquet: 1 values of taken_at were not used (first in row 1)."

@@ -143,6 +143,22 @@ def test_a_page_without_permission_is_named(site, status, message):
         source_of(site.url).stat(f"{site.url}/p/a.jpg")
 
 
+@pytest.mark.parametrize("status", [403, 500, 418])
+def test_a_file_with_a_fault_is_named_and_hides_no_others(site, status):
+    site.fault("HEAD", "/p/a.jpg $", times=99, status=status)
+    found, unreadable = walk(f"{site.url}/p")
+    assert [file.uri for file in found] == [f"{site.url}/p/a%20b.jpg", f"{site.url}/p/sub/c.jpg"]
+    assert unreadable == [f"{site.url}/p/a.jpg"]
+
+
+def test_a_server_that_fails_for_many_files_is_left_alone(site):
+    site.files |= {f"/q/{number:03}.jpg": b"x" for number in range(200)}
+    site.fault("HEAD", "/q/", times=9999, status=503)
+    found, unreadable = walk(f"{site.url}/q")
+    assert (found, unreadable) == ([], [f"{site.url}/q"])
+    assert len(site.requests) < 900
+
+
 def test_a_server_without_ranges_sends_the_whole_file_once(tmp_path):
     """Python's own server knows no ranges and no ETags."""
     (tmp_path / "a.jpg").write_bytes(DATA)

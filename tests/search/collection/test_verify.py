@@ -8,6 +8,7 @@ import pytest
 
 from indexer import index
 from search import open_collection
+from search.collection import CollectionWriter
 from search.collection.lance_tables import LanceTable
 from search.collection.thumbnails import thumbnail_of
 from search.collection.verify import verify
@@ -140,3 +141,14 @@ def test_wrong_counts_are_found(path):
     file.write_text(json.dumps(content | {"counts": {**content["counts"], "image": 99}}))
     assert any("counts other numbers" in problem for problem in verify(path).problems)
     assert verify(path, repair=True).problems == []
+
+
+def test_a_check_leaves_what_a_killed_run_left_to_the_next_run(path):
+    thumbnail = thumbnails(path)[0]
+    (path / "writer.json").write_text("{}")  # a killed run leaves it
+    shutil.copy(thumbnail, thumbnail.with_name("123-0123456789ab.webp"))
+    assert verify(path).problems == ["1 thumbnails belong to no row."]
+    with CollectionWriter(path, FakeEncoder(), model="default") as writer:
+        writer.finish()
+    assert verify(path).problems == []
+    assert not (path / "writer.json").exists()
