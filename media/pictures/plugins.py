@@ -13,9 +13,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PsdImagePlugin import PsdImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from media.boxes import content_of, top_boxes
 from media.errors import PictureError
 from media.metadata.xmp import MAX_BYTES as MAX_XMP_BYTES
-from media.pictures.boxes import content_of, top_boxes
 from media.pictures.opened import Opened
 
 _MAX_PAGES = 64
