@@ -50,7 +50,6 @@ DATES: Sequence[DateTag] = (
     _exif("Exif.Photo.DateTimeOriginal", "Original"),
     _exif("Exif.Image.DateTimeOriginal", "Original"),
     _exif("Exif.Photo.DateTimeDigitized", "Digitized"),
-    _exif("Exif.Image.DateTime", ""),
     DateTag("Xmp.exif.DateTimeOriginal"),
     DateTag("Xmp.photoshop.DateCreated"),
     DateTag("Xmp.xmp.CreateDate"),
@@ -61,6 +60,7 @@ DATES: Sequence[DateTag] = (
     DateTag("PNG.Creation Time"),
     DateTag("PNG.exif:DateTimeOriginal"),
     DateTag("PNG.exif:DateTimeDigitized"),
+    _exif("Exif.Image.DateTime", ""),  # when the file was changed: others say more exactly when it was taken
     DateTag("PNG.exif:DateTime"),
     DateTag("Exif.GPSInfo.GPSDateStamp", time="Exif.GPSInfo.GPSTimeStamp", kind="gps"),
     DateTag("Xmp.exif.GPSTimeStamp", kind="gps"),

@@ -5,8 +5,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from media.boxes import content_of, top_boxes
 from media.errors import PictureError
-from media.pictures.boxes import content_of, top_boxes
 from media.pictures.limits import check_size
 from media.pictures.opened import Opened
 from media.pictures.plugins import Jpeg

@@ -7,8 +7,8 @@ Makers say in different ways where the film begins: XMP of two kinds (Google), a
 import os
 from typing import BinaryIO
 
+from media.boxes import Box, top_boxes
 from media.formats import sniff
-from media.pictures.boxes import Box, top_boxes
 
 _CHUNK = 1 << 22
 _FILM_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"meta", b"udta"})

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from media.boxes import top_boxes
 from media.formats import HEAD_BYTES, sniff
-from media.pictures.boxes import top_boxes
 
 # Pillow and its plugins raise these for damaged files.
 DAMAGE = (

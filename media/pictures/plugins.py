@@ -17,9 +17,9 @@ from PIL.PngImagePlugin import PngImageFile, PngStream
 from PIL.PsdImagePlugin import PsdImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from media.boxes import content_of, top_boxes
 from media.errors import PictureError
 from media.metadata.xmp import MAX_BYTES as MAX_XMP_BYTES
-from media.pictures.boxes import content_of, top_boxes
 from media.pictures.colour import is_deep
 from media.pictures.limits import check_size
 from media.pictures.opened import Opened

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, cast
 import av
 from av.stream import Disposition
 
+from media.boxes import top_boxes
 from media.errors import MediaError
 from media.formats import HEAD_BYTES, other_content, sniff
-from media.pictures.boxes import top_boxes
 from media.sources.addresses import is_address
 from media.sources.choose import source_of
 from media.video.reading import asf
