@@ -85,12 +85,15 @@ def _said(row: Mapping[str, Any], key: str, note_bad: Callable[[str], None]) -> 
         note_bad(key)
         return None
     values: dict[str, object] = {}
-    for column in VALUES.keys() & row.keys():
+    for column in [name for name in VALUES if name in row]:
         try:
             value = _python(row[column])
             values |= {} if value is None or value == "" else VALUES[column](value)
         except (ValueError, TypeError, OverflowError):
             note_bad(column)
+    if len(half := {"latitude", "longitude"} & values.keys()) == 1:  # half a position is none
+        values.pop(*half)
+        note_bad(*half)
     return unescape(path), values
 
 

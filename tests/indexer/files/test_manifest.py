@@ -84,6 +84,7 @@ def test_a_parquet_file_has_lists_numbers_and_times(tmp_path):
         ("latitude", "91"),
         ("latitude", "nan"),
         ("longitude", "1e400"),
+        ("longitude", "2.5"),  # half a position
         ("taken_at", "yesterday"),
         ("taken_at", "0001-01-01"),
         ("taken_at", "9999-12-31T23:59:59-05:00"),
