@@ -7,12 +7,15 @@ surrogates, which no file, database or JSON accepts. Every text that leaves this
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 MAX_LETTERS = 10_000  # of one text; a longer one is data that some program stored, and is cut
 _MAX_NAME_LETTERS, _MAX_NAMES = 500, 1_000  # of a keyword or a person, and of one file
 _MAX_TAGS = 1_000  # of one file
+_KANA = re.compile("[\u3041-\u30ff]")
+_CYRILLIC = re.compile("[\u0400-\u045f]")
+_MIXED = re.compile("[a-zA-Z][\u0400-\u045f]|[\u0400-\u045f][a-zA-Z]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 _MAKERS = "olympus|konica minolta|minolta|kodak|samsung|pentax|ricoh|casio|sanyo|fujifilm|nikon|canon|panasonic|polaroid|vivitar|hp"
@@ -27,14 +30,30 @@ _MACHINE_TEXT = re.compile(
 
 
 def decode(data: bytes) -> str:
-    """Bytes to text: UTF-8, otherwise the Western code page of Windows, otherwise Latin-1, which cannot fail. Ends at the first NUL."""
+    """Bytes to text, up to the first NUL: UTF-8, Japanese or Cyrillic if it can hardly be anything else, otherwise Western."""
     data = data.split(b"\0", 1)[0]
-    for encoding in ("utf-8", "cp1252"):
+    for encoding, is_sure in _ENCODINGS:
         try:
-            return data.decode(encoding)
+            text = data.decode(encoding)
         except UnicodeDecodeError:
-            pass
-    return data.decode("latin-1")
+            continue
+        if is_sure(text):
+            return text
+    return data.decode("latin-1")  # cannot fail
+
+
+def _is_cyrillic(text: str) -> bool:
+    """Whether most letters, and at least four, are Cyrillic, and no word mixes them with others, as Western words with accents would."""
+    return len(_CYRILLIC.findall(text)) > max(3, sum(map(str.isalpha, text)) / 2) and not _MIXED.search(text)
+
+
+# cp932 is Shift-JIS: Western text contains none of its kana.
+_ENCODINGS: Sequence[tuple[str, Callable[[str], object]]] = (
+    ("utf-8", lambda text: True),
+    ("cp932", _KANA.search),
+    ("cp1251", _is_cyrillic),
+    ("cp1252", lambda text: True),
+)
 
 
 def clean(value: object) -> str:

@@ -94,7 +94,15 @@ def test_the_local_time_in_the_name_of_a_film_tells_the_zone(name, zone):
 
 @pytest.mark.parametrize(
     ("raw", "text"),
-    [(b"v\xeddeo", "vídeo"), ("зима".encode(), "зима"), (b"\x83e\x83X", "ƒeƒX"), (b"\x81\x8d", ""), (b"a\0b", "a")],
+    [
+        (b"v\xeddeo", "vídeo"),
+        ("зима".encode(), "зима"),
+        (b"a\0b", "a"),
+        (b"\x81\x8d", ""),
+        ("日本の夏 2019".encode("cp932"), "日本の夏 2019"),
+        ("Отпуск в Крыму 2019".encode("cp1251"), "Отпуск в Крыму 2019"),
+        *((text.encode("cp1252"), text) for text in ("été à Paris", "Größe", "ÄÖÜ", "Ó", "ŠKODA", "Åse Ødegård", "© “Müller”", "ƒ/2.8")),
+    ],
 )
 def test_text_that_is_not_utf_8_is_repaired(raw, text):
     found = film(title=raw.decode(errors="surrogateescape"))
