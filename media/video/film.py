@@ -19,7 +19,7 @@ from media.video.sampling import plan_of
 
 _SMALL_BYTES = 32 << 20
 _DURATION_TOLERANCE = 1.0, 0.05  # seconds, or a part of the length, by which a header may say more than the packets
-_ROUNDING_SECONDS = 0.1
+_ROUNDING_SECONDS = 0.05  # by which a header may say less
 
 Reply = dict[str, Any] | VideoFrame | End
 

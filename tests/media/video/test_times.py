@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -157,6 +158,18 @@ def test_a_film_without_a_duration_is_measured(tmp_path):
         assert container.duration is None
     assert read(live)[0]["duration_seconds"] == pytest.approx(4.0, abs=0.1)
     assert len(read(live)[1]) >= 8
+
+
+def test_the_last_frame_counts_where_only_the_time_of_its_start_is_known(tmp_path):
+    with av.open(str(tmp_path / "pipe.flv"), "w", container_options={"flvflags": "no_duration_filesize"}) as container:
+        stream = container.add_stream("flv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(40):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert read(tmp_path / "pipe.flv")[0]["duration_seconds"] == pytest.approx(4.0, abs=0.01)
 
 
 def test_time_stamps_that_jump_go_on_where_they_were(tmp_path):
