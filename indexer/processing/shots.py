@@ -3,8 +3,9 @@
 Sudden cuts come from the decoder, which sees the frames between the samples, to about a tenth of a second. Slow transitions, such as
 dissolves and fades, change the embeddings of several frames. Their time is interpolated between two samples.
 
-A shot is at most 30 seconds long. A longer take is divided where its embeddings change most, so that each of its moments can be found: a
-walk through a town, a lecture, or ten hours of a camera that does not move. The mean vector of a longer stretch would hide short events.
+A shot is at most 30 seconds long. A longer take is divided where its embeddings change most, so that each of its moments can be found, such
+as those of a walk through a town: the mean vector of a longer stretch would hide short events. A stretch in which nothing happens, before a
+camera that watches a garden, may last ten minutes.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-LONGEST_SHOT_SECONDS = 30.0
+LONGEST_SHOT_SECONDS, LONGEST_STILL_SECONDS = 30.0, 600.0
+_STILL = 0.98  # cosine of each frame to the mean of a stretch in which nothing happens
 SHORTEST_SHOT_SECONDS = 0.6
 _APART_SECONDS, _FROM_CUT_SECONDS = 1.5, 1.0  # a slow transition from another, and from a cut
 _WINDOW = 2  # frames on each side of a boundary that are compared
@@ -93,13 +95,18 @@ def _divided(
     middles = [(index, (times[index - 1] + times[index]) / 2) for index in range(shot.first + 1, shot.stop)]
     length = stop - start
     inside = [(index, at) for index, at in middles if abs(at - (start + stop) / 2) <= length / 4]
-    if length <= LONGEST_SHOT_SECONDS or not inside:
+    limit = LONGEST_STILL_SECONDS if length > LONGEST_SHOT_SECONDS and _is_still(vectors[shot.first : shot.stop]) else LONGEST_SHOT_SECONDS
+    if length <= limit or not inside:
         return [(start, stop, shot)]
     changes = _changes(vectors[shot.first : shot.stop])
     nearness = 1e-2 / length  # a tie goes to the middle
     index, at = max(inside, key=lambda each: changes[each[0] - shot.first - 1] - nearness * abs(each[1] - (start + stop) / 2))
     left, right = _shot(vectors, shot.first, index), _shot(vectors, index, shot.stop)
     return [*_divided(vectors, times, start, at, left), *_divided(vectors, times, at, stop, right)]
+
+
+def _is_still(vectors: NDArray[np.float32]) -> bool:
+    return float((vectors @ mean_vector(vectors)).min()) >= _STILL
 
 
 def _shot(vectors: NDArray[np.float32], first: int, stop: int) -> Shot:

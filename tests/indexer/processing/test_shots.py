@@ -1,10 +1,12 @@
 """Where shots begin and end, in vectors and in films with known cuts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from indexer.processing.shots import LONGEST_SHOT_SECONDS, find_shots, mean_vector, timed_shots
+from indexer.processing.shots import LONGEST_SHOT_SECONDS, LONGEST_STILL_SECONDS, find_shots, mean_vector, timed_shots
 from media import VideoDecoder
 from tests.fakes import FakeEncoder
 from tests.scene_films import dissolved, faded, flashed, joined, plain, scene, write_scenes
@@ -20,11 +22,11 @@ def ranges(vectors, times=None, cuts=()):
     return [(shot.first, shot.stop) for _, shot in find_shots(vectors, times, cuts)]
 
 
-def noisy(*runs):
+def noisy(*runs, noise=0.01):
     """Runs of like vectors: (seed, length)."""
     rng = np.random.default_rng(9)
     rows = np.concatenate([np.repeat(np.random.default_rng(seed).normal(size=(1, 32)), length, 0) for seed, length in runs])
-    return unit(rows + 0.01 * rng.normal(size=rows.shape))
+    return unit(rows + noise * rng.normal(size=rows.shape))
 
 
 def test_shots_are_cut_where_the_vectors_change():
@@ -69,7 +71,7 @@ def test_the_mean_of_opposite_vectors_has_norm_1():
 
 @pytest.mark.parametrize("seconds", [31, 200, 3600])
 def test_a_long_take_is_divided_into_parts_of_like_length_that_touch_each_other(seconds):
-    shots = timed_shots(noisy((1, seconds)), [float(second) for second in range(seconds)], seconds)
+    shots = timed_shots(noisy((1, seconds), noise=0.3), [float(second) for second in range(seconds)], seconds)
     lengths = [stop - start for start, stop, _ in shots]
     assert max(lengths) <= LONGEST_SHOT_SECONDS
     assert min(lengths) >= LONGEST_SHOT_SECONDS / 5
@@ -78,8 +80,23 @@ def test_a_long_take_is_divided_into_parts_of_like_length_that_touch_each_other(
     assert shots[-1][1] == seconds
 
 
+def test_a_camera_before_which_nothing_happens_gives_few_shots_and_an_event_is_one_of_them():
+    still = np.repeat(unit([[1.0, 0.0, 0.0]]), 3600, 0)
+    still[:, 2] = np.resize([0.05, -0.05], 3600)  # noise
+    vectors = unit(still)
+    vectors[2000:2008] = unit([[0.6, 0.8, 0.0]])
+    shots = timed_shots(vectors, [10.0 * frame for frame in range(3600)], 36_000.0)
+    lengths = [stop - start for start, stop, _ in shots]
+    assert len(shots) < 150
+    assert max(lengths) <= LONGEST_STILL_SECONDS
+    assert [(start, stop) for start, stop, shot in shots if 2000 <= shot.best < 2008] == [
+        (pytest.approx(19_995, abs=6), pytest.approx(20_075, abs=6))
+    ]
+    assert all(start == stop for (_, start, _), (stop, _, _) in pairwise(shots))
+
+
 def test_a_long_take_is_divided_where_it_changes():
-    vectors = np.concatenate([noisy((1, 22)), unit(noisy((1, 18)) + 0.3 * noisy((2, 18)))])
+    vectors = np.concatenate([noisy((1, 22), noise=0.1), unit(noisy((1, 18), noise=0.1) + 0.4 * noisy((2, 18)))])
     (_, stop, _), _ = timed_shots(vectors, [float(second) for second in range(40)], 40.0)
     assert stop == pytest.approx(21.5, abs=0.1)
 
