@@ -1,13 +1,15 @@
 """`coca-search index`, with its progress bar."""
 
 import json
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -77,14 +79,16 @@ def index(
     )
     named = [path for path in paths or [] if path != "-"]
     listed = list(_read_list("\0" if null else "\n")) if null or "-" in (paths or []) else []
-    if not (named or listed or manifest or forget):
+    if not (named or listed or manifest or forget or retry_failed):
         raise typer.BadParameter("Name a folder, a picture or a video." if paths is None else "The list on standard input is empty.")
     if watch and (dry_run or listed or manifest or any("://" in path for path in named)):
         raise typer.BadParameter("--watch takes folders and files of this machine. It does not go with --dry-run, a list or a manifest.")
 
+    is_first = True
+
     def run_once() -> "Report":
-        nonlocal options
-        with _bars() as (on_check, on_progress), _stop_by_ctrl_c() as should_stop:
+        nonlocal options, is_first
+        with _bars() as (on_check, on_progress), _stop_by_signals() as should_stop:
             report = run(
                 named,
                 listed=listed,
@@ -99,8 +103,11 @@ def index(
         options = replace(options, forget=())  # once is enough when we watch
         if as_json:
             print(json.dumps(report.to_json(), ensure_ascii=False), flush=True)
-        else:
+        elif is_first or report.has_news:
+            if watch:
+                print(time.strftime("%H:%M:%S "), end="")
             _show(report, verbose=verbose)
+        is_first = False
         if report.is_stopped:
             raise typer.Exit(_STOPPED)
         return report
@@ -119,6 +126,7 @@ def _watch(paths: list[str], run_once: Callable[[], "Report"], collection: str |
     def run() -> bool:
         return bool(run_once().unfinished)
 
+    print("Watching. Ctrl-C ends it.", file=sys.stderr)
     with suppress(KeyboardInterrupt):
         watch(paths, run, collection=Path(collection or default_path()), on_wait=lambda why: print(f"coca-search: {why}", file=sys.stderr))
     raise typer.Exit(_STOPPED)
@@ -175,23 +183,37 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def _stop_by_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C finishes the files in progress. The second one stops at once."""
+def _stop_by_signals() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C, `kill`, or end of the terminal finishes the files in progress. The second one stops at once."""
     is_asked = False
 
-    def ask(*_: object) -> None:
+    def ask(number: int, _: object) -> None:
         nonlocal is_asked
         is_asked = True
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before[number])
+        if number == signal.SIGHUP:
+            _leave_terminal()
         print("coca-search: stopping after the files in progress. Press Ctrl-C again to stop at once.", file=sys.stderr)
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # not where it is ignored, as after `nohup`
-        signal.signal(signal.SIGINT, ask)
+    # Not those that are ignored, as after `nohup`, or that a program around us handles.
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before: dict[int, Any] = {number: handler for number, handler in usual.items() if signal.getsignal(number) is handler}
+    for number in before:
+        signal.signal(number, ask)
     try:
         yield lambda: is_asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave_terminal() -> None:
+    """Write nowhere instead of to a terminal that is closed, where each write is an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        if os.isatty(number):
+            os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def _show(report: "Report", *, verbose: bool) -> None:
@@ -200,12 +222,12 @@ def _show(report: "Report", *, verbose: bool) -> None:
         spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items())
         print(f"seconds by stage: {spent}; the bottleneck is {report.bottleneck}")
     if verbose:
-        for what, uris in (report.planned or {}).items():
+        for what, uris in report.files.items():
             for uri in uris:
                 print(f"{what:8} {uri}")
     for failure in report.failures:
         print(f"  {failure.uri}: {failure.stage}: {failure.reason}", file=sys.stderr)
-    for line in report.remarks():
+    for line in report.remarks(brief=not (verbose or report.has_news)):
         print(f"  {line}", file=sys.stderr)
 
 

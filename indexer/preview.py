@@ -53,7 +53,8 @@ def report_of(folder: Path, todo: Survey, *, planned: bool = False) -> Report:
         moved_roots=todo.moves,
         seen=found.seen,
         notes=tuple(_forgotten(todo)),
-        planned=files if planned else None,
+        files=files,
+        is_planned=planned,
     )
 
 

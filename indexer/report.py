@@ -33,7 +33,8 @@ class Report:
         seen: what else was met.
         notes: what a manifest says that was not used, and what was forgotten.
         is_stopped: whether the run ended before all files were processed, because it was asked to.
-        planned: for a dry run, the files by what would happen to them; None after a real one.
+        files: new, changed, moved and gone files by what happens to them.
+        is_planned: whether it is a dry run.
     """
 
     collection: Path
@@ -55,7 +56,8 @@ class Report:
     seen: Seen = field(default_factory=Seen)
     notes: tuple[str, ...] = ()
     is_stopped: bool = False
-    planned: Mapping[str, tuple[str, ...]] | None = None
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_planned: bool = False
 
     @property
     def bottleneck(self) -> str:
@@ -67,13 +69,18 @@ class Report:
         """Whether everything that was asked for is in the collection, as far as this run has seen."""
         return not (self.failures or self.unfinished or self.unreadable or self.absent or self.missing or self.seen.missing)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether anything differs from what the collection had, or needs the user."""
+        return any(self.files.values()) or not self.is_complete
+
     def summary(self) -> str:
         """The first line."""
         counts = (
             f"{self.num_new} new, {self.num_changed} changed, {self.num_moved} moved, {self.num_gone} gone, "
             f"{self.num_unchanged} unchanged, {len(self.failures)} failed"
         )
-        if self.planned is not None:
+        if self.is_planned:
             return f"Dry run, nothing was written: {counts}."
         return f"{counts}; {self.num_rows} rows written to {shown(self.collection)}"
 
@@ -93,11 +100,11 @@ class Report:
             "broken_links": list(map(escape, self.seen.broken_links)),
             "moved_roots": {escape(move.old): escape(move.new) for move in self.moved_roots},
             "is_stopped": self.is_stopped,
-            "planned": self.planned and {what: list(map(escape, uris)) for what, uris in self.planned.items()},
+            "planned": {what: list(map(escape, uris)) for what, uris in self.files.items()} if self.is_planned else None,
         }
 
-    def remarks(self) -> Iterator[str]:
-        """One line for each kind of thing that a user should know."""
+    def remarks(self, *, brief: bool = False) -> Iterator[str]:
+        """One line for each kind of thing that a user should know. `brief`: not what is left out at every run."""
         for move in self.moved_roots:
             yield f"{move.old} is now {move.new}: {move.num_files} files moved with it."
         for folder, count in sorted(self.absent.items()):
@@ -107,7 +114,11 @@ class Report:
         for path in self.missing:
             yield f"{path}: not there. What was indexed of it stays in the collection."
         yield from self._troubles()
-        yield from self._others()
+        if not brief:
+            yield from self._left_out()
+        if self.seen.unread:
+            counts = ", ".join(f"{count} {suffix}" for suffix, count in self.seen.unread.most_common())
+            yield f"Pictures or films that cannot be read: {counts}."
         yield from self.notes
         if self.num_failed_before:
             yield f"Failed before and not changed: {self.num_failed_before}. Retry with --retry-failed."
@@ -121,12 +132,12 @@ class Report:
             yield f"Still being written: {len(self.unfinished)} files, left for the next run ({_some(self.unfinished)})."
         if self.seen.missing:
             yield f"Not there: {len(self.seen.missing)} files of the list ({_some(self.seen.missing)})."
+
+    def _left_out(self) -> Iterator[str]:
         if self.seen.broken_links:
             yield f"Links to nothing: {len(self.seen.broken_links)} ({_some(self.seen.broken_links)})."
         if self.seen.loops:
             yield f"Links to a folder above them, not followed: {len(self.seen.loops)} ({_some(self.seen.loops)})."
-
-    def _others(self) -> Iterator[str]:
         for link in self.seen.followed:
             yield f"{link.uri}: a link to {link.target}, which was indexed too."
         if self.seen.left_out:
@@ -136,9 +147,6 @@ class Report:
             yield f"Hidden, and left out: {self.seen.num_hidden} files and folders."
         if self.seen.num_special:
             yield f"Not files, and left out: {self.seen.num_special} pipes, sockets or devices."
-        if self.seen.unread:
-            counts = ", ".join(f"{count} {suffix}" for suffix, count in self.seen.unread.most_common())
-            yield f"Pictures or films that cannot be read: {counts}."
 
 
 def _some(names: Sequence[str]) -> str:

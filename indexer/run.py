@@ -22,6 +22,8 @@ from media.sources.source import SourceFile
 from search.collection import CollectionWriter, Failure, FileRows, Identity, KnownFile, default_path
 from search.collection.bucket import place
 from search.collection.identity import read_identity, read_raw_identity
+from search.collection.lance_tables import FAILURES, LanceTable
+from search.collection.rows import known_failures
 from search.errors import NoCollectionError
 from search.schema import TAKEN, columns_from_metadata
 
@@ -48,7 +50,7 @@ def index(
     """Bring a collection up to date with folders and files. Only new, changed, moved and deleted files cost time.
 
     Args:
-        paths: folders, files, and patterns such as `~/Pictures/**/*.heic`.
+        paths: folders, files, and patterns such as `~/Pictures/**/*.heic`. With none, but `options.retry_failed`: all files that failed.
         listed: more folders and files. One that does not exist is told, and does not stop the run.
         manifest: a CSV or Parquet file that names files and describes them, see `indexer.files.manifest`.
         collection: the folder of the collection, or its address in a bucket, created if missing; None for the user's default.
@@ -70,6 +72,8 @@ def index(
     folder = place.newest_folder(collection) if collection is not None else default_path()
     said = read_manifest(manifest) if manifest is not None else Manifest({})
     identity = _identity(folder)
+    if options.retry_failed and not (paths or listed or manifest or options.forget):
+        listed = known_failures(LanceTable(folder, FAILURES), read_identity(folder))
     inputs = read_inputs(paths, listed=listed, columns=said.columns, roots=list(identity.roots.values()))
     options = replace(options, forget=tuple(dict.fromkeys(map(identity.find_root, options.forget))))
     forgotten = {identity.roots[root_id] for root_id in options.forget}

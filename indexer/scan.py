@@ -1,5 +1,6 @@
 """Folders and files to the list of media in them, in a fixed order."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,7 @@ from indexer.files.find_files import Finder, Seen, looks_like_media
 from indexer.files.inputs import Inputs, Selection, StrPath, read_inputs
 from indexer.files.leave_out import LeaveOut
 from media.formats import format_of
+from media.sources.addresses import is_address
 from media.sources.choose import source_of
 from media.sources.folders import Folders
 from media.sources.source import SourceFile, with_part
@@ -73,7 +75,7 @@ def scan(
         SourceError: a path does not exist and was never indexed, or there is nothing to index and nothing was indexed there before.
     """
     inputs = inputs if isinstance(inputs, Inputs) else read_inputs(inputs, roots=roots)
-    _check_missing(inputs.missing, roots)
+    _check_missing(inputs.missing, roots, known)
     finder = Finder(rules or LeaveOut(), known)
     finder.unreadable |= inputs.unreadable
     for selection in inputs.folders:
@@ -102,12 +104,14 @@ def scan(
     return found
 
 
-def _check_missing(missing: Sequence[str], roots: Collection[str]) -> None:
-    """Raises SourceError for a missing path that was never indexed."""
+def _check_missing(missing: Sequence[str], roots: Collection[str], known: Collection[str]) -> None:
+    """Raises SourceError for a missing path of which nothing was indexed. In a folder that is not mounted, it may be anything."""
     below, above = Folders(roots), Folders(missing)
-    with_roots = {above.innermost(root) for root in roots}
+    were_indexed = {above.innermost(uri) or "" for uri in (*roots, *known)} if missing else set()
     for uri in missing:
-        if uri not in below and uri not in with_roots:
+        root = below.innermost(uri)
+        may_be_absent = root is not None and not is_address(root) and not os.path.exists(root)
+        if not may_be_absent and not any(found == uri or found.startswith(f"{uri}/") for found in were_indexed):
             advice = "Give a folder of pictures and videos, a file, or a pattern. If an indexed folder was moved, give its new path."
             raise SourceError(f"{uri}: no such file or folder. {advice}")
 

@@ -8,7 +8,7 @@ import typer
 
 from search import collection_cli
 from search.collection_cli import clock
-from search.options import CollectionOption, WhereOption, check_port
+from search.options import CollectionOption, WhereOption, all_of, check_port
 
 
 def search(
@@ -22,7 +22,7 @@ def search(
     """Find pictures and moments of videos by a description."""
     from search.engine import search as find
 
-    hits = find(" ".join(words), collection=collection, k=top, where=where)
+    hits = find(" ".join(words), collection=collection, k=top, where=all_of(where))
     if not hits:
         print("Nothing found: the collection is empty" + (", or nothing in it matches --where." if where else "."), file=sys.stderr)
     for hit in hits:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from search.options import CollectionOption, JsonOption, WhereOption
+from search.options import CollectionOption, JsonOption, WhereOption, all_of
 
 _LINES_AT_ONCE = 10_000
 _STAGES = {
@@ -65,7 +65,8 @@ def list_segments(
 
     opened = open_collection(collection)
     snapshot = opened.snapshot
-    ids = snapshot.segment_ids if where is None else snapshot.filtered(where)
+    condition = all_of(where)
+    ids = snapshot.sorted_by_path(snapshot.segment_ids if condition is None else snapshot.filtered(condition))
     for start in range(0, len(ids), _LINES_AT_ONCE):
         for row in snapshot.rows(ids[start : start + _LINES_AT_ONCE]):
             if as_json:

@@ -17,8 +17,18 @@ CollectionOption = Annotated[
         help="The folder of the collection, or its address such as s3://bucket/folder. Default: a folder in your data directory.",
     ),
 ]
-WhereOption = Annotated[str | None, typer.Option(help="Only what matches an SQL condition, such as: width >= 1000 AND kind = 'image'.")]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Only what matches an SQL condition, such as: place LIKE '%Paris%' AND kind = 'image'. If repeated, all must match."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def all_of(where: list[str] | None) -> str | None:
+    """One condition from those of `WhereOption`."""
+    if not where:
+        return None
+    return where[0] if len(where) == 1 else " AND ".join(f"({each})" for each in where)
 
 
 def check_port(port: int, who: str) -> None:

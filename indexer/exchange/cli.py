@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from media.sources.addresses import is_address
-from search.options import CollectionOption, WhereOption
+from search.options import CollectionOption, WhereOption, all_of
 
 if TYPE_CHECKING:
     from indexer.exchange.take_in import TakenIn
@@ -31,7 +31,7 @@ def export(
     """Write rows and vectors to files for other programs, or for `coca-search import`."""
     from indexer.exchange.export import export as write
 
-    done = write(out, collection=collection, format=layout, where=where, kinds=kinds.replace(" ", "").split(","))  # type: ignore[arg-type]
+    done = write(out, collection=collection, format=layout, where=all_of(where), kinds=kinds.replace(" ", "").split(","))  # type: ignore[arg-type]
     print(f"{done.num_rows} rows were written to {out}, in {len(done.files)} files.")
 
 

@@ -121,7 +121,7 @@ class LeaveOut:
 def choose(remembered: Sequence[str], given: Iterable[str]) -> tuple[str, ...]:
     """The choices after the user gave more: `none` drops all before it, `default` goes back to the list above."""
     choices = list(remembered)
-    for each in given:
+    for each in filter(str.strip, given):
         if each in {NONE, DEFAULT}:
             choices = [DEFAULT] if each == DEFAULT else []
         elif each not in choices:

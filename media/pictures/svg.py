@@ -35,7 +35,8 @@ def open_svg(stream: BinaryIO, min_side: int) -> Opened:
         raise PictureError("decode", f"the SVG has more than {_MAX_BYTES >> 20} MiB of text. Save a smaller one, or a PNG.")
     command = [sys.executable, "-P", "-X", "utf8", str(_PROGRAM), str(max(min_side, _LEAST_SIDE)), _font()]
     try:
-        done = subprocess.run(command, input=text, capture_output=True, timeout=_SECONDS, check=False)
+        # a process group of its own keeps the terminal's Ctrl-C from it
+        done = subprocess.run(command, input=text, capture_output=True, timeout=_SECONDS, check=False, process_group=0)
     except subprocess.TimeoutExpired:
         raise PictureError("decode", _TOO_SLOW) from None
     if done.returncode == -signal.SIGXCPU:

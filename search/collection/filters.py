@@ -17,6 +17,7 @@ MAX_LENGTH = 100_000  # characters
 MAX_DEPTH = 16  # nested parentheses
 MAX_OPERATORS = 200
 _WORDS = frozenset(["AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "IS", "NULL", "BETWEEN", "TRUE", "FALSE", "ESCAPE"])
+_FUNCTIONS = frozenset(["LOWER", "ARRAY_HAS"])  # harmless, also nested
 _BEFORE_PARENTHESIS = frozenset(["AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "BETWEEN", "ESCAPE"])
 _VALUES = frozenset(["NULL", "TRUE", "FALSE"])
 _TYPES = frozenset(["TIMESTAMP", "DATE"])  # as in: timestamp '2021-01-01 00:00:00'
@@ -50,11 +51,13 @@ def check_filter(where: str) -> None:
     before, word = "", ""  # the kind of the token before, and its text in capitals if it is a name
     for kind, text in tokens(where):
         upper = text.upper() if kind == "name" else ""
-        if kind == "open" and before in {"name", "quoted"} and word not in _BEFORE_PARENTHESIS:
-            raise QueryError(f"Functions and casts are not allowed ({word.lower() or 'a quoted name'}(...)). Compare columns with values.")
+        if kind == "open" and before in {"name", "quoted"} and word not in _BEFORE_PARENTHESIS | _FUNCTIONS:
+            advice = "Compare columns with values. Allowed are lower(column), and array_has(keywords, 'lake') for lists."
+            raise QueryError(f"Functions and casts are not allowed ({word.lower() or 'a quoted name'}(...)). {advice}")
         is_value = kind in {"string", "quoted", "number", "open"} or (kind == "name" and upper not in _WORDS - _VALUES)
         after_value = before in {"string", "quoted", "number", "close"} or (before == "name" and word not in _WORDS - _VALUES)
-        if is_value and after_value and not (kind == "string" and word in _TYPES):
+        is_call = kind == "open" and word in _FUNCTIONS
+        if is_value and after_value and not is_call and not (kind == "string" and word in _TYPES):
             raise QueryError(f"Two values follow each other, at {text[:40]!r}. Put a comparison, AND or OR between them.")
         depth += (kind == "open") - (kind == "close")
         num_operators += kind == "operator" or upper in _WORDS - _VALUES

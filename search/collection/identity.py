@@ -212,7 +212,7 @@ def read_raw_identity(path: Path) -> dict[str, Any]:
     file = path / "collection.json"
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise NoCollectionError(
             f"{shown(path)}: no collection here. Make one with: coca-search index FOLDER --collection {shlex.quote(shown(path))}"
         ) from None

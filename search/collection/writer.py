@@ -4,6 +4,7 @@ The writer manages all that is stored of a file: rows, thumbnails and failure. I
 Thumbnails are written before the commit that refers to them, and removed after a snapshot without them is published.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -94,6 +95,7 @@ class CollectionWriter:
             if self._segments.count():
                 raise IncompatibleError(f"{self.path}: has rows but no collection.json. Restore it, or index into a new directory.")
             publish(self.path, self.identity, self._segments, 0)
+            self._last_publish = -math.inf  # so that the first pictures are found soon
         elif self.identity.model == self._model:
             return
         write_identity(self.path, replace(self.identity, model=self._model))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -229,6 +230,7 @@ class Slow(FakeEncoder):
         return super().preprocess(picture)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a process that was started in the background ignores it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 indexer.run._load = lambda _: Slow()
 sys.argv = ["coca-search", "index", *sys.argv[1:]]
 from coca_search.cli import main
@@ -255,6 +257,74 @@ def test_ctrl_c_finishes_the_files_in_progress_and_twice_stops_at_once(library, 
     assert coca_search("index", library).exit_code == 0
     assert len(indexed()) == 64
     assert ", 0 problems" in coca_search("verify").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_kill_and_a_closed_terminal_keep_what_is_done(library, number):
+    for count in range(60):
+        write_picture(library / f"more{count}.png", COLOURS[count % 4], size=(60 + count, 40))
+    command = [sys.executable, "-c", SLOW, str(library), "--workers", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert 0 < len(indexed()) == out.count("working") + 1
+
+
+def test_output_goes_nowhere_after_the_terminal_is_closed(library):
+    leader, terminal = pty.openpty()
+    command = [sys.executable, "-c", SLOW, str(library), "--workers", "1"]
+    with subprocess.Popen(command, stdout=terminal, stderr=terminal, start_new_session=True) as process:
+        os.close(terminal)
+        while b"working" not in os.read(leader, 1000):  # the bar comes first
+            pass
+        os.close(leader)  # now each write to the terminal is an error
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) in {0, 130}
+    assert len(indexed()) > 0
+
+
+def test_failed_files_are_tried_again_without_naming_them(library):
+    (library / "broken.jpg").write_bytes(b"broken")
+    assert coca_search("index", library).exit_code == 3
+    assert coca_search("index", "--retry-failed").exit_code == 3
+    write_picture(library / "new.png", "red", size=(99, 99))
+    write_picture(library / "broken.jpg", "red", size=(98, 98))
+    done = coca_search("index", "--retry-failed")
+    assert (done.exit_code, done.stdout[:5]) == (0, "1 new")
+    assert sorted(indexed()) == ["0.png", "1.png", "2.png", "3.png", "broken.jpg"]
+    assert coca_search("index", "--retry-failed").stdout.startswith("0 new, 0 changed, 0 moved, 0 gone, 0 unchanged, 0 failed")
+
+
+def test_what_is_left_out_is_told_when_there_is_news_and_on_request(library):
+    write_picture(library / "@eaDir" / "x.png")
+    assert "Left out: 1 files" in coca_search("index", library).stderr
+    assert coca_search("index", library).stderr == ""
+    assert "Left out: 1 files" in coca_search("index", library, "--verbose").stderr
+    write_picture(library / "new.png", "red", size=(99, 99))
+    done = coca_search("index", library, "--verbose")
+    assert f"new      {library}/new.png" in done.stdout
+    assert "Left out: 1 files" in done.stderr
+
+
+def test_a_mistyped_name_in_an_indexed_folder_is_an_error(library):
+    coca_search("index", library)
+    done = coca_search("index", library, library / "2091")
+    assert done.exit_code != 0
+    assert "2091: no such file or folder" in str(done.exception)
+
+
+def test_a_blank_pattern_leaves_nothing_out(library):
+    assert coca_search("index", library, "--leave-out", "").exit_code == 0
+    assert len(indexed()) == 4
+
+
+def test_files_are_listed_by_their_paths_and_all_conditions_must_match(library):
+    coca_search("index", library)
+    assert indexed() == ["0.png", "1.png", "2.png", "3.png"]
+    done = coca_search("list", "--json", "--where", "width > 40", "--where", "width < 42 OR width > 90")
+    assert [json.loads(line)["width"] for line in done.stdout.splitlines()] == [41]
 
 
 def test_help_names_the_exit_codes():

@@ -1,6 +1,8 @@
 """Drawings: they are drawn, and can neither read files nor take all memory or time."""
 
 import gzip
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -107,3 +109,27 @@ def test_a_compressed_bomb_is_refused(monkeypatch):
         read_picture(gzip.compress(b"<svg>" + b" " * 100_000), name="a.svgz")
     with pytest.raises(PictureError, match="is damaged"):
         read_picture(b"\x1f\x8b" + bytes(30), name="a.svgz")
+
+
+CTRL_C = """
+import os, signal, sys, threading
+from media.pictures.picture import read_picture
+
+signal.signal(signal.SIGINT, lambda *_: None)
+def interrupt():
+    while not is_done.wait(0.02):
+        os.killpg(0, signal.SIGINT)  # as a terminal does
+
+is_done = threading.Event()
+threading.Thread(target=interrupt).start()
+try:
+    print(read_picture(sys.argv[1].encode()).image.size)
+finally:
+    is_done.set()
+"""
+
+
+def test_ctrl_c_in_a_terminal_does_not_stop_a_drawing():
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="600" height="600"><rect width="9" height="9"/></svg>'
+    done = subprocess.run([sys.executable, "-c", CTRL_C, drawing], capture_output=True, text=True, start_new_session=True, check=True)
+    assert done.stdout == "(512, 512)\n"

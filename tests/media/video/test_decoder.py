@@ -178,3 +178,23 @@ def test_the_worker_imports_no_heavy_package():
     program = f"import sys; from media.video import worker; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+CTRL_C = """
+import os, signal, sys, time
+from media import VideoDecoder
+
+signal.signal(signal.SIGINT, lambda *_: None)
+with VideoDecoder() as decoder, decoder.open(sys.argv[1]) as video:
+    frames = iter(video.frames)
+    next(frames)
+    os.killpg(0, signal.SIGINT)  # as a terminal does
+    time.sleep(0.1)
+    print(1 + len(list(frames)), video.metadata.get("damaged"))
+"""
+
+
+def test_ctrl_c_in_a_terminal_does_not_cut_a_film(tmp_path):
+    film = write_film(tmp_path / "a.mp4", [("red", 3.0), ("green", 5.0)])
+    done = subprocess.run([sys.executable, "-c", CTRL_C, film], capture_output=True, text=True, start_new_session=True, check=True)
+    assert done.stdout == "16 None\n"

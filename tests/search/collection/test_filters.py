@@ -23,6 +23,7 @@ from search.collection.filters import MAX_DEPTH, MAX_OPERATORS, check_filter
         "width IN (" + ", ".join(map(str, range(2000))) + ")",
         "(" * MAX_DEPTH + "true" + ")" * MAX_DEPTH,
         "NOT(true)AND(false)",
+        "lower(camera) LIKE '%canon%' OR array_has(keywords, 'lake')",
     ],
 )
 def test_comparisons_of_columns_and_values_are_accepted(where):
@@ -32,6 +33,7 @@ def test_comparisons_of_columns_and_values_are_accepted(where):
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
+        ("lower(array_repeat(camera, 20000000000000)) = ''", r"Functions and casts are not allowed \(array_repeat"),
         ("array_length(array_repeat(1, 20000000000000)) > 0", r"Functions and casts are not allowed \(array_length"),
         ("CAST(width AS boolean)", r"not allowed \(cast"),
         ("try_cast (width AS boolean)", r"not allowed \(try_cast"),
