@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -192,11 +192,12 @@ def _stop_by_signals() -> Iterator[Callable[[], bool]]:
         is_asked = True
         signal.signal(number, before[number])
         if number == signal.SIGHUP:
-            _leave_terminal()
+            _write_nowhere(terminals)
         print("coca-search: stopping after the files in progress. Press Ctrl-C again to stop at once.", file=sys.stderr)
 
     # Not those that are ignored, as after `nohup`, or that a program around us handles.
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    terminals = [number for number in (1, 2) if os.isatty(number)]
     before: dict[int, Any] = {number: handler for number, handler in usual.items() if signal.getsignal(number) is handler}
     for number in before:
         signal.signal(number, ask)
@@ -207,12 +208,11 @@ def _stop_by_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _leave_terminal() -> None:
-    """Write nowhere instead of to a terminal that is closed, where each write is an error."""
+def _write_nowhere(terminals: Iterable[int]) -> None:
+    """Each write to a terminal that is closed would be an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for number in (1, 2):
-        if os.isatty(number):
-            os.dup2(nowhere, number)
+    for number in terminals:
+        os.dup2(nowhere, number)
     os.close(nowhere)
 
 
