@@ -88,6 +88,6 @@ def main() -> None:
         print("coca-search:", f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}.", file=sys.stderr)
         sys.exit(2)
     except SystemExit as done:
-        if done.code == _STOPPED:
+        if done.code == _STOPPED and sys.argv[1:2] != ["ui"]:  # the page writes nothing
             print("coca-search: stopped. What was written so far is kept. Run the command again to continue.", file=sys.stderr)
         raise

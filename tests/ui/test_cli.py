@@ -123,6 +123,7 @@ def test_the_command_starts_the_service_and_stops_every_process_it_started(colle
                 _, stderr = process.communicate(timeout=_PATIENCE)
     assert process.returncode == 128 + number
     assert "Traceback" not in stderr
+    assert "Run the command again" not in stderr
     assert not any(Path(f"/proc/{child}").exists() for child in children)
     assert not listens(port)
     assert not listens(urlsplit(service_url).port)
