@@ -64,12 +64,10 @@ class Progress:
 class _Film:
     """A film in progress: its first part, and its last one so far."""
 
+    kind: Kind
+    work: float
     first: "Part"
     last: "Part"
-
-    @property
-    def kind(self) -> Kind:
-        return _kind_of(self.last.task)
 
     @property
     def pace(self) -> float | None:
@@ -119,7 +117,8 @@ class ProgressMeter:
         film = self._in_progress.get(part.task.media_id)
         if film is None or part.share > film.last.share:
             self._count(part.task, part.seconds, part.share)
-            self._in_progress[part.task.media_id] = _Film(film.first if film else part, part)
+            first = film.first if film else part
+            self._in_progress[part.task.media_id] = _Film(_kind_of(part.task), _work_of(part.task), first, part)
         return self.now()
 
     def _count(self, task: Task, seconds: float, share: float) -> None:
@@ -148,10 +147,10 @@ class ProgressMeter:
         for film in self._in_progress.values():
             if film.pace is not None:
                 spent[film.kind] += film.last.share * (film.last.seconds + film.pace * (1 - film.last.share))
-                done[film.kind] += film.last.share * _work_of(film.last.task)
+                done[film.kind] += film.last.share * film.work
         paces = {kind: spent[kind] / done[kind] for kind in spent}  # seconds for each byte of work
         films = [
-            (1 - film.last.share) * (paces[film.kind] * _work_of(film.last.task) if film.pace is None else film.pace)
+            (1 - film.last.share) * (paces[film.kind] * film.work if film.pace is None else film.pace)
             for film in self._in_progress.values()
         ]
         lanes = max(1.0, self._lane_seconds / elapsed)

@@ -3,7 +3,6 @@
 import datetime
 import os
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -253,21 +252,6 @@ def test_progress_counts_every_file_once(tmp_path, library):
     index(library, collection=tmp_path / "c", encoder=FakeEncoder(), options=OPTIONS, on_progress=seen.append)
     assert sorted({progress.num_done for progress in seen}) == list(range(14))
     assert (seen[-1].num_files, seen[-1].num_failed) == (13, 1)
-
-
-def test_a_long_film_moves_the_bar_before_it_is_done(tmp_path):
-    write_film(tmp_path / "a.mp4", [("red", 40.0), ("blue", 40.0)], fps=5)
-    seen, threads = [], set()
-
-    def on_progress(progress):
-        seen.append(progress)
-        threads.add(threading.current_thread())
-
-    index(tmp_path / "a.mp4", collection=tmp_path / "c", encoder=FakeEncoder(), options=OPTIONS, on_progress=on_progress)
-    before = [progress.share_done for progress in seen if progress.num_done == 0]
-    assert before == sorted(set(before))
-    assert len(before) >= 5
-    assert (before[0], seen[-1].share_done, threads) == (0, 1, {threading.current_thread()})
 
 
 def test_segment_ids_are_unique_and_contain_the_media_id(tmp_path, run):

@@ -2,15 +2,18 @@
 
 import heapq
 import random
+import threading
 
 import pytest
 
+from indexer import index
 from indexer.cli import describe
 from indexer.plan import Task
 from indexer.processing.local_executor import Done, Part
 from indexer.processing.progress import Progress, ProgressMeter, in_fair_order
 from indexer.processing.stopwatch import Stopwatch
 from media.sources.source import SourceFile
+from tests.fakes import FakeEncoder, write_film
 
 LANES = 3
 
@@ -101,6 +104,21 @@ def test_a_film_alone_moves_the_bar():
     assert [progress.share_done for progress in parts] == pytest.approx([share / 100 for share in range(1, 100)])
     assert {progress.num_done for progress in parts} == {0}
     assert (last.num_done, last.share_done, last.seconds_left) == (1, 1, 0)
+
+
+def test_a_long_film_moves_the_bar_before_it_is_done(tmp_path):
+    write_film(tmp_path / "a.mp4", [("red", 40.0), ("blue", 40.0)], fps=5)
+    seen, threads = [], set()
+
+    def on_progress(progress):
+        seen.append(progress)
+        threads.add(threading.current_thread())
+
+    index(tmp_path / "a.mp4", collection=tmp_path / "c", encoder=FakeEncoder(), on_progress=on_progress)
+    before = [progress.share_done for progress in seen if progress.num_done == 0]
+    assert before == sorted(set(before))
+    assert len(before) >= 5
+    assert (before[0], seen[-1].share_done, threads) == (0, 1, {threading.current_thread()})
 
 
 def test_a_film_that_is_longer_than_its_header_says_waits_at_its_end():
