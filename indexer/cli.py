@@ -160,7 +160,7 @@ def _bars() -> Iterator[tuple[Callable[[int, int], None], Callable[["Progress"],
 
     def on_progress(progress: "Progress") -> None:
         bars.start()
-        bars.update(indexing, completed=progress.num_done, total=progress.num_files, description=describe(progress), visible=True)
+        bars.update(indexing, completed=progress.share_done, total=1.0, description=describe(progress), visible=True)
 
     try:
         yield on_check, on_progress
@@ -172,7 +172,9 @@ def describe(progress: "Progress") -> str:
     """What stands beside the progress bar."""
     parts = [f"{progress.num_done:,} of {progress.num_files:,} files"]
     if progress.num_done:
-        parts += [f"{progress.files_per_second:.1f} files/s", f"{_duration(progress.seconds_left)} left", f"slowest: {progress.bottleneck}"]
+        parts.append(f"{progress.files_per_second:.1f} files/s")
+    if progress.share_done:
+        parts += [f"{_duration(progress.seconds_left)} left", f"slowest: {progress.bottleneck}"]
     return ", ".join([*parts, *([f"{progress.num_failed} failed"] if progress.num_failed else [])])
 
 

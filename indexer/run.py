@@ -12,7 +12,7 @@ from indexer.files.inputs import Inputs, StrPath, read_inputs
 from indexer.files.manifest import Manifest, described, read_manifest
 from indexer.options import IndexOptions
 from indexer.preview import preview, report_of
-from indexer.processing.progress import Progress, ProgressMeter
+from indexer.processing.progress import Progress, ProgressMeter, in_fair_order
 from indexer.processing.stopwatch import Stopwatch
 from indexer.processing.unfinished import Unfinished, has_changed
 from indexer.report import Report
@@ -57,7 +57,7 @@ def index(
         model: what `coca_model.load` takes; by default the model of the collection, or "default" for a new collection.
         encoder: the model, if already loaded. Otherwise it is loaded if there is something to embed.
         options: see `IndexOptions`.
-        on_progress: called at the start and after each file.
+        on_progress: called at the start, after each file, and after each 16 frames of a film; on the thread that called `index`.
         on_check: called with two counts while files are read to see whether they changed: files read, files to read.
         should_stop: asked between files. If true, the files in progress are finished, and what is done is kept.
 
@@ -146,14 +146,14 @@ class _Run:
             video_limit_seconds=options.video_limit_seconds,
             stopwatch=self._stopwatch,
         )
-        tasks = sorted(tasks, key=lambda task: task.media_id)  # a fair sample at any time, see progress.py
+        tasks = in_fair_order(tasks)
         indexed = {task.file.uri: task.media_id for task in tasks if task.was_indexed}
         kept = writer.from_manifest(indexed.values())  # by a manifest that this run may not have
         columns = {**{uri: kept[media_id] for uri, media_id in indexed.items() if media_id in kept}, **columns}
         may_grow: list[FileRows | Failure] = []
         meter = ProgressMeter(tasks, self._stopwatch)
         self._tell(meter.now())
-        for done in executor.run(tasks, should_stop=self._should_stop):
+        for done in executor.run(tasks, should_stop=self._should_stop, on_part=lambda part: self._tell(meter.add_part(part))):
             self._num_done[done.task.was_indexed] += 1
             if isinstance(done.result, Unfinished):
                 self._unfinished.append(done.task.file.uri)

@@ -90,9 +90,9 @@ def _process(task: Task, vector: NDArray[np.float32], options: ProcessOptions) -
     """Run `process`, and answer all pixels with the vector."""
     steps = process(task, options)
     try:
-        pixels = next(steps)
+        step = next(steps)
         while True:
-            pixels = steps.send(np.repeat(vector[None], len(pixels), axis=0))
+            step = steps.send(np.repeat(vector[None], len(step.pixels), axis=0))
     except StopIteration as done:
         result: FileRows | Failure = done.value
         return result

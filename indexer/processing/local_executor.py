@@ -18,7 +18,7 @@ import numpy as np
 from coca_model import Encoder
 from coca_model.machine import share_cpus
 from indexer.plan import Task
-from indexer.processing.process import Pixels, ProcessOptions, Steps, Vectors, process
+from indexer.processing.process import ProcessOptions, Step, Steps, Vectors, process
 from indexer.processing.reading_ahead import ReadingAhead
 from indexer.processing.stopwatch import Stopwatch
 from indexer.processing.unfinished import Unfinished, has_changed
@@ -37,13 +37,25 @@ class Done:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Part:
+    """A film of which a part, `share` in 0..1, is done. `seconds`: the time that its lane spent on it so far."""
+
+    task: Task
+    share: float
+    seconds: float
+
+
+_Message = Done | Part | BaseException | None  # None: a lane has ended
+
+
 @dataclass
 class _InProgress:
-    """A file that waits for the vectors of `pixels`, or is done and has a `result`."""
+    """A file that waits for the vectors of `step`, or is done and has a `result`."""
 
     task: Task
     steps: Steps
-    pixels: Pixels = field(default_factory=lambda: np.empty(0, np.uint8))
+    step: Step = field(default_factory=lambda: Step(np.empty(0, np.uint8)))
     result: FileRows | Failure | None = None
     seconds: float = 0.0
 
@@ -51,7 +63,7 @@ class _InProgress:
         """Run until it needs vectors again, or is done."""
         since = time.perf_counter()
         try:
-            self.pixels = next(self.steps) if vectors is None else self.steps.send(vectors)
+            self.step = next(self.steps) if vectors is None else self.steps.send(vectors)
         except StopIteration as end:
             self.result = end.value
         self.seconds += time.perf_counter() - since
@@ -75,12 +87,15 @@ class LocalExecutor:
         self._video_limit_seconds = video_limit_seconds
         self._stopwatch = stopwatch or Stopwatch()
 
-    def run(self, tasks: Iterable[Task], *, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Done]:
+    def run(
+        self, tasks: Iterable[Task], *, should_stop: Callable[[], bool] = lambda: False, on_part: Callable[[Part], None] = lambda _: None
+    ) -> Iterator[Done]:
         """The result of each task, as soon as it is done. Memory is bounded.
 
-        After `should_stop`, only files in progress are finished. Close the iterator to stop at once.
+        After `should_stop`, only files in progress are finished. Close the iterator to stop at once. `on_part` is called on the thread
+        that iterates, whenever frames of a film were embedded.
         """
-        results: Queue[Done | BaseException | None] = Queue(_RESULTS_AHEAD)
+        results: Queue[_Message] = Queue(_RESULTS_AHEAD)
         stopped = threading.Event()
         videos = VideoDecoder(limit_seconds=self._video_limit_seconds)
         ahead = ReadingAhead()
@@ -105,7 +120,7 @@ class LocalExecutor:
                 for thread in lanes:
                     thread.start()
                 for _ in lanes:
-                    yield from _until_none(results)
+                    yield from _until_none(results, on_part)
             finally:
                 stopped.set()
                 videos.close()
@@ -114,34 +129,37 @@ class LocalExecutor:
                         results.get(timeout=0.05)  # a lane may wait for space
                 ahead.close()
 
-    def _lane(self, tasks: "_Shared", options: ProcessOptions, stopped: threading.Event) -> Iterator[Done]:
-        """The results of this lane's files. A batch runs when it is full, or when no file is left."""
+    def _lane(self, tasks: "_Shared", options: ProcessOptions, stopped: threading.Event) -> Iterator[Done | Part]:
+        """The results of this lane's files. A batch runs when it is full, or when no file is left.
+
+        No file is started while the batch is full. So few films are in progress, each of which has a worker process.
+        """
         waiting: list[_InProgress] = []
         try:
             while not stopped.is_set():
-                if task := tasks.take():
-                    started = _InProgress(task, process(task, options))
-                    started.advance()
-                    yield from _sort_out([started], waiting)
-                elif not waiting:
-                    return
-                if task is None or sum(len(file.pixels) for file in waiting) >= self._batch:
+                if sum(len(file.step.pixels) for file in waiting) < self._batch and (task := tasks.take()):
+                    yield from _advance(_InProgress(task, process(task, options)), None, waiting)
+                elif waiting:
                     files, waiting = waiting, []
-                    self._embed(files)
-                    yield from _sort_out(files, waiting)
+                    yield from self._embed(files, waiting)
+                else:
+                    return
         finally:
             for file in waiting:
                 file.steps.close()
 
-    def _embed(self, files: list[_InProgress]) -> None:
-        """Give the files their vectors."""
+    def _embed(self, files: list[_InProgress], waiting: list[_InProgress]) -> Iterator[Done | Part]:
+        """Give the files their vectors. Pictures come first: they are done then, while a film decodes more frames."""
+        files = sorted(files, key=lambda file: len(file.step.pixels))
         since = time.perf_counter()
         with self._stopwatch.measure("embed"):
-            vectors = self._encoder.encode_pixels(np.concatenate([file.pixels for file in files]))
+            vectors = self._encoder.encode_pixels(np.concatenate([file.step.pixels for file in files]))
         seconds = (time.perf_counter() - since) / len(vectors)
-        for file, part in zip(files, np.split(vectors, np.cumsum([len(file.pixels) for file in files])[:-1]), strict=True):
+        for file, part in zip(files, np.split(vectors, np.cumsum([len(file.step.pixels) for file in files])[:-1]), strict=True):
             file.seconds += seconds * len(part)
-            file.advance(part)
+            if file.step.share:
+                yield Part(file.task, file.step.share, file.seconds)
+            yield from _advance(file, part, waiting)
 
 
 class _Shared:
@@ -156,17 +174,20 @@ class _Shared:
             return next(self._tasks, None)
 
 
-def _sort_out(files: Iterable[_InProgress], waiting: list[_InProgress]) -> Iterator[Done]:
-    """Files that are done; the others go to `waiting`."""
-    for file in files:
-        if file.result is None:
-            waiting.append(file)
-        else:
-            yield Done(file.task, Unfinished(file.task) if has_changed(file.task.file) else file.result, file.seconds)
+def _advance(file: _InProgress, vectors: Vectors | None, waiting: list[_InProgress]) -> Iterator[Done]:
+    """Go on with a file. If it is not done then, it goes to `waiting`."""
+    file.advance(vectors)
+    if file.result is None:
+        waiting.append(file)
+    else:
+        yield Done(file.task, Unfinished(file.task) if has_changed(file.task.file) else file.result, file.seconds)
 
 
-def _until_none(results: "Queue[Done | BaseException | None]") -> Iterator[Done]:
+def _until_none(results: "Queue[_Message]", on_part: Callable[[Part], None]) -> Iterator[Done]:
     while (result := results.get()) is not None:
         if isinstance(result, BaseException):
             raise result
-        yield result
+        if isinstance(result, Part):
+            on_part(result)
+        else:
+            yield result

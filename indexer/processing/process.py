@@ -1,6 +1,6 @@
 """One file to its rows: `process(task, options)`, whose result is `FileRows | Failure`.
 
-It is a generator: it yields pixels that need vectors, and an executor sends the vectors back. So an executor can embed the frames of
+It is a generator: it yields steps, pixels that need vectors, and an executor sends the vectors back. So an executor can embed the frames of
 several files together. It does not depend on executors, tables or progress, so any executor can run it.
 
 A file is one of four things, and its first bytes say which, not its suffix: a picture; an animated picture, which is a film; a motion
@@ -37,10 +37,20 @@ from search.schema import FileColumns, columns_from_metadata
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
-Steps = Generator[Pixels, Vectors, FileRows | Failure]  # yields pixels (N, H, W, 3), takes float32 (N, E) with rows of L2 norm 1
 Thumbnails = dict[float | None, bytes]
 _FRAMES_AT_ONCE = 16  # frames of a film that are embedded together
 _BYTES_AT_ONCE = 128 << 20  # a smaller picture is read into memory; a larger one is read in parts
+
+
+@dataclass(frozen=True)
+class Step:
+    """Pixels that need vectors: uint8 (N, H, W, 3). `share`: the part of the file, 0..1, that is done when they have them."""
+
+    pixels: Pixels
+    share: float = 0.0
+
+
+Steps = Generator[Step, Vectors, FileRows | Failure]  # takes float32 (N, E), each row of L2 norm 1
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ def process(task: Task, options: ProcessOptions) -> Steps:
         content = _read(task, options)
         segments: tuple[Segment, ...] = ()
         if content.pixels is not None:
-            (vector,) = yield content.pixels[None]
+            (vector,) = yield Step(content.pixels[None])
             segments += picture_segments(vector)
         if content.film is not None:
             segments += yield from _embed_film(content, options)
@@ -138,7 +148,7 @@ def _add_picture(content: _Content, stream: BinaryIO, task: Task, options: Proce
         content.film = options.videos.open(task.file.uri, start=place[0], length=place[1])
 
 
-def _embed_film(content: _Content, options: ProcessOptions) -> Generator[Pixels, Vectors, tuple[Segment, ...]]:
+def _embed_film(content: _Content, options: ProcessOptions) -> Generator[Step, Vectors, tuple[Segment, ...]]:
     """Embed the frames of a film. If that of a motion photo cannot be read, its picture remains."""
     assert content.film is not None
     try:
@@ -155,7 +165,7 @@ def _embed_film(content: _Content, options: ProcessOptions) -> Generator[Pixels,
     return segments
 
 
-def _segments_of_film(video: Video, options: ProcessOptions) -> Generator[Pixels, Vectors, tuple[tuple[Segment, ...], Thumbnails]]:
+def _segments_of_film(video: Video, options: ProcessOptions) -> Generator[Step, Vectors, tuple[tuple[Segment, ...], Thumbnails]]:
     """The clip and the shots of a film, with a thumbnail of each."""
     times: list[float] = []
     thumbnails: Thumbnails = {}
@@ -170,12 +180,17 @@ def _segments_of_film(video: Video, options: ProcessOptions) -> Generator[Pixels
                 thumbnails[frame.pts_seconds] = make_thumbnail(image)
                 waiting.append(options.preprocess(image))
         if waiting and (frame is None or len(waiting) == _FRAMES_AT_ONCE):
-            vectors.append((yield np.stack(waiting)))
+            vectors.append((yield Step(np.stack(waiting), _share(times[-1], video.metadata["duration_seconds"]))))
             waiting = []
         if frame is None:
             break
     segments = video_segments(np.concatenate(vectors), times, video.metadata["duration_seconds"], video.cuts)
     return segments, {segment.frame_seconds: thumbnails[segment.frame_seconds] for segment in segments}
+
+
+def _share(seconds: float, duration_seconds: float) -> float:
+    """The part of a film before a time. Headers of films may say too little."""
+    return min(max(seconds / duration_seconds, 0.0), 1.0) if duration_seconds > 0 else 0.0
 
 
 def _columns(task: Task, content: _Content) -> FileColumns:

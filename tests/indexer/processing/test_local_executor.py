@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from indexer.plan import Task
+from indexer.processing import local_executor
 from indexer.processing.local_executor import LocalExecutor
+from indexer.processing.process import Step
 from media.sources.source import SourceFile
 from search.collection import Failure, FileRows
 from tests.fakes import FakeEncoder, write_film, write_picture
@@ -64,6 +66,38 @@ def test_frames_of_a_film_share_batches_with_pictures(tmp_path):
     assert {type(result) for result in results} == {FileRows}
     assert len(results) == 5
     assert encoder.batches[0] == 20  # 16 frames and four pictures
+
+
+def test_pictures_are_done_before_the_film_that_they_share_a_batch_with(tmp_path):
+    film = write_film(tmp_path / "a.mp4", [("red", 20.0)])
+    tasks = [*tasks_of(film), *(Task(each.media_id + 1, "r", each.path, each.file) for each in pictures(tmp_path, 4))]
+    seen, threads = [], set()
+
+    def on_part(part):
+        seen.append((part.task.media_id, part.share))
+        threads.add(threading.current_thread())
+
+    for done in executor(FakeEncoder(), workers=1, batch=20).run(tasks, on_part=on_part):
+        seen.append((done.task.media_id, 1))
+    assert seen == [(1, 1), (2, 1), (3, 1), (4, 1), (0, pytest.approx(0.75, abs=0.1)), (0, pytest.approx(0.95, abs=0.05)), (0, 1)]
+    assert threads == {threading.current_thread()}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_lane_does_not_start_a_film_while_others_fill_its_batch(tmp_path, monkeypatch, workers):
+    is_open, most = set(), []
+
+    def film(task, options):
+        is_open.add(task.media_id)
+        for _ in range(10):
+            most.append(len(is_open))
+            yield Step(np.zeros((16, 4, 4, 3), np.uint8), 0.5)
+        is_open.remove(task.media_id)
+        return task.failure("decode", "not a film")
+
+    monkeypatch.setattr(local_executor, "process", film)
+    assert len(list(executor(FakeEncoder(), workers=workers, batch=32).run(pictures(tmp_path, 12)))) == 12
+    assert max(most) <= 2 * workers
 
 
 def test_a_broken_file_is_a_failure_among_the_results(tmp_path):

@@ -30,9 +30,9 @@ def process(task, options):
     """Run a file alone."""
     steps = steps_of(task, options)
     try:
-        pixels = next(steps)
+        step = next(steps)
         while True:
-            pixels = steps.send(FakeEncoder().encode_pixels(pixels))
+            step = steps.send(FakeEncoder().encode_pixels(step.pixels))
     except StopIteration as end:
         return end.value
 
