@@ -18,7 +18,7 @@ def atomic_path(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[
     With `sync`, the bytes are on the disk afterwards. Without it, a power failure may leave an empty file.
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}{PARTIAL}")
+    partial = _partial(path)
     try:
         partial.touch(exist_ok=False)
         permissions = partial.stat().st_mode
@@ -34,6 +34,19 @@ def atomic_path(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes | str, *, sync: bool = True) -> None:
-    """Write bytes, or text as UTF-8. See `atomic_path`."""
-    with atomic_path(path, sync=sync) as partial:
-        partial.write_bytes(data.encode() if isinstance(data, str) else data)
+    """Write bytes, or text as UTF-8. As `atomic_path`, but faster: it is our writer, and makes no private files."""
+    partial = _partial(Path(path))
+    try:
+        with partial.open("xb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{secrets.token_hex(8)}{PARTIAL}")

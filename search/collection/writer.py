@@ -62,6 +62,8 @@ class CollectionWriter:
         self._failures: list[Failure] = []
         self._broken: list[int] = []  # media ids of files whose rows go with the next commit
         self._outdated: dict[int, str | None] = {}  # media id -> hash of the version whose thumbnails stay
+        self._had_rows: set[int] | None = None  # media ids, if they were asked for; only these can have older thumbnails
+        self._num_waiting = 0  # rows that were added and not committed
         self._last_commit = self._last_publish = time.monotonic()
         self._publish_seconds = 0.0
         self.num_rows = 0
@@ -127,7 +129,9 @@ class CollectionWriter:
 
     def known_files(self) -> dict[str, KnownFile]:
         """Every indexed file by its uri."""
-        return known_files(self._segments, self.identity)
+        files = known_files(self._segments, self.identity)
+        self._had_rows = {file.media_id for file in files.values()}
+        return files
 
     def known_failures(self) -> dict[str, Failure]:
         """Every failed file by its uri."""
@@ -144,6 +148,7 @@ class CollectionWriter:
         for seconds, webp in rows.thumbnails.items():
             write_thumbnail(thumbnail_path(self.path, rows.file.media_id, rows.file.sha256, seconds), webp)
         self._files.append(rows)
+        self._num_waiting += len(rows.segments)
         self._commit_if_due()
 
     @writes
@@ -197,7 +202,12 @@ class CollectionWriter:
             rows = segment_rows(self._files, self._segments.schema)
             ids = in_list("media_id", [each.file.media_id for each in self._files])
             self._segments.replace(rows, key="segment_id", stale=ids)
-            self._outdated.update((each.file.media_id, each.file.sha256) for each in self._files)
+            added = {each.file.media_id: each.file.sha256 for each in self._files}
+            self._outdated.update(
+                (media_id, sha256) for media_id, sha256 in added.items() if self._had_rows is None or media_id in self._had_rows
+            )
+            if self._had_rows is not None:
+                self._had_rows.update(added)
             self.num_rows += rows.num_rows
             uris = {self.identity.uri_of(each.file.root_id, each.file.path) for each in self._files}
             self.forget_failures([failure for uri, failure in before.items() if uri in uris])
@@ -205,7 +215,7 @@ class CollectionWriter:
             now = datetime.now(UTC)
             counted = [_again(failure, before.get(failure.uri), now) for failure in self._failures]
             self._failed.replace(failure_rows(counted, self._failed.schema), key=["root_id", "path"])
-        self._files, self._failures, self._broken = [], [], []
+        self._files, self._failures, self._broken, self._num_waiting = [], [], [], 0
         self._last_commit = time.monotonic()
 
     @writes
@@ -238,8 +248,7 @@ class CollectionWriter:
             file.unlink(missing_ok=True)
 
     def _commit_if_due(self) -> None:
-        rows = sum(len(each.segments) for each in self._files)
-        if rows < _ROWS_PER_COMMIT and time.monotonic() - self._last_commit < _SECONDS_PER_COMMIT:
+        if self._num_waiting < _ROWS_PER_COMMIT and time.monotonic() - self._last_commit < _SECONDS_PER_COMMIT:
             return
         self.commit()
         if time.monotonic() - self._last_publish > max(_LEAST_SECONDS_BETWEEN_SNAPSHOTS, self._publish_seconds / _PUBLISH_SHARE):
