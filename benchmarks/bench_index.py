@@ -32,7 +32,7 @@ SMALL = 6
 BATCH = 32  # like the indexer
 DIFFERENT = 32  # pictures; the others are copies of them
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle", "china", "flower")
-SIZES = {"500 x 375": ((500, 375), 512), "12 megapixels": ((4000, 3000), 96)}  # width and height, and how many
+SIZES = {"500 x 375": ((500, 375), 2048), "12 megapixels": ((4000, 3000), 96)}  # width and height, and how many
 
 Vectors = dict[str, NDArray[np.float32]]  # by file
 

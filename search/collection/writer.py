@@ -203,9 +203,8 @@ class CollectionWriter:
             ids = in_list("media_id", [each.file.media_id for each in self._files])
             self._segments.replace(rows, key="segment_id", stale=ids)
             added = {each.file.media_id: each.file.sha256 for each in self._files}
-            self._outdated.update(
-                (media_id, sha256) for media_id, sha256 in added.items() if self._had_rows is None or media_id in self._had_rows
-            )
+            had_rows = added if self._had_rows is None else added.keys() & self._had_rows
+            self._outdated.update((media_id, added[media_id]) for media_id in had_rows)
             if self._had_rows is not None:
                 self._had_rows.update(added)
             self.num_rows += rows.num_rows
