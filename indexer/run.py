@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coca_model.checkpoints.find import lasting_name
 from indexer.changes.hashes import OnCheck
 from indexer.files.inputs import Inputs, StrPath, read_inputs
 from indexer.files.manifest import Manifest, described, read_manifest
@@ -100,7 +100,7 @@ class _Run:
     def run(self, inputs: Inputs, model: str | None, encoder: "Encoder | None", on_check: OnCheck | None) -> Report:
         is_new = not (self._folder / "collection.json").exists()
         own_model = _own_model(self._folder)
-        name = _lasting(model) if model else own_model
+        name = lasting_name(model) if model else own_model
         first = scan_for(inputs, Indexed(_identity(self._folder)), self._options) if is_new else None  # a wrong path makes no collection
         if encoder is None and (is_new or name != own_model):
             encoder = _load(name)
@@ -228,18 +228,6 @@ def _load(model: str) -> "Encoder":
     from coca_model import load
 
     return load(model)
-
-
-def _lasting(model: str) -> str:
-    """An existing path as an absolute one, because later runs may start in another folder. Other names do not change.
-
-    Links stay: in the hub's cache they lead to files without a suffix, and without a config beside them.
-    """
-    with suppress(OSError, RuntimeError):  # too long for a path, or no such user: `load` reports it
-        path = Path(model).expanduser().absolute()
-        if model != "default" and path.exists():
-            return str(path)
-    return model
 
 
 def _own_model(folder: Path) -> str:

@@ -55,6 +55,18 @@ def find_checkpoint(name_or_path: str | Path) -> CheckpointFiles:
     raise CheckpointError(f"{name}: no such checkpoint. {_INSTEAD}")
 
 
+def lasting_name(name: str) -> str:
+    """An existing path as an absolute one, because later runs may start in another folder. Other names do not change.
+
+    Links stay: in the hub's cache they lead to files without a suffix, and without a config beside them.
+    """
+    with suppress(OSError, RuntimeError):  # too long for a path, or no such user: `find_checkpoint` reports it
+        path = Path(name).expanduser().absolute()
+        if name != "default" and path.exists():
+            return str(path)
+    return name
+
+
 def shipped(name: str) -> Path:
     """A file or folder that ships with the project: inside the package of a wheel, or in the `data/` of a checkout."""
     package = Path(__file__).resolve().parents[1]

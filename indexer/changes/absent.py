@@ -7,7 +7,7 @@ from indexer.files.leave_out import LeaveOut
 from indexer.scan import Scan
 from media.sources.folders import Folders
 from search.collection import Identity
-from search.collection.roots import inode_of_folder
+from search.collection.roots import is_another_folder
 
 
 class Absent:
@@ -40,10 +40,13 @@ class Absent:
 
     def _present(self, scan: Scan, indexed: Collection[str], identity: Identity, lost: Mapping[str | None, int]) -> set[str]:
         """The folders in which files were found; of a folder that is another one than before, at least half of its files."""
-        is_other = _OtherFolders(identity)
-        found = Counter(folder for uri in scan.files if (folder := self._folders.innermost(uri)) is not None)
-        indexed_too = Counter(self._folders.innermost(uri) for uri in scan.files if uri in indexed)
-        return {folder for folder in found if not is_other(folder) or indexed_too[folder] >= lost.get(folder, 0)}
+        roots = Folders(identity.roots.values())
+        others = {folder for root_id, folder in identity.roots.items() if is_another_folder(root_id, identity)}
+        found: Counter[str] = Counter()  # indexed files; 0 where only new ones were found
+        for uri in scan.files:
+            if (folder := self._folders.innermost(uri)) is not None:
+                found[folder] += uri in indexed
+        return {folder for folder, count in found.items() if roots.innermost(folder) not in others or count >= lost.get(folder, 0)}
 
     def keeps(self, uri: str) -> bool:
         """Whether a file stays in the collection because its folder is absent."""
@@ -58,19 +61,3 @@ class Absent:
     def _is_left_out(self, uri: str) -> bool:
         folder = self._folders.innermost(uri)
         return folder is not None and self._rules.below(uri, folder)
-
-
-class _OtherFolders:
-    """Whether a folder is not the one that was indexed, although it has the same path."""
-
-    def __init__(self, identity: Identity) -> None:
-        now = {folder: inode_of_folder(folder) for folder in identity.roots.values()}
-        self._roots = Folders(now)
-        self._others = {
-            folder
-            for root_id, folder in identity.roots.items()
-            if root_id in identity.root_inodes and identity.root_inodes[root_id] != now[folder]
-        }
-
-    def __call__(self, folder: str) -> bool:
-        return self._roots.innermost(folder) in self._others

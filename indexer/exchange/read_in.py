@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from coca_model import load
+from coca_model.checkpoints.find import lasting_name
 from indexer.errors import ExchangeError
 from indexer.exchange.files import Files, find_files, read_batches
 from indexer.exchange.foreign import ForeignRow, folders_of, foreign_rows, options_without_model, read_foreign
@@ -84,7 +85,7 @@ def read_in(
             identity.check(maker, where)
     roots = _check(files, maker.config.embedding_width, options)
     known_model = mine or files.identity
-    name = _lasting(model) if model or known_model is None else known_model.model
+    name = lasting_name(model or "default") if model or known_model is None else known_model.model
     with CollectionWriter(folder, maker, model=name) as writer:
         writer.add_roots(roots)
         intake = Intake(writer, on_progress)
@@ -100,11 +101,6 @@ def _maker(files: Files, path: Path) -> "Encoder":
     if files.identity is None:
         raise ExchangeError(f"{path}: does not say which model made its vectors. Name it with --model, as for `coca-search index`.")
     return maker_of(files.identity)
-
-
-def _lasting(model: str | None) -> str:
-    """An existing path as an absolute one, because later searches may start in another folder."""
-    return os.path.abspath(model) if model and model != "default" and os.path.exists(model) else model or "default"
 
 
 def _check(files: Files, width: int, options: ImportOptions) -> list[str]:

@@ -77,7 +77,7 @@ def zone_at(latitude: float, longitude: float, utc: datetime.datetime) -> int | 
 
 @lru_cache(maxsize=4096)  # people make many films at one place
 def _zone(latitude: float, longitude: float) -> ZoneInfo | None:
-    import tzfpy  # its table takes 60 MB
+    import tzfpy  # its table takes 35 MB
 
     try:
         return ZoneInfo(tzfpy.get_tz(longitude, latitude))

@@ -32,10 +32,8 @@ class WorkerProcess:
         with theirs:
             command = (sys.executable, "-P", "-c", _PROGRAM, str(_ROOT), str(theirs.fileno()))
             quiet = subprocess.DEVNULL  # hides what the libraries print
-            apart = 0  # a process group of its own keeps the terminal's Ctrl-C from it: a film in progress is finished
-            self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=quiet, stdout=quiet, stderr=quiet, process_group=apart
-            )
+            # A process group of its own keeps the terminal's Ctrl-C from it: a film in progress is finished.
+            self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=quiet, stdout=quiet, stderr=quiet, process_group=0)
 
     def answer(self, request: Request, limit_seconds: float) -> Iterator[dict[str, Any] | VideoFrame | End]:
         """The metadata, the frames and the end. Raises MediaError, also if the process crashes or is silent for `limit_seconds`."""

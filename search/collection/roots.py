@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from media.sources.addresses import is_address
 from media.sources.choose import source_of
 from search.collection.bucket.place import local_folder
-from search.collection.identity import write_identity
+from search.collection.identity import Identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, quoted
 from search.collection.publish import publish
 from search.collection.reader import open_collection
@@ -48,10 +48,16 @@ def _is_absent(root_id: str, snapshot: Snapshot) -> bool:
         return True
     except OSError:
         return False
-    if inode_of_folder(folder) == snapshot.identity.root_inodes.get(root_id, inode_of_folder(folder)):
+    if not is_another_folder(root_id, snapshot.identity):
         return False
     uris = {row["uri"] for row in snapshot.rows(snapshot.segment_ids) if row["root_id"] == root_id}
     return 2 * sum(map(_exists, uris)) < len(uris)
+
+
+def is_another_folder(root_id: str, identity: Identity) -> bool:
+    """Whether the folder at the path of a root is not the one that was indexed. False if that is unknown."""
+    before = identity.root_inodes.get(root_id)
+    return before is not None and inode_of_folder(identity.roots[root_id]) != before
 
 
 def inode_of_folder(folder: str) -> int | None:

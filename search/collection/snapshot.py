@@ -140,15 +140,10 @@ class Snapshot:
 
     def sorted_by_path(self, segment_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The same segments by the paths of their files, int64 (n,). Those of one file keep their order."""
-        places = [
-            pair for batch in self._batches for pair in zip(*(batch.column(name).to_pylist() for name in ("root_id", "path")), strict=True)
-        ]
-        uris = (
-            self.identity.uris_of(*zip(*(places[position] for position in self.positions(segment_ids)), strict=True))
-            if len(segment_ids)
-            else []
-        )
-        return segment_ids[sorted(range(len(uris)), key=uris.__getitem__)]
+        root_ids, paths = ([value for batch in self._batches for value in batch.column(name).to_pylist()] for name in ("root_id", "path"))
+        uris = self.identity.uris_of(root_ids, paths)
+        positions = self.positions(segment_ids).tolist()
+        return segment_ids[sorted(range(len(positions)), key=lambda each: uris[positions[each]])]
 
     def files_by_root(self) -> dict[str, int]:
         """The number of files of each root."""

@@ -238,13 +238,19 @@ main()
 """
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_finishes_the_files_in_progress_and_twice_stops_at_once(library, times):
+def start_slowly(library):
+    """A run of one lane over many pictures, in a process. It prints a line for each, and has begun."""
     for number in range(60):
         write_picture(library / f"more{number}.png", COLOURS[number % 4], size=(60 + number, 40))
     command = [sys.executable, "-c", SLOW, str(library), "--workers", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "working\n"
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "working\n"
+    return process
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_finishes_the_files_in_progress_and_twice_stops_at_once(library, times):
+    with start_slowly(library) as process:
         process.send_signal(signal.SIGINT)
         if times == 2:
             assert "Press Ctrl-C again" in process.stderr.readline()
@@ -261,11 +267,7 @@ def test_ctrl_c_finishes_the_files_in_progress_and_twice_stops_at_once(library, 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_kill_and_a_closed_terminal_keep_what_is_done(library, number):
-    for count in range(60):
-        write_picture(library / f"more{count}.png", COLOURS[count % 4], size=(60 + count, 40))
-    command = [sys.executable, "-c", SLOW, str(library), "--workers", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "working\n"
+    with start_slowly(library) as process:
         process.send_signal(number)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
