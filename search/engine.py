@@ -32,6 +32,7 @@ def search(
     kinds: Iterable[Kind] | Kind = DEFAULT_KINDS,
     where: str | None = None,
     group_by_file: bool = True,
+    exact: bool = False,
 ) -> Hits:
     """Find the pictures and moments of videos that are most similar to `query`.
 
@@ -42,6 +43,7 @@ def search(
         kinds: what to search: "image", "shot" (a moment of a video), "clip" (a whole video).
         where: SQL over the columns of `docs/collection.md`, applied before the search, such as "width >= 1000".
         group_by_file: return only the best moment of each video.
+        exact: compare the query with every vector. By default, an index finds candidates in a large collection, and rarely misses a hit.
 
     Returns:
         Hits, best first; `Hits.to_arrow()` makes a table of them.
@@ -50,7 +52,7 @@ def search(
         NoCollectionError, IncompatibleError: the collection cannot be opened.
         QueryError: an empty query, a picture that cannot be read, an unknown kind, a bad filter, `k` out of range.
     """
-    request = SearchRequest(query, k, tuple([kinds] if isinstance(kinds, str) else kinds), where, group_by_file)
+    request = SearchRequest(query, k, tuple([kinds] if isinstance(kinds, str) else kinds), where, group_by_file, exact)
     return answer(request, collection if isinstance(collection, Collection) else _opened(collection))
 
 

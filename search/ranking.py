@@ -44,7 +44,7 @@ def rank(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest
 
 def retrieve(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest, wanted: int) -> Candidates:
     """The nearest segments to the vector that the request allows, at most `wanted`. Raises QueryError for a bad filter."""
-    return Candidates(*snapshot.nearest(vector, wanted, request.kinds, request.where))
+    return Candidates(*snapshot.nearest(vector, wanted, request.kinds, request.where, exact=request.exact))
 
 
 def fuse(lists: Sequence[Candidates]) -> Candidates:

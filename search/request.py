@@ -36,6 +36,7 @@ class SearchRequest:
         kinds: the kinds of segments to search: "image", "shot" (a moment of a video), "clip" (a whole video).
         where: a filter, SQL over the columns of docs/collection.md; applied before the search.
         group_by_file: return only the best moment of each video.
+        exact: compare the query with every vector, instead of the candidates that the index finds.
 
     Raises:
         QueryError: an empty query, an unknown kind, or `k` out of range.
@@ -46,6 +47,7 @@ class SearchRequest:
     kinds: tuple[Kind, ...] = DEFAULT_KINDS
     where: str | None = None
     group_by_file: bool = True
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.query, str) and not self.query.strip():
@@ -73,7 +75,8 @@ class SearchRequest:
             asked = {"vector": self.query.astype(float).tolist()}
         else:
             raise QueryError("A picture cannot be sent over HTTP yet. Send words or a vector.")
-        return {**asked, "k": self.k, "kinds": list(self.kinds), "where": self.where, "group_by_file": self.group_by_file}
+        settings = {"k": self.k, "kinds": list(self.kinds), "where": self.where, "group_by_file": self.group_by_file, "exact": self.exact}
+        return asked | settings
 
     @staticmethod
     def from_wire(body: Mapping[str, Any]) -> "SearchRequest":
@@ -111,6 +114,7 @@ def _wire_form() -> "type[BaseModel]":
         kinds: tuple[Kind, ...] = DEFAULT_KINDS
         where: str | None = Field(None, max_length=MAX_FILTER)
         group_by_file: bool = Field(True, strict=True)
+        exact: bool = Field(False, strict=True)
 
     return Wire
 

@@ -110,7 +110,7 @@ def rows_of(collection, columns=COMPARED, where=None):
     """Rows of a collection with their vectors, sorted by id. The default columns leave out times of indexing."""
     snapshot = collection.snapshot
     ids = snapshot.segment_ids if where is None else np.sort(snapshot.filtered(where))
-    vectors = dict(zip(snapshot.index.ids().tolist(), snapshot.index.vectors().tolist(), strict=True))
+    vectors = dict(zip(ids.tolist(), snapshot.vectors_of(ids).tolist(), strict=True))
     names = dict.fromkeys(["segment_id", *columns])
     return [{name: row[name] for name in names} | {"vector": vectors[row["segment_id"]]} for row in snapshot.rows(ids)]
 

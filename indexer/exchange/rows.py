@@ -19,11 +19,10 @@ _SEGMENT_COLUMNS = ("kind", "start_seconds", "end_seconds", "frame_seconds")
 
 def batches_of(snapshot: Snapshot, segment_ids: NDArray[np.int64]) -> Iterator[Batch]:
     """The rows of some segments in the order of their ids. Little memory beside the snapshot."""
-    order, vectors = np.argsort(snapshot.index.ids()), snapshot.index.vectors()
     segment_ids = np.sort(segment_ids)
     for start in range(0, len(segment_ids), ROWS_PER_BATCH):
         ids = segment_ids[start : start + ROWS_PER_BATCH]
-        yield snapshot.rows(ids), vectors[order[snapshot.positions(ids)]]
+        yield snapshot.rows(ids), snapshot.vectors_of(ids)
 
 
 def files_of(batches: Iterable[Batch]) -> Iterator[FileRows]:

@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,22 +18,21 @@ from media.hashing import sha256_of_file
 from search.collection.identity import Identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.snapshot import (
-    CHANGES,
     ROWS,
     STATISTICS,
-    VECTORS,
     Current,
     Snapshot,
     Statistics,
+    made_from,
     open_current,
     open_files,
     read_current,
     read_rows,
     read_statistics,
 )
-from search.collection.vector_index import build_index, read_index
 from search.errors import IncompatibleError
 from search.schema import KINDS, Row, columns_of, stored_columns
+from search.vectors.files import CHANGES, CODES, SLOTS, VECTORS, open_index, write_codes, write_slots, write_vectors
 
 WRITER_LOCK = "writer.lock"
 _MOST_CHANGES = 0.1  # of all rows; with more, the index is written anew, so that opening stays fast
@@ -67,20 +65,24 @@ def build(folder: Path, segments: LanceTable, identity: Identity, earlier: Path 
     Args:
         earlier: the folder of an earlier snapshot of the same collection. If few rows changed since, its index is shared.
     """
-    table = _rows(segments, identity)
+    table = _rows(segments, identity).replace_schema_metadata(made_from(identity.collection_id, segments.version))
     with atomic_path(folder / ROWS) as path, pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
-    checksums = {ROWS: sha256_of_file(folder / ROWS)}
+    ids, width = _numbers(table, "segment_id"), identity.embedding_width
     changes = _changed_since(earlier, table, identity.collection_id) if earlier else None
     if earlier is not None and changes is not None:
         _share(earlier / VECTORS, folder / VECTORS)
-        vectors = segments.read_by_id("segment_id", changes.segment_ids.tolist(), ["segment_id", "vector"])
-        checksums[VECTORS] = changes.sha256_of_index
-        _write_index(vectors.to_batches(), identity, folder / CHANGES)
-        checksums[CHANGES] = sha256_of_file(folder / CHANGES)
+        vectors = segments.read_by_id("segment_id", ids[changes.rows].tolist(), ["segment_id", "vector"])
+        written = write_vectors(vectors.to_batches(), len(vectors), width, folder / CHANGES)
+        slots = changes.slots
+        slots[np.searchsorted(ids, written)] = changes.first_slot + np.arange(len(written))
     else:
-        _write_index(segments.batches(["segment_id", "vector"]), identity, folder / VECTORS)
-        checksums[VECTORS] = sha256_of_file(folder / VECTORS)
+        written = write_vectors(segments.batches(["segment_id", "vector"]), len(ids), width, folder / VECTORS)
+        slots = np.zeros(len(ids), np.int64)
+        slots[np.searchsorted(ids, written)] = np.arange(len(written))
+    write_slots(slots, folder / SLOTS)
+    write_codes(folder, earlier if changes else None)
+    checksums = {name: sha256_of_file(folder / name) for name in (ROWS, VECTORS, CHANGES, SLOTS, CODES) if (folder / name).exists()}
     statistics = Statistics(identity.collection_id, segments.version, count_kinds(segments), checksums)
     atomic_write(folder / STATISTICS, json.dumps(asdict(statistics), indent=2) + "\n")
 
@@ -99,11 +101,6 @@ def _rows(segments: LanceTable, identity: Identity) -> pa.Table:
             position = table.schema.get_field_index(each.name)
             table = table.set_column(position, each.name, table.column(position).combine_chunks().dictionary_encode())
     return table.combine_chunks().unify_dictionaries()
-
-
-def _write_index(batches: Iterable[pa.RecordBatch], identity: Identity, file: Path) -> None:
-    with atomic_path(file) as path:
-        build_index(batches, identity.embedding_width).write(path)
 
 
 def count_kinds(segments: LanceTable) -> dict[str, int]:
@@ -163,10 +160,17 @@ def _rebuild(path: Path, identity: Identity, *, may_write: bool) -> Snapshot:
 
 @dataclass(frozen=True)
 class _Changes:
-    """The segments whose vectors are not those of the index of the earlier snapshot, int64 (n,), and the checksum of that index."""
+    """What changed since an earlier snapshot whose `vectors.npy` is shared.
 
-    segment_ids: NDArray[np.int64]
-    sha256_of_index: str
+    Attributes:
+        rows: int64 (n,), positions of the rows whose vectors are not in it.
+        slots: int64 (N,), the slots of the other rows.
+        first_slot: the first slot after it.
+    """
+
+    rows: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    first_slot: int
 
 
 def _changed_since(earlier: Path, rows: pa.Table, collection_id: str) -> _Changes | None:
@@ -177,22 +181,23 @@ def _changed_since(earlier: Path, rows: pa.Table, collection_id: str) -> _Change
         rows: the rows of the new one, with `segment_id` and `indexed_at`, which is another one whenever a file is embedded.
     """
     try:
-        (earlier / VECTORS).stat()
         statistics = read_statistics(earlier)
         before = pa.Table.from_batches([batch.select(["segment_id", "indexed_at"]) for batch in read_rows(earlier)])
-        is_in_changes = read_index(earlier / CHANGES).ids() if CHANGES in statistics.sha256 else np.zeros(0, np.int64)
+        index = open_index(earlier, has_codes=CODES in statistics.sha256)
     except (OSError, ValueError, TypeError, RuntimeError, KeyError):
         return None
     ids, old_ids = _numbers(rows, "segment_id"), _numbers(before, "segment_id")
-    if statistics.collection_id != collection_id or VECTORS not in statistics.sha256 or not len(old_ids):
+    if statistics.collection_id != collection_id or not len(old_ids) or len(index) != len(old_ids):
         return None
+    first_slot = len(index.parts[0])
     positions = np.minimum(np.searchsorted(old_ids, ids), len(old_ids) - 1)
+    slots = index.slots[positions]
     is_same = (old_ids[positions] == ids) & (_numbers(before, "indexed_at")[positions] == _numbers(rows, "indexed_at"))
-    changed = ids[~is_same | np.isin(ids, is_in_changes)]
-    num_dropped = len(old_ids) - len(np.intersect1d(old_ids, ids, assume_unique=True))
-    if len(changed) + num_dropped > _MOST_CHANGES * len(ids):
+    changed = np.flatnonzero(~is_same | (slots >= first_slot))
+    num_outdated = first_slot - (len(ids) - len(changed))
+    if len(changed) + num_outdated > _MOST_CHANGES * len(ids):
         return None
-    return _Changes(changed, statistics.sha256[VECTORS])
+    return _Changes(changed, slots, first_slot)
 
 
 def _share(file: Path, name: Path) -> None:

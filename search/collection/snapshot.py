@@ -1,8 +1,7 @@
 """Snapshots: one version of a collection in files that a reader maps into memory. No Lance is needed to search and to return rows.
 
     snapshots/<version>/rows.arrow        all columns but the vector, sorted by segment_id
-    snapshots/<version>/vectors.faiss     the index of the same rows, or of those of an earlier version
-    snapshots/<version>/changes.faiss     in the second case: the rows that changed since
+    snapshots/<version>/vectors.npy ...   their vectors, and codes to search them fast: see `search.vectors.files`
     snapshots/<version>/statistics.json   counts and checksums
     current                               the newest complete version
 
@@ -25,11 +24,12 @@ from numpy.typing import NDArray
 from search.collection.filters import sql_of
 from search.collection.identity import Identity, read_raw_identity
 from search.collection.lance_tables import SEGMENTS, LanceTable
-from search.collection.vector_index import VectorIndex, read_index
 from search.errors import IncompatibleError, QueryError
-from search.schema import DEFAULT_KINDS, KINDS, ColumnInfo, Kind, Row, datetime_of, segment_ids_of, stored_columns
+from search.schema import KINDS, ColumnInfo, Kind, Row, datetime_of, segment_ids_of, stored_columns
+from search.vectors.files import CODES, open_index
+from search.vectors.vector_index import VectorIndex
 
-ROWS, VECTORS, CHANGES, STATISTICS = "rows.arrow", "vectors.faiss", "changes.faiss", "statistics.json"
+ROWS, STATISTICS = "rows.arrow", "statistics.json"
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Snapshot:
     index: VectorIndex
     _batches: tuple[pa.RecordBatch, ...] = field(repr=False)
     _filtered: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    _masks: dict[frozenset[Kind], NDArray[np.bool_]] = field(default_factory=dict, repr=False)
 
     @property
     def version(self) -> int:
@@ -81,14 +82,15 @@ class Snapshot:
         return np.searchsorted(self.segment_ids, segment_ids)
 
     def nearest(
-        self, vector: NDArray[np.float32], k: int, kinds: Iterable[Kind], where: str | None = None
+        self, vector: NDArray[np.float32], k: int, kinds: Iterable[Kind], where: str | None = None, *, exact: bool = False
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], bool]:
         """The segments of some kinds that are most similar to `vector`, best first.
 
         Args:
             vector: float32 (E,), L2 norm 1.
-            k: the most to return. Fewer come back if whole videos are among the nearest `k` and not wanted: they are dropped afterwards.
+            k: the most to return.
             where: a filter, applied before the search.
+            exact: compute every cosine, instead of those of the candidates that the index finds.
 
         Returns:
             segment ids int64 (n,), cosines float32 (n,), n <= k, and whether these are all.
@@ -96,19 +98,21 @@ class Snapshot:
         Raises:
             QueryError: a bad filter.
         """
-        chosen = frozenset(kinds)
-        if where is None and chosen.issuperset(DEFAULT_KINDS):  # whole videos are few: dropping them afterwards costs less
-            ids, similarity = self.index.nearest(vector, k)
-            kept = self._are_of(ids, chosen)
-            return ids[kept], similarity[kept], k >= len(self)
-        allowed = self.segment_ids if where is None else self.filtered(where)
-        allowed = allowed[self._are_of(allowed, chosen)]
-        return *self.index.nearest(vector, k, allowed), k >= len(allowed)
+        allowed = self._are_of(frozenset(kinds))
+        if where is not None:
+            kept = np.isin(self.segment_ids, self.filtered(where))
+            allowed = kept if allowed is None else allowed & kept
+        positions, similarity = self.index.nearest(vector, k, allowed, exact=exact)
+        return self.segment_ids[positions], similarity, len(positions) < k or k >= len(self)
 
-    def _are_of(self, segment_ids: NDArray[np.int64], kinds: frozenset[Kind]) -> NDArray[np.bool_]:
-        """Which of the segments are of one of the kinds, bool (n,)."""
-        wanted = np.array([kind in kinds for kind in KINDS])
-        return wanted[self._kinds[self.positions(segment_ids)]]
+    def _are_of(self, kinds: frozenset[Kind]) -> NDArray[np.bool_] | None:
+        """Which rows are of one of the kinds, bool (N,); None for all."""
+        counts = self.statistics.counts
+        if all(kind in kinds for kind, count in counts.items() if count):
+            return None
+        if kinds not in self._masks:
+            self._masks[kinds] = np.array([kind in kinds for kind in KINDS])[self._kinds]
+        return self._masks[kinds]
 
     @cached_property
     def _kinds(self) -> NDArray[np.int8]:
@@ -121,10 +125,14 @@ class Snapshot:
         return np.concatenate(parts)
 
     def vectors(self, kinds: Iterable[Kind]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Segment ids int64 (n,) of some kinds and their vectors float32 (n, E), in no particular order."""
-        ids = self.index.ids()
-        chosen = self._are_of(ids, frozenset(kinds))
-        return ids[chosen], self.index.vectors()[chosen]
+        """Segment ids int64 (n,) of some kinds, rising, and their vectors float32 (n, E)."""
+        chosen = self._are_of(frozenset(kinds))
+        positions = np.arange(len(self)) if chosen is None else np.flatnonzero(chosen)
+        return self.segment_ids[positions], self.index.vectors(positions)
+
+    def vectors_of(self, segment_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors of segments, float32 (n, E). All of them must be in the snapshot."""
+        return self.index.vectors(self.positions(segment_ids))
 
     def rows(self, segment_ids: NDArray[np.int64]) -> list[dict[str, Any]]:
         """The columns of `search.schema.Row` of the given segments, in the given order."""
@@ -214,6 +222,11 @@ def open_current(path: Path, identity: Identity, current: Current) -> Snapshot:
     return open_files(path, path / "snapshots" / str(current.version), identity, current)
 
 
+def made_from(collection_id: str, version: int) -> dict[bytes, bytes]:
+    """The metadata of `rows.arrow`, so that files of two collections are not mixed."""
+    return {b"collection_id": collection_id.encode(), b"version": str(version).encode()}
+
+
 def read_rows(folder: Path) -> tuple[pa.RecordBatch, ...]:
     """The rows of a snapshot, mapped into memory. Raises OSError, ValueError if they are missing or damaged."""
     reader = pa.ipc.open_file(pa.memory_map(str(folder / ROWS)))
@@ -229,15 +242,11 @@ def open_files(path: Path, folder: Path, identity: Identity, current: Current) -
     """Open the files of a snapshot in any folder. Raises as `open_current`."""
     statistics = read_statistics(folder)
     batches = read_rows(folder)
-    index = read_index(folder / VECTORS)
-    if CHANGES in statistics.sha256:
-        segment_ids = np.concatenate([np.zeros(0, np.int64), *(batch.column("segment_id").to_numpy() for batch in batches)])
-        index.replace(segment_ids, read_index(folder / CHANGES))
-    num_rows = sum(batch.num_rows for batch in batches)
-    if len(index) != num_rows or index.embedding_width != identity.embedding_width:
-        raise ValueError(f"{folder}: {len(index)} vectors for {num_rows} rows")
-    snapshot = Snapshot(path, identity, current, statistics, index, batches)
-    made_from = (identity.collection_id, current.version)
-    if (statistics.collection_id, statistics.version) != made_from or not np.array_equal(index.sorted_ids, snapshot.segment_ids):
+    index = open_index(folder, has_codes=CODES in statistics.sha256)
+    num_rows, width = sum(batch.num_rows for batch in batches), index.parts[0].shape[1]
+    if len(index) != num_rows or width != identity.embedding_width:
+        raise ValueError(f"{folder}: {len(index)} vectors of {width} numbers for {num_rows} rows")
+    wanted = made_from(identity.collection_id, current.version)
+    if made_from(statistics.collection_id, statistics.version) != wanted or any(batch.schema.metadata != wanted for batch in batches):
         raise ValueError(f"{folder}: a file of another collection or version")
-    return snapshot
+    return Snapshot(path, identity, current, statistics, index, batches)

@@ -20,7 +20,7 @@ from search.collection.identity import Identity, read_identity, read_raw_identit
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
 from search.collection.publish import count_kinds, discard, publish
-from search.collection.snapshot import ROWS, VECTORS, Snapshot, open_current, read_current
+from search.collection.snapshot import Snapshot, open_current, read_current
 from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of, write_thumbnail
 from search.collection.writer_lock import WriterLock
 from search.schema import media_id_of_segment
@@ -120,8 +120,8 @@ def _snapshot_problems(path: Path, identity: Identity, segments: LanceTable, num
         yield f"The current snapshot cannot be opened ({error})."
         return
     folder = path / "snapshots" / str(current.version)
-    for name in (ROWS, VECTORS):
-        if sha256_of_file(folder / name) != snapshot.statistics.sha256.get(name):
+    for name, sha256 in snapshot.statistics.sha256.items():
+        if sha256_of_file(folder / name) != sha256:
             yield f"{name} of the current snapshot is damaged: its checksum differs."
     if current.version == segments.version:
         yield from _differences(snapshot, segments)
@@ -129,20 +129,18 @@ def _snapshot_problems(path: Path, identity: Identity, segments: LanceTable, num
 
 def _differences(snapshot: Snapshot, segments: LanceTable) -> Iterator[str]:
     """Where the rows and the index of a snapshot differ from the table."""
-    order = np.argsort(snapshot.index.ids())
     if snapshot.statistics.counts != count_kinds(segments):
         yield "The snapshot counts other numbers of pictures, moments or videos than the table."
     if len(snapshot) != segments.count():
         yield f"The snapshot holds {len(snapshot)} rows, and the table {segments.count()}."
         return
-    vectors = snapshot.index.vectors()
     for batch in segments.batches(["segment_id", "vector"]):
         ids = batch.column("segment_id").to_numpy()
         positions = np.minimum(snapshot.positions(ids), len(snapshot) - 1)
         if not np.array_equal(snapshot.segment_ids[positions], ids):
             yield "The snapshot lacks segments of the table."
             return
-        if not np.array_equal(vectors[order[positions]], _vectors(batch, vectors.shape[1])):
+        if not np.array_equal(snapshot.index.vectors(positions), _vectors(batch, snapshot.identity.embedding_width)):
             yield "The index holds other vectors than the table."
             return
 

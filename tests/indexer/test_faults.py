@@ -13,7 +13,6 @@ import pytest
 from indexer.run import index
 from search import search
 from search.collection.lance_tables import LanceTable
-from search.collection.vector_index import VectorIndex
 from search.collection.writer_lock import WriterLock
 from search.errors import LockedError, StorageError
 from tests.fakes import FakeEncoder, write_film, write_picture
@@ -185,7 +184,8 @@ def full_faiss(*_, **__):
         ("search.collection.publish.pa.OSFile", full, "No space left on device"),
         ("search.collection.publish.atomic_write", full, "No space left on device"),
         (LanceTable, full_lance, "No space left on device"),
-        (VectorIndex, full_faiss, "write failed"),
+        ("search.collection.publish.write_vectors", full, "No space left on device"),
+        ("search.collection.publish.write_codes", full_faiss, "write failed"),
     ],
 )
 def test_a_full_disk_is_one_sentence_and_the_collection_stays_readable(indexed, library, tmp_path, monkeypatch, what, fault, reason):
@@ -194,7 +194,7 @@ def test_a_full_disk_is_one_sentence_and_the_collection_stays_readable(indexed, 
     if isinstance(what, str):
         monkeypatch.setattr(what, fault)
     else:
-        monkeypatch.setattr(what, "replace" if what is LanceTable else "write", fault)
+        monkeypatch.setattr(what, "replace", fault)
     with pytest.raises(StorageError, match=rf"collection: the collection cannot be written \(.*{reason}.*\). What was committed"):
         indexed.run(library, tmp_path / "more")
     assert len(search("red", collection=indexed.open(), k=100)) in {6, 7}

@@ -10,9 +10,9 @@ import pytest
 
 from search import open_collection
 from search.collection import CollectionWriter, FileRows, Segment
-from search.collection.snapshot import CHANGES, VECTORS
 from search.collection.verify import verify
-from search.schema import FileColumns
+from search.schema import KINDS, FileColumns
+from search.vectors.files import CHANGES, VECTORS
 from tests.fakes import WIDTH, FakeEncoder
 
 NUM_FILES = 60
@@ -56,13 +56,13 @@ class Writing:
     def check(self):
         """The snapshot has exactly the vectors that were written. Returns whether it shares an earlier index."""
         opened = open_collection(self.path, encoder=FakeEncoder()).snapshot
-        found = dict(zip(opened.index.ids().tolist(), opened.index.vectors().tolist(), strict=True))
+        found = dict(zip(opened.segment_ids.tolist(), opened.vectors_of(opened.segment_ids).tolist(), strict=True))
         assert found == {key: vector.tolist() for key, vector in self.vectors.items()}
         assert opened.segment_ids.tolist() == sorted(self.vectors)
         problems = [problem for problem in verify(self.path).problems if "thumbnails" not in problem]
         assert problems == []
         for key in list(self.vectors)[:3]:
-            assert opened.index.nearest(self.vectors[key], 1)[0].tolist() == [key]
+            assert opened.nearest(self.vectors[key], 1, KINDS)[0].tolist() == [key]
         return (self.folder() / CHANGES).exists()
 
     def folder(self):
@@ -114,7 +114,7 @@ def test_a_disk_without_hard_links_gets_a_copy(writing, monkeypatch):
     assert writing.put([NUM_FILES])
 
 
-@pytest.mark.parametrize("damage", ["rows.arrow", "statistics.json", "vectors.faiss", "changes.faiss", "all"])
+@pytest.mark.parametrize("damage", ["rows.arrow", "statistics.json", "vectors.npy", "changes.npy", "slots.npy", "codes.faiss", "all"])
 def test_a_damaged_earlier_snapshot_is_not_used(writing, damage):
     assert writing.put([NUM_FILES])
     for file in list(writing.folder().iterdir()):
@@ -125,9 +125,10 @@ def test_a_damaged_earlier_snapshot_is_not_used(writing, damage):
 
 def test_a_reader_keeps_its_snapshot_while_new_ones_share_its_index(writing):
     reader = open_collection(writing.path, encoder=FakeEncoder())
-    before = reader.snapshot.index.vectors().copy()
+    ids = reader.snapshot.segment_ids
+    before = reader.snapshot.vectors_of(ids)
     writing.put([3])
-    assert np.array_equal(reader.snapshot.index.vectors(), before)
+    assert np.array_equal(reader.snapshot.vectors_of(ids), before)
     assert reader.refresh()
 
 

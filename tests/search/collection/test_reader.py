@@ -17,7 +17,7 @@ from indexer import index
 from search import IncompatibleError, LockedError, NoCollectionError, open_collection, search
 from search.collection import CollectionWriter
 from search.collection.lance_tables import LanceTable
-from search.schema import media_id_of_segment, new_media_id, segment_id_of
+from search.schema import KINDS, media_id_of_segment, new_media_id, segment_id_of
 from tests.fakes import FakeEncoder, rows_of, write_picture
 
 
@@ -99,7 +99,7 @@ def test_a_reader_keeps_its_snapshot_until_it_is_refreshed(path, tmp_path):
     assert not collection.refresh()
 
 
-@pytest.mark.parametrize("lost", ["rows.arrow", "vectors.faiss", "statistics.json", "current", "everything"])
+@pytest.mark.parametrize("lost", ["rows.arrow", "vectors.npy", "slots.npy", "statistics.json", "current", "everything"])
 @pytest.mark.parametrize("damage", ["delete", "truncate", "nonsense"])
 def test_a_lost_or_damaged_snapshot_is_rebuilt(path, lost, damage):
     before = rows_of(open_collection(path, encoder=FakeEncoder()))
@@ -126,7 +126,7 @@ def test_a_reader_rebuilds_a_lost_snapshot_in_memory_while_another_process_write
 def test_the_index_holds_the_vectors_of_the_table(path):
     collection = open_collection(path, encoder=FakeEncoder())
     for row in LanceTable(path, "segments").read(["segment_id", "vector"]).to_pylist():
-        ids, similarity = collection.snapshot.index.nearest(np.array(row["vector"], np.float32), 1)
+        ids, similarity, _ = collection.snapshot.nearest(np.array(row["vector"], np.float32), 1, KINDS)
         assert ids.tolist() == [row["segment_id"]]
         assert similarity[0] == pytest.approx(1.0, abs=1e-5)
 

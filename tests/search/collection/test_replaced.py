@@ -52,7 +52,7 @@ def test_a_backup_restored_file_by_file_is_never_mixed_with_what_was_there(two, 
     assert names(reader) == names(reader, where="width > 0") == {"second"}
 
 
-@pytest.mark.parametrize("name", ["rows.arrow", "vectors.faiss", "statistics.json"])
+@pytest.mark.parametrize("name", ["rows.arrow", "vectors.npy", "statistics.json"])
 def test_a_snapshot_file_of_another_collection_is_not_used(two, reader, name):
     (mine,), (other,) = reader.path.glob(f"snapshots/*/{name}"), (two / "second").glob(f"snapshots/*/{name}")
     shutil.copy(other, mine)

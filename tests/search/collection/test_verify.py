@@ -51,7 +51,7 @@ DAMAGE = {
     "no current": lambda path: (path / "current").unlink(),
     "no snapshot": lambda path: shutil.rmtree(path / "snapshots"),
     "rows truncated": lambda path: snapshot_file(path, "rows.arrow").write_bytes(b"x"),
-    "a bit of the index": lambda path: flip_last_byte(snapshot_file(path, "vectors.faiss")),
+    "a bit of the index": lambda path: flip_last_byte(snapshot_file(path, "vectors.npy")),
     "another version": lambda path: (path / "current").write_text(
         json.dumps(json.loads((path / "current").read_text()) | {"num_failed": 7})
     ),
