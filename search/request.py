@@ -34,7 +34,7 @@ class SearchRequest:
         query: words; a picture as path or Pillow image; or a vector of the model's width, float32 (E,).
         k: how many hits, 1 to `MAX_RESULTS`.
         kinds: the kinds of segments to search: "image", "shot" (a moment of a video), "clip" (a whole video).
-        where: a filter, SQL over the columns of docs/collection.md; applied before the search.
+        where: a filter, an expression over the columns of docs/collection.md; applied before the search.
         group_by_file: return only the best moment of each video.
 
     Raises:
