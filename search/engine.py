@@ -41,7 +41,7 @@ def search(
         collection: an open collection, its folder, or its address in a bucket; None for the user's default.
         k: how many hits, 1..10,000. There may be fewer in the collection.
         kinds: what to search: "image", "shot" (a moment of a video), "clip" (a whole video).
-        where: SQL over the columns of `docs/collection.md`, applied before the search, such as "width >= 1000".
+        where: an expression over the columns of `docs/collection.md`, applied before the search, such as "width >= 1000".
         group_by_file: return only the best moment of each video.
         exact: compare the query with every vector. By default, an index finds candidates in a large collection, and rarely misses a hit.
 

@@ -19,7 +19,7 @@ CollectionOption = Annotated[
 ]
 WhereOption = Annotated[
     list[str] | None,
-    typer.Option(help="Only what matches an SQL condition, such as: place LIKE '%Paris%' AND kind = 'image'. If repeated, all must match."),
+    typer.Option(help="Only what matches a condition, such as: place LIKE '%Paris%' AND kind = 'image'. If repeated, all must match."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_RESULTS = 10_000
 MAX_TEXT = 10_000
-MAX_FILTER = 1_000
+MAX_FILTER = 100_000  # programs pass lists of ids
 MAX_WIDTH = 65_536
 _MAX_ECHO = 60
 
@@ -34,7 +34,7 @@ class SearchRequest:
         query: words; a picture as path or Pillow image; or a vector of the model's width, float32 (E,).
         k: how many hits, 1 to `MAX_RESULTS`.
         kinds: the kinds of segments to search: "image", "shot" (a moment of a video), "clip" (a whole video).
-        where: a filter, SQL over the columns of docs/collection.md; applied before the search.
+        where: a filter, an expression over the columns of docs/collection.md; applied before the search.
         group_by_file: return only the best moment of each video.
         exact: compare the query with every vector, instead of the candidates that the index finds.
 

@@ -57,7 +57,7 @@ def export(
         out: a new folder; or for Parquet, a new file whose name ends with `.parquet`.
         collection: the folder of the collection; None for the user's default.
         format: "parquet": one table with all columns, `uri` and `vector`. "clip-retrieval": its folders `img_emb` and `metadata`.
-        where: a filter, SQL over the columns of docs/collection.md.
+        where: a filter, an expression over the columns of docs/collection.md.
         kinds: the kinds of segments to write.
 
     Raises:

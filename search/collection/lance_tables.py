@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from search.errors import IncompatibleError, QueryError
+from search.errors import IncompatibleError
 
 SEGMENTS, FAILURES = "segments", "failures"
 _IDS_PER_FILTER = 2000
 _MOST_SMALL_FRAGMENTS, _VERSIONS_PER_CLEANUP = 8, 32
 _KEEP_OLD_VERSIONS = timedelta(days=1)  # readers of an older snapshot have this long to move on
-_ABOUT_A_FILE = ("Not found", "LanceError(IO)", "Object at location", "corrupt")  # in errors of Lance that are not about a filter
 
 
 class LanceTable:
@@ -55,15 +54,10 @@ class LanceTable:
             return int(self._table.count_rows(where))
 
     def read(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
-        """The given columns of all rows, or of the rows that the SQL filter `where` keeps. Raises QueryError for a bad filter."""
+        """The given columns of all rows, or of the rows that our SQL filter `where` keeps."""
         query = self._table.search().select(list(columns))
         with self._readable():
-            try:
-                return (query.where(where) if where else query).to_arrow()
-            except (ValueError, RuntimeError) as error:
-                if where is None or any(sign in str(error) for sign in _ABOUT_A_FILE):
-                    raise
-                raise QueryError(_reason(error)) from error
+            return (query.where(where) if where else query).to_arrow()
 
     def batches(self, columns: Sequence[str], rows: int = 65536) -> Iterator[pa.RecordBatch]:
         """The given columns of all rows, in bounded memory."""

@@ -21,10 +21,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from search.collection.filters import sql_of
-from search.collection.identity import Identity, read_raw_identity
-from search.collection.lance_tables import SEGMENTS, LanceTable
-from search.errors import IncompatibleError, QueryError
+from search.collection.identity import Identity, below
+from search.filters.evaluate import FilterRows
 from search.schema import KINDS, ColumnInfo, Kind, Row, datetime_of, segment_ids_of, stored_columns
 from search.vectors.files import CODES, open_index
 from search.vectors.vector_index import VectorIndex
@@ -61,7 +59,6 @@ class Snapshot:
     statistics: Statistics
     index: VectorIndex
     _batches: tuple[pa.RecordBatch, ...] = field(repr=False)
-    _filtered: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
     _masks: dict[frozenset[Kind], NDArray[np.bool_]] = field(default_factory=dict, repr=False)
 
     @property
@@ -100,7 +97,7 @@ class Snapshot:
         """
         allowed = self._are_of(frozenset(kinds))
         if where is not None:
-            kept = np.isin(self.segment_ids, self.filtered(where))
+            kept = self.kept(where)
             allowed = kept if allowed is None else allowed & kept
         positions, similarity = self.index.nearest(vector, k, allowed, exact=exact)
         return self.segment_ids[positions], similarity, len(positions) < k or k >= len(self)
@@ -165,24 +162,16 @@ class Snapshot:
         return self.rows(self.segment_ids[start:stop])
 
     def filtered(self, where: str) -> NDArray[np.int64]:
-        """The ids of the segments that a filter keeps, int64 (n,). Raises QueryError for a bad filter."""
-        ids = self._filtered.get(where)
-        if ids is None:
-            try:
-                ids = self._table.read(["segment_id"], sql_of(where, self.identity.roots))["segment_id"].to_numpy()
-            except QueryError as error:
-                raise QueryError(f"The filter cannot be used ({where}). {error}") from error
-            if read_raw_identity(self.path).get("collection_id") != self.identity.collection_id:
-                raise IncompatibleError(f"{self.path}: it was replaced by another collection meanwhile. Search again.")
-            self._filtered.clear()  # only the last one is kept: a search that needs more candidates, or the next page, asks for it again
-            self._filtered[where] = ids
-        return ids
+        """The ids of the segments that a filter keeps, int64 (n,), in rising order. Raises QueryError for a bad filter."""
+        return self.segment_ids[self.kept(where)]
+
+    def kept(self, where: str) -> NDArray[np.bool_]:
+        """Which rows a filter keeps, bool (N,), in the order of `segment_ids`. Raises QueryError for a bad filter."""
+        return self._filter_rows.keep(where)
 
     @cached_property
-    def _table(self) -> LanceTable:
-        table = LanceTable(self.path, SEGMENTS)
-        table.pin(self.version)
-        return table
+    def _filter_rows(self) -> FilterRows:
+        return FilterRows(self._batches, {root_id: below(folder) for root_id, folder in self.identity.roots.items()})
 
     def _rows_of_batch(self, batch: pa.RecordBatch, positions: NDArray[np.int64]) -> list[dict[str, Any]]:
         chosen = batch.take(pa.array(positions))
