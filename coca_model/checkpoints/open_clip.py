@@ -104,7 +104,7 @@ def convert_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
             new = re.sub(pattern, replacement, new)
         if new in ours:
             raise ValueError(f"{new} is given twice, once as {name}. Each weight may be given once.")
-        ours[new] = weight.T if new in _TRANSPOSED else weight
+        ours[new] = weight.T if new in _TRANSPOSED and weight.ndim == 2 else weight
     for name in [name for name in ours if name.endswith("attention.in_proj_bias")]:
         _split_attention(ours, name.removesuffix("in_proj_bias"))
     return ours
