@@ -40,7 +40,7 @@ def compare(name: str) -> dict[str, float]:
     token_ids = open_clip().get_tokenizer(name)(list(SENTENCES))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # one sentence is longer than the context on purpose
-        our_ids, valid = ours._tokenizer.encode(SENTENCES)
+        our_ids, valid = map(torch.from_numpy, ours._tokenizer.encode(SENTENCES))
     padded = torch.nn.functional.pad(our_ids, (0, token_ids.shape[1] - our_ids.shape[1]))
     with torch.inference_mode():
         image, text = theirs.encode_image(their_pixels(pixels, name)), theirs.encode_text(token_ids)

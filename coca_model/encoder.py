@@ -26,12 +26,11 @@ from coca_model.decoding.options import CaptionOptions
 from coca_model.machine import batch_size, fast_dtype, use_cpus
 from coca_model.packed_linear import pack_linear_layers
 from coca_model.preprocess import OVERSAMPLING, to_square
-from coca_model.tokenizer import Tokenizer
+from coca_model.tokenizer import TEXT_BATCH, Tokenizer, batches_by_length
 from media.pictures.picture import PictureSource, open_picture
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
-_TEXT_BATCH = 256
 _GUIDANCE = 1.5  # the best of 1, 1.25, 1.5, 1.75, 2 and 2.5 on 400 pictures of Flickr8k val: see docs/LOG.md, 2026-11-24
 
 
@@ -42,7 +41,7 @@ class Encoder:
         self.model_id = model_id  # name and hash of the weights; a collection stores it with its vectors
         self.config: CoCaConfig = model.config  # `config.embedding_width` is E
         image = model.config.image
-        self.preprocessing_id = f"{image.resize}-{image.image_size}-bicubic-srgb"  # vectors with different ids cannot be compared
+        self.preprocessing_id = image.preprocessing_id  # vectors with different ids cannot be compared
         self.min_side = OVERSAMPLING * image.image_size  # pixels: with a JPEG reduced to this size, the embedding hardly changes
         self.device, self.dtype, self.batch_size = device, dtype, batch_size(device, image)
         self.logit_scale = float(model.log_scale.detach().float().exp())  # factor of cosines in the contrastive loss, 1 / temperature
@@ -140,16 +139,11 @@ class Encoder:
 
     def _by_length(self, texts: Sequence[str], compute: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Run `compute` on token ids (B, T) and valid (B, T) of texts of similar length. Returns its rows in the order of the texts."""
-        if isinstance(texts, str):
-            raise ValueError(f"This is a single text ({texts!r}). Pass a list of texts.")
-        token_ids, valid = (rows.to(self.device) for rows in self._tokenizer.encode(texts))
-        lengths = (valid * torch.arange(1, valid.shape[1] + 1, device=self.device)).amax(1)  # not a sum, because CLIP's "!" is its padding
-        order = lengths.argsort(stable=True)
-        rows = []
-        for part in order.split(_TEXT_BATCH):
-            longest = int(lengths[part].max()) if len(part) else 2
-            rows.append(compute(token_ids[part, :longest], valid[part, :longest]))
-        return torch.cat(rows)[order.argsort()]
+        order, outputs = [], []
+        for numbers, token_ids, valid in batches_by_length(*self._tokenizer.encode(texts), TEXT_BATCH):
+            order.append(numbers)
+            outputs.append(compute(*(torch.from_numpy(each).to(self.device) for each in (token_ids, valid))))
+        return torch.cat(outputs)[np.concatenate(order).argsort()]
 
 
 def _normalised(vectors: Tensor) -> Vectors:

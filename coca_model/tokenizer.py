@@ -7,21 +7,21 @@ import gzip
 import html
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-import ftfy
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as _Tokenizer
-from torch import Tensor
 
 from coca_model.errors import CheckpointError
 
 PAD, START, END = "<pad>", "<start>", "<end>"
+TEXT_BATCH = 256  # texts that a model encodes at once
 _CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
@@ -41,6 +41,8 @@ def clean_text(text: str) -> str:
 
 def clean_clip_text(text: str) -> str:
     """Clean like open_clip 3.3.0: repair encodings (ftfy), resolve HTML entities twice, single spaces, lower case."""
+    import ftfy  # takes longer to import than a query to embed, and only CLIP needs it
+
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
 
 
@@ -58,18 +60,20 @@ class Tokenizer:
         """V, the number of tokens, including special ones."""
         return self._bpe.get_vocab_size()
 
-    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Clean and tokenize texts -> token_ids int64 (B, T) and valid bool (B, T), False on padding to the longest text.
 
         Each text has a start and an end token. T is at most the context length. A longer text is truncated before its end token; the
         first one causes a warning.
         """
+        if isinstance(texts, str):
+            raise ValueError(f"This is a single text ({texts!r}). Pass a list of texts.")
         unicode = [text.encode("utf-8", "replace").decode() for text in texts]  # browsers may send half a surrogate pair
         encodings = self._bpe.encode_batch([self.clean(text) for text in unicode], add_special_tokens=False)
         rows = [self._truncated([self.special.start, *encoding.ids, self.special.end]) for encoding in encodings]
         length = max(map(len, rows), default=2)
         padded = [row + [self.special.pad] * (length - len(row)) for row in rows]
-        token_ids = torch.tensor(padded, dtype=torch.int64).view(len(rows), length)
+        token_ids = np.array(padded, np.int64).reshape(len(rows), length)
         return token_ids, token_ids != self.special.pad
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -88,6 +92,21 @@ class Tokenizer:
     def save(self, path: Path) -> None:
         """Write the file that `load_tokenizer` reads."""
         self._bpe.save(str(path))
+
+
+def batches_by_length(
+    token_ids: NDArray[np.int64], valid: NDArray[np.bool_], size: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+    """Texts of similar length together, so that little is computed for padding: at most `size` row numbers, their ids and valid (B, T).
+
+    At least one batch; it is empty if there are no texts.
+    """
+    lengths = (valid * np.arange(1, valid.shape[1] + 1)).max(1)  # not a sum, because CLIP's "!" is its padding
+    order = lengths.argsort(kind="stable")
+    for start in range(0, max(1, len(order)), size):
+        rows = order[start : start + size]
+        longest = int(lengths[rows].max(initial=2))
+        yield rows, token_ids[rows, :longest], valid[rows, :longest]
 
 
 def load_tokenizer(path: Path, context_length: int) -> Tokenizer:

@@ -47,7 +47,7 @@ def serve(
     from search.service import make_app
 
     opened = open_collection(collection)
-    opened.encoder.encode_texts(["ready"])  # the first request should not wait for the model
+    opened.text_encoder_for(opened.snapshot).encode_texts(["ready"])  # the first request should not wait for the model
     # A paused video holds its connection open: Ctrl-C must not wait for it.
     uvicorn.run(make_app(opened), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
 

@@ -30,10 +30,9 @@ def status(collection: CollectionOption = None, as_json: JsonOption = False) -> 
         "collection": shown(opened.path),
         "version": opened.snapshot.version,
         "model": opened.identity.model_id,
-        "device": _device(),
         **opened.counts(),
     }
-    failures = opened.failures().to_pylist()
+    failures = opened.failures().to_pylist() if opened.counts()["failed"] else []  # imports lancedb
     roots = list_roots(opened.snapshot)
     leave_out = opened.identity.leave_out
     if as_json:
@@ -98,7 +97,8 @@ def list_failures(collection: CollectionOption = None, as_json: JsonOption = Fal
     from media.file_names import unescape
     from search.collection.reader import open_collection
 
-    rows = open_collection(collection).failures().sort_by("uri").to_pylist()
+    opened = open_collection(collection)
+    rows = opened.failures().sort_by("uri").to_pylist() if opened.counts()["failed"] else []
     if as_json:
         names = ("stage", "reason", "attempts", "last_tried_at")
         print(json.dumps([{"path": row["uri"], **{name: row[name] for name in names}} for row in rows], default=str, ensure_ascii=False))
@@ -169,15 +169,6 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
-
-
-def _device() -> str:
-    import torch
-
-    from coca_model.machine import fast_dtype
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return f"{device}, {str(fast_dtype(torch.device(device))).removeprefix('torch.')}"
 
 
 def add_commands(app: typer.Typer) -> None:

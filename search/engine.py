@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from coca_model import Encoder
-from media import PictureError
+from media.errors import PictureError
 from search.collection import Collection, default_path, open_collection
 from search.errors import QueryError
 from search.hits import Hit, Hits
@@ -21,6 +20,7 @@ from search.request import SearchRequest
 from search.schema import DEFAULT_KINDS, Kind
 
 if TYPE_CHECKING:
+    from search.collection.snapshot import Snapshot
     from search.request import Query
 
 
@@ -59,28 +59,29 @@ def search(
 def answer(request: SearchRequest, collection: Collection) -> Hits:
     """The hits of a request, all from one snapshot. Raises as `search`."""
     snapshot = collection.snapshot
-    vector = embed_query(request.query, collection.encoder_for(snapshot))
+    vector = embed_query(request.query, collection, snapshot)
     best = rank(snapshot, vector, request)
     rows = snapshot.rows(best.segment_ids)
     return Hits([Hit(similarity=cosine, **row) for cosine, row in zip(best.similarity.tolist(), rows, strict=True)])
 
 
-def embed_query(query: "Query", encoder: Encoder) -> NDArray[np.float32]:
+def embed_query(query: "Query", collection: Collection, snapshot: "Snapshot") -> NDArray[np.float32]:
     """The query as a vector, float32 (E,) of L2 norm 1. Raises QueryError for a bad vector or picture."""
     if isinstance(query, str):
-        return encoder.encode_texts([query])[0]
+        return collection.text_encoder_for(snapshot).encode_texts([query])[0]
     if isinstance(query, np.ndarray):
+        width = snapshot.identity.embedding_width
         vector = np.array(query, dtype=np.float64).reshape(-1)
         largest = float(np.abs(vector).max(initial=0))
-        if vector.shape != (encoder.config.embedding_width,) or not 0 < largest < float("inf"):
+        if vector.shape != (width,) or not 0 < largest < float("inf"):
             raise QueryError(
                 f"The vector cannot be used (shape {query.shape}, largest number {largest}). "
-                f"Expected {encoder.config.embedding_width} finite numbers that are not all 0."
+                f"Expected {width} finite numbers that are not all 0."
             )
         vector /= largest  # the squares of very large or small numbers are not finite
         return (vector / np.linalg.norm(vector)).astype(np.float32)
     try:
-        return encoder.encode_images([query])[0]
+        return collection.encoder_for(snapshot).encode_images([query])[0]
     except PictureError as error:
         raise QueryError(str(error)) from error
 

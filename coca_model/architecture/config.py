@@ -66,6 +66,11 @@ class ImageConfig:
             raise ValueError(f"image.patch_size is not the stride of the stem ({self.patch_size}). {self.stem} has 32.")
 
     @property
+    def preprocessing_id(self) -> str:
+        """How a picture becomes pixels. Vectors with different ids cannot be compared."""
+        return f"{self.resize}-{self.image_size}-bicubic-srgb"
+
+    @property
     def num_patches(self) -> int:
         """P, the number of patch tokens of a picture."""
         return (self.image_size // self.patch_size) ** 2

@@ -6,12 +6,12 @@ Only the options of the published `coca_ViT-*` models are accepted. An error nam
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from coca_model.architecture.config import COCA_VIT_B_32, COCA_VIT_L_14, CoCaConfig, ResizeKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PUBLISHED = {"coca_ViT-B-32": COCA_VIT_B_32, "coca_ViT-L-14": COCA_VIT_L_14}
 
@@ -66,12 +66,14 @@ _RESIZE: dict[str, ResizeKind] = {"shortest": "crop", "squash": "squash"}
 _TRANSPOSED = {"poolers.project.weight", "unimodal.project.weight", "multimodal.output.weight"}
 
 
-def unwrap(loaded: Any) -> dict[str, Tensor]:
+def unwrap(loaded: Any) -> "dict[str, Tensor]":
     """The weights in the result of `torch.load`: a plain dictionary, or open_clip's training state with the prefix `module.`.
 
     Attention masks, which older versions of open_clip saved too, are dropped: they are computed, not learned. Raises ValueError if there
     are no named weights.
     """
+    from torch import Tensor
+
     weights = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(weights, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in weights.items()):
         raise ValueError(f"contains {type(weights).__name__}, not named weights")
@@ -79,7 +81,7 @@ def unwrap(loaded: Any) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}
 
 
-def published_config(weights: Mapping[str, Tensor]) -> CoCaConfig:
+def published_config(weights: Mapping[str, Any]) -> CoCaConfig:
     """The published model with the patch size and widths of these weights. Raises ValueError or KeyError if there is none."""
     patches, cls = weights["visual.conv1.weight"].shape, weights["text.cls_emb"].shape
     for config in PUBLISHED.values():
@@ -89,26 +91,26 @@ def published_config(weights: Mapping[str, Tensor]) -> CoCaConfig:
     raise ValueError(f"an open_clip CoCa of unknown size. Known: {', '.join(PUBLISHED)}.")
 
 
-def convert_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename weights from open_clip's names to ours. Unknown names stay; the loader rejects them.
+def convert_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename weights, arrays of torch or NumPy, from open_clip's names to ours. Unknown names stay; the loader rejects them.
 
     Raises KeyError, IndexError or RuntimeError if a matrix of an attention is missing or has another shape, and ValueError if two
     names map to the same weight.
     """
-    ours: dict[str, Tensor] = {}
+    ours: dict[str, Any] = {}
     for name, weight in weights.items():
         new = name
         for pattern, replacement in _NAMES:
             new = re.sub(pattern, replacement, new)
         if new in ours:
             raise ValueError(f"{new} is given twice, once as {name}. Each weight may be given once.")
-        ours[new] = weight.t() if new in _TRANSPOSED else weight
+        ours[new] = weight.T if new in _TRANSPOSED and weight.ndim == 2 else weight
     for name in [name for name in ours if name.endswith("attention.in_proj_bias")]:
         _split_attention(ours, name.removesuffix("in_proj_bias"))
     return ours
 
 
-def _split_attention(weights: dict[str, Tensor], prefix: str) -> None:
+def _split_attention(weights: dict[str, Any], prefix: str) -> None:
     """Split torch's MultiheadAttention, which has query, key and value in one matrix, or in three if their widths differ."""
     bias = weights.pop(f"{prefix}in_proj_bias")
     width = len(bias) // 3
@@ -116,6 +118,8 @@ def _split_attention(weights: dict[str, Tensor], prefix: str) -> None:
         together = weights.pop(f"{prefix}in_proj_weight")
         query, key_value = together[:width], together[width:]
     else:
+        import torch  # only the pooler of pictures has such an attention
+
         query, *key_and_value = (weights.pop(f"{prefix}{part}_proj_weight") for part in "qkv")
         key_value = torch.stack(key_and_value).flatten(0, 1)  # stack() raises for other shapes
     weights[f"{prefix}query.weight"], weights[f"{prefix}key_value.weight"] = query, key_value

@@ -27,6 +27,7 @@ from search.errors import IncompatibleError, NoCollectionError, QueryError
 
 if TYPE_CHECKING:
     from coca_model import Encoder
+    from coca_model.text_encoder import TextEncoder
 
 FORMAT_VERSION = 2
 METRIC = "cosine"
@@ -69,7 +70,7 @@ class Identity:
         """The identity of a new collection."""
         return Identity(new_collection_id(), model, encoder.model_id, encoder.preprocessing_id, encoder.config.embedding_width)
 
-    def check(self, encoder: "Encoder", path: Path) -> None:
+    def check(self, encoder: "Encoder | TextEncoder", path: Path) -> None:
         """Raises IncompatibleError if the vectors of `encoder` cannot be compared with those of this collection."""
         self._check("model", self.model_id, encoder.model_id, path)
         self._check("preprocessing", self.preprocessing_id, encoder.preprocessing_id, path)
@@ -88,7 +89,7 @@ class Identity:
             advice = "Use the same model, or index into a new --collection directory."
             raise IncompatibleError(f"{shown(path)}: made with another {what} ({mine}, not {other}). {advice}")
 
-    def fits(self, encoder: "Encoder") -> bool:
+    def fits(self, encoder: "Encoder | TextEncoder") -> bool:
         """Whether the vectors of `encoder` can be compared with those of this collection."""
         return _same(self.model_id, encoder.model_id) and _same(self.preprocessing_id, encoder.preprocessing_id)
 

@@ -5,8 +5,9 @@ A reader keeps its snapshot until `refresh`, which also notices if the collectio
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
@@ -23,6 +24,10 @@ from search.schema import FailureColumns, stored_columns
 
 if TYPE_CHECKING:
     from coca_model import Encoder
+    from coca_model.text_encoder import TextEncoder
+
+
+E = TypeVar("E", "Encoder", "TextEncoder | Encoder")
 
 
 class Collection:
@@ -32,6 +37,8 @@ class Collection:
         self.path = path
         self._lock = threading.Lock()
         self._encoder = encoder
+        self._is_given = encoder is not None
+        self._text_encoder: TextEncoder | Encoder | None = None
         self._seen: object = None
         self._snapshot = self._open(may_write=True)
 
@@ -57,8 +64,24 @@ class Collection:
         """
         with self._lock:
             if self._encoder is None or not snapshot.identity.fits(self._encoder):
-                self._encoder = self._load(snapshot.identity)
+                from coca_model import load  # imports torch, and an index run without changes needs no model
+
+                self._encoder, self._is_given = self._load(snapshot.identity, load), False
             return self._encoder
+
+    def text_encoder_for(self, snapshot: Snapshot) -> "TextEncoder | Encoder":
+        """What embeds words for a snapshot, usually without torch: the encoder that was given, or one loaded at first use.
+
+        Raises as `encoder_for`.
+        """
+        with self._lock:
+            if self._is_given and self._encoder is not None and snapshot.identity.fits(self._encoder):
+                return self._encoder
+            if self._text_encoder is None or not snapshot.identity.fits(self._text_encoder):
+                from coca_model.text_encoder import text_encoder
+
+                self._text_encoder = self._load(snapshot.identity, text_encoder)
+            return self._text_encoder
 
     def refresh(self) -> bool:
         """Move to the newest version. Returns whether there was a newer one.
@@ -104,9 +127,7 @@ class Collection:
         statistics = self.path / "snapshots" / str(current.version if current else "") / STATISTICS
         return _stat(self.path / "collection.json"), current, _stat(statistics)
 
-    def _load(self, identity: Identity) -> "Encoder":
-        from coca_model import load  # imports torch, and an index run without changes needs no model
-
+    def _load(self, identity: Identity, load: "Callable[[str], E]") -> "E":
         try:
             encoder = load(identity.model)
         except CheckpointError as error:

@@ -162,7 +162,7 @@ def test_case_spaces_and_final_dots_do_not_change_a_query(tiny_encoder, typed):
 
 def test_scores_are_the_log_likelihoods_of_each_text_for_each_image(tiny_encoder):
     images, model = noise(33), tiny_encoder._model
-    ids, valid = tiny_encoder._tokenizer.encode(TEXTS)
+    ids, valid = map(torch.from_numpy, tiny_encoder._tokenizer.encode(TEXTS))
     with torch.inference_mode():
         tokens = model.encode_image(torch.from_numpy(np.stack([tiny_encoder.preprocess(image) for image in images])))[1]
         expected = log_likelihood(model, tokens, ids, valid), log_likelihood(model, None, ids, valid)
@@ -186,13 +186,13 @@ MANY = [f"{'a dog ' * (7 * i % 5)}{'abcdefgh'[i % 8]}" for i in range(20)] + TEX
 @pytest.mark.parametrize("together", [1, 4, 256])
 @pytest.mark.filterwarnings("ignore:A text of")
 def test_scores_and_vectors_keep_the_order_of_texts_of_mixed_lengths(encoder, monkeypatch, together):
-    images, default = noise(4), encoder_module._TEXT_BATCH
+    images, default = noise(4), encoder_module.TEXT_BATCH
     expected = [
         np.concatenate([method([text]) for text in MANY], axis=-1)
         for method in (lambda texts: encoder.score(images, texts), lambda texts: encoder.score(None, texts))
     ]
     vectors = np.concatenate([encoder.encode_texts([text]) for text in MANY])
-    monkeypatch.setattr(encoder_module, "_TEXT_BATCH", together)
+    monkeypatch.setattr(encoder_module, "TEXT_BATCH", together)
     assert together <= default
     np.testing.assert_allclose(encoder.score(images, MANY), expected[0], rtol=0, atol=1e-4)
     np.testing.assert_allclose(encoder.score(None, MANY), expected[1], rtol=0, atol=1e-4)
@@ -215,7 +215,7 @@ def test_image_tokens_give_the_same_scores_and_captions_as_their_images(encoder)
 
 
 def test_a_picture_is_encoded_once_for_any_number_of_captions_and_texts(encoder, monkeypatch):
-    monkeypatch.setattr(encoder_module, "_TEXT_BATCH", 2)
+    monkeypatch.setattr(encoder_module, "TEXT_BATCH", 2)
     counts = pictures_read(encoder)
     tokens = encoder.encode_image_tokens(noise(7))
     assert counts == [3, 3, 1]
@@ -231,7 +231,7 @@ def test_a_picture_is_encoded_once_for_any_number_of_captions_and_texts(encoder,
 def test_a_decoder_trained_without_pictures_gets_no_picture_when_there_is_none(encoder, guidance):
     tokens, counts = encoder.encode_image_tokens(noise(4)), pictures_read(encoder)
     encoder.caption(tokens, dataclasses.replace(SHORT, guidance=guidance))
-    ids, valid = encoder._tokenizer.encode(TEXTS)
+    ids, valid = map(torch.from_numpy, encoder._tokenizer.encode(TEXTS))
     np.testing.assert_allclose(encoder.score(None, TEXTS), log_likelihood(encoder._model, None, ids, valid), rtol=0, atol=1e-4)
     assert counts == []
 
@@ -239,7 +239,7 @@ def test_a_decoder_trained_without_pictures_gets_no_picture_when_there_is_none(e
 def test_a_decoder_always_trained_with_pictures_gets_a_grey_one_when_there_is_none(blind_encoder):
     score = blind_encoder.score(None, TEXTS)
     np.testing.assert_allclose(score, blind_encoder.score([GREY], TEXTS)[0], rtol=0, atol=1e-4)
-    ids, valid = blind_encoder._tokenizer.encode(TEXTS)
+    ids, valid = map(torch.from_numpy, blind_encoder._tokenizer.encode(TEXTS))
     assert np.abs(score - log_likelihood(blind_encoder._model, None, ids, valid).numpy()).max() > 0.01
 
 
@@ -323,7 +323,7 @@ def test_a_padding_token_inside_a_text_does_not_cut_it(tiny_config):
     tokenizer = clip_tokenizer(shipped(CLIP_MERGES), 12)
     text = dataclasses.replace(tiny_config.text, vocabulary_size=49408, layout="open_clip", text_only=False)
     encoder = build_encoder(dataclasses.replace(tiny_config, text=text), tokenizer)
-    ids, valid = tokenizer.encode(["a != b"])
+    ids, valid = map(torch.from_numpy, tokenizer.encode(["a != b"]))
     assert tokenizer.special.pad in ids[0, 1:-1]
     expected = torch.nn.functional.normalize(encoder._model.unimodal(ids, valid)[0], dim=-1)
     np.testing.assert_allclose(encoder.encode_texts(["a != b"]), expected, rtol=0, atol=1e-6)

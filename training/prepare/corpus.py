@@ -108,7 +108,7 @@ def read_corpus(
     is_written = np.zeros(len(number), bool)
     is_written[[number[text] for text in (*alone, *written)]] = True
     corpus = Corpus(
-        tuple(tuple(row[: int(mask.nonzero()[-1]) + 1].tolist()) for row, mask in zip(ids, valid, strict=True)),
+        tuple(tuple(row[: int(mask.nonzero()[0][-1]) + 1].tolist()) for row, mask in zip(ids, valid, strict=True)),
         tuple(tuple(number[text] for text in texts) for texts in of_examples),
         np.arange(len({*alone, *trained, *imitated})),
         is_written,
