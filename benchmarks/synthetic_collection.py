@@ -5,8 +5,10 @@ The vectors lie in clusters, as vectors of real pictures do. The picture files d
 
 import itertools
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,12 @@ from coca_model import Encoder
 from search.collection import CollectionWriter, FileRows, Segment
 from search.schema import FileColumns, new_media_id
 
-WIDE = "width >= 6000"  # keeps a tenth of the rows
+# What a filter keeps: the filter, and the same test of NumPy columns.
+FILTERS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "a half": ("width >= 6000", lambda columns: columns["width"] >= 6000),
+    "a hundredth": ("rating >= 4", lambda columns: columns["rating"] >= 4),
+    "a ten-thousandth": ("title = 'Rare'", lambda columns: columns["title"] == "rare"),
+}
 _ROOT = "/pictures"
 _PICTURES_PER_CLUSTER = 50
 
@@ -66,7 +73,9 @@ def _file(number: int, root_id: str) -> FileColumns:
         mtime=1_700_000_000.0 + number,
         sha256=f"{media_id:064x}",
         indexed_at=datetime.now(UTC),
-        width=6000 if number % 10 == 0 else 4000,
+        width=6000 if number % 2 == 0 else 4000,
         height=3000,
+        rating=5 if number % 100 == 0 else 3,
+        title="rare" if number % 10_000 == 0 else None,
         camera="A camera",
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from coca_model.architecture.config import CoCaConfig, read_config
 from coca_model.checkpoints import open_clip
 from coca_model.checkpoints.find import CLIP_MERGES, find_checkpoint, shipped
+from coca_model.errors import CheckpointError
 from coca_model.tokenizer import TEXT_BATCH, Tokenizer, batches_by_length, clip_tokenizer, load_tokenizer
 from media.hashing import sha256_of_file
 
@@ -131,8 +132,8 @@ def text_encoder(name_or_path: str | Path = "default") -> "TextEncoder | Encoder
                 tokenizer = load_tokenizer(files.tokenizer, config.text.context_length)
             _check(config, weights, tokenizer)
             return TextEncoder(config, weights, tokenizer, model_id=f"{files.name}@{sha256_of_file(files.weights)[:16]}")
-        except Exception:
-            pass
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, CheckpointError):
+            pass  # torch may read it, or says what is wrong
     from coca_model.encoder import load
 
     return load(name_or_path)
@@ -145,6 +146,8 @@ def _read(path: Path, config_path: Path | None) -> tuple[CoCaConfig, dict[str, A
         if size > _MAX_HEADER:
             raise ValueError(f"a header of {size} bytes")
         header = json.loads(file.read(size))
+        if not isinstance(header, dict):
+            raise ValueError("a header that is no JSON object")
         if header.keys() >= open_clip.MARKS:
             shapes = {name: np.broadcast_to(np.float32(0), each["shape"]) for name, each in header.items() if name != "__metadata__"}
             config = open_clip.published_config(shapes)

@@ -62,7 +62,7 @@ def answer(request: SearchRequest, collection: Collection) -> Hits:
     vector = embed_query(request.query, collection, snapshot)
     best = rank(snapshot, vector, request)
     rows = snapshot.rows(best.segment_ids)
-    return Hits([Hit(similarity=cosine, **row) for cosine, row in zip(best.similarity.tolist(), rows, strict=True)])
+    return Hits([Hit.of_row(row, cosine) for cosine, row in zip(best.similarity.tolist(), rows, strict=True)])
 
 
 def embed_query(query: "Query", collection: Collection, snapshot: "Snapshot") -> NDArray[np.float32]:

@@ -25,10 +25,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def all_of(where: list[str] | None) -> str | None:
-    """One condition from those of `WhereOption`."""
-    if not where:
-        return None
-    return where[0] if len(where) == 1 else " AND ".join(f"({each})" for each in where)
+    """One condition from those of `WhereOption`. Raises QueryError if one of several is no whole condition."""
+    if not where or len(where) == 1:
+        return where[0] if where else None
+    from search.filters.evaluate import checked
+
+    return " AND ".join(f"({checked(each)})" for each in where)
 
 
 def check_port(port: int, who: str) -> None:

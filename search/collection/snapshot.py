@@ -176,7 +176,7 @@ class Snapshot:
     def _rows_of_batch(self, batch: pa.RecordBatch, positions: NDArray[np.int64]) -> list[dict[str, Any]]:
         chosen = batch.take(pa.array(positions))
         columns = {each.name: _values(chosen, each) for each in stored_columns(Row)}
-        columns["uri"] = [self.identity.uri_of(*file) for file in zip(columns["root_id"], columns["path"], strict=True)]
+        columns["uri"] = self.identity.uris_of(columns["root_id"], columns["path"])
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 

@@ -5,7 +5,8 @@ Numbers and times are compared as closed intervals of the values of a column, so
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Any
@@ -43,16 +44,33 @@ class FilterRows:
 
     def _keep(self, where: str) -> NDArray[np.bool_]:
         """Which rows a filter keeps, bool (N,). Raises QueryError, which shows the place, for a bad filter."""
-        from search.filters.grammar import parse  # Lark, which only filters need
-
-        try:
-            mask = _Evaluation(self._columns).of(parse(where))
-        except Refused as refused:
-            place = f"at character {refused.at + 1} ({_excerpt(where, refused.at)})"
-            raise QueryError(f"The filter cannot be used {place}: {refused.reason}") from None
+        with _shows_the_place(where):
+            mask = _Evaluation(self._columns).of(_parsed(where))
         kept = np.array(pc.fill_null(mask, False).to_numpy(zero_copy_only=False), bool)
         kept.flags.writeable = False
         return kept
+
+
+def checked(where: str) -> str:
+    """The same filter. Raises QueryError if it is no whole expression, so it can be put into parentheses."""
+    with _shows_the_place(where):
+        _parsed(where)
+    return where
+
+
+def _parsed(where: str) -> Expression:
+    from search.filters.grammar import parse  # Lark, which only filters need
+
+    return parse(where)
+
+
+@contextmanager
+def _shows_the_place(where: str) -> Iterator[None]:
+    try:
+        yield
+    except Refused as refused:
+        place = f"at character {refused.at + 1} ({_excerpt(where, refused.at)})"
+        raise QueryError(f"The filter cannot be used {place}: {refused.reason}") from None
 
 
 def _excerpt(where: str, at: int) -> str:
