@@ -94,4 +94,4 @@ def _largest_difference(one: Collection, other: Collection) -> float:
     def nearest(collection: Collection, vector: np.ndarray) -> Ranking:
         return [(hit.segment_id, hit.similarity) for hit in search(vector, collection=collection, k=20)]
 
-    return max(check_same(nearest(one, vector), nearest(other, vector)) for vector in queries(20, one.identity.embedding_width))
+    return max(check_same(nearest(one, vector), nearest(other, vector)) for vector in queries(20, len(ids), one.identity.embedding_width))

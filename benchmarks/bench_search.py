@@ -77,7 +77,7 @@ def measure(small: bool = False) -> Result:
             _check(what, pair, inputs[:CHECKED], agreement)
             seconds |= {f"{what}: {name}": values for name, values in seconds_of_each(pair, inputs).items()}
             pairs.append((what, *pair))
-        vectors = queries(calls, encoder.config.embedding_width)
+        vectors = queries(calls, rows, encoder.config.embedding_width)
         together = _speed_of_callers(partial(search, collection=collection), vectors)
     return Result(
         "search",
@@ -93,7 +93,7 @@ def measure(small: bool = False) -> Result:
 def _cases(collection: Collection, memory: InMemory, calls: int) -> Iterator[tuple[str, Sides, Sequence[Any]]]:
     """What is compared, its two sides, and their inputs."""
     snapshot, random = collection.snapshot, np.random.default_rng(2)
-    vectors, sentences = queries(calls, memory.encoder.config.embedding_width), words(calls)
+    vectors, sentences = queries(calls, len(snapshot), memory.encoder.config.embedding_width), words(calls)
     exact = partial(snapshot.nearest, k=K, kinds=KINDS, exact=True)
     yield "exact ranking, FAISS", {"exact": exact, "FAISS": partial(memory.faiss, k=K)}, vectors
     yield "exact ranking, NumPy", {"exact": exact, "NumPy": partial(memory.numpy, k=K)}, vectors

@@ -29,7 +29,7 @@ _PICTURES_PER_CLUSTER = 50
 
 def write_collection(folder: Path, encoder: Encoder, count: int) -> None:
     """Write a collection of `count` pictures with clustered vectors. It is always the same, except `indexed_at`."""
-    vectors = clustered(count, encoder.config.embedding_width, np.random.default_rng(0))
+    vectors = clustered(count, count, encoder.config.embedding_width, np.random.default_rng(0))
     with CollectionWriter(folder, encoder, model="default") as writer:
         writer.add_roots([_ROOT])
         (root_id,) = writer.identity.roots
@@ -38,17 +38,17 @@ def write_collection(folder: Path, encoder: Encoder, count: int) -> None:
         writer.finish()
 
 
-def clustered(count: int, width: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """float32 (count, width), rows of L2 norm 1, with a cosine of about 0.5 to others of their cluster."""
-    centres = random.standard_normal((math.ceil(count / _PICTURES_PER_CLUSTER), width), dtype=np.float32)
+def clustered(count: int, pictures: int, width: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """float32 (count, width) in the clusters of a collection of pictures: L2 norm 1, with a cosine of about 0.5 to others of a cluster."""
+    centres = np.random.default_rng(2).standard_normal((math.ceil(pictures / _PICTURES_PER_CLUSTER), width), dtype=np.float32)
     vectors = random.standard_normal((count, width), dtype=np.float32)
     vectors += centres[random.integers(0, len(centres), count)]
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def queries(count: int, width: int) -> list[NDArray[np.float32]]:
-    """Vectors that are not in the collection."""
-    return list(clustered(count, width, np.random.default_rng(1)))
+def queries(count: int, pictures: int, width: int) -> list[NDArray[np.float32]]:
+    """Vectors that are not in the collection, and belong to its clusters."""
+    return list(clustered(count, pictures, width, np.random.default_rng(1)))
 
 
 def words(count: int) -> list[str]:

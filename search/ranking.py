@@ -33,7 +33,7 @@ class Candidates:
 
 def rank(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest) -> Candidates:
     """The best `request.k` candidates. Retrieves more until enough files are found, because moments of one video may fill the list."""
-    wanted = 2 * request.k
+    wanted = 2 * request.k if request.group_by_file and snapshot.statistics.counts.get("shot") else request.k
     while True:
         found = fuse([retrieve(snapshot, vector, request, wanted)])
         found = calibrate(collapse(rerank(found, request), request))

@@ -2,12 +2,14 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 Input = TypeVar("Input")
+_MANY, _AT_ONCE = 50, 10
+_REST_SECONDS = 0.15
 
 
 def seconds_of(sides: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
@@ -17,14 +19,26 @@ def seconds_of(sides: Mapping[str, Callable[[], object]], rounds: int = 7) -> di
 
 
 def seconds_of_each(sides: Mapping[str, Callable[[Input], object]], inputs: Sequence[Input], before: int = 3) -> dict[str, list[float]]:
-    """Seconds of each side for each input. The sides take turns. The first `before` inputs run once more at the start, as a warm-up."""
+    """Seconds of each side for each input. The first `before` inputs run once more at the start, as a warm-up.
+
+    The sides take turns. If there are many inputs, each takes several at a time, and the threads of the side before have time to rest:
+    those of OpenBLAS spin for 0.1 seconds after their work, and would take a core from the next side.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for given in [*inputs[:before], *inputs]:
-        for name, run in sides.items():
+    inputs_with_warm_up = [*inputs[:before], *inputs]
+    at_once = _AT_ONCE if len(inputs) > _MANY else 1
+    for block in (inputs_with_warm_up[start : start + at_once] for start in range(0, len(inputs_with_warm_up), at_once)):
+        for name, run, given in ((name, run, given) for name, run in sides.items() for given in _rested(block)):
             since = time.perf_counter()
             run(given)
             seconds[name].append(time.perf_counter() - since)
     return {name: values[len(values) - len(inputs) :] for name, values in seconds.items()}
+
+
+def _rested(block: Sequence[Input]) -> Iterator[Input]:
+    if len(block) > 1:
+        time.sleep(_REST_SECONDS)
+    yield from block
 
 
 def rate(seconds: list[float], count: int) -> float:

@@ -7,6 +7,7 @@ applied before the search. The fast-scan variant is 1.7 times as fast, but takes
 """
 
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -27,20 +28,37 @@ class Codes:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
-    def candidates(self, vector: NDArray[np.float32], count: int, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """The slots whose vectors have the largest estimated cosines, int64 (n,), n <= count.
+    def candidates(
+        self, vector: NDArray[np.float32], count: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The slots whose vectors have the largest estimated cosines, best first.
 
         Args:
             vector: float32 (E,), L2 norm 1.
             allowed: bool (M,), the slots that may be returned; None for all.
+
+        Returns:
+            slots int64 (n,) and estimates float32 (n,), n = min(count, number of allowed slots).
         """
         faiss.omp_set_num_threads(1)  # for this thread: one query is scanned by one thread, and others would spin and wait
         bits = None if allowed is None else np.packbits(allowed, bitorder="little")
         selector = None if bits is None else faiss.IDSelectorBitmap(bits)  # type: ignore[arg-type, call-arg]
         scan = faiss.RaBitQSearchParameters(qb=_QUERY_BITS, sel=selector)  # type: ignore[call-arg]
         params = faiss.SearchParametersPreTransform(index_params=scan)  # type: ignore[call-arg]
-        _, slots = self._index.search(vector[None], min(count, len(self)), params=params)
-        return slots[0][slots[0] >= 0]
+        estimates, slots = self._index.search(vector[None], min(count, len(self)), params=params)
+        found = slots[0] >= 0
+        return slots[0][found], estimates[0][found]
+
+    def with_vectors(self, vectors: NDArray[np.float32]) -> "Codes":
+        """The codes of other vectors, float32 (n, E), made in the same way."""
+        trained: Any = self._index
+        mine: Any = faiss.downcast_index(trained.index)
+        codes = faiss.IndexRaBitQ(trained.d, faiss.METRIC_INNER_PRODUCT)
+        codes.center, codes.is_trained = mine.center, True
+        index = faiss.IndexPreTransform(faiss.downcast_VectorTransform(trained.chain.at(0)), codes)
+        index.is_trained = True
+        _add(index, vectors)
+        return Codes(index)
 
     def write(self, path: Path) -> None:
         faiss.write_index(self._index, str(path))

@@ -123,7 +123,10 @@ def test_caption_prints_one_line_a_picture(collection):
         (["status", "-c", "{tmp}/none"], "no collection here"),
         (["serve", "-c", "{tmp}/none"], "no collection here"),
         (["search", " ", "-c", "{collection}"], "The query is empty"),
-        (["search", "x", "-c", "{collection}", "--where", "nonsense = 1"], "The filter cannot be used (nonsense = 1)"),
+        (
+            ["search", "x", "-c", "{collection}", "--where", "nonsense = 1"],
+            "The filter cannot be used at character 1 (nonsense = 1)",
+        ),
         (["search", "x", "-c", "{other}"], "made with another model"),
         (["index", "{library}", "-c", "{other}"], "made with another model"),
         (["caption", "{tmp}/nothing.jpg"], "nothing.jpg"),
