@@ -78,13 +78,13 @@ def measure(small: bool = False) -> Result:
             seconds |= {f"{what}: {name}": values for name, values in seconds_of_each(pair, inputs).items()}
             pairs.append((what, *pair))
         vectors = queries(calls, rows, encoder.config.embedding_width)
-        together = _speed_of_callers(partial(search, collection=collection), vectors)
+        seconds |= _seconds_of_callers(partial(search, collection=collection), vectors)
     return Result(
         "search",
         f"Milliseconds a query for the nearest {K} of {rows:,} pictures. The filters keep a half, a hundredth and a ten-thousandth.",
         {name: latency(values) for name, values in seconds.items()},
         {f"{what}: {one} to {other}": ratio(seconds, f"{what}: {one}", f"{what}: {other}") for what, one, other in pairs}
-        | {f"vector: {CALLERS} callers to one": together},
+        | {f"vector: {CALLERS} callers to 1": ratio(seconds, f"vector: {CALLERS} callers", "vector: 1 caller")},
         agreement,
         {"rows": rows, "calls of each side": calls, "k": K},
     )
@@ -132,13 +132,13 @@ def _check(what: str, pair: Sides, inputs: Sequence[Any], agreement: dict[str, f
         agreement[f"recall@10, {what}"] = round(float(np.mean(recalls)), 4)
 
 
-def _speed_of_callers(run: Callable[[Any], Any], inputs: Sequence[Any]) -> float:
-    """How many times as many queries a second several threads make as one does. The two take turns."""
-    seconds: dict[int, list[float]] = {1: [], CALLERS: []}
+def _seconds_of_callers(run: Callable[[Any], Any], inputs: Sequence[Any]) -> dict[str, list[float]]:
+    """Seconds a query if several threads ask at once, and if one asks. The two take turns."""
+    seconds: dict[str, list[float]] = {f"vector: {CALLERS} callers": [], "vector: 1 caller": []}
     for _ in range(5):
-        for callers, taken in seconds.items():
+        for (_, taken), callers in zip(seconds.items(), (CALLERS, 1), strict=True):
             with ThreadPoolExecutor(callers) as threads:
                 since = perf_counter()
                 list(threads.map(run, inputs))
-                taken.append(perf_counter() - since)
-    return round(float(np.median(np.array(seconds[1]) / np.array(seconds[CALLERS]))), 2)
+                taken.append((perf_counter() - since) / len(inputs))
+    return seconds

@@ -31,6 +31,8 @@ OTHER_FILES = {
     "docs/flickr8k-val": "The reports of the shipped model on Flickr8k val",
     "docs/formats.md": "Which formats are read, what is left out, and what happens to damaged, huge and animated pictures",
     "docs/metadata.md": "What a file says of itself: which tag fills which column",
+    "docs/filters.md": "Filters: what is allowed, what it means, examples",
+    "docs/search.md": "How a search works: the index, its recall and speed",
     "docs/films.md": "How films are read, and how moments in them are found",
     "docs/indexing.md": "What is indexed and what is left out; exit codes; files and folders that change, move or are absent",
     "docs/objectives.md": "The effect of each training objective on recall, on the same budget",

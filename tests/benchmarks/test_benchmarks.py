@@ -26,7 +26,7 @@ RATIOS = {
         "vector, a hundredth: search() to in memory",
         "vector, a ten-thousandth: search() to in memory",
         "words: search() to in memory",
-        "vector: 8 callers to one",
+        "vector: 8 callers to 1",
     ],
     "service": ["service to search() in the process", "8 clients to 1"],
     "open": ["with snapshot to without", "checkpoint, this machine's dtype to float32"],
