@@ -31,7 +31,7 @@ RATIOS = {
     "service": ["service to search() in the process", "8 clients to 1"],
     "open": ["with snapshot to without", "checkpoint, this machine's dtype to float32"],
 }
-NUM_SIDES = {"index": 8, "films": 4, "search": 18, "service": 4, "open": 5}
+NUM_SIDES = {"index": 8, "films": 4, "search": 22, "service": 4, "open": 5}
 
 
 @pytest.fixture(scope="module", params=RATIOS)
