@@ -6,7 +6,6 @@ import json
 import math
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx
