@@ -6,6 +6,8 @@ caller computes the exact cosines of the candidates. A flat scan needs no traini
 applied before the search. The fast-scan variant is 1.7 times as fast, but takes no selector and cannot be mapped into memory.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from media.cpus import num_cpus
+
 _QUERY_BITS = 4  # of the quantised query; with 8, recall is the same and the scan 1.3 times as long
 _ROTATION_SEED = 1
 _ROWS_AT_ONCE = 1 << 16
+_CODES_PER_THREAD = 150_000  # more no longer fit the cache of a processor, and two threads take half the time
 _MOST_FOR_THE_MEAN = 1 << 16  # vectors
 
 
@@ -40,9 +45,25 @@ class Codes:
         Returns:
             slots int64 (n,) and estimates float32 (n,), n = min(count, number of allowed slots).
         """
-        faiss.omp_set_num_threads(1)  # for this thread: one query is scanned by one thread, and others would spin and wait
         bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-        selector = None if bits is None else faiss.IDSelectorBitmap(bits)  # type: ignore[arg-type, call-arg]
+        num_threads = max(1, min(num_cpus(), len(self) // _CODES_PER_THREAD)) if len(self) >= 2 * _CODES_PER_THREAD else 1
+        if num_threads == 1:
+            return self._scan(vector, count, bits, None)
+        bounds = np.linspace(0, len(self), num_threads + 1).astype(int).tolist()
+        with ThreadPoolExecutor(num_threads) as threads:
+            parts = list(threads.map(lambda part: self._scan(vector, count, bits, part), pairwise(bounds)))
+        slots, estimates = (np.concatenate(each) for each in zip(*parts, strict=True))
+        best = np.argsort(-estimates)[:count]
+        return slots[best], estimates[best]
+
+    def _scan(
+        self, vector: NDArray[np.float32], count: int, bits: NDArray[np.uint8] | None, part: tuple[int, int] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """`candidates` among the slots `[start, stop)` of a part, by this thread."""
+        faiss.omp_set_num_threads(1)  # for this thread: those of OpenMP would spin and take the core from others
+        selectors: list[Any] = [] if bits is None else [faiss.IDSelectorBitmap(bits)]  # type: ignore[arg-type, call-arg]
+        selectors += [] if part is None else [faiss.IDSelectorRange(*part)]
+        selector = faiss.IDSelectorAnd(*selectors) if len(selectors) == 2 else (selectors or [None])[0]
         scan = faiss.RaBitQSearchParameters(qb=_QUERY_BITS, sel=selector)  # type: ignore[call-arg]
         params = faiss.SearchParametersPreTransform(index_params=scan)  # type: ignore[call-arg]
         estimates, slots = self._index.search(vector[None], min(count, len(self)), params=params)

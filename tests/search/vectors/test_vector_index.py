@@ -29,11 +29,14 @@ def write(folder, vectors, slots, changes=(), earlier=None):
     return open_index(folder, has_codes=write_codes(folder, earlier))
 
 
-@pytest.fixture(params=["exact", "codes", "codes and changes"])
+@pytest.fixture(params=["exact", "codes", "codes by threads", "codes and changes"])
 def index(request, tmp_path, monkeypatch):
     """4,000 rows in an order of their own, and their vectors in the order of rows."""
     monkeypatch.setattr("search.vectors.vector_index._FEW_ROWS", 50)
     monkeypatch.setattr(files, "LEAST_FOR_CODES", 10_000 if request.param == "exact" else 1)
+    if "threads" in request.param:
+        monkeypatch.setattr("search.vectors.codes._CODES_PER_THREAD", 1_000)
+        monkeypatch.setattr("search.vectors.codes.num_cpus", lambda: 3)
     vectors, slots = unit_vectors(4_000), np.random.default_rng(1).permutation(4_000)
     opened = write(tmp_path / "a", vectors, slots)
     if request.param == "codes and changes":
