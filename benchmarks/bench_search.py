@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import faiss
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure.result import Result
 from benchmarks.measure.same_hits import check_same
-from benchmarks.measure.timing import latency, ratio, seconds_of_each
+from benchmarks.measure.timing import latency, ratio, seconds_of, seconds_of_each
 from benchmarks.synthetic_collection import FILTERS, queries, words, write_collection
 from coca_model import Encoder, load
 from search import Collection, Hits, open_collection, search
@@ -78,7 +77,13 @@ def measure(small: bool = False) -> Result:
             seconds |= {f"{what}: {name}": values for name, values in seconds_of_each(pair, inputs).items()}
             pairs.append((what, *pair))
         vectors = queries(calls, rows, encoder.config.embedding_width)
-        seconds |= _seconds_of_callers(partial(search, collection=collection), vectors)
+        ours = partial(search, collection=collection)
+        with ThreadPoolExecutor(CALLERS) as pool:
+            callers = {
+                f"vector: {CALLERS} callers": lambda: list(pool.map(ours, vectors)),
+                "vector: 1 caller": lambda: list(map(ours, vectors)),
+            }
+            seconds |= {name: [each / calls for each in values] for name, values in seconds_of(callers).items()}
     return Result(
         "search",
         f"Milliseconds a query for the nearest {K} of {rows:,} pictures. The filters keep a half, a hundredth and a ten-thousandth.",
@@ -130,15 +135,3 @@ def _check(what: str, pair: Sides, inputs: Sequence[Any], agreement: dict[str, f
             recalls.append(len(ids & {hit.segment_id for hit in found[:10]}) / len(ids))
     if recalls:
         agreement[f"recall@10, {what}"] = round(float(np.mean(recalls)), 4)
-
-
-def _seconds_of_callers(run: Callable[[Any], Any], inputs: Sequence[Any]) -> dict[str, list[float]]:
-    """Seconds a query if several threads ask at once, and if one asks. The two take turns."""
-    seconds: dict[str, list[float]] = {f"vector: {CALLERS} callers": [], "vector: 1 caller": []}
-    for _ in range(5):
-        for (_, taken), callers in zip(seconds.items(), (CALLERS, 1), strict=True):
-            with ThreadPoolExecutor(callers) as threads:
-                since = perf_counter()
-                list(threads.map(run, inputs))
-                taken.append((perf_counter() - since) / len(inputs))
-    return seconds

@@ -82,7 +82,9 @@ def build(folder: Path, segments: LanceTable, identity: Identity, earlier: Path 
         slots[np.searchsorted(ids, written)] = np.arange(len(written))
     write_slots(slots, folder / SLOTS)
     write_codes(folder, earlier if changes else None)
-    checksums = {name: sha256_of_file(folder / name) for name in (ROWS, VECTORS, CHANGES, SLOTS, CODES) if (folder / name).exists()}
+    known = {VECTORS: changes.sha256_of_vectors} if changes else {}  # reading a shared file again would take most of the time
+    written_now = [name for name in (ROWS, VECTORS, CHANGES, SLOTS, CODES) if name not in known and (folder / name).exists()]
+    checksums = known | {name: sha256_of_file(folder / name) for name in written_now}
     statistics = Statistics(identity.collection_id, segments.version, count_kinds(segments), checksums)
     atomic_write(folder / STATISTICS, json.dumps(asdict(statistics), indent=2) + "\n")
 
@@ -166,11 +168,13 @@ class _Changes:
         rows: int64 (n,), positions of the rows whose vectors are not in it.
         slots: int64 (N,), the slots of the other rows.
         first_slot: the first slot after it.
+        sha256_of_vectors: its checksum.
     """
 
     rows: NDArray[np.int64]
     slots: NDArray[np.int64]
     first_slot: int
+    sha256_of_vectors: str
 
 
 def _changed_since(earlier: Path, rows: pa.Table, collection_id: str) -> _Changes | None:
@@ -187,7 +191,7 @@ def _changed_since(earlier: Path, rows: pa.Table, collection_id: str) -> _Change
     except (OSError, ValueError, TypeError, RuntimeError, KeyError):
         return None
     ids, old_ids = _numbers(rows, "segment_id"), _numbers(before, "segment_id")
-    if statistics.collection_id != collection_id or not len(old_ids) or len(index) != len(old_ids):
+    if statistics.collection_id != collection_id or VECTORS not in statistics.sha256 or not len(old_ids) or len(index) != len(old_ids):
         return None
     first_slot = len(index.parts[0])
     positions = np.minimum(np.searchsorted(old_ids, ids), len(old_ids) - 1)
@@ -197,7 +201,7 @@ def _changed_since(earlier: Path, rows: pa.Table, collection_id: str) -> _Change
     num_outdated = first_slot - (len(ids) - len(changed))
     if len(changed) + num_outdated > _MOST_CHANGES * len(ids):
         return None
-    return _Changes(changed, slots, first_slot)
+    return _Changes(changed, slots, first_slot, statistics.sha256[VECTORS])
 
 
 def _share(file: Path, name: Path) -> None:

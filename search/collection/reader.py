@@ -78,9 +78,11 @@ class Collection:
             if self._is_given and self._encoder is not None and snapshot.identity.fits(self._encoder):
                 return self._encoder
             if self._text_encoder is None or not snapshot.identity.fits(self._text_encoder):
-                from coca_model.text_encoder import text_encoder
+                from coca_model.text_encoder import TextEncoder, text_encoder
 
                 self._text_encoder = self._load(snapshot.identity, text_encoder)
+                if not isinstance(self._text_encoder, TextEncoder):
+                    self._encoder = self._text_encoder  # the whole model, which pictures need
             return self._text_encoder
 
     def refresh(self) -> bool:

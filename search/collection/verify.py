@@ -20,10 +20,11 @@ from search.collection.identity import Identity, read_identity, read_raw_identit
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
 from search.collection.publish import count_kinds, discard, publish
-from search.collection.snapshot import Snapshot, open_current, read_current
+from search.collection.snapshot import ROWS, Snapshot, open_current, read_current
 from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of, write_thumbnail
 from search.collection.writer_lock import WriterLock
 from search.schema import media_id_of_segment
+from search.vectors.files import SLOTS, VECTORS
 
 _ROW_COLUMNS = ["segment_id", "media_id", "root_id", "path", "sha256", "frame_seconds", "vector"]
 _UNIT_TOLERANCE = 1e-3
@@ -120,8 +121,9 @@ def _snapshot_problems(path: Path, identity: Identity, segments: LanceTable, num
         yield f"The current snapshot cannot be opened ({error})."
         return
     folder = path / "snapshots" / str(current.version)
-    for name, sha256 in snapshot.statistics.sha256.items():
-        if sha256_of_file(folder / name) != sha256:
+    checksums = snapshot.statistics.sha256
+    for name in dict.fromkeys([ROWS, VECTORS, SLOTS, *checksums]):
+        if sha256_of_file(folder / name) != checksums.get(name):
             yield f"{name} of the current snapshot is damaged: its checksum differs."
     if current.version == segments.version:
         yield from _differences(snapshot, segments)

@@ -6,8 +6,6 @@ caller computes the exact cosines of the candidates. A flat scan needs no traini
 applied before the search. The fast-scan variant is 1.7 times as fast, but takes no selector and cannot be mapped into memory.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from media.cpus import num_cpus
+from search.vectors.in_parts import in_parts
 
 _QUERY_BITS = 4  # of the quantised query; with 8, recall is the same and the scan 1.3 times as long
 _ROTATION_SEED = 1
@@ -46,23 +44,20 @@ class Codes:
             slots int64 (n,) and estimates float32 (n,), n = min(count, number of allowed slots).
         """
         bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-        num_threads = max(1, min(num_cpus(), len(self) // _CODES_PER_THREAD)) if len(self) >= 2 * _CODES_PER_THREAD else 1
-        if num_threads == 1:
-            return self._scan(vector, count, bits, None)
-        bounds = np.linspace(0, len(self), num_threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(num_threads) as threads:
-            parts = list(threads.map(lambda part: self._scan(vector, count, bits, part), pairwise(bounds)))
+        parts = in_parts(lambda start, stop: self._scan(vector, count, bits, (start, stop)), len(self), _CODES_PER_THREAD)
+        if len(parts) == 1:
+            return parts[0]
         slots, estimates = (np.concatenate(each) for each in zip(*parts, strict=True))
         best = np.argsort(-estimates)[:count]
         return slots[best], estimates[best]
 
     def _scan(
-        self, vector: NDArray[np.float32], count: int, bits: NDArray[np.uint8] | None, part: tuple[int, int] | None
+        self, vector: NDArray[np.float32], count: int, bits: NDArray[np.uint8] | None, part: tuple[int, int]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """`candidates` among the slots `[start, stop)` of a part, by this thread."""
         faiss.omp_set_num_threads(1)  # for this thread: those of OpenMP would spin and take the core from others
         selectors: list[Any] = [] if bits is None else [faiss.IDSelectorBitmap(bits)]  # type: ignore[arg-type, call-arg]
-        selectors += [] if part is None else [faiss.IDSelectorRange(*part)]
+        selectors += [] if part == (0, len(self)) else [faiss.IDSelectorRange(*part)]
         selector = faiss.IDSelectorAnd(*selectors) if len(selectors) == 2 else (selectors or [None])[0]
         scan = faiss.RaBitQSearchParameters(qb=_QUERY_BITS, sel=selector)  # type: ignore[call-arg]
         params = faiss.SearchParametersPreTransform(index_params=scan)  # type: ignore[call-arg]

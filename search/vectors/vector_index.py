@@ -6,14 +6,12 @@ of an earlier snapshot. A slot without a row holds an outdated vector, and is ne
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
 
-from media.cpus import num_cpus
 from search.vectors.codes import Codes
+from search.vectors.in_parts import in_parts
 
 _LEAST_CANDIDATES = 400
 _CANDIDATES_PER_HIT = 2
@@ -151,21 +149,8 @@ class VectorIndex:
 
 def _dot(vectors: Vectors, vector: Vectors) -> Vectors:
     """float32 (n, E) and (E,) to (n,). Not `@`: the threads of OpenBLAS wait for each other by spinning, 7 ms on a busy machine."""
-    found = np.empty(len(vectors), np.float32)
-    num_threads = 1 if len(vectors) < 2 * _ROWS_PER_THREAD else min(num_cpus(), len(vectors) // _ROWS_PER_THREAD)
-    bounds = np.linspace(0, len(vectors), num_threads + 1).astype(int).tolist()
-    parts = [slice(start, stop) for start, stop in pairwise(bounds)]
-    others = [Thread(target=_dot_into, args=(found[part], vectors[part], vector)) for part in parts[1:]]
-    for thread in others:
-        thread.start()
-    _dot_into(found[parts[0]], vectors[parts[0]], vector)
-    for thread in others:
-        thread.join()
-    return found
-
-
-def _dot_into(found: Vectors, vectors: Vectors, vector: Vectors) -> None:
-    np.einsum("ne,e->n", vectors, vector, out=found)  # releases the GIL
+    parts = in_parts(lambda start, stop: np.einsum("ne,e->n", vectors[start:stop], vector), len(vectors), _ROWS_PER_THREAD)
+    return np.concatenate(parts)
 
 
 def _largest(values: NDArray[np.float32], count: int) -> Positions:

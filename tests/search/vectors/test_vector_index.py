@@ -36,7 +36,7 @@ def index(request, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "LEAST_FOR_CODES", 10_000 if request.param == "exact" else 1)
     if "threads" in request.param:
         monkeypatch.setattr("search.vectors.codes._CODES_PER_THREAD", 1_000)
-        monkeypatch.setattr("search.vectors.codes.num_cpus", lambda: 3)
+        monkeypatch.setattr("search.vectors.in_parts.num_cpus", lambda: 3)
     vectors, slots = unit_vectors(4_000), np.random.default_rng(1).permutation(4_000)
     opened = write(tmp_path / "a", vectors, slots)
     if request.param == "codes and changes":
@@ -61,7 +61,7 @@ def test_the_nearest_allowed_rows_are_found(index, share, k):
         np.testing.assert_allclose(similarity, cosines[positions], atol=1e-6)
         assert (np.diff(similarity) <= 0).all()
         assert set(positions) <= set(possible)
-        assert len(set(positions) & set(best)) >= 0.95 * len(best)  # isotropic vectors are the hardest
+        assert len(set(positions) & set(best)) >= 0.98 * len(best)
         exactly, similarity = opened.nearest(query, k, allowed, exact=True)
         np.testing.assert_allclose(similarity, cosines[best], atol=1e-6)
         assert len(set(exactly) & set(best)) >= len(best) - 1  # ties
