@@ -6,7 +6,6 @@ Axes: R texts, T text length with CLS, D width, H heads, E embedding.
 """
 
 import json
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,6 +18,7 @@ from coca_model.checkpoints import open_clip
 from coca_model.checkpoints.find import CLIP_MERGES, find_checkpoint, shipped
 from coca_model.errors import CheckpointError
 from coca_model.tokenizer import TEXT_BATCH, Tokenizer, batches_by_length, clip_tokenizer, load_tokenizer
+from media.blas_threads import one_blas_thread
 from media.hashing import sha256_of_file
 
 if TYPE_CHECKING:
@@ -27,37 +27,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _MAX_HEADER = 100_000_000  # bytes; the limit of safetensors
-
-
-class _OneThread:
-    """OpenBLAS uses one thread inside. For matrices as small as these, its threads spin and wait for each other: 75 ms instead of 5.
-
-    The setting counts for the whole process, so the last thread that leaves restores it.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._num_inside = threading.Lock(), 0
-        self._control: Any = None
-        self._limit: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._control is None:
-                from threadpoolctl import ThreadpoolController
-
-                self._control = ThreadpoolController()
-            if not self._num_inside:
-                self._limit = self._control.limit(limits=1, user_api="blas")
-            self._num_inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._num_inside -= 1
-            if not self._num_inside:
-                self._limit.restore_original_limits()
-
-
-_one_thread = _OneThread()
 
 
 class TextEncoder:
@@ -71,7 +40,7 @@ class TextEncoder:
         """N texts -> float32 (N, E), each row of L2 norm 1. A text longer than the context is cut, with a warning."""
         token_ids, valid = self._tokenizer.encode(texts)
         vectors = np.zeros((len(token_ids), self.config.embedding_width), np.float32)
-        with _one_thread:
+        with one_blas_thread:
             for rows, ids, mask in batches_by_length(token_ids, valid, TEXT_BATCH):
                 vectors[rows] = self._embed(ids, mask)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -22,6 +22,7 @@ _HOME = {
     "load": "coca_model",
     "open_collection": "search",
     "search": "search",
+    "search_many": "search",
 }
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604 the stub lists the same names
 

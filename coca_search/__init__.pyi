@@ -1,7 +1,7 @@
 from coca_model import CocaModelError, load
 from indexer import IndexerError, index
 from media import MediaError
-from search import Hits, SearchError, open_collection, search
+from search import Hits, SearchError, open_collection, search, search_many
 
 __version__: str
 
@@ -16,4 +16,5 @@ __all__ = [
     "load",
     "open_collection",
     "search",
+    "search_many",
 ]

@@ -1,5 +1,5 @@
 from .collection import Collection, open_collection
-from .engine import search
+from .engine import search, search_many
 from .errors import IncompatibleError, LockedError, NoCollectionError, QueryError, SearchError
 from .hits import Hit, Hits
 
@@ -14,4 +14,5 @@ __all__ = [
     "SearchError",
     "open_collection",
     "search",
+    "search_many",
 ]

@@ -9,6 +9,7 @@ import typer
 from search import collection_cli
 from search.collection_cli import clock
 from search.options import CollectionOption, WhereOption, all_of, check_port
+from search.vectors.kinds import GpuKind
 
 
 def search(
@@ -38,6 +39,7 @@ def search(
 def serve(
     collection: CollectionOption = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the service.")] = 8460,
+    gpu: Annotated[GpuKind | None, typer.Option(help="Search on a GPU, by this kind of index. Needs coca-search[gpu].")] = None,
 ) -> None:
     """Answer searches over HTTP, on this machine only: POST /search, /media/ID, /thumbnail/ID, /healthz."""
     check_port(port, "the service")
@@ -46,7 +48,7 @@ def serve(
     from search.collection import open_collection
     from search.service import make_app
 
-    opened = open_collection(collection)
+    opened = open_collection(collection, gpu=gpu)
     opened.text_encoder_for(opened.snapshot).encode_texts(["ready"])  # the first request should not wait for the model
     # A paused video holds its connection open: Ctrl-C must not wait for it.
     uvicorn.run(make_app(opened), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)

@@ -1,12 +1,15 @@
-"""`coca-search status`, `list`, `roots` and `verify`: show what a collection holds, and check it."""
+"""`coca-search status`, `list`, `roots`, `verify` and `optimize`: show what a collection holds, check it, and rebuild its index."""
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from search.errors import QueryError
 from search.options import CollectionOption, JsonOption, WhereOption, all_of
+from search.vectors.kinds import IndexKind
 
 _LINES_AT_ONCE = 10_000
 _STAGES = {
@@ -32,17 +35,19 @@ def status(collection: CollectionOption = None, as_json: JsonOption = False) -> 
         "model": opened.identity.model_id,
         **opened.counts(),
     }
+    index = opened.snapshot.statistics.index
     failures = opened.failures().to_pylist() if opened.counts()["failed"] else []  # imports lancedb
     roots = list_roots(opened.snapshot)
     leave_out = opened.identity.leave_out
     if as_json:
         folders = {root.root_id: escape(root.folder) for root in roots}
         absent = [root.root_id for root in roots if root.is_absent]
-        more = {"roots": folders, "absent": absent, "leave_out": leave_out, "failures": failures}
+        more = {"index": asdict(index), "roots": folders, "absent": absent, "leave_out": leave_out, "failures": failures}
         print(json.dumps({**values, **more}, default=str, ensure_ascii=False))
         return
     for name, value in values.items():
         print(f"{_NAMES.get(name, name):18} {value}")
+    print(f"{'index':18} {index.in_words()}")
     if leave_out is not None:
         print(f"{'left out':18} {', '.join(leave_out) or 'nothing'}")
     for root in roots:
@@ -143,6 +148,23 @@ def remove_root(
     print(f"Root {root_id} was removed, with {remove_root(path, root_id)} files.")
 
 
+def optimize(
+    collection: CollectionOption = None,
+    recall: Annotated[
+        float | None, typer.Option(help="The least recall@10 against exact search, such as 0.98; 1 for exact search.")
+    ] = None,
+    memory: Annotated[str | None, typer.Option(help="The most memory for the index, beside mapped files, such as 2GiB.")] = None,
+    kind: Annotated[IndexKind | None, typer.Option(help="The kind of index. Default: what fits the collection.")] = None,
+) -> None:
+    """Rebuild the search index for the recall and memory that you want. Searches use the old one meanwhile."""
+    from search.collection.identity import default_path
+    from search.collection.optimize import optimize as rebuild
+
+    num_bytes = None if memory is None else _bytes_of(memory)
+    snapshot = rebuild(collection or default_path(), recall=recall, memory=num_bytes, kind=kind)
+    print(f"{len(snapshot)} vectors, index: {snapshot.statistics.index.in_words()}")
+
+
 def verify(
     collection: CollectionOption = None,
     repair: Annotated[bool, typer.Option("--repair", help="Rebuild the search index and the thumbnails, without the model.")] = False,
@@ -171,11 +193,22 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
 
 
+def _bytes_of(text: str) -> int:
+    """The bytes of a size, such as 2GiB or 500 MB. Raises QueryError."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        raise QueryError(f"This is no size ({text}). Write it as 2GiB or 500MB.") from None
+
+
 def add_commands(app: typer.Typer) -> None:
     app.command()(status)
     app.command("list")(list_segments)
     app.command("failures")(list_failures)
     app.command()(verify)
+    app.command()(optimize)
     roots = typer.Typer(invoke_without_command=True, callback=list_roots)
     roots.command("move")(move_root)
     roots.command("remove")(remove_root)

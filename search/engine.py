@@ -1,10 +1,11 @@
-"""`search()`: from a request to hits.
+"""`search()` and `search_many()`: from requests to hits.
 
 query -> vector -> ranked segments (`search.ranking`) -> the rows of the best
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from media.errors import PictureError
 from search.collection import Collection, default_path, open_collection
 from search.errors import QueryError
 from search.hits import Hit, Hits
-from search.ranking import rank
+from search.ranking import rank, rank_many
 from search.request import SearchRequest
 from search.schema import DEFAULT_KINDS, Kind
 
@@ -54,6 +55,56 @@ def search(
     """
     request = SearchRequest(query, k, tuple([kinds] if isinstance(kinds, str) else kinds), where, group_by_file, exact)
     return answer(request, collection if isinstance(collection, Collection) else _opened(collection))
+
+
+def search_many(
+    queries: "Sequence[Query]",
+    *,
+    collection: Collection | str | os.PathLike[str] | None = None,
+    k: int = 20,
+    kinds: Iterable[Kind] | Kind = DEFAULT_KINDS,
+    where: str | None = None,
+    group_by_file: bool = True,
+    exact: bool = False,
+) -> list[Hits]:
+    """`search` for each of many queries, all from one version of the collection. Faster: they are embedded and compared together.
+
+    Args:
+        queries: words, pictures or vectors, also mixed.
+
+    Returns:
+        One `Hits` for each query, in their order.
+
+    Raises:
+        As `search`. A query that cannot be used is named by its position, and nothing is searched.
+    """
+    opened = collection if isinstance(collection, Collection) else _opened(collection)
+    chosen = tuple([kinds] if isinstance(kinds, str) else kinds)
+    requests = []
+    for number, query in enumerate(queries):
+        with _naming(number):
+            requests.append(SearchRequest(query, k, chosen, where, group_by_file, exact))
+    if not requests:
+        return []
+    snapshot = opened.snapshot
+    vectors = np.zeros((len(requests), snapshot.identity.embedding_width), np.float32)
+    texts = [number for number, request in enumerate(requests) if isinstance(request.query, str)]
+    if texts:
+        vectors[texts] = opened.text_encoder_for(snapshot).encode_texts([str(requests[number].query) for number in texts])
+    for number in set(range(len(requests))) - set(texts):
+        with _naming(number):
+            vectors[number] = embed_query(requests[number].query, opened, snapshot)
+    found = rank_many(snapshot, vectors, requests[0])
+    rows = iter(snapshot.rows(np.concatenate([each.segment_ids for each in found])))
+    return [Hits([Hit.of_row(next(rows), cosine) for cosine in each.similarity.tolist()]) for each in found]
+
+
+@contextmanager
+def _naming(number: int) -> Iterator[None]:
+    try:
+        yield
+    except QueryError as error:
+        raise QueryError(f"Query {number}: {error}") from error
 
 
 def answer(request: SearchRequest, collection: Collection) -> Hits:

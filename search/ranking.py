@@ -33,13 +33,31 @@ class Candidates:
 
 def rank(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest) -> Candidates:
     """The best `request.k` candidates. Retrieves more until enough files are found, because moments of one video may fill the list."""
-    wanted = 2 * request.k if request.group_by_file and snapshot.statistics.counts.get("shot") else request.k
+    wanted = _first_wanted(snapshot, request)
     while True:
-        found = fuse([retrieve(snapshot, vector, request, wanted)])
-        found = calibrate(collapse(rerank(found, request), request))
+        found = _refine(retrieve(snapshot, vector, request, wanted), request)
         if len(found) >= request.k or found.are_all:
             return found[: request.k]
         wanted *= 4
+
+
+def rank_many(snapshot: Snapshot, vectors: NDArray[np.float32], request: SearchRequest) -> list[Candidates]:
+    """`rank` for each of many vectors, float32 (Q, E), which are compared with the index together."""
+    wanted = _first_wanted(snapshot, request)
+    lists = snapshot.nearest_of_many(vectors, wanted, request.kinds, request.where, exact=request.exact)
+    found = [_refine(Candidates(*each), request) for each in lists]
+    return [
+        each[: request.k] if len(each) >= request.k or each.are_all else rank(snapshot, vector, request)
+        for each, vector in zip(found, vectors, strict=True)
+    ]
+
+
+def _first_wanted(snapshot: Snapshot, request: SearchRequest) -> int:
+    return 2 * request.k if request.group_by_file and snapshot.statistics.counts.get("shot") else request.k
+
+
+def _refine(found: Candidates, request: SearchRequest) -> Candidates:
+    return calibrate(collapse(rerank(fuse([found]), request), request))
 
 
 def retrieve(snapshot: Snapshot, vector: NDArray[np.float32], request: SearchRequest, wanted: int) -> Candidates:

@@ -24,6 +24,7 @@ from media.sources.choose import source_of
 from media.sources.folders import Folders
 from search.collection.bucket.place import shown
 from search.errors import IncompatibleError, NoCollectionError, QueryError
+from search.vectors.kinds import IndexSettings
 
 if TYPE_CHECKING:
     from coca_model import Encoder
@@ -50,6 +51,7 @@ class Identity:
         location: the folder of the collection when this was written.
         root_inodes: the inode of the folder of each root when its files were seen last. The folder under which a drive is mounted has
             another one while the drive is away.
+        index: what the owner wants of the search index.
     """
 
     collection_id: str
@@ -64,6 +66,7 @@ class Identity:
     leave_out: tuple[str, ...] | None = None
     location: str = ""
     root_inodes: Mapping[str, int] = field(default_factory=dict)
+    index: IndexSettings = field(default_factory=IndexSettings)
 
     @staticmethod
     def of(encoder: "Encoder", model: str) -> "Identity":
@@ -185,8 +188,8 @@ def read_identity(path: Path) -> Identity:
     if raw["format_version"] != FORMAT_VERSION:
         raise IncompatibleError(f"{path}: format {raw['format_version']} must be migrated first. Open it with `open_collection`.")
     try:
-        identity = Identity(**raw)
-    except TypeError as error:
+        identity = Identity(**{**raw, "index": IndexSettings(**raw.get("index", {}))})
+    except (TypeError, QueryError) as error:
         raise IncompatibleError(f"{path / 'collection.json'}: unexpected content ({error}). {_ELSE}") from error
     texts: list[object] = [identity.location, identity.collection_id, identity.model, identity.model_id, identity.preprocessing_id]
     texts += [text for pair in identity.roots.items() for text in pair] if isinstance(identity.roots, dict) else [None]

@@ -102,6 +102,11 @@ class LanceTable:
         except (ValueError, RuntimeError) as error:
             warnings.warn(f"{self._folder}: the table {self._name} was not compacted ({_reason(error)}).", stacklevel=2)
 
+    def rewrite_fragments(self) -> None:
+        """Merge small fragments now, as a new version, also if nothing is merged."""
+        self._table.optimize(cleanup_older_than=_KEEP_OLD_VERSIONS)
+        self._table.delete("false")
+
     @contextmanager
     def _readable(self) -> Iterator[None]:
         try:

@@ -5,14 +5,17 @@ import os
 import shutil
 import tempfile
 import weakref
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from coca_model.errors import CocaModelError
 from media.atomic_write import atomic_path, atomic_write
 from media.hashing import sha256_of_file
 from search.collection.identity import Identity
@@ -32,15 +35,38 @@ from search.collection.snapshot import (
 )
 from search.errors import IncompatibleError
 from search.schema import KINDS, Row, columns_of, stored_columns
-from search.vectors.files import CHANGES, CODES, SLOTS, VECTORS, open_index, write_codes, write_slots, write_vectors
+from search.vectors.files import (
+    CHANGES,
+    FILES,
+    FILES_OF_MAIN,
+    SLOTS,
+    VECTORS,
+    open_index,
+    write_changes_index,
+    write_main_index,
+    write_slots,
+    write_vectors,
+)
+from search.vectors.recall import SENTENCES
+
+if TYPE_CHECKING:
+    from coca_model import Encoder
+    from coca_model.text_encoder import TextEncoder
 
 WRITER_LOCK = "writer.lock"
 _MOST_CHANGES = 0.1  # of all rows; with more, the index is written anew, so that opening stays fast
 _ROWS_PER_BATCH = 1 << 20  # a string column of a batch holds at most 2 GiB
 
 
-def publish(path: Path, identity: Identity, segments: LanceTable, num_failed: int) -> None:
-    """Make the latest version of the table the current snapshot. Only the holder of the writer's lock may call this."""
+def publish(
+    path: Path, identity: Identity, segments: LanceTable, num_failed: int, *, encoder: "Encoder | None" = None, anew: bool = False
+) -> None:
+    """Make the latest version of the table the current snapshot. Only the holder of the writer's lock may call this.
+
+    Args:
+        encoder: the model, to measure the recall of a large index; None to load its text tower if it is needed.
+        anew: share no file of the earlier snapshot.
+    """
     folder = path / "snapshots" / str(segments.version)
     current = Current(identity.collection_id, segments.version, num_failed)
     before = read_current(path)
@@ -50,7 +76,7 @@ def publish(path: Path, identity: Identity, segments: LanceTable, num_failed: in
             shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir(parents=True)
         earlier = path / "snapshots" / str(before.version) if before and before.collection_id == identity.collection_id else None
-        build(partial, segments, identity, earlier)
+        build(partial, segments, identity, None if anew else earlier, encoder)
         partial.rename(folder)
     if before != current:
         atomic_write(path / "current", json.dumps(asdict(current)) + "\n")
@@ -59,7 +85,7 @@ def publish(path: Path, identity: Identity, segments: LanceTable, num_failed: in
             shutil.rmtree(old, ignore_errors=True)  # open readers keep its files
 
 
-def build(folder: Path, segments: LanceTable, identity: Identity, earlier: Path | None = None) -> None:
+def build(folder: Path, segments: LanceTable, identity: Identity, earlier: Path | None = None, encoder: "Encoder | None" = None) -> None:
     """Write the files of a snapshot into an existing folder, and sync them to disk.
 
     Args:
@@ -69,24 +95,38 @@ def build(folder: Path, segments: LanceTable, identity: Identity, earlier: Path 
     with atomic_path(folder / ROWS) as path, pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table, max_chunksize=_ROWS_PER_BATCH)
     ids, width = _numbers(table, "segment_id"), identity.embedding_width
-    changes = _changed_since(earlier, table, identity.collection_id) if earlier else None
+    changes = _changed_since(earlier, table, identity) if earlier else None
     if earlier is not None and changes is not None:
-        _share(earlier / VECTORS, folder / VECTORS)
+        shared = {name: sha256 for name, sha256 in changes.statistics.sha256.items() if name in FILES_OF_MAIN}
+        for name in shared:
+            _share(earlier / name, folder / name)
         vectors = segments.read_by_id("segment_id", ids[changes.rows].tolist(), ["segment_id", "vector"])
         written = write_vectors(vectors.to_batches(), len(vectors), width, folder / CHANGES)
         slots = changes.slots
         slots[np.searchsorted(ids, written)] = changes.first_slot + np.arange(len(written))
+        write_changes_index(folder)
+        info = changes.statistics.index
     else:
+        shared = {}
         written = write_vectors(segments.batches(["segment_id", "vector"]), len(ids), width, folder / VECTORS)
         slots = np.zeros(len(ids), np.int64)
         slots[np.searchsorted(ids, written)] = np.arange(len(written))
+        info = write_main_index(folder, identity.index, lambda: _typical_queries(identity, encoder))
     write_slots(slots, folder / SLOTS)
-    write_codes(folder, earlier if changes else None)
-    known = {VECTORS: changes.sha256_of_vectors} if changes else {}  # reading a shared file again would take most of the time
-    written_now = [name for name in (ROWS, VECTORS, CHANGES, SLOTS, CODES) if name not in known and (folder / name).exists()]
-    checksums = known | {name: sha256_of_file(folder / name) for name in written_now}
-    statistics = Statistics(identity.collection_id, segments.version, count_kinds(segments), checksums)
+    written_now = [name for name in (ROWS, *FILES) if name not in shared and (folder / name).exists()]
+    checksums = shared | {name: sha256_of_file(folder / name) for name in written_now}  # a shared file is not read again
+    statistics = Statistics(identity.collection_id, segments.version, count_kinds(segments), checksums, info)
     atomic_write(folder / STATISTICS, json.dumps(asdict(statistics), indent=2) + "\n")
+
+
+def _typical_queries(identity: Identity, encoder: "Encoder | TextEncoder | None") -> NDArray[np.float32] | None:
+    """The vectors of `search.vectors.recall.SENTENCES`; None if the model is not on this machine."""
+    if encoder is None and (identity.model == "default" or Path(identity.model).exists()):
+        from coca_model.text_encoder import text_encoder
+
+        with suppress(CocaModelError):
+            encoder = text_encoder(identity.model)
+    return encoder.encode_texts(SENTENCES) if encoder is not None and identity.fits(encoder) else None
 
 
 def _rows(segments: LanceTable, identity: Identity) -> pa.Table:
@@ -168,17 +208,17 @@ class _Changes:
         rows: int64 (n,), positions of the rows whose vectors are not in it.
         slots: int64 (N,), the slots of the other rows.
         first_slot: the first slot after it.
-        sha256_of_vectors: its checksum.
+        statistics: those of the earlier snapshot.
     """
 
     rows: NDArray[np.int64]
     slots: NDArray[np.int64]
     first_slot: int
-    sha256_of_vectors: str
+    statistics: Statistics
 
 
-def _changed_since(earlier: Path, rows: pa.Table, collection_id: str) -> _Changes | None:
-    """What changed since a snapshot; None if that is much, or if the snapshot is missing, damaged, or of another collection.
+def _changed_since(earlier: Path, rows: pa.Table, identity: Identity) -> _Changes | None:
+    """What changed since a snapshot; None if that is much, or if the snapshot is missing, damaged, of another collection or index.
 
     Args:
         earlier: the folder of the snapshot.
@@ -187,13 +227,14 @@ def _changed_since(earlier: Path, rows: pa.Table, collection_id: str) -> _Change
     try:
         statistics = read_statistics(earlier)
         before = pa.Table.from_batches([batch.select(["segment_id", "indexed_at"]) for batch in read_rows(earlier)])
-        index = open_index(earlier, has_codes=CODES in statistics.sha256)
+        index = open_index(earlier, statistics.index)
     except (OSError, ValueError, TypeError, RuntimeError, KeyError):
         return None
     ids, old_ids = _numbers(rows, "segment_id"), _numbers(before, "segment_id")
-    if statistics.collection_id != collection_id or VECTORS not in statistics.sha256 or not len(old_ids) or len(index) != len(old_ids):
+    is_other = statistics.collection_id != identity.collection_id or statistics.index.settings != identity.index
+    if is_other or VECTORS not in statistics.sha256 or not len(old_ids) or len(index) != len(old_ids):
         return None
-    first_slot = len(index.parts[0])
+    first_slot = len(index.main)
     positions = np.minimum(np.searchsorted(old_ids, ids), len(old_ids) - 1)
     slots = index.slots[positions]
     is_same = (old_ids[positions] == ids) & (_numbers(before, "indexed_at")[positions] == _numbers(rows, "indexed_at"))
@@ -201,7 +242,7 @@ def _changed_since(earlier: Path, rows: pa.Table, collection_id: str) -> _Change
     num_outdated = first_slot - (len(ids) - len(changed))
     if len(changed) + num_outdated > _MOST_CHANGES * len(ids):
         return None
-    return _Changes(changed, slots, first_slot, statistics.sha256[VECTORS])
+    return _Changes(changed, slots, first_slot, statistics)
 
 
 def _share(file: Path, name: Path) -> None:

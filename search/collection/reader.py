@@ -6,6 +6,7 @@ A reader keeps its snapshot until `refresh`, which also notices if the collectio
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,6 +26,7 @@ from search.schema import FailureColumns, stored_columns
 if TYPE_CHECKING:
     from coca_model import Encoder
     from coca_model.text_encoder import TextEncoder
+    from search.vectors.kinds import GpuKind
 
 
 E = TypeVar("E", "Encoder", "TextEncoder | Encoder")
@@ -33,8 +35,8 @@ E = TypeVar("E", "Encoder", "TextEncoder | Encoder")
 class Collection:
     """A collection opened for reading. Make one with `open_collection`. Several threads may use it at once."""
 
-    def __init__(self, path: Path, encoder: "Encoder | None") -> None:
-        self.path = path
+    def __init__(self, path: Path, encoder: "Encoder | None", gpu: "GpuKind | None" = None) -> None:
+        self.path, self._gpu = path, gpu
         self._lock = threading.Lock()
         self._encoder = encoder
         self._is_given = encoder is not None
@@ -121,7 +123,7 @@ class Collection:
                 continue  # it was deleted or replaced meanwhile
             if read_identity(self.path) == identity:
                 self._seen = seen
-                return snapshot
+                return snapshot if self._gpu is None else _on_gpu(snapshot, self._gpu)
 
     def _fingerprint(self) -> object:
         """Changes whenever the identity or the current snapshot is replaced: small files that are only ever replaced whole."""
@@ -139,16 +141,21 @@ class Collection:
         return encoder
 
 
-def open_collection(path: str | os.PathLike[str] | None = None, *, encoder: "Encoder | None" = None) -> Collection:
+def open_collection(
+    path: str | os.PathLike[str] | None = None, *, encoder: "Encoder | None" = None, gpu: "GpuKind | None" = None
+) -> Collection:
     """Open a collection for reading. A collection of an older format is migrated first.
 
     Args:
         path: the folder of the collection, or its address in a bucket; None for the user's default.
         encoder: the model for queries, if already loaded. Otherwise the collection's model is loaded at first use.
+        gpu: search on a GPU, by this kind of index, see `search.vectors.on_gpu.to_gpu`. If its memory ends, a warning says so, and the CPU
+            searches.
 
     Raises:
         NoCollectionError: there is none.
         IncompatibleError: a newer format, another model or preprocessing, or missing tables.
+        QueryError: there is no GPU, or FAISS is not built for one.
     """
     folder = place.newest_folder(path) if path is not None else default_path()
     migrate_for_reading(folder)
@@ -157,7 +164,13 @@ def open_collection(path: str | os.PathLike[str] | None = None, *, encoder: "Enc
         check_table(folder, table)
     if encoder is not None:
         identity.check(encoder, folder)
-    return Collection(folder, encoder)
+    return Collection(folder, encoder, gpu)
+
+
+def _on_gpu(snapshot: Snapshot, kind: "GpuKind") -> Snapshot:
+    from search.vectors.on_gpu import to_gpu
+
+    return replace(snapshot, index=to_gpu(snapshot.index, kind, recall=snapshot.identity.index.recall))
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:

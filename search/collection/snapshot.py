@@ -22,9 +22,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from search.collection.identity import Identity, below
+from search.errors import QueryError
 from search.filters.evaluate import FilterRows
 from search.schema import KINDS, ColumnInfo, Kind, Row, datetime_of, segment_ids_of, stored_columns
-from search.vectors.files import CODES, open_index
+from search.vectors.files import open_index
+from search.vectors.kinds import IndexInfo
 from search.vectors.vector_index import VectorIndex
 
 ROWS, STATISTICS = "rows.arrow", "statistics.json"
@@ -41,12 +43,13 @@ class Current:
 
 @dataclass(frozen=True)
 class Statistics:
-    """The content of `statistics.json`: what the snapshot was made from, rows of each kind, and the SHA-256 of the other files."""
+    """The content of `statistics.json`: what the snapshot was made from, rows of each kind, the SHA-256 of the other files, the index."""
 
     collection_id: str
     version: int
     counts: dict[str, int]
     sha256: dict[str, str]
+    index: IndexInfo
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,23 @@ class Snapshot:
         Raises:
             QueryError: a bad filter.
         """
-        allowed = self._are_of(frozenset(kinds))
-        if where is not None:
-            kept = self.kept(where)
-            allowed = kept if allowed is None else allowed & kept
-        positions, similarity = self.index.nearest(vector, k, allowed, exact=exact)
+        positions, similarity = self.index.nearest(vector, k, self._allowed(kinds, where), exact=exact)
         return self.segment_ids[positions], similarity, len(positions) < k or k >= len(self)
+
+    def nearest_of_many(
+        self, vectors: NDArray[np.float32], k: int, kinds: Iterable[Kind], where: str | None = None, *, exact: bool = False
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32], bool]]:
+        """`nearest` for each of many vectors, float32 (Q, E)."""
+        found = self.index.nearest_of_many(vectors, k, self._allowed(kinds, where), exact=exact)
+        return [(self.segment_ids[positions], similarity, len(positions) < k or k >= len(self)) for positions, similarity in found]
+
+    def _allowed(self, kinds: Iterable[Kind], where: str | None) -> NDArray[np.bool_] | None:
+        """The rows of some kinds that a filter keeps, bool (N,); None for all."""
+        allowed = self._are_of(frozenset(kinds))
+        if where is None:
+            return allowed
+        kept = self.kept(where)
+        return kept if allowed is None else allowed & kept
 
     def _are_of(self, kinds: frozenset[Kind]) -> NDArray[np.bool_] | None:
         """Which rows are of one of the kinds, bool (N,); None for all."""
@@ -223,16 +237,20 @@ def read_rows(folder: Path) -> tuple[pa.RecordBatch, ...]:
 
 
 def read_statistics(folder: Path) -> Statistics:
-    """Raises OSError, ValueError, TypeError if the file is missing or damaged."""
-    return Statistics(**json.loads((folder / STATISTICS).read_text()))
+    """Raises OSError, ValueError if the file is missing or damaged."""
+    values = json.loads((folder / STATISTICS).read_text())
+    try:
+        return Statistics(**{**values, "index": IndexInfo.from_json(values["index"])})
+    except (TypeError, KeyError, AttributeError, QueryError) as error:
+        raise ValueError(f"{folder / STATISTICS}: unexpected content ({error})") from error
 
 
 def open_files(path: Path, folder: Path, identity: Identity, current: Current) -> Snapshot:
     """Open the files of a snapshot in any folder. Raises as `open_current`."""
     statistics = read_statistics(folder)
     batches = read_rows(folder)
-    index = open_index(folder, has_codes=CODES in statistics.sha256)
-    num_rows, width = sum(batch.num_rows for batch in batches), index.parts[0].shape[1]
+    index = open_index(folder, statistics.index)
+    num_rows, width = sum(batch.num_rows for batch in batches), index.main.vectors.shape[1]
     if len(index) != num_rows or width != identity.embedding_width:
         raise ValueError(f"{folder}: {len(index)} vectors of {width} numbers for {num_rows} rows")
     wanted = made_from(identity.collection_id, current.version)

@@ -231,7 +231,7 @@ class CollectionWriter:
     def publish(self) -> None:
         """Publish a snapshot of what was committed, then remove thumbnails of older versions of files."""
         since = time.monotonic()
-        publish(self.path, self.identity, self._segments, self._failed.count())
+        publish(self.path, self.identity, self._segments, self._failed.count(), encoder=self._encoder)
         for media_id, sha256 in self._outdated.items():
             remove_thumbnails(self.path, media_id, keep_sha256=sha256)
         self._outdated = {}

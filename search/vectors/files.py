@@ -1,12 +1,18 @@
 """The files of a `VectorIndex` in the folder of a snapshot.
 
-vectors.npy    float32 (M1, E), the vectors of this snapshot or of an earlier one, whose file it shares
-changes.npy    in the second case, float32 (M2, E): the vectors that changed since
+vectors.npy    float32 (M1, E), the vectors of this snapshot or of an earlier one, whose files it shares
+codes.faiss    codes of these, see `search.vectors.flat_codes`, or lists, see `search.vectors.inverted_lists`; missing in a small collection
+fast_codes.faiss  codes for searches without a filter, see `search.vectors.fast_codes`; missing if memory is short
+changes.npy    in a snapshot that shares files, float32 (M2, E): the vectors that changed since
+changes.faiss  codes of these; missing if they are few
+queries.npy    float32 (Q, E), typical queries, with which the recall is measured; missing without codes
 slots.npy      int64 (N,): where the vector of each row stands in the two
-codes.faiss    codes of all vectors, see `search.vectors.codes`; missing in a small collection
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +21,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from media.atomic_write import atomic_path
-from search.vectors.vector_index import VectorIndex
+from search.vectors.exact import Vectors
+from search.vectors.finder import Finder
+from search.vectors.kinds import LEAST_FOR_CODES, IndexInfo, IndexSettings, K
+from search.vectors.vector_index import Part, VectorIndex
 
-VECTORS, CHANGES, SLOTS, CODES = "vectors.npy", "changes.npy", "slots.npy", "codes.faiss"
-LEAST_FOR_CODES = 20_000  # with fewer vectors, exact search takes a millisecond or two
+VECTORS, CODES, FAST_CODES, QUERIES = "vectors.npy", "codes.faiss", "fast_codes.faiss", "queries.npy"
+CHANGES, CHANGES_CODES, SLOTS = "changes.npy", "changes.faiss", "slots.npy"
+FILES_OF_MAIN = (VECTORS, CODES, FAST_CODES, QUERIES)
+FILES = (*FILES_OF_MAIN, CHANGES, CHANGES_CODES, SLOTS)
+_MOST_LISTS = 0.5  # of all; if more must be scanned for the recall, flat codes are faster
+_MORE_LISTS = 1.25  # times as many, if the recall is not reached
+_QUERIES_OF_ITS_OWN = 256  # vectors of the collection that are used as queries if there are no better ones
 
 
 def write_vectors(batches: Iterable[pa.RecordBatch], count: int, embedding_width: int, file: Path) -> NDArray[np.int64]:
@@ -34,47 +48,97 @@ def write_vectors(batches: Iterable[pa.RecordBatch], count: int, embedding_width
 
 
 def write_slots(slots: NDArray[np.int64], file: Path) -> None:
+    _write_array(slots, file)
+
+
+def _write_array(values: NDArray[Any], file: Path) -> None:
     with atomic_path(file) as path, path.open("wb") as stream:
-        np.save(stream, slots)
+        np.save(stream, values)
 
 
-def write_codes(folder: Path, earlier: Path | None) -> bool:
-    """Write the codes of the vectors in a folder. Returns whether it did: a small collection needs none.
+def write_main_index(folder: Path, settings: IndexSettings, typical_queries: Callable[[], Vectors | None]) -> IndexInfo:
+    """Choose the kind of index for the vectors in a folder, write its files, and measure its recall.
 
     Args:
-        earlier: a folder with codes of the same `vectors.npy`, which are extended.
+        typical_queries: returns float32 (Q, E); None if there are none, which leaves the recall unknown.
     """
-    main, changes = _parts(folder)
-    if len(main) + len(changes) < LEAST_FOR_CODES:
-        return False
-    from search.vectors.codes import build_codes, extend_codes  # imports faiss, which a small collection does not need
+    vectors = _mapped(folder / VECTORS)
+    kind = settings.kind_for(len(vectors))
+    if kind == "exact":
+        return IndexInfo("exact", settings)
+    queries = typical_queries()
+    info = _write_lists(folder, vectors, settings, queries) if kind == "lists" else None
+    if info is None:
+        from search.vectors.flat_codes import write_flat_codes  # imports faiss, which a small collection does not need
 
-    if earlier is not None and (earlier / CODES).exists():
-        codes = extend_codes(earlier / CODES, len(main), changes)
-    else:
-        codes = build_codes(np.concatenate([main, changes]) if len(changes) else main)
+        has_fast = settings.allows_fast_codes(*vectors.shape)
+        with atomic_path(folder / CODES) as path, atomic_path(folder / FAST_CODES) if has_fast else nullcontext() as fast_path:
+            write_flat_codes(vectors, path, fast_path)
+        info = IndexInfo("flat", settings, has_fast)
+    if queries is None:
+        return info
+    from search.vectors.recall import measure_recall
+
+    _write_array(queries, folder / QUERIES)
+    recall = measure_recall(Part(vectors, _finder(folder, vectors, info)), queries)
+    while recall < settings.recall and info.kind == "lists" and info.probes[K] < len(vectors):
+        info = replace(info, probes={rank: math.ceil(count * _MORE_LISTS) for rank, count in info.probes.items()})
+        recall = measure_recall(Part(vectors, _finder(folder, vectors, info)), queries)
+    return replace(info, recall=round(recall, 4), num_queries=len(queries))
+
+
+def _write_lists(folder: Path, vectors: Vectors, settings: IndexSettings, queries: Vectors | None) -> IndexInfo | None:
+    """Write lists. None if so many would have to be scanned for the recall that flat codes are faster."""
+    from search.vectors.inverted_lists import measure_lists, write_inverted_lists
+
+    if queries is None:
+        queries = vectors[:: -(-len(vectors) // _QUERIES_OF_ITS_OWN)]
     with atomic_path(folder / CODES) as path:
-        codes.write(path)
-    return True
+        num_lists = write_inverted_lists(vectors, path)
+        probes, error = measure_lists(path, vectors, queries, settings.recall)
+    is_worth = settings.kind == "lists" or probes[K] <= _MOST_LISTS * num_lists
+    return IndexInfo("lists", settings, probes=probes, error=error) if is_worth else None
 
 
-def open_index(folder: Path, *, has_codes: bool) -> VectorIndex:
+def write_changes_index(folder: Path) -> None:
+    """Write codes of the changed vectors in a folder, if they are many."""
+    vectors = _mapped(folder / CHANGES)
+    if len(vectors) >= LEAST_FOR_CODES:
+        from search.vectors.flat_codes import write_flat_codes
+
+        with atomic_path(folder / CHANGES_CODES) as path:
+            write_flat_codes(vectors, path, None)
+
+
+def open_index(folder: Path, info: IndexInfo) -> VectorIndex:
     """Map the files into memory. Raises OSError, ValueError, RuntimeError if they are missing or damaged, or do not fit each other."""
-    parts, slots, codes = _parts(folder), _mapped(folder / SLOTS), None
-    if has_codes:
-        from search.vectors.codes import read_codes
-
-        codes = read_codes(folder / CODES)
-    index = VectorIndex(parts, slots, codes)
+    vectors, slots = _mapped(folder / VECTORS), _mapped(folder / SLOTS)
+    main, changes = Part(vectors, _finder(folder, vectors, info)), Part(vectors[:0])
+    if (folder / CHANGES).exists():
+        changed = _mapped(folder / CHANGES)
+        has_codes = (folder / CHANGES_CODES).exists()
+        changes = Part(changed, _flat_codes(folder / CHANGES_CODES, changed, None) if has_codes else None)
+    index = VectorIndex(main, changes, slots, _mapped(folder / QUERIES) if (folder / QUERIES).exists() else None)
     is_inside = not len(slots) or (slots.min() >= 0 and slots.max() < index.num_slots)
-    if not is_inside or (codes is not None and len(codes) != index.num_slots):
+    if not is_inside or any(part.finder is not None and len(part.finder) != len(part) for part in (main, changes)):
         raise ValueError(f"{folder}: vectors, slots and codes do not fit each other")
     return index
 
 
-def _parts(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    main = _mapped(folder / VECTORS)
-    return main, _mapped(folder / CHANGES) if (folder / CHANGES).exists() else main[:0]
+def _finder(folder: Path, vectors: Vectors, info: IndexInfo) -> Finder | None:
+    if info.kind == "exact":
+        return None
+    if info.kind == "flat":
+        return _flat_codes(folder / CODES, vectors, folder / FAST_CODES if info.has_fast_codes else None)
+    from search.vectors.inverted_lists import read_inverted_lists
+
+    return read_inverted_lists(folder / CODES, vectors, info.probes, info.error)
+
+
+def _flat_codes(file: Path, vectors: Vectors, fast_file: Path | None) -> Finder:
+    from search.vectors.flat_codes import read_flat_codes  # imports faiss, which a small collection does not need
+
+    return read_flat_codes(file, vectors, fast_file)
 
 
 def _mapped(file: Path) -> NDArray[Any]:

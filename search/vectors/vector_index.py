@@ -10,21 +10,39 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from search.vectors.codes import Codes
-from search.vectors.in_parts import in_parts
+from search.vectors.exact import Found, Mask, Slots, Vectors, largest, nearest_of
+from search.vectors.exact_many import nearest_of_many
+from search.vectors.finder import Finder, none_found
 
-_LEAST_CANDIDATES = 400
-_CANDIDATES_PER_HIT = 2
-_MOST_CANDIDATES = 1 / 16  # of the vectors; with more, computing every cosine is faster
-_MOST_HITS = 1 / 256  # of the vectors; the cosines of more hits lie so close together that nearly all vectors are candidates
-_STANDARD_ERRORS = 2.6  # the error of an estimate is larger in one of 200 cases
-_SAMPLE = 256  # vectors that tell how far estimates are off for a query
-_FEW_ROWS = 10_000  # the cosines of so many are computed sooner than the codes of a large collection are scanned
-_ROWS_AT_ONCE = 1 << 14
-_ROWS_PER_THREAD = 1 << 13
+_FEW_ROWS = 10_000  # the cosines of so many are computed sooner than a large index is searched
+
+_MANY_QUERIES = 16  # a product of matrices takes less time than so many searches by an index
+_MANY_VECTORS = 5_000_000  # unless each of them is compared with so many vectors
 
 Positions = NDArray[np.int64]
-Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The vectors of one file, float32 (M, E) mapped into memory, each of L2 norm 1, and what finds candidates among them.
+
+    A small part has no finder, and is searched exactly.
+    """
+
+    vectors: Vectors
+    finder: Finder | None = None
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def find(self, vector: Vectors, k: int, allowed: Mask | None) -> Found:
+        """The `k` best slots, by the finder if that is faster, and perhaps others. Arguments as those of `Finder.find`."""
+        found = self.finder.find(vector, k, allowed) if self.finder is not None else None
+        return found or self.find_exactly(vector, k, None if allowed is None else np.flatnonzero(allowed))
+
+    def find_exactly(self, vector: Vectors, k: int, slots: Slots | None) -> Found:
+        """The `k` best among some slots; None for all."""
+        return nearest_of(self.vectors, vector, k, slots) if len(self) else none_found()
 
 
 @dataclass(frozen=True)
@@ -32,25 +50,25 @@ class VectorIndex:
     """The vectors of N rows, in M slots.
 
     Attributes:
-        parts: float32 (M1, E) and (M2, E), M1 + M2 = M, mapped into memory, each row of L2 norm 1.
+        main: the vectors of the first M1 slots.
+        changes: those of the other slots: rows that changed since `main` was written.
         slots: int64 (N,), the slot of each row.
-        codes: of all slots; None in a small collection, which is searched exactly.
+        queries: float32 (Q, E), typical queries, to measure recall; None if there are none.
     """
 
-    parts: tuple[Vectors, Vectors]
-    slots: Positions
-    codes: Codes | None = None
+    main: Part
+    changes: Part
+    slots: Slots
+    queries: Vectors | None = None
 
     def __len__(self) -> int:
         return len(self.slots)
 
     @property
     def num_slots(self) -> int:
-        return sum(map(len, self.parts))
+        return len(self.main) + len(self.changes)
 
-    def nearest(
-        self, vector: Vectors, k: int, allowed: NDArray[np.bool_] | None = None, *, exact: bool = False
-    ) -> tuple[Positions, Vectors]:
+    def nearest(self, vector: Vectors, k: int, allowed: Mask | None = None, *, exact: bool = False) -> tuple[Positions, Vectors]:
         """The `k` rows most similar to `vector`, best first; fewer if there are fewer.
 
         Args:
@@ -63,77 +81,61 @@ class VectorIndex:
         """
         num_allowed = len(self) if allowed is None else int(np.count_nonzero(allowed))
         k = min(k, num_allowed)
-        vector = np.ascontiguousarray(vector, np.float32)
         if k < 1:
-            return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        found = None
-        if self.codes is not None and not exact and num_allowed > _FEW_ROWS and k <= self.num_slots * _MOST_HITS:
-            found = self._best_by_codes(vector, k, self._slots_of(allowed))
-        if found is None:
-            rows = None if allowed is None else np.flatnonzero(allowed)
-            cosines = self._all_cosines(vector, rows)
+            return none_found()
+        vector, split = np.ascontiguousarray(vector, np.float32), len(self.main)
+        parts = self.main, self.changes
+        if exact or num_allowed <= _FEW_ROWS:
+            found = [part.find_exactly(vector, k, slots) for part, slots in zip(parts, self._slots_of(allowed), strict=True)]
         else:
-            rows, cosines = self._row_of_slot[found[0]], found[1]
-        best = _largest(cosines, k)
-        return (best if rows is None else rows[best]), cosines[best]
+            mask = self._mask_of(allowed)
+            masks = (None, None) if mask is None else (mask[:split], mask[split:])
+            found = [part.find(vector, k, each) for part, each in zip(parts, masks, strict=True)]
+        return self._best(k, *found)
 
-    def _best_by_codes(self, vector: Vectors, k: int, allowed: NDArray[np.bool_] | None) -> tuple[Positions, Vectors] | None:
-        """Slots that hold the `k` best, and their exact cosines; None if it is faster to compute every cosine.
+    def nearest_of_many(
+        self, vectors: Vectors, k: int, allowed: Mask | None = None, *, exact: bool = False
+    ) -> list[tuple[Positions, Vectors]]:
+        """`nearest` for each of many queries, float32 (Q, E), by products of matrices unless an index is faster."""
+        has_finder = self.main.finder is not None and not exact
+        if has_finder and (len(vectors) < _MANY_QUERIES or len(self.main) >= _MANY_VECTORS):
+            return [self.nearest(vector, k, allowed) for vector in vectors]
+        mask = self._mask_of(allowed)
+        split = len(self.main)
+        main = nearest_of_many(self.main.vectors, vectors, k, None if mask is None else mask[:split])
+        changes = nearest_of_many(self.changes.vectors, vectors, k, None if mask is None else mask[split:])
+        return [self._best(k, *both) for both in zip(main, changes, strict=True)]
 
-        The k-th best cosine so far, minus the error of estimates, says how low an estimate may be that could still belong to a hit. More
-        candidates are taken until there is none left. For a query that is similar to nothing, these would be many.
-        """
-        assert self.codes is not None
-        bias, error, usual = self._errors_of_estimates(vector)
-        count = max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k)
-        while count <= self.num_slots * _MOST_CANDIDATES:
-            slots, estimates = self.codes.candidates(vector, count, allowed)
-            lowest = estimates[-1]
-            slots = np.sort(slots)  # so that memory is read in order
-            cosines = _dot(self._vectors_in(slots), vector)
-            kth = np.partition(cosines, len(cosines) - k)[len(cosines) - k]
-            needed = kth - bias - _STANDARD_ERRORS * error
-            if lowest <= needed or len(slots) < count:
-                return slots, cosines
-            count = max(4 * count, int(np.mean(usual >= needed) * self.num_slots))
-        return None
-
-    def _errors_of_estimates(self, vector: Vectors) -> tuple[float, float, Vectors]:
-        """Mean and standard deviation of exact minus estimated cosines of a sample, and the estimates."""
-        sample, codes = self._sample
-        places, estimates = codes.candidates(vector, len(sample))
-        errors = _dot(sample[places], vector) - estimates
-        return float(errors.mean()), float(errors.std()), estimates
-
-    @cached_property
-    def _sample(self) -> tuple[Vectors, Codes]:
-        assert self.codes is not None
-        slots = np.unique(np.linspace(0, self.num_slots - 1, _SAMPLE).astype(np.int64))
-        vectors = self._vectors_in(slots)
-        return vectors, self.codes.with_vectors(vectors)
+    def _best(self, k: int, main: Found, changes: Found) -> tuple[Positions, Vectors]:
+        """The rows of the best `k` of what was found in both parts, best first."""
+        slots, cosines = np.concatenate([main[0], changes[0] + len(self.main)]), np.concatenate([main[1], changes[1]])
+        best = largest(cosines, k)
+        return self._row_of_slot[slots[best]], cosines[best]
 
     def vectors(self, positions: Positions) -> Vectors:
         """The vectors of some rows, float32 (n, E)."""
-        return self._vectors_in(self.slots[positions])
-
-    def _vectors_in(self, slots: Positions) -> Vectors:
-        main, changes = self.parts
-        if not len(changes):
-            return main[slots]
-        found = main[np.minimum(slots, len(main) - 1)] if len(main) else np.empty((len(slots), main.shape[1]), np.float32)
-        is_changed = slots >= len(main)
-        found[is_changed] = changes[slots[is_changed] - len(main)]
+        slots = self.slots[positions]
+        if not len(self.changes):
+            return self.main.vectors[slots]
+        found = np.empty((len(slots), self.main.vectors.shape[1]), np.float32)
+        is_changed = slots >= len(self.main)
+        found[~is_changed] = self.main.vectors[slots[~is_changed]]
+        found[is_changed] = self.changes.vectors[slots[is_changed] - len(self.main)]
         return found
 
-    def _all_cosines(self, vector: Vectors, rows: Positions | None) -> Vectors:
-        """The cosines of some rows; None for all."""
-        if rows is not None and len(rows) <= len(self) // 8:
-            blocks = (rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE))
-            return np.concatenate([_dot(self.vectors(block), vector) for block in blocks])
-        cosines = np.concatenate([_dot(part, vector) for part in self.parts])
-        return cosines[self.slots if rows is None else self.slots[rows]]
+    def _slots_of(self, allowed: Mask | None) -> tuple[Slots | None, Slots | None]:
+        """The slots of the allowed rows in each part; None for all of a part."""
+        if allowed is not None and np.count_nonzero(allowed) <= _FEW_ROWS:
+            slots = np.sort(self.slots[np.flatnonzero(allowed)])  # so that memory is read in order
+        else:
+            mask = self._mask_of(allowed)
+            if mask is None:
+                return None, None
+            slots = np.flatnonzero(mask)
+        first = np.searchsorted(slots, len(self.main))
+        return slots[:first], slots[first:] - len(self.main)
 
-    def _slots_of(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    def _mask_of(self, allowed: Mask | None) -> Mask | None:
         """The slots of the allowed rows, bool (M,); None for all of them."""
         if allowed is None:
             return None if len(self) == self.num_slots else self._row_of_slot >= 0
@@ -145,15 +147,3 @@ class VectorIndex:
         rows = np.full(self.num_slots, -1, np.int64)
         rows[self.slots] = np.arange(len(self))
         return rows
-
-
-def _dot(vectors: Vectors, vector: Vectors) -> Vectors:
-    """float32 (n, E) and (E,) to (n,). Not `@`: the threads of OpenBLAS wait for each other by spinning, 7 ms on a busy machine."""
-    parts = in_parts(lambda start, stop: np.einsum("ne,e->n", vectors[start:stop], vector), len(vectors), _ROWS_PER_THREAD)
-    return np.concatenate(parts)
-
-
-def _largest(values: NDArray[np.float32], count: int) -> Positions:
-    """The positions of the largest values, largest first, int64 (count,)."""
-    best = np.argpartition(values, len(values) - count)[len(values) - count :]
-    return best[np.lexsort((best, -values[best]))]

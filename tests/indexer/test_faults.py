@@ -185,7 +185,7 @@ def full_faiss(*_, **__):
         ("search.collection.publish.atomic_write", full, "No space left on device"),
         (LanceTable, full_lance, "No space left on device"),
         ("search.collection.publish.write_vectors", full, "No space left on device"),
-        ("search.collection.publish.write_codes", full_faiss, "write failed"),
+        ("search.collection.publish.write_main_index", full_faiss, "write failed"),
     ],
 )
 def test_a_full_disk_is_one_sentence_and_the_collection_stays_readable(indexed, library, tmp_path, monkeypatch, what, fault, reason):

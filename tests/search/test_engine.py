@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from indexer import index
-from search import Hit, QueryError, open_collection, search
+from search import Hit, QueryError, open_collection, search, search_many
 from tests.fakes import COLOURS, FakeEncoder, write_film, write_picture
 
 
@@ -139,3 +139,24 @@ def test_an_empty_collection_gives_no_hits(tmp_path):
     empty = open_collection(tmp_path / "collection", encoder=FakeEncoder())
     assert len(search("red", collection=empty)) == 0
     assert len(search("red", collection=empty, where="width > 1")) == 0
+
+
+@pytest.mark.parametrize("settings", [{}, {"k": 3}, {"k": 100, "group_by_file": False}, {"where": "width >= 104"}, {"kinds": "clip"}])
+def test_many_queries_give_the_hits_of_each(collection, tmp_path, settings):
+    queries = ["red", write_picture(tmp_path / "query.png", "green"), FakeEncoder().encode_texts(["blue"])[0], "red", *COLOURS]
+    answers = search_many(queries, collection=collection, **settings)
+    for query, hits in zip(queries, answers, strict=True):
+        alone = search(query, collection=collection, **settings)
+        assert [hit.segment_id for hit in hits] == [hit.segment_id for hit in alone]
+        assert [hit.similarity for hit in hits] == pytest.approx([hit.similarity for hit in alone], abs=1e-6)
+        assert [replace(hit, similarity=0) for hit in hits] == [replace(hit, similarity=0) for hit in alone]
+
+
+def test_no_query_gives_no_answer(collection):
+    assert search_many([], collection=collection) == []
+
+
+@pytest.mark.parametrize(("bad", "message"), [("", "empty"), (np.zeros(3), "vector"), (["red"], "cannot be used")])
+def test_a_query_of_many_that_cannot_be_used_is_named(collection, bad, message):
+    with pytest.raises(QueryError, match=rf"^Query 1: .*{message}"):
+        search_many(["red", bad], collection=collection)

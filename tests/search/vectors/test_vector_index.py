@@ -1,95 +1,85 @@
-"""The index finds the rows that an exact ranking of the allowed vectors finds, also after changes."""
+"""Every kind of index finds the rows that an exact ranking of the allowed vectors finds, also after changes."""
+
+import itertools
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from search.vectors import files
-from search.vectors.files import CHANGES, SLOTS, VECTORS, open_index, write_codes, write_slots, write_vectors
-
-WIDTH = 96
-
-
-def unit_vectors(count, seed=0):
-    vectors = np.random.default_rng(seed).standard_normal((count, WIDTH)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+from search.vectors import files, kinds, on_gpu
+from search.vectors.files import open_index
+from search.vectors.kinds import GPU_KINDS, IndexSettings
+from tests.search.vectors.fake_gpu import FakeGpu
+from tests.search.vectors.written_index import KINDS, unit_vectors, write, write_changed
 
 
-def batches(vectors):
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), WIDTH)
-    return [pa.record_batch({"segment_id": np.arange(len(vectors)), "vector": column})]
-
-
-def write(folder, vectors, slots, changes=(), earlier=None):
-    folder.mkdir(exist_ok=True)
-    write_vectors(batches(vectors), len(vectors), WIDTH, folder / VECTORS)
-    if len(changes):
-        write_vectors(batches(changes), len(changes), WIDTH, folder / CHANGES)
-    write_slots(slots, folder / SLOTS)
-    return open_index(folder, has_codes=write_codes(folder, earlier))
-
-
-@pytest.fixture(params=["exact", "codes", "codes by threads", "codes and changes"])
-def index(request, tmp_path, monkeypatch):
+@pytest.fixture(
+    scope="module",
+    params=itertools.product([*KINDS, *(f"gpu {kind}" for kind in GPU_KINDS)], ["one thread", "threads"], ["", "changes"]),
+    ids=", ".join,
+)
+def index(request, tmp_path_factory):
     """4,000 rows in an order of their own, and their vectors in the order of rows."""
-    monkeypatch.setattr("search.vectors.vector_index._FEW_ROWS", 50)
-    monkeypatch.setattr(files, "LEAST_FOR_CODES", 10_000 if request.param == "exact" else 1)
-    if "threads" in request.param:
-        monkeypatch.setattr("search.vectors.codes._CODES_PER_THREAD", 1_000)
-        monkeypatch.setattr("search.vectors.in_parts.num_cpus", lambda: 3)
-    vectors, slots = unit_vectors(4_000), np.random.default_rng(1).permutation(4_000)
-    opened = write(tmp_path / "a", vectors, slots)
-    if request.param == "codes and changes":
-        changes = unit_vectors(400, seed=2)
-        slots = np.concatenate([slots[:3_700], 4_000 + np.random.default_rng(3).permutation(400)])
-        opened, vectors = write(tmp_path / "b", vectors, slots, changes, earlier=tmp_path / "a"), np.concatenate([vectors, changes])
-    assert (opened.codes is None) == (request.param == "exact")
-    return opened, vectors[slots]
+    kind, threads, changes = request.param
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.vectors.vector_index._FEW_ROWS", 50)
+        for module in (kinds, files):
+            patch.setattr(module, "LEAST_FOR_CODES", 200)
+        patch.setattr("search.vectors.fast_codes._CODES_PER_SHARD", 1_500)
+        if threads == "threads":
+            patch.setattr("search.vectors.flat_codes._CODES_PER_THREAD", 1_000)
+            patch.setattr("search.vectors.exact_many._LEAST_ROWS", 1_000)
+            patch.setattr("search.vectors.in_parts.num_cpus", lambda: 3)
+        vectors, slots, folder = unit_vectors(4_000), np.random.default_rng(1).permutation(4_000), tmp_path_factory.mktemp("snapshots")
+        info = write(last := folder / "a", vectors, slots, KINDS.get(kind, IndexSettings()), unit_vectors(50, seed=9))
+        if changes:
+            changed = unit_vectors(400, seed=2)
+            slots = np.concatenate([slots[:3_700], 4_000 + np.random.default_rng(3).permutation(400)])
+            write_changed(last := folder / "b", folder / "a", slots, changed)
+            vectors = np.concatenate([vectors, changed])
+        opened = open_index(last, info)
+        if kind.startswith("gpu"):
+            patch.setattr(on_gpu, "_gpu", FakeGpu())
+            opened = on_gpu.to_gpu(opened, kind.split()[1])
+            assert isinstance(opened.main.finder, on_gpu.OnGpu)
+        else:
+            assert (info.kind, info.has_fast_codes) == (kind.split(",")[0], "fast" in kind)
+            assert info.recall is None if kind == "exact" else info.recall >= 0.98
+        yield opened, vectors[slots]
 
 
-@pytest.mark.parametrize("share", [None, 1.0, 0.5, 0.05, 0.001, 0.0])
-@pytest.mark.parametrize("k", [1, 10, 500])
-def test_the_nearest_allowed_rows_are_found(index, share, k):
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 1000),
+    k=st.sampled_from([1, 10, 100, 500]),
+    share=st.sampled_from([None, 1.0, 0.7, 0.5, 0.05, 0.001, 0.0]),
+    num_queries=st.sampled_from([5, 20]),
+)
+def test_all_kinds_find_the_hits_of_exact_search(index, seed, k, share, num_queries):
     opened, vectors = index
-    allowed = None if share is None else np.random.default_rng(4).random(len(opened)) < share
-    for query in unit_vectors(5, seed=5):
+    allowed = None if share is None else np.random.default_rng(seed).random(len(opened)) < share
+    possible = np.arange(len(opened)) if allowed is None else np.flatnonzero(allowed)
+    queries = unit_vectors(num_queries, seed=seed + 10_000)
+    together = opened.nearest_of_many(queries, k, allowed)
+    recalls = []
+    for query, (positions_together, similarity_together) in zip(queries, together, strict=True):
         cosines = vectors @ query
-        possible = np.arange(len(cosines)) if allowed is None else np.flatnonzero(allowed)
         best = possible[np.argsort(-cosines[possible])][:k]
-        positions, similarity = opened.nearest(query, k, allowed)
-        assert len(positions) == len(best)
-        np.testing.assert_allclose(similarity, cosines[positions], atol=1e-6)
-        assert (np.diff(similarity) <= 0).all()
-        assert set(positions) <= set(possible)
-        assert len(set(positions) & set(best)) >= 0.98 * len(best)
+        for positions, similarity in (opened.nearest(query, k, allowed), (positions_together, similarity_together)):
+            assert len(positions) == len(best)
+            np.testing.assert_allclose(similarity, cosines[positions], atol=1e-6)
+            assert (np.diff(similarity) <= 0).all()
+            assert set(positions) <= set(possible)
+            if len(best):
+                recalls.append(len(set(positions) & set(best)) / len(best))
         exactly, similarity = opened.nearest(query, k, allowed, exact=True)
         np.testing.assert_allclose(similarity, cosines[best], atol=1e-6)
         assert len(set(exactly) & set(best)) >= len(best) - 1  # ties
+    assert not recalls or np.mean(recalls) >= 0.9  # 9 of 10 for k 1, of 5 queries
 
 
 def test_the_vectors_are_those_of_the_rows(index):
     opened, vectors = index
     positions = np.random.default_rng(6).integers(0, len(opened), 100)
     assert np.array_equal(opened.vectors(positions), vectors[positions])
-
-
-def test_an_empty_index_finds_nothing(tmp_path):
-    opened = write(tmp_path / "a", unit_vectors(0), np.zeros(0, np.int64))
-    assert len(opened.nearest(np.ones(WIDTH, np.float32), 3)[0]) == 0
-    assert opened.vectors(np.zeros(0, np.int64)).shape == (0, WIDTH)
-
-
-@pytest.mark.parametrize("slots", [[0, 1, 3], [0, -1, 2]])
-def test_slots_outside_the_vectors_are_refused(tmp_path, slots):
-    with pytest.raises(ValueError, match="do not fit"):
-        write(tmp_path / "a", unit_vectors(3), np.array(slots))
-
-
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * len(data)])
-@pytest.mark.parametrize("file", [VECTORS, SLOTS, files.CODES])
-def test_a_damaged_file_is_refused(tmp_path, monkeypatch, file, damage):
-    monkeypatch.setattr(files, "LEAST_FOR_CODES", 1)
-    write(tmp_path / "a", unit_vectors(300), np.arange(300))
-    (tmp_path / "a" / file).write_bytes(damage((tmp_path / "a" / file).read_bytes()))
-    with pytest.raises((OSError, ValueError, RuntimeError)):
-        open_index(tmp_path / "a", has_codes=True)

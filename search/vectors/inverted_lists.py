@@ -1,0 +1,136 @@
+"""The index of tens of millions of vectors: lists of neighbouring vectors, of which a query scans the nearest few (IVF, Jégou et al. 2011).
+
+The vectors of a list are kept as RaBitQ codes of their difference to its centre, see `search.vectors.flat_codes`. How many lists a query
+must scan ("probes") follows from how far its neighbours are spread over lists, which is measured when the index is built.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from search.vectors.exact import Found, Mask, Slots, Vectors, dot_of, largest
+from search.vectors.exact_many import nearest_of_many
+from search.vectors.finder import none_found
+from search.vectors.flat_codes import QUERY_BITS, STANDARD_ERRORS
+from search.vectors.kinds import K
+
+RANKS = (K, 100, 1000)  # for which the probes are measured
+_LISTS_PER_ROOT = 4  # lists for each square root of the number of vectors
+_LEAST_PER_LIST = 39  # vectors, the least for which FAISS finds its centre without a warning
+_MOST_PER_LIST = 64  # vectors that are looked at to find a centre
+_ITERATIONS = 10  # of k-means
+_SEED = 1
+_ROWS_AT_ONCE = 1 << 16
+_LEAST_CANDIDATES = 400
+_CANDIDATES_PER_HIT = 2
+_SAMPLE = 256  # vectors that tell how far estimates are off
+_QUERIES_OF_SAMPLE = 16
+
+Probes = Mapping[int, int]
+
+
+class InvertedLists:
+    """Lists of all vectors of a file. Implements `search.vectors.finder.Finder`.
+
+    Args:
+        index: an `IndexPreTransform` of a random rotation and an `IndexIVFRaBitQ`.
+        vectors: float32 (M, E), the vectors of the codes.
+        probes: how many lists contain enough of the nearest 10, 100, 1000.
+        error: the standard error of estimated cosines.
+    """
+
+    def __init__(self, index: Any, vectors: Vectors, probes: Probes, error: float) -> None:
+        self._index, self._vectors, self._probes, self._error = index, vectors, probes, error
+        self._num_lists = int(faiss.extract_index_ivf(index).nlist)
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    def find(self, vector: Vectors, k: int, allowed: Mask | None) -> Found:
+        """See `Finder`. Of a filter that keeps a tenth, the best 10 are about as far away as the best 100 without it."""
+        share = 1.0 if allowed is None else np.count_nonzero(allowed) / len(allowed)
+        if not share:
+            return none_found()
+        count = max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k)
+        params = _parameters(self.probes(k / share), allowed)
+        faiss.omp_set_num_threads(1)  # for this thread: those of OpenMP would spin and take the core from others
+        estimates, slots = (each[0] for each in self._index.search(vector[None], min(count, len(self)), params=params))
+        found = self._with_cosines(slots[slots >= 0], vector)
+        if len(found[0]) < count:
+            return found
+        needed = float(found[1][largest(found[1], k)[-1]]) - STANDARD_ERRORS * self._error  # as in `FlatCodes.find`
+        if estimates[-1] <= needed:
+            return found
+        return self._with_cosines(self._index.range_search(vector[None], needed, params=params)[2], vector)
+
+    def _with_cosines(self, slots: Slots, vector: Vectors) -> Found:
+        slots = np.sort(slots)  # so that memory is read in order
+        return slots, dot_of(self._vectors, slots, vector)
+
+    def probes(self, rank: float) -> int:
+        """The lists to scan for the nearest `rank` vectors: between measured ranks and beyond them, it grows as a power of the rank."""
+        ranks = np.log(sorted(self._probes))
+        measured = np.log([self._probes[each] for each in sorted(self._probes)])
+        wanted = math.log(max(rank, 1))
+        slope = max(0.0, (measured[-1] - measured[-2]) / (ranks[-1] - ranks[-2]))
+        grown = float(np.interp(wanted, ranks, measured)) + slope * max(0.0, wanted - ranks[-1])
+        return min(self._num_lists, math.ceil(math.exp(min(grown, 30.0))))
+
+
+def write_inverted_lists(vectors: Vectors, file: Path) -> int:
+    """Make the lists of vectors, float32 (M, E), M > 0, and write them. Returns the number of lists."""
+    num_vectors, width = vectors.shape
+    num_lists = max(1, min(int(_LISTS_PER_ROOT * math.sqrt(num_vectors)), num_vectors // _LEAST_PER_LIST))
+    rotation = faiss.RandomRotationMatrix(width, width)
+    rotation.init(_SEED)
+    lists = faiss.IndexIVFRaBitQ(faiss.IndexFlatIP(width), width, num_lists, faiss.METRIC_INNER_PRODUCT)
+    lists.cp.spherical, lists.cp.niter, lists.cp.seed = True, _ITERATIONS, _SEED
+    lists.cp.max_points_per_centroid = _MOST_PER_LIST
+    index = faiss.IndexPreTransform(rotation, lists)
+    index.train(np.ascontiguousarray(vectors[:: -(-num_vectors // (num_lists * _MOST_PER_LIST))]))
+    for start in range(0, num_vectors, _ROWS_AT_ONCE):
+        index.add(np.ascontiguousarray(vectors[start : start + _ROWS_AT_ONCE]))
+    faiss.write_index(index, str(file))
+    return num_lists
+
+
+def read_inverted_lists(file: Path, vectors: Vectors, probes: Probes, error: float) -> InvertedLists:
+    """Maps the lists into memory. Raises OSError, RuntimeError if the file is missing or damaged."""
+    return InvertedLists(faiss.read_index(str(file), faiss.IO_FLAG_MMAP), vectors, probes, error)
+
+
+def measure_lists(file: Path, vectors: Vectors, queries: Vectors, recall: float) -> tuple[dict[int, int], float]:
+    """The probes and the error of `InvertedLists`: the fewest lists that contain a share `recall` of the nearest 10, 100 and 1000 vectors
+    of queries, float32 (Q, E), on average.
+    """
+    index: Any = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
+    lists: Any = faiss.extract_index_ivf(index)
+    list_of = np.empty(index.ntotal, np.int64)
+    for number in range(lists.nlist):
+        size = lists.invlists.list_size(number)
+        list_of[faiss.rev_swig_ptr(lists.invlists.get_ids(number), size)] = number
+    order = lists.quantizer.search(index.chain.at(0).apply(queries), lists.nlist)[1]
+    turn_of = np.argsort(order, axis=1)  # when the query scans each list, int64 (Q, nlist)
+    best = nearest_of_many(vectors, queries, min(RANKS[-1], len(vectors)))
+    probes = {}
+    for rank in RANKS:
+        turns = np.sort(np.concatenate([turn_of[query, list_of[slots[:rank]]] for query, (slots, _) in enumerate(best)]))
+        probes[rank] = int(turns[max(0, math.ceil(recall * len(turns)) - 1)]) + 1
+    sample = np.zeros(len(vectors), np.bool_)
+    sample[np.linspace(0, len(vectors) - 1, _SAMPLE).astype(np.int64)] = True
+    queries = queries[:_QUERIES_OF_SAMPLE]
+    estimates, slots = index.search(queries, _SAMPLE, params=_parameters(lists.nlist, sample))
+    found = slots >= 0
+    exact = np.einsum("qne,qe->qn", vectors[np.maximum(slots, 0)], queries)
+    return probes, float(np.sqrt(np.mean((exact - estimates)[found] ** 2)))
+
+
+def _parameters(probes: int, allowed: Mask | None) -> Any:
+    """The settings of one call."""
+    selector = None if allowed is None else faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # type: ignore[arg-type, call-arg]
+    scan = faiss.IVFRaBitQSearchParameters(nprobe=probes, qb=QUERY_BITS, sel=selector)  # type: ignore[call-arg]
+    return faiss.SearchParametersPreTransform(index_params=scan)  # type: ignore[call-arg]
