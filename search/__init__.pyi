@@ -1,6 +1,6 @@
 from .collection import Collection, open_collection
 from .engine import search, search_many
-from .errors import IncompatibleError, LockedError, NoCollectionError, QueryError, SearchError
+from .errors import IncompatibleError, NoCollectionError, QueryError, SearchError
 from .hits import Hit, Hits
 
 __all__ = [
@@ -8,7 +8,6 @@ __all__ = [
     "Hit",
     "Hits",
     "IncompatibleError",
-    "LockedError",
     "NoCollectionError",
     "QueryError",
     "SearchError",

@@ -8,12 +8,13 @@ import pytest
 from indexer import IndexOptions, index
 from indexer.errors import ExchangeError
 from indexer.exchange.merge import merge
-from search import IncompatibleError, LockedError, NoCollectionError, open_collection, search
+from search import IncompatibleError, NoCollectionError, open_collection, search
 from search.collection.lance_tables import LanceTable
 from search.collection.roots import move_root
 from search.collection.thumbnails import thumbnail_of
 from search.collection.verify import verify
 from search.collection.writer_lock import WriterLock
+from search.errors import LockedError
 from search.schema import segment_id_of
 from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 

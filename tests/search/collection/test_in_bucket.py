@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from indexer import IndexOptions, index
-from search import IncompatibleError, LockedError, NoCollectionError, open_collection, search
+from search import IncompatibleError, NoCollectionError, open_collection, search
 from search.collection import writer_lock
 from search.collection.bucket import place, working_copy
 from search.collection.bucket.contents import POINTER
@@ -22,7 +22,7 @@ from search.collection.bucket.objects import Objects
 from search.collection.bucket.state import read_state
 from search.collection.roots import remove_root
 from search.collection.verify import verify
-from search.errors import CollectionError, StorageError
+from search.errors import CollectionError, LockedError, StorageError
 from search.service import make_app
 from tests.fakes import FakeEncoder, rows_of, write_picture
 from tests.serving import serving

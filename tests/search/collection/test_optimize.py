@@ -8,11 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from coca_search.cli import app
-from search import LockedError, QueryError, open_collection, search
+from search import QueryError, open_collection, search
 from search.collection import CollectionWriter
 from search.collection.identity import read_identity
 from search.collection.optimize import optimize
 from search.collection.verify import verify
+from search.errors import LockedError
 from search.vectors import files, kinds
 from search.vectors.kinds import IndexSettings
 from tests.fakes import WIDTH, FakeEncoder

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from coca_model import load
 from indexer import index
-from search import IncompatibleError, LockedError, NoCollectionError, open_collection, search
+from search import IncompatibleError, NoCollectionError, open_collection, search
 from search.collection import CollectionWriter
 from search.collection.lance_tables import LanceTable
+from search.errors import LockedError
 from search.schema import KINDS, media_id_of_segment, new_media_id, segment_id_of
 from tests.fakes import FakeEncoder, rows_of, write_picture
 
