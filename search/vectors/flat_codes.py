@@ -53,13 +53,14 @@ class FlatCodes:
         belong to a hit. All candidates above it are taken. For a query that is similar to nothing, these would be too many.
         """
         count = max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k)
-        if count > len(self) * _MOST_CANDIDATES:
+        bias, error, usual = self._errors(vector)
+        expected = float(np.quantile(usual, max(0.0, 1 - k / len(self)))) - STANDARD_ERRORS * error
+        if count > len(self) * _MOST_CANDIDATES or np.mean(usual >= expected) > _MOST_CANDIDATES:
             return None
         slots, estimates = self._best(vector, count, allowed)
         if not len(slots):
             return none_found()
         cosines = self._cosines(slots, vector)
-        bias, error, usual = self._errors(vector)
         needed = float(cosines[largest(cosines, k)[-1]]) - bias - STANDARD_ERRORS * error
         if estimates[-1] <= needed or len(slots) < count:
             return slots, cosines

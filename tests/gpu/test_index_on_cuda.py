@@ -6,6 +6,8 @@ import torch
 from PIL import Image
 
 from coca_model import load
+from search.vectors.files import open_index
+from search.vectors.kinds import GPU_KINDS
 
 pytestmark = pytest.mark.gpu
 QUERIES = ["a dog jumping into a lake", "a red car", "snow"]
@@ -41,18 +43,26 @@ def test_searches_give_the_hits_of_a_collection_made_on_the_cpu(tmp_path, tiny_c
     assert answers["cuda"][-1][0].uri.endswith("07.png")
 
 
-def test_a_flat_index_gives_the_same_hits_on_the_gpu_and_back_on_the_cpu():
+@pytest.mark.parametrize("kind", GPU_KINDS)
+@pytest.mark.parametrize("share", [None, 0.5, 0.001])
+def test_an_index_finds_the_same_on_the_gpu_and_back_on_the_cpu(tmp_path, kind, share):
     faiss = pytest.importorskip("faiss", reason="faiss is not installed")
-    if not hasattr(faiss, "StandardGpuResources"):
-        pytest.skip("this is faiss-cpu; the extra `gpu` installs faiss-gpu-cu12")
-    random = np.random.default_rng(0)
-    vectors = random.normal(size=(20_000, 384)).astype(np.float32)
-    faiss.normalize_L2(vectors)
-    flat = faiss.IndexFlatIP(384)
-    flat.add(vectors)
-    cosines, rows = flat.search(vectors[:50], 10)
-    on_gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, flat)
-    for index in (on_gpu, faiss.index_gpu_to_cpu(on_gpu)):
-        found_cosines, found = index.search(vectors[:50], 10)
-        np.testing.assert_allclose(found_cosines, cosines, atol=1e-4)
-        assert (found == rows).mean() > 0.99  # ties
+    if not hasattr(faiss, "GpuIndexCagra" if kind == "cagra" else "StandardGpuResources"):
+        pytest.skip("FAISS is not built for this; the extra `gpu` installs one that is")
+    from search.vectors.on_gpu import OnGpu, to_cpu, to_gpu
+    from tests.search.vectors.written_index import unit_vectors, write
+
+    around = unit_vectors(400, seed=1)[np.random.default_rng(2).integers(0, 400, 50_000)] + unit_vectors(50_000) / 2
+    vectors = around / np.linalg.norm(around, axis=1, keepdims=True)
+    on_cpu = open_index(tmp_path / "a", write(tmp_path / "a", vectors, np.arange(50_000)))
+    moved = to_gpu(on_cpu, kind)
+    assert isinstance(moved.main.finder, OnGpu)
+    allowed = None if share is None else np.random.default_rng(3).random(50_000) < share
+    recalls = []
+    for query in unit_vectors(400, seed=1)[:50]:
+        wanted = set(on_cpu.nearest(query, 10, allowed, exact=True)[0].tolist())
+        positions, similarity = moved.nearest(query, 10, allowed)
+        np.testing.assert_allclose(similarity, vectors[positions] @ query, atol=1e-5)
+        recalls.append(len(wanted & set(positions.tolist())) / 10)
+        assert to_cpu(moved).nearest(query, 10, allowed)[0].tolist() == on_cpu.nearest(query, 10, allowed)[0].tolist()
+    assert np.mean(recalls) >= 0.95

@@ -4,11 +4,14 @@ import faiss
 import numpy as np
 import pytest
 
+from search import open_collection, search
 from search.errors import QueryError
 from search.vectors import on_gpu
 from search.vectors.files import open_index
 from search.vectors.kinds import GPU_KINDS
 from search.vectors.on_gpu import OnGpu, to_cpu, to_gpu
+from tests.fakes import FakeEncoder
+from tests.search.collection.test_publish import Writing
 from tests.search.vectors.fake_gpu import FakeGpu
 from tests.search.vectors.written_index import WIDTH, unit_vectors, write
 
@@ -57,3 +60,19 @@ def test_without_a_gpu_the_reason_is_given(index, monkeypatch):
     monkeypatch.setattr(gpu, "get_num_gpus", lambda: 0)
     with pytest.raises(QueryError, match="no GPU"):
         to_gpu(index, "flat")
+
+
+def test_a_collection_is_searched_on_the_gpu(tmp_path, monkeypatch):
+    writing = Writing(tmp_path / "collection")
+    writing.put(range(60))
+    monkeypatch.setattr("search.vectors.vector_index._FEW_ROWS", 5)
+    monkeypatch.setattr(on_gpu, "_gpu", FakeGpu())
+    on_cpu, reader = (open_collection(tmp_path / "collection", encoder=FakeEncoder(), gpu=gpu) for gpu in (None, "flat"))
+    assert isinstance(reader.snapshot.index.main.finder, OnGpu)
+    for collection in (on_cpu, reader):
+        assert len(search("red", collection=collection, k=7)) == 7
+    wanted, found = ([hit.segment_id for hit in search("red", collection=each, k=7)] for each in (on_cpu, reader))
+    assert found == wanted
+    writing.put(range(90, 100))
+    assert reader.refresh()
+    assert isinstance(reader.snapshot.index.main.finder, OnGpu)
