@@ -4,6 +4,7 @@ The encoder owns device, dtype and batch size. Callers pass pictures, get NumPy 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike
@@ -23,7 +24,7 @@ from coca_model.checkpoints.read_write import read_checkpoint
 from coca_model.decoding.generate import CachedDecoder, Decoder, GuidedDecoder, generate
 from coca_model.decoding.likelihood import log_likelihood
 from coca_model.decoding.options import CaptionOptions
-from coca_model.machine import batch_size, fast_dtype, use_cpus
+from coca_model.machine import batch_size, fast_dtype, one_thread, use_cpus
 from coca_model.packed_linear import pack_linear_layers
 from coca_model.preprocess import OVERSAMPLING, to_square
 from coca_model.tokenizer import TEXT_BATCH, Tokenizer, batches_by_length
@@ -63,7 +64,8 @@ class Encoder:
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """Pixels from `preprocess`, uint8 (N, H, W, 3) -> float32 (N, E), each row of L2 norm 1."""
         embed, tower = self._model.poolers.embed, self._model.image_tower
-        return _normalised(torch.cat([embed(tower(batch)) for batch in self._batches(pixels)]))
+        with one_thread() if self._is_small(len(pixels)) else nullcontext():
+            return _normalised(torch.cat([embed(tower(batch)) for batch in self._batches(pixels)]))
 
     @torch.inference_mode()
     def encode_image_tokens(self, images: Sequence[PictureSource | Pixels]) -> Tensor:
@@ -114,6 +116,10 @@ class Encoder:
         tokens = self._null if images is None else self._image_tokens(images)
         scores = self._by_length(texts, lambda ids, valid: torch.atleast_2d(log_likelihood(self._model, tokens, ids, valid)).T).T  # (M, N)
         return (scores.flatten() if images is None else scores).cpu().numpy()
+
+    def _is_small(self, num_pictures: int) -> bool:
+        """Whether threads would mostly wait for each other: one picture as a query, in the many small layers of a convolutional stem."""
+        return num_pictures == 1 and self.device.type == "cpu" and self.config.image.stem != "patch"
 
     def _image_tokens(self, images: Sequence[PictureSource | Pixels] | Tensor) -> Tensor:
         return images if isinstance(images, Tensor) else self.encode_image_tokens(images)

@@ -32,7 +32,10 @@ class LanceTable:
             if schema is None:
                 self._table = self._database.open_table(name)
                 return
-            self._table = self._database.create_table(name, schema=schema, exist_ok=True)
+            try:
+                self._table = self._database.create_table(name, schema=schema, exist_ok=True)
+            except ValueError:  # it has other columns
+                self._table = self._database.open_table(name)
             if lacking := [field for field in schema if field.name not in self._table.schema.names]:
                 self._table.add_columns([field.with_nullable(True) for field in lacking])
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from media.file_names import escape
 from search.filters.expression import Name, Refused
 from search.filters.text import any_of, fold, folded
 from search.schema import ColumnInfo, Row, arrow_fields, columns_of
@@ -100,7 +101,7 @@ class Columns:
     def _uris(self) -> Texts:
         paths, roots = self.texts("path"), self._stored("root_id")
         roots = roots if pa.types.is_dictionary(roots.type) else roots.dictionary_encode()
-        above = [fold(self._roots.get(each, f"(unknown root {each})/") if each else "") for each in roots.dictionary.to_pylist()]
+        above = [fold(escape(self._roots.get(each, f"(unknown root {each})/") if each else "")) for each in roots.dictionary.to_pylist()]
         folders = pa.array(above, pa.string()).take(roots.indices)
         uris = pc.binary_join_element_wise(folders, paths.values.take(paths.indices), "")
         return Texts(uris, pa.array(np.arange(self.num_rows)))

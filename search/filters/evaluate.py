@@ -26,6 +26,7 @@ from search.schema import KINDS, ColumnInfo
 if TYPE_CHECKING:
     Intervals = list[tuple[Any, Any]]
 
+MAX_PATTERN = 4_096  # characters
 MAX_WILDCARDS = 32  # in all patterns of a filter
 MAX_PATTERNS = 8
 _KEPT = 8  # filters whose rows are kept: a search that needs more candidates, or the next page, asks again
@@ -168,8 +169,11 @@ class _Evaluation:
             raise Refused(test.at, f"LIKE compares text, and {column.name} is {kind_of(column)}. Write =, < or >.")
         if not isinstance(pattern, Literal):
             raise Refused(pattern.at, "LIKE needs a text in single quotes, such as '%lake%'.")
+        text = _text(column, pattern)
+        if len(text) > MAX_PATTERN:
+            raise Refused(pattern.at, f"the pattern is too long. At most {MAX_PATTERN:,} characters are allowed after LIKE.")
         try:
-            matches, num_wildcards = like(_text(column, pattern), test.escape)
+            matches, num_wildcards = like(text, test.escape)
         except ValueError:
             raise Refused(pattern.at, "nothing follows the escape character. Write it twice to find it.") from None
         self._num_wildcards, self._num_patterns = self._num_wildcards + num_wildcards, self._num_patterns + 1

@@ -10,6 +10,7 @@ from typing import Any
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, v_args
 
+from media.file_names import escape
 from search.filters.advice import why
 from search.filters.expression import And, Comparison, Expression, In, IsNull, Items, Like, Literal, Name, Not, Or, Refused
 
@@ -48,7 +49,8 @@ QUOTED: /"[^"]*"|`[^`]*`/
 NAME: /[^\W\d]\w*/i
 %ignore /\s+/
 """
-_LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others stand for bytes of file names
+_BYTE = re.compile("[\udc80-\udcff]")  # of a file name that is not UTF-8
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _ITEM = re.compile(_LITERAL, re.IGNORECASE)
 
 
@@ -56,6 +58,7 @@ def parse(where: str) -> Expression:
     """The tree of a filter. Raises Refused with the place of the first fault."""
     if len(where) > MAX_LENGTH:
         raise Refused(0, f"it has {len(where):,} characters. At most {MAX_LENGTH:,} are allowed.")
+    where = _BYTE.sub(lambda byte: escape(byte[0]), where)  # as in the columns
     if lone := _LONE_SURROGATE.search(where):
         raise Refused(lone.start(), "this is no character. Remove it.")
     steps = _parser().parse_interactive(where)

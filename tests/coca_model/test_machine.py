@@ -1,8 +1,14 @@
+import dataclasses
+import threading
+
+import numpy as np
 import pytest
 import torch
 
 from coca_model import machine
+from coca_model.architecture.coca import CoCa
 from coca_model.architecture.config import ImageConfig
+from coca_model.encoder import Encoder
 from media import cpus
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -57,3 +63,46 @@ def test_threads_are_set_once(threads, monkeypatch, tmp_path):
 
 def test_batches_suit_the_stem_and_the_device():
     assert machine.batch_size(CPU, STEM) < machine.batch_size(CPU, PATCHES) < machine.batch_size(CUDA, STEM)
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def in_a_new_thread():
+    """The number of torch's threads there."""
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return seen[0]
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_one_thread_counts_for_the_thread_that_asks():
+    with machine.one_thread():
+        assert (torch.get_num_threads(), in_a_new_thread()) == (1, 3)
+        with machine.one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 1
+    assert (torch.get_num_threads(), in_a_new_thread()) == (3, 3)
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize(
+    ("image", "num_pictures", "expected"), [(STEM, 1, 1), (STEM, 2, 3), (ImageConfig(32, 8), 1, 3)], ids=["query", "batch", "vit"]
+)
+def test_a_single_picture_is_embedded_by_one_thread_if_the_layers_are_small(
+    tiny_config, tiny_tokenizer, image, num_pictures, expected, monkeypatch
+):
+    image = dataclasses.replace(image, width=32, layers=1, heads=2, mlp_width=32)
+    model = CoCa(dataclasses.replace(tiny_config, image=image)).eval()
+    encoder = Encoder(model, tiny_tokenizer, model_id="tiny", device=CPU, dtype=torch.float32)
+    seen = []
+    monkeypatch.setattr(model.poolers, "embed", lambda tokens: seen.append(torch.get_num_threads()) or torch.ones(len(tokens), 16))
+    encoder.encode_pixels(np.zeros((num_pictures, image.image_size, image.image_size, 3), np.uint8))
+    assert seen == [expected]

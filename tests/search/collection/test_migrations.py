@@ -12,13 +12,15 @@ import time
 import zipfile
 from pathlib import Path
 
+import lancedb
 import pytest
 
+from indexer import IndexOptions, index
 from search import IncompatibleError, open_collection, search
 from search.collection.migrations import common_roots, needs_migration
 from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of
 from search.collection.verify import verify
-from tests.fakes import FakeEncoder
+from tests.fakes import FakeEncoder, write_picture
 
 OLD = Path(__file__).resolve().parents[2] / "collections"
 NAMES = sorted(path.stem for path in (OLD / "format-1").glob("*.zip"))
@@ -125,3 +127,17 @@ def test_an_unknown_old_format_is_refused(tmp_path):
 )
 def test_the_roots_of_format_1_are_the_deepest_common_folders(uris, roots):
     assert common_roots(uris) == roots
+
+
+def test_columns_of_a_newer_program_are_added_when_it_writes(tmp_path):
+    write_picture(tmp_path / "library" / "red.png", "red")
+    settings = {"collection": tmp_path / "c", "encoder": FakeEncoder(), "options": IndexOptions(settle_seconds=0)}
+    index(tmp_path / "library", **settings)
+    for name in ("segments", "failures"):
+        table = lancedb.connect(tmp_path / "c").open_table(name)
+        table.drop_columns([each for each in ("lens", "people", "notes", "revision", "attempts") if each in table.schema.names])
+    write_picture(tmp_path / "library" / "blue.png", "blue")
+    assert index(tmp_path / "library", **settings).failures == ()
+    collection = open_collection(tmp_path / "c", encoder=FakeEncoder())
+    assert {hit.path: hit.people for hit in search("red", collection=collection)} == {"red.png": None, "blue.png": None}
+    assert verify(tmp_path / "c").problems == []
