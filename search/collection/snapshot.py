@@ -74,7 +74,7 @@ class Snapshot:
     @cached_property
     def segment_ids(self) -> NDArray[np.int64]:
         """All segment ids in rising order, int64 (N,)."""
-        parts = [batch.column("segment_id").to_numpy() for batch in self._batches]
+        parts: list[NDArray[np.int64]] = [np.from_dlpack(batch.column("segment_id")) for batch in self._batches]
         return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int64), *parts])
 
     def positions(self, segment_ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -132,7 +132,7 @@ class Snapshot:
         for batch in self._batches:
             column = batch.column("kind")
             code = np.array([KINDS.index(kind) for kind in column.dictionary.to_pylist()], np.int8)
-            parts.append(code[column.indices.to_numpy()])
+            parts.append(code[np.from_dlpack(column.indices)])
         return np.concatenate(parts)
 
     def vectors(self, kinds: Iterable[Kind]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -188,17 +188,22 @@ class Snapshot:
         return FilterRows(self._batches, {root_id: below(folder) for root_id, folder in self.identity.roots.items()})
 
     def _rows_of_batch(self, batch: pa.RecordBatch, positions: NDArray[np.int64]) -> list[dict[str, Any]]:
-        chosen = batch.take(pa.array(positions))
-        columns = {each.name: _values(chosen, each) for each in stored_columns(Row)}
+        chosen = batch.take(_int64(positions))
+        stored = dict(zip(chosen.schema.names, chosen.columns, strict=True))
+        columns = {each.name: _values(stored.get(each.name), each, len(positions)) for each in stored_columns(Row)}
         columns["uri"] = self.identity.uris_of(columns["root_id"], columns["path"])
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def _values(batch: pa.RecordBatch, column: ColumnInfo) -> list[Any]:
+def _int64(values: NDArray[np.int64]) -> pa.Array:
+    """The same values. Not `pa.array`, which imports pandas for half a second, as `to_numpy` does instead of `np.from_dlpack`."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _values(values: pa.Array | None, column: ColumnInfo, count: int) -> list[Any]:
     """The values of a column as Python objects; all None if an older version did not write the column."""
-    if column.name not in batch.schema.names:
-        return [None] * batch.num_rows
-    values = batch.column(column.name)
+    if values is None or values.null_count == count:
+        return [None] * count
     if column.type is datetime:
         moments = [datetime_of(microseconds) for microseconds in values.view(pa.int64()).to_pylist()]
         return [moment and moment.replace(tzinfo=None) for moment in moments] if column.arrow_name == "local" else moments

@@ -54,9 +54,12 @@ class FlatCodes:
         """
         count = max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k)
         bias, error, usual = self._errors(vector)
-        expected = float(np.quantile(usual, max(0.0, 1 - k / len(self)))) - STANDARD_ERRORS * error
-        if count > len(self) * _MOST_CANDIDATES or np.mean(usual >= expected) > _MOST_CANDIDATES:
+        if count > len(self) * _MOST_CANDIDATES:
             return None
+        if k * _SAMPLE >= 2 * len(self):  # so many that the sample shows how far down they reach
+            lowest = float(np.quantile(usual, 1 - k / len(self))) - STANDARD_ERRORS * error
+            if np.mean(usual >= lowest) > _MOST_CANDIDATES:
+                return None
         slots, estimates = self._best(vector, count, allowed)
         if not len(slots):
             return none_found()

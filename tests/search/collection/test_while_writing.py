@@ -27,11 +27,12 @@ import numpy as np
 from PIL import Image
 import search.collection.writer as writer
 import search.vectors.files as files
+import search.vectors.kinds as kinds
 from indexer import IndexOptions, index
 from tests.fakes import FakeEncoder, write_film
 
 writer._ROWS_PER_COMMIT, writer._LEAST_SECONDS_BETWEEN_SNAPSHOTS, writer._PUBLISH_SHARE = 4, 0.0, 1e9  # publish after each commit
-files.LEAST_FOR_CODES = 30  # so that versions with and without codes follow each other
+files.LEAST_FOR_CODES = kinds.LEAST_FOR_CODES = 30  # so that versions with and without codes follow each other
 library, collection, choose = Path(sys.argv[1]), sys.argv[2], random.Random(1)
 
 def write(path):
