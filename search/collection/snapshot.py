@@ -74,7 +74,7 @@ class Snapshot:
     @cached_property
     def segment_ids(self) -> NDArray[np.int64]:
         """All segment ids in rising order, int64 (N,)."""
-        parts: list[NDArray[np.int64]] = [np.from_dlpack(batch.column("segment_id")) for batch in self._batches]
+        parts: list[NDArray[np.int64]] = [np.asarray(np.from_dlpack(batch.column("segment_id"))) for batch in self._batches]
         return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int64), *parts])
 
     def positions(self, segment_ids: NDArray[np.int64]) -> NDArray[np.int64]:
