@@ -117,7 +117,7 @@ def open_index(folder: Path, info: IndexInfo) -> VectorIndex:
     if (folder / CHANGES).exists():
         changed = _mapped(folder / CHANGES)
         has_codes = (folder / CHANGES_CODES).exists()
-        changes = Part(changed, _flat_codes(folder / CHANGES_CODES, changed, None) if has_codes else None)
+        changes = Part(changed, _flat_codes(folder / CHANGES_CODES, changed, None, info) if has_codes else None)
     index = VectorIndex(main, changes, slots, _mapped(folder / QUERIES) if (folder / QUERIES).exists() else None)
     is_inside = not len(slots) or (slots.min() >= 0 and slots.max() < index.num_slots)
     if not is_inside or any(part.finder is not None and len(part.finder) != len(part) for part in (main, changes)):
@@ -129,16 +129,16 @@ def _finder(folder: Path, vectors: Vectors, info: IndexInfo) -> Finder | None:
     if info.kind == "exact":
         return None
     if info.kind == "flat":
-        return _flat_codes(folder / CODES, vectors, folder / FAST_CODES if info.has_fast_codes else None)
+        return _flat_codes(folder / CODES, vectors, folder / FAST_CODES if info.has_fast_codes else None, info)
     from search.vectors.inverted_lists import read_inverted_lists
 
-    return read_inverted_lists(folder / CODES, vectors, info.probes, info.error)
+    return read_inverted_lists(folder / CODES, vectors, info.probes, info.error, info.settings.recall)
 
 
-def _flat_codes(file: Path, vectors: Vectors, fast_file: Path | None) -> Finder:
+def _flat_codes(file: Path, vectors: Vectors, fast_file: Path | None, info: IndexInfo) -> Finder:
     from search.vectors.flat_codes import read_flat_codes  # imports faiss, which a small collection does not need
 
-    return read_flat_codes(file, vectors, fast_file)
+    return read_flat_codes(file, vectors, fast_file, info.settings.recall)
 
 
 def _mapped(file: Path) -> NDArray[Any]:

@@ -7,6 +7,7 @@ exact cosines of the candidates are computed. It needs no training beyond the me
 
 from functools import cached_property
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import faiss
@@ -28,7 +29,6 @@ _WIDE = 0.5  # the share of the vectors that a filter must leave for the fast co
 _LEAST_CANDIDATES = 400
 _CANDIDATES_PER_HIT = 2
 _MOST_CANDIDATES = 1 / 8  # of the vectors; with more, computing every cosine is faster
-STANDARD_ERRORS = 2.6  # the error of an estimate is larger in one of 200 cases
 _SAMPLE = 256  # vectors that tell how far estimates are off for a query
 
 
@@ -39,10 +39,12 @@ class FlatCodes:
         index: an `IndexPreTransform` of a random rotation and an `IndexRaBitQ`.
         vectors: float32 (M, E), the vectors of the codes.
         fast: the same codes for searches without a filter, or with one that keeps most; None to save their memory.
+        recall: the least probability that a hit is not missed because its estimate is too low.
     """
 
-    def __init__(self, index: Any, vectors: Vectors, fast: FastCodes | None) -> None:
+    def __init__(self, index: Any, vectors: Vectors, fast: FastCodes | None, recall: float) -> None:
         self._index, self._vectors, self._fast = index, vectors, fast
+        self._standard_errors = standard_errors(recall)
         self._rotation = faiss.downcast_VectorTransform(index.chain.at(0))
 
     def __len__(self) -> int:
@@ -57,14 +59,14 @@ class FlatCodes:
         if count > len(self) * _MOST_CANDIDATES:
             return None
         if k * _SAMPLE >= 2 * len(self):  # so many that the sample shows how far down they reach
-            lowest = float(np.quantile(usual, 1 - k / len(self))) - STANDARD_ERRORS * error
+            lowest = float(np.quantile(usual, 1 - k / len(self))) - self._standard_errors * error
             if np.mean(usual >= lowest) > _MOST_CANDIDATES:
                 return None
         slots, estimates = self._best(vector, count, allowed)
         if not len(slots):
             return none_found()
         cosines = self._cosines(slots, vector)
-        needed = float(cosines[largest(cosines, k)[-1]]) - bias - STANDARD_ERRORS * error
+        needed = float(cosines[largest(cosines, k)[-1]]) - bias - self._standard_errors * error
         if estimates[-1] <= needed or len(slots) < count:
             return slots, cosines
         if np.mean(usual >= needed) > _MOST_CANDIDATES:
@@ -146,10 +148,15 @@ def write_flat_codes(vectors: Vectors, file: Path, fast_file: Path | None) -> No
         fast.finish().write(fast_file)
 
 
-def read_flat_codes(file: Path, vectors: Vectors, fast_file: Path | None) -> FlatCodes:
+def standard_errors(recall: float) -> float:
+    """How many standard errors a cosine is above its estimate at most, with a probability of `recall`, in [0, 1)."""
+    return max(0.0, NormalDist().inv_cdf(max(recall, 0.5)))
+
+
+def read_flat_codes(file: Path, vectors: Vectors, fast_file: Path | None, recall: float) -> FlatCodes:
     """Maps the codes into memory. Raises OSError, RuntimeError if a file is missing or damaged."""
     index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
-    return FlatCodes(index, vectors, None if fast_file is None else open_fast_codes(fast_file))
+    return FlatCodes(index, vectors, None if fast_file is None else open_fast_codes(fast_file), recall)
 
 
 def _empty_codes(center: Any, width: int) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from search.vectors.exact import Found, Mask, Slots, Vectors, dot_of, largest
 from search.vectors.exact_many import nearest_of_many
 from search.vectors.finder import none_found
-from search.vectors.flat_codes import QUERY_BITS, STANDARD_ERRORS
+from search.vectors.flat_codes import QUERY_BITS, standard_errors
 from search.vectors.kinds import K
 
 RANKS = (K, 100, 1000)  # for which the probes are measured
@@ -41,10 +41,12 @@ class InvertedLists:
         vectors: float32 (M, E), the vectors of the codes.
         probes: how many lists contain enough of the nearest 10, 100, 1000.
         error: the standard error of estimated cosines.
+        recall: as that of `FlatCodes`.
     """
 
-    def __init__(self, index: Any, vectors: Vectors, probes: Probes, error: float) -> None:
-        self._index, self._vectors, self._probes, self._error = index, vectors, probes, error
+    def __init__(self, index: Any, vectors: Vectors, probes: Probes, error: float, recall: float) -> None:
+        self._index, self._vectors, self._probes = index, vectors, probes
+        self._margin = standard_errors(recall) * error
         self._num_lists = int(faiss.extract_index_ivf(index).nlist)
 
     def __len__(self) -> int:
@@ -62,7 +64,7 @@ class InvertedLists:
         found = self._with_cosines(slots[slots >= 0], vector)
         if len(found[0]) < count:
             return found
-        needed = float(found[1][largest(found[1], k)[-1]]) - STANDARD_ERRORS * self._error  # as in `FlatCodes.find`
+        needed = float(found[1][largest(found[1], k)[-1]]) - self._margin  # as in `FlatCodes.find`
         if estimates[-1] <= needed:
             return found
         return self._with_cosines(self._index.range_search(vector[None], needed, params=params)[2], vector)
@@ -98,9 +100,9 @@ def write_inverted_lists(vectors: Vectors, file: Path) -> int:
     return num_lists
 
 
-def read_inverted_lists(file: Path, vectors: Vectors, probes: Probes, error: float) -> InvertedLists:
+def read_inverted_lists(file: Path, vectors: Vectors, probes: Probes, error: float, recall: float) -> InvertedLists:
     """Maps the lists into memory. Raises OSError, RuntimeError if the file is missing or damaged."""
-    return InvertedLists(faiss.read_index(str(file), faiss.IO_FLAG_MMAP), vectors, probes, error)
+    return InvertedLists(faiss.read_index(str(file), faiss.IO_FLAG_MMAP), vectors, probes, error, recall)
 
 
 def measure_lists(file: Path, vectors: Vectors, queries: Vectors, recall: float) -> tuple[dict[int, int], float]:
