@@ -1,0 +1,186 @@
+"""What a filter asks of the rows, after it was checked. Each condition is true or not: what is null or unknown is not.
+
+So NOT stands only at single tests: `NOT (a AND b)` was written as `NOT a OR NOT b`, which is the same in SQL's logic of nulls. `at` is the
+place in the filter. Equal conditions at other places are equal.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from search.filters.expression import Refused
+from search.filters.intervals import FEW, Intervals, intersected, united
+from search.filters.text import Pattern
+
+_MOST_WORK = 80.0  # milliseconds for 100,000 rows, about
+_FREE = 1.0  # work that is not worth to be kept
+
+
+@dataclass(frozen=True)
+class Constant:
+    at: int = field(compare=False)
+    value: bool
+    work: float = field(default=0.1, init=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Null:
+    at: int = field(compare=False)
+    column: str
+    is_null: bool
+    work: float = field(default=0.05, init=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Within:
+    """A number or a time is in one of the intervals."""
+
+    at: int = field(compare=False)
+    column: str
+    intervals: Intervals
+
+    @property
+    def work(self) -> float:
+        return 0.1 * len(self.intervals) if len(self.intervals) <= FEW else 1.5 if all(low == high for low, high in self.intervals) else 10.0
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A folded text is one of these; for a column of lists, any of its elements is."""
+
+    at: int = field(compare=False)
+    column: str
+    texts: frozenset[str]
+
+    @property
+    def work(self) -> float:
+        return 0.3 if len(self.texts) <= FEW else 2.0
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """`column operator text`; operators are < <= > >=."""
+
+    at: int = field(compare=False)
+    column: str
+    operator: str
+    text: str
+    work: float = field(default=0.6, init=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Matching:
+    """A folded text matches a pattern; for a column of lists, any of its elements does."""
+
+    at: int = field(compare=False)
+    column: str
+    pattern: Pattern
+
+    @property
+    def work(self) -> float:
+        return self.pattern.work
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`left operator right`, two columns of one type. Integers above 2^53 are no exact float64; sizes in bytes stay below."""
+
+    at: int = field(compare=False)
+    left: str
+    operator: str
+    right: str
+    are_texts: bool
+
+    @property
+    def work(self) -> float:
+        return 4.0 if self.are_texts else 0.3
+
+
+@dataclass(frozen=True)
+class Negated:
+    """The column is not null, and the test is not true."""
+
+    test: OneOf | Matching
+
+    @property
+    def at(self) -> int:
+        return self.test.at
+
+    @property
+    def work(self) -> float:
+        return self.test.work
+
+
+@dataclass(frozen=True)
+class Joined:
+    """All of the parts are true, or any of them is. The cheapest comes first."""
+
+    is_all: bool
+    parts: tuple["Condition", ...]
+
+    @property
+    def at(self) -> int:
+        return self.parts[0].at
+
+    @property
+    def work(self) -> float:
+        return sum(part.work for part in self.parts)
+
+
+Condition = Constant | Null | Within | OneOf | Ordered | Matching | Pair | Negated | Joined
+
+
+def join(is_all: bool, parts: Iterable[Condition]) -> Condition:
+    """AND or OR of conditions. Tests of one column become one test, and equal ones too."""
+    flat = [each for part in parts for each in (part.parts if isinstance(part, Joined) and part.is_all == is_all else (part,))]
+    merged: dict[object, Condition] = {}
+    for part in flat:
+        key = _merged_with(part, is_all)
+        merged[key] = _merge(merged[key], part, is_all) if key in merged else part
+    found = sorted(merged.values(), key=lambda part: part.work)
+    return found[0] if len(found) == 1 else Joined(is_all, tuple(found))
+
+
+def _merged_with(part: Condition, is_all: bool) -> object:
+    """Conditions with the same key become one."""
+    test = part.test if isinstance(part, Negated) else part
+    if isinstance(test, Within):
+        return Within, test.column
+    return (OneOf, test.column) if isinstance(test, OneOf) and isinstance(part, Negated) == is_all else part
+
+
+def _merge(one: Condition, other: Condition, is_all: bool) -> Condition:
+    if isinstance(one, Within) and isinstance(other, Within):
+        both = one.intervals, other.intervals
+        return Within(one.at, one.column, intersected(both) if is_all else united(each for intervals in both for each in intervals))
+    if isinstance(one, OneOf) and isinstance(other, OneOf):
+        return OneOf(one.at, one.column, one.texts | other.texts)
+    if isinstance(one, Negated) and isinstance(other, Negated) and isinstance(one.test, OneOf) and isinstance(other.test, OneOf):
+        return Negated(OneOf(one.at, one.test.column, one.test.texts | other.test.texts))
+    return one
+
+
+def refuse_too_much_work(condition: Condition) -> None:
+    """Raises Refused where a condition is reached that would take too long together with those before it in the filter."""
+    work = 0.0
+    for test in sorted(_tests(condition), key=lambda test: test.at):
+        work += test.work
+        if work > _MOST_WORK:
+            raise Refused(
+                test.at,
+                "up to here it is too much work. Use IN instead of many comparisons, % only at the end of a pattern, and fewer patterns.",
+            )
+
+
+def repeated(condition: Condition) -> set[Condition]:
+    """The expensive tests that occur more than once."""
+    tests = [test.test if isinstance(test, Negated) else test for test in _tests(condition) if test.work > _FREE]
+    seen: set[Condition] = set()
+    return {test for test in tests if test in seen or seen.add(test)}  # type: ignore[func-returns-value]
+
+
+def _tests(condition: Condition) -> Iterator[Condition]:
+    if isinstance(condition, Joined):
+        for part in condition.parts:
+            yield from _tests(part)
+    else:
+        yield condition
