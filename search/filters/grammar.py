@@ -79,11 +79,10 @@ def parse(where: str) -> Expression:
 
 
 def _literal(at: int, text: str) -> Literal:
-    word = text.lower()
-    if word in {"true", "false", "null"}:
-        return Literal(at, {"true": True, "false": False}.get(word))
-    if text.endswith("'"):
+    if text[-1] == "'":
         return Literal(at, text[text.index("'") + 1 : -1].replace("''", "'"))
+    if text[0].isalpha():
+        return Literal(at, {"true": True, "false": False}.get(text.lower()))
     try:
         number = Decimal("".join(text.split())) if len(text) <= _MAX_DIGITS else Decimal("Infinity")
     except InvalidOperation:  # an exponent of more than 18 digits

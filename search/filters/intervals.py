@@ -48,6 +48,10 @@ def complement(intervals: Intervals) -> Intervals:
     return tuple(zip(lows, highs, strict=True))
 
 
+def are_points(intervals: Intervals) -> bool:
+    return all(low == high and isinstance(low, int) for low, high in intervals)
+
+
 def intersected(sets: Iterable[Intervals]) -> Intervals:
     return complement(united(interval for each in sets for interval in complement(each)))
 
@@ -63,7 +67,7 @@ def inside(values: NDArray[Any], intervals: Intervals) -> NDArray[np.bool_]:
             found |= _between(values, low, high, low == least, high == most)
         return found
     lows, highs = np.array(bounds, values.dtype).T
-    if values.dtype.kind == "i" and (lows == highs).all():
+    if are_points(intervals):
         return as_bool(pc.is_in(pa.array(values), pa.array(lows)))
     nearest = np.searchsorted(lows, values, side="right") - 1
     return (nearest >= 0) & (values <= highs[np.maximum(nearest, 0)])

@@ -2,7 +2,9 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import pyarrow as pa
@@ -11,7 +13,8 @@ import pyarrow.compute as pc
 from media.file_names import escape
 
 _SEPARATOR = "\0"  # changes no text beside it, and is in hardly any
-_CHARACTERS = 1 << 20  # folded at once
+_BYTES = 1 << 18  # folded at once
+_FEW = 4  # so many are looked for one by one
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -20,10 +23,11 @@ def fold(text: str) -> str:
 
     A file name as Python shows it, with lone surrogates for bytes that are not UTF-8, becomes what a collection stores.
     """
-    if text.isascii():
-        return text.lower()
-    stored = escape(text) if _SURROGATE.search(text) else text
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stored).casefold())
+    return _fold(escape(text) if _SURROGATE.search(text) else text)
+
+
+def _fold(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def folded(values: pa.Array) -> pa.Array:
@@ -33,14 +37,18 @@ def folded(values: pa.Array) -> pa.Array:
     texts = values.filter(other)
     if not len(texts):
         return lower
-    step = max(1, _CHARACTERS * len(texts) // max(1, texts.nbytes))
-    parts = [pa.array(_folded(texts[start : start + step].to_pylist()), lower.type) for start in range(0, len(texts), step)]
+    step = max(1, _BYTES * len(texts) // max(1, texts.nbytes))
+    parts = [_folded(texts.slice(start, step)).cast(lower.type) for start in range(0, len(texts), step)]
     return pc.replace_with_mask(lower, other, pa.concat_arrays(parts))
 
 
-def _folded(texts: list[str]) -> list[str]:
-    found = fold(_SEPARATOR.join(texts)).split(_SEPARATOR)
-    return found if len(found) == len(texts) else [fold(text) for text in texts]
+def _folded(texts: pa.Array) -> pa.Array:
+    """Joins the texts, folds once, and splits: a call of Python for each text takes three times as long."""
+    large = pa.large_string()
+    together = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts.cast(large))
+    whole = pc.binary_join(together, pa.scalar(_SEPARATOR, large))[0].as_py()
+    found = pc.split_pattern(pa.array([_fold(whole)], large), _SEPARATOR).values
+    return found if len(found) == len(texts) else pa.array(map(_fold, texts.to_pylist()), large)
 
 
 @dataclass(frozen=True)
@@ -58,20 +66,34 @@ class Pattern:
 
     @property
     def work(self) -> float:
-        """Milliseconds for 100,000 texts of 50 characters, about."""
-        return {"equal": 0.3, "prefix": 0.6, "suffix": 0.6, "inside": 6.0, "regex": 10.0}[self.test]
+        """Milliseconds for 100,000 texts of 80 characters."""
+        return 16.0 if self.test == "regex" else 0.6
 
     def matches(self, values: pa.Array) -> pa.BooleanArray:
         match self.test:
             case "equal":
-                return pc.equal(values, pa.scalar(self.text, values.type))
+                return equal_any(values, [self.text])
+            case "inside":
+                return contain_any(values, [self.text])
             case "prefix":
                 return pc.starts_with(values, self.text)
             case "suffix":
                 return pc.ends_with(values, self.text)
-            case "inside":
-                return pc.match_substring(values, self.text)
         return pc.match_substring_regex(values, self.text)
+
+
+def equal_any(values: pa.Array, texts: Collection[str]) -> pa.BooleanArray:
+    """Whether each value is one of the texts."""
+    if len(texts) > _FEW:
+        return pc.is_in(values, pa.array(list(texts), values.type), skip_nulls=True)
+    return reduce(pc.or_, (pc.equal(values, pa.scalar(text, values.type)) for text in texts))
+
+
+def contain_any(values: pa.Array, texts: Collection[str]) -> pa.BooleanArray:
+    """Whether each value contains any of the texts. An expression of many takes as long as that of one."""
+    if len(texts) == 1:
+        return pc.match_substring(values, next(iter(texts)))
+    return pc.match_substring_regex(values, "|".join(sorted(map(_quoted, texts))))
 
 
 def pattern_of(pattern: str, escape_character: str) -> Pattern:
