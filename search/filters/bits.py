@@ -1,5 +1,9 @@
-"""The buffers of Arrow's arrays as NumPy's arrays. `to_numpy` unpacks bits ten times as slowly, and imports pandas if it is there."""
+"""Arrow's arrays from and to NumPy's, by their buffers.
 
+`to_numpy` unpacks bits ten times as slowly. And it imports pandas if that is installed, as `pa.array` and `pa.scalar` do: half a second.
+"""
+
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,19 @@ def is_valid(array: pa.Array) -> NDArray[np.bool_]:
 def plain(array: pa.Array, dtype: type[np.number[Any]]) -> NDArray[Any]:
     """The values of an array of numbers (N,), without a copy. Where it is null, they can be anything."""
     return np.frombuffer(array.buffers()[1], dtype)[array.offset : array.offset + len(array)] if len(array) else np.zeros(0, dtype)
+
+
+def numbers(values: NDArray[Any], are_known: NDArray[np.bool_] | None = None) -> pa.Array:
+    """An array of numbers (N,)."""
+    valid = None if are_known is None else pa.py_buffer(np.packbits(are_known, bitorder="little"))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [valid, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def texts(values: Collection[str], kind: pa.DataType) -> pa.Array:
+    """An array of texts; `kind` is string or large_string."""
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64 if kind == pa.large_string() else np.int32)
+    return pa.Array.from_buffers(kind, len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
 
 
 def _unpacked(bits: pa.Buffer, array: pa.Array) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from media.file_names import escape
-from search.filters.bits import as_bool, is_valid, plain
+from search.filters.bits import as_bool, is_valid, numbers, plain, texts
 from search.filters.expression import Name, Refused
 from search.filters.text import fold, folded
 from search.schema import ColumnInfo, Row, arrow_fields, columns_of
@@ -42,13 +42,13 @@ class Texts:
     def rows(self, rows: NDArray[np.int64] | None = None) -> pa.Array:
         """The texts of some rows, or of all of them; not for a column of lists."""
         if self.indices is None:
-            return self.values if rows is None else self.values.take(pa.array(rows))
+            return self.values if rows is None else self.values.take(numbers(rows))
         indices = self.indices if rows is None else self.indices[rows]
-        return self.values.take(pa.array(indices - 1, mask=indices == 0))
+        return self.values.take(numbers(indices - 1, indices > 0))
 
     def of_rows(self, test: Callable[[pa.Array], pa.BooleanArray], rows: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
         """Whether a test is true of the text of each row, bool (n,), or of any of its texts."""
-        if self.owners is None and (self.indices is None or (rows is not None and len(rows) < len(self.values))):
+        if self.indices is None or (self.owners is None and rows is not None and len(rows) < len(self.values)):
             return as_bool(test(self.rows(rows)))
         true = np.concatenate([[False], as_bool(test(self.values))])
         if self.owners is None:
@@ -130,8 +130,8 @@ class Columns:
     def _uris(self) -> Texts:
         paths, roots = self.texts("path"), _encoded(self._stored("root_id"))
         above = [fold(escape(self._roots.get(each, f"(unknown root {each})/"))) if each else "" for each in roots.dictionary.to_pylist()]
-        folders = pa.array(above, paths.values.type).take(roots.indices)
-        return Texts(pc.binary_join_element_wise(folders, paths.rows(), ""), paths.known)
+        folders = texts(above, paths.values.type).take(roots.indices)
+        return Texts(pc.binary_join_element_wise(folders, paths.rows(), texts([""], folders.type)[0]), paths.known)
 
     def _clock(self) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """When it was taken on the clock of the photographer; older versions stored only the moment, and the offset if it was known."""

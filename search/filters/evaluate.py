@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from search.filters.bits import as_bool
+from search.filters.bits import as_bool, texts
 from search.filters.check import condition_of
 from search.filters.columns import Columns
 from search.filters.conditions import Condition, Constant, Joined, Matching, Negated, Null, OneOf, Ordered, Pair, Within, repeated
@@ -104,7 +104,7 @@ def _of_texts(test: OneOf | Ordered | Matching, values: pa.Array) -> pa.BooleanA
         case Matching():
             return test.pattern.matches(values)
         case Ordered():
-            return _COMPARE_TEXTS[test.operator](values, pa.scalar(test.text, values.type))
+            return _COMPARE_TEXTS[test.operator](values, texts([test.text], values.type)[0])
     return (contain_any if test.contains else equal_any)(values, test.texts)
 
 

@@ -5,11 +5,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from search.filters.bits import as_bool
+from search.filters.bits import as_bool, numbers
 
 Intervals = tuple[tuple[Any, Any], ...]  # (low, high) of int or float, rising and apart; -inf and inf are no bounds
 
@@ -68,7 +67,7 @@ def inside(values: NDArray[Any], intervals: Intervals) -> NDArray[np.bool_]:
         return found
     lows, highs = np.array(bounds, values.dtype).T
     if are_points(intervals):
-        return as_bool(pc.is_in(pa.array(values), pa.array(lows)))
+        return as_bool(pc.is_in(numbers(values), numbers(lows)))
     nearest = np.searchsorted(lows, values, side="right") - 1
     return (nearest >= 0) & (values <= highs[np.maximum(nearest, 0)])
 

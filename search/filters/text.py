@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from media.file_names import escape
+from search.filters.bits import numbers
+from search.filters.bits import texts as array_of
 
 _SEPARATOR = "\0"  # changes no text beside it, and is in hardly any
 _BYTES = 1 << 18  # folded at once
@@ -33,7 +36,7 @@ def _fold(text: str) -> str:
 def folded(values: pa.Array) -> pa.Array:
     """Folded texts. Python folds those that are not ASCII, many at once."""
     lower = pc.ascii_lower(values)
-    other = pc.fill_null(pc.invert(pc.string_is_ascii(values)), False)
+    other = pc.invert(pc.string_is_ascii(values))
     texts = values.filter(other)
     if not len(texts):
         return lower
@@ -45,10 +48,10 @@ def folded(values: pa.Array) -> pa.Array:
 def _folded(texts: pa.Array) -> pa.Array:
     """Joins the texts, folds once, and splits: a call of Python for each text takes three times as long."""
     large = pa.large_string()
-    together = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts.cast(large))
-    whole = pc.binary_join(together, pa.scalar(_SEPARATOR, large))[0].as_py()
-    found = pc.split_pattern(pa.array([_fold(whole)], large), _SEPARATOR).values
-    return found if len(found) == len(texts) else pa.array(map(_fold, texts.to_pylist()), large)
+    together = pa.ListArray.from_arrays(numbers(np.array([0, len(texts)], np.int32)), texts.cast(large))
+    whole = pc.binary_join(together, array_of([_SEPARATOR], large)[0])[0].as_py()
+    found = pc.split_pattern(array_of([_fold(whole)], large), _SEPARATOR).values
+    return found if len(found) == len(texts) else array_of([_fold(text) for text in texts.to_pylist()], large)
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ class Pattern:
 def equal_any(values: pa.Array, texts: Collection[str]) -> pa.BooleanArray:
     """Whether each value is one of the texts."""
     if len(texts) > _FEW:
-        return pc.is_in(values, pa.array(list(texts), values.type), skip_nulls=True)
-    return reduce(pc.or_, (pc.equal(values, pa.scalar(text, values.type)) for text in texts))
+        return pc.is_in(values, array_of(texts, values.type), skip_nulls=True)
+    return reduce(pc.or_, (pc.equal(values, each) for each in array_of(texts, values.type)))
 
 
 def contain_any(values: pa.Array, texts: Collection[str]) -> pa.BooleanArray:
