@@ -214,16 +214,18 @@ def _refuse_null(literal: Literal) -> None:
 
 def _interval(column: ColumnInfo, literal: Literal) -> tuple[str, tuple[Any, Any]]:
     """The values of the column that a literal stands for, as a closed interval; and the name of the array to look in."""
-    _refuse_null(literal)
     value = literal.value
+    if type(value) is int and column.type is int:
+        return column.name, (value, value)
+    _refuse_null(literal)
     if column.type is bool:
         if not isinstance(value, bool):
             raise Refused(literal.at, f"{column.name} is true or false. Write {column.name} or NOT {column.name}.")
         return column.name, (int(value), int(value))
     if column.type in {int, float}:
-        if not isinstance(value, Decimal):
+        if isinstance(value, bool) or not isinstance(value, int | Decimal):
             raise Refused(literal.at, f"{column.name} is a number. Write a number without quotes, such as 1000.")
-        return column.name, _whole(value) if column.type is int else (float(value), float(value))
+        return column.name, _whole(value) if column.type is int else (float(value),) * 2
     if not isinstance(value, str):
         raise Refused(
             literal.at, f"{column.name} is {kind_of(column)}. Write it in single quotes, such as '2025-09' or '2025-09-11 08:59'."
@@ -237,7 +239,7 @@ def _interval(column: ColumnInfo, literal: Literal) -> tuple[str, tuple[Any, Any
     return CLOCK if column.name == "taken_at" and not has_zone else column.name, (start, end)
 
 
-def _whole(value: Decimal) -> tuple[int, int]:
+def _whole(value: Decimal | int) -> tuple[int, int]:
     """The integers that are equal to a number, as a closed interval, which is empty for a fraction. `math.ceil` is 40 times as slow."""
     whole = int(value)
     return (whole + 1 if whole < value else whole), (whole - 1 if whole > value else whole)

@@ -26,7 +26,7 @@ class Literal(NamedTuple):
     """A text, a number, true, false, or null (None). A named tuple, because lists have thousands."""
 
     at: int
-    value: str | Decimal | bool | None
+    value: str | int | Decimal | bool | None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from search.filters.expression import And, Comparison, Expression, In, IsNull, I
 MAX_LENGTH = 200_000  # characters
 MAX_DEPTH = 32  # nested parentheses
 MAX_TOKENS = 1_000  # a list of literals is one
+MAX_VALUES = 20_000  # in all lists
 _LARGEST_EXPONENT = 308  # of a float64
 _MAX_DIGITS = 400
 
@@ -60,13 +61,16 @@ def parse(where: str) -> Expression:
         raise Refused(lone.start(), "this is no character. Remove it.")
     steps = _parser().parse_interactive(where)
     before: list[Token] = []
-    depth = 0
+    depth = num_values = 0
     try:
         for token in steps.iter_parse():
             before.append(token)
             depth += (token.type == "LPAR") - (token.type == "RPAR")
             if depth > MAX_DEPTH:
                 raise Refused(_at(token), f"the parentheses are nested too deeply. At most {MAX_DEPTH} levels are allowed.")
+            num_values += _num_values(token) if token.type == "LIST" else 0
+            if num_values > MAX_VALUES:
+                raise Refused(_at(token), f"there are {num_values:,} values in lists. At most {MAX_VALUES:,} are allowed.")
             if len(before) > MAX_TOKENS:
                 raise Refused(_at(token), f"it has too many parts. At most {MAX_TOKENS:,} are allowed; IN takes a list of values.")
         return steps.feed_eof()  # type: ignore[no-untyped-call]
@@ -78,11 +82,17 @@ def parse(where: str) -> Expression:
         raise Refused(at, why(where, at, before[-1] if before else None, depth)) from None
 
 
+def _num_values(values: str) -> int:
+    return len(_ITEM.findall(values)) if "'" in values else values.count(",") + 1
+
+
 def _literal(at: int, text: str) -> Literal:
     if text[-1] == "'":
         return Literal(at, text[text.index("'") + 1 : -1].replace("''", "'"))
     if text[0].isalpha():
         return Literal(at, {"true": True, "false": False}.get(text.lower()))
+    if text.isdecimal() and len(text) < _LARGEST_EXPONENT:
+        return Literal(at, int(text))
     try:
         number = Decimal("".join(text.split())) if len(text) <= _MAX_DIGITS else Decimal("Infinity")
     except InvalidOperation:  # an exponent of more than 18 digits
@@ -131,7 +141,8 @@ class _Tree(Transformer[Token, Expression]):
         return _literal(_at(token), token)
 
     def items(self, token: Token) -> Items:
-        return Items(_at(token), tuple(_literal(_at(token) + found.start(), found[0]) for found in _ITEM.finditer(token)))
+        start = _at(token)
+        return Items(start, tuple([_literal(start + found.start(), found[0]) for found in _ITEM.finditer(token)]))
 
 
 def _negated(words: tuple[Any, ...] | list[Any], test: Expression) -> Expression:

@@ -23,6 +23,8 @@ DEAREST = [
     " OR ".join(f"width != {number} AND height != {number}" for number in range(120)),
     f"segment_id IN ({', '.join(map(str, range(0, 3 * 10**10, 2 * 10**6)))})",
     f"latitude IN ({', '.join(f'{number}.5' for number in range(20_000))})",
+    f"latitude IN ({', '.join(f'{number}.5' for number in range(10_000))}) OR width IN ({','.join(map(str, range(9_999)))})",
+    "camera IN ('" + "', '".join(",,,,,," for number in range(10_000)) + "')",
     "path IN ('" + "', '".join(f"a/{number}.jpg" for number in range(10_000)) + "')",
 ]
 
@@ -106,6 +108,8 @@ def test_a_hundred_thousand_random_filters_give_rows_or_a_query_error():
         (" OR ".join(f"path > '{number}'" for number in range(200)), "too much work"),
         (" OR ".join(f"path < uri AND width > {number}" for number in range(100)), "too much work"),
         (" OR ".join(f"path LIKE '%{number}{'a' * 4000}%'" for number in range(9)), "too much work"),
+        ("width IN (1) OR width IN (" + "1," * 20_000 + "1)", "character 26 .*20,002 values in lists. At most 20,000 are allowed"),
+        ("camera IN (" + "',', " * 20_000 + "'')", "character 11 .*20,001 values"),
         ("width = " + "9" * 1000, "out of range"),
         ("width = 1e999", "character 9 .*out of range"),
         ("width = 1e99999999999999999999", "out of range"),
