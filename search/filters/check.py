@@ -130,7 +130,9 @@ def _comparison(test: Comparison, is_true: bool) -> Condition:
 
 
 def _pair(left: ColumnInfo, operator: str, right: ColumnInfo, at: int) -> Condition:
-    if kind_of(left) != kind_of(right) or left.type is tuple:
+    if left.type is tuple and right.type is tuple:
+        raise Refused(at, f"{left.name} and {right.name} are lists. Compare a list with a text.")
+    if kind_of(left) != kind_of(right):
         raise Refused(at, f"{left.name} is {kind_of(left)} and {right.name} is {kind_of(right)}. Compare columns of one type.")
     return Pair(at, left.name, operator, right.name, left.type is str)
 
@@ -144,8 +146,7 @@ def _among(column: ColumnInfo, items: Sequence[Literal], at: int, is_true: bool)
         return join(not is_true, [_within(at, source, each, is_true) for source, each in by_source.items()])
     texts = [fold(_text(column, item)) for item in items]
     for item, text in zip(items, texts, strict=True) if column.choices else ():
-        if text not in column.choices:
-            raise Refused(item.at, f"{column.name} is never '{str(item.value)[:40]}'. Write {_or(column.choices)}.")
+        _refuse_impossible(column, text, item.at)
     found = OneOf(at, column.name, frozenset(texts))
     return found if is_true else Negated(found)
 
@@ -169,6 +170,8 @@ def _like(test: Like, is_true: bool) -> Condition:
         raise Refused(literal.at, "nothing follows the escape character. Write it twice to find it.") from None
     if pattern.num_wildcards > MAX_WILDCARDS:
         raise Refused(literal.at, f"the pattern has too many wildcards. At most {MAX_WILDCARDS} % and _ are allowed.")
+    if pattern.test == "equal":
+        _refuse_impossible(column, pattern.text, literal.at)
     found: OneOf | Matching = Matching(test.at, column.name, pattern)
     if pattern.test in {"equal", "inside"}:
         found = OneOf(test.at, column.name, frozenset([pattern.text]), pattern.test == "inside")
@@ -205,6 +208,11 @@ def _text(column: ColumnInfo, literal: Literal) -> str:
     if not isinstance(literal.value, str):
         raise Refused(literal.at, f"{column.name} is {kind_of(column)}. Write the value in single quotes, such as '2021'.")
     return literal.value
+
+
+def _refuse_impossible(column: ColumnInfo, text: str, at: int) -> None:
+    if column.choices and text not in column.choices:
+        raise Refused(at, f"{column.name} is never '{text[:40]}'. Write {_or(column.choices)}.")
 
 
 def _refuse_null(literal: Literal) -> None:

@@ -144,5 +144,3 @@ def _divided(pattern: str, escape_character: str) -> tuple[list[str], list[str]]
 
 def _quoted(text: str) -> str:
     return re.sub(r"([^\w\s]|_)", r"\\\1", text, flags=re.ASCII) if text.isascii() else re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
-
-

@@ -131,11 +131,15 @@ def number_tests(draw):
     column, form = draw(st.sampled_from(["size_bytes", "latitude", "width"])), draw(st.sampled_from([*SIGNS, "in", "between"]))
     texts = draw(st.lists(st.sampled_from(NUMBERS), min_size=7, max_size=7))
     first, second, *others = [float(text) if column == "latitude" else Fraction(text) for text in texts]
+
+    def asked(test):
+        return lambda row: null_or(value_of(row, column), test)
+
     if form == "in":
-        return f"{column} IN ({', '.join(texts)})", lambda row: null_or(value_of(row, column), lambda value: value in {first, second, *others})
+        return f"{column} IN ({', '.join(texts)})", asked(lambda value: value in {first, second, *others})
     if form == "between":
-        return f"{column} BETWEEN {texts[0]} AND {texts[1]}", lambda row: null_or(value_of(row, column), lambda value: first <= value <= second)
-    return compared(draw, column, form, texts[0]), lambda row: null_or(value_of(row, column), lambda value: SIGNS[form](value, first))
+        return f"{column} BETWEEN {texts[0]} AND {texts[1]}", asked(lambda value: first <= value <= second)
+    return compared(draw, column, form, texts[0]), asked(lambda value: SIGNS[form](value, first))
 
 
 @st.composite
