@@ -5,7 +5,7 @@ Numbers and times are compared as closed intervals of the values of a column, so
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -26,8 +26,9 @@ from search.filters.conditions import (
     refuse_too_much_work,
 )
 from search.filters.dates import interval
-from search.filters.expression import And, Comparison, Expression, In, IsNull, Items, Like, Literal, Name, Not, Or, Refused
+from search.filters.expression import And, Comparison, Expression, In, IsNull, Like, Name, Not, Or
 from search.filters.intervals import after, before, complement, united
+from search.filters.literals import Items, Literal, Refused
 from search.filters.text import fold, pattern_of
 from search.schema import ColumnInfo
 
@@ -98,8 +99,8 @@ def _asked(part: Expression, *, is_true: bool) -> Condition:  # noqa: PLR0911
             return _among(column_of(_name(part.left)), part.items, part.at, is_true)
         case Like():
             return _like(part, is_true)
-        case Items() if len(part.items) == 1:
-            return _asked(part.items[0], is_true=is_true)
+        case Items() if len(part) == 1:
+            return _asked(next(iter(part)), is_true=is_true)
         case Literal(value=bool()):
             return Constant(part.at, part.value == is_true)
         case Name():
@@ -137,15 +138,16 @@ def _pair(left: ColumnInfo, operator: str, right: ColumnInfo, at: int) -> Condit
     return Pair(at, left.name, operator, right.name, left.type is str)
 
 
-def _among(column: ColumnInfo, items: Sequence[Literal], at: int, is_true: bool) -> Condition:
+def _among(column: ColumnInfo, items: Iterable[Literal], at: int, is_true: bool) -> Condition:
     if column.type not in {str, tuple}:
         by_source: dict[str, list[tuple[Any, Any]]] = {}
         for item in items:
             source, bounds = _interval(column, item)
             by_source.setdefault(source, []).append(bounds)
         return join(not is_true, [_within(at, source, each, is_true) for source, each in by_source.items()])
-    texts = [fold(_text(column, item)) for item in items]
-    for item, text in zip(items, texts, strict=True) if column.choices else ():
+    texts = set()
+    for item in items:
+        texts.add(text := fold(_text(column, item)))
         _refuse_impossible(column, text, item.at)
     found = OneOf(at, column.name, frozenset(texts))
     return found if is_true else Negated(found)
@@ -195,9 +197,9 @@ def _name(part: Expression) -> Name:
 
 def _value(part: Expression) -> Name | Literal:
     if isinstance(part, Items):
-        if len(part.items) > 1:
+        if len(part) > 1:
             raise Refused(part.at, "a list must follow IN.")
-        return part.items[0]
+        return next(iter(part))
     if not isinstance(part, Name | Literal):
         raise Refused(part.at, "a condition cannot be compared. Join conditions with AND or OR.")
     return part

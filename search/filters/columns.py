@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from media.file_names import escape
 from search.filters.bits import as_bool, is_valid, numbers, plain, texts
-from search.filters.expression import Name, Refused
+from search.filters.expression import Name
+from search.filters.literals import Refused
 from search.filters.text import fold, folded
 from search.schema import ColumnInfo, Row, arrow_fields, columns_of
 

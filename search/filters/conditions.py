@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from search.filters.columns import known
-from search.filters.expression import Refused
 from search.filters.intervals import FEW, Intervals, are_points, intersected, united
+from search.filters.literals import Refused
 from search.filters.text import Pattern
 
 _MOST_WORK = 90.0  # milliseconds for 100,000 rows, about

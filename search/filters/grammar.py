@@ -4,25 +4,20 @@ A list of literals is one token, because programs pass lists of thousands of ids
 """
 
 import re
-from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, v_args
 
+from search.filters import literals
 from search.filters.advice import why
-from search.filters.expression import And, Comparison, Expression, In, IsNull, Items, Like, Literal, Name, Not, Or, Refused
+from search.filters.expression import And, Comparison, Expression, In, IsNull, Like, Name, Not, Or
+from search.filters.literals import Items, Refused
 
 MAX_LENGTH = 200_000  # characters
 MAX_DEPTH = 32  # nested parentheses
 MAX_TOKENS = 1_000  # a list of literals is one
 MAX_VALUES = 20_000  # in all lists
-_LARGEST_EXPONENT = 308  # of a float64
-_MAX_DIGITS = 400
-
-_TEXT = r"(?:(?:date|timestamp)\s*)?'(?:[^']|'')*+'"
-_NUMBER = r"(?:[+-]\s*)?(?:\d++(?:\.\d*+)?|\.\d++)(?:e[+-]?\d++)?(?![\w.])"
-_LITERAL = rf"(?:{_TEXT}|{_NUMBER}|true\b|false\b|null\b)"
 _GRAMMAR = rf"""
 ?start: either
 ?either: both ("OR"i both)*
@@ -42,15 +37,14 @@ NULL: "NULL"i
 TRUE: "TRUE"i
 FALSE: "FALSE"i
 OPERATOR: "<=" | ">=" | "<>" | "!=" | /=(?![=<>])/ | /<(?![<>=])/ | />(?![<>=])/
-LIST.3: /\(\s*{_LITERAL}(?:\s*,\s*{_LITERAL})*+\s*\)/i
-TEXT.2: /{_TEXT}/i
-NUMBER: /{_NUMBER}/i
+LIST.3: /{literals.LIST}/i
+TEXT.2: /{literals.TEXT}/i
+NUMBER: /{literals.NUMBER}/i
 QUOTED: /"[^"]*"|`[^`]*`/
 NAME: /[^\W\d]\w*/i
 %ignore /\s+/
 """
 _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others stand for bytes of file names
-_ITEM = re.compile(_LITERAL, re.IGNORECASE)
 
 
 def parse(where: str) -> Expression:
@@ -68,7 +62,7 @@ def parse(where: str) -> Expression:
             depth += (token.type == "LPAR") - (token.type == "RPAR")
             if depth > MAX_DEPTH:
                 raise Refused(_at(token), f"the parentheses are nested too deeply. At most {MAX_DEPTH} levels are allowed.")
-            num_values += _num_values(token) if token.type == "LIST" else 0
+            num_values += len(Items(0, token)) if token.type == "LIST" else 0
             if num_values > MAX_VALUES:
                 raise Refused(_at(token), f"there are {num_values:,} values in lists. At most {MAX_VALUES:,} are allowed.")
             if len(before) > MAX_TOKENS:
@@ -80,26 +74,6 @@ def parse(where: str) -> Expression:
         if before and before[-1].start_pos == at:
             before.pop()
         raise Refused(at, why(where, at, before[-1] if before else None, depth)) from None
-
-
-def _num_values(values: str) -> int:
-    return len(_ITEM.findall(values)) if "'" in values else values.count(",") + 1
-
-
-def _literal(at: int, text: str) -> Literal:
-    if text[-1] == "'":
-        return Literal(at, text[text.index("'") + 1 : -1].replace("''", "'"))
-    if text[0].isalpha():
-        return Literal(at, {"true": True, "false": False}.get(text.lower()))
-    if text.isdecimal() and len(text) < _LARGEST_EXPONENT:
-        return Literal(at, int(text))
-    try:
-        number = Decimal("".join(text.split())) if len(text) <= _MAX_DIGITS else Decimal("Infinity")
-    except InvalidOperation:  # an exponent of more than 18 digits
-        number = Decimal("Infinity")
-    if not number.is_finite() or (number and abs(number.adjusted()) > _LARGEST_EXPONENT):
-        raise Refused(at, "the number is out of range. Write one between -1e308 and 1e308.")
-    return Literal(at, number)
 
 
 @v_args(inline=True)
@@ -117,12 +91,12 @@ class _Tree(Transformer[Token, Expression]):
         return Comparison(_at(operator), left, "!=" if operator == "<>" else str(operator), right)
 
     def among(self, left: Expression, *rest: Token) -> Expression:
-        return _negated(rest, In(left.at, left, self.items(rest[-1]).items))
+        return _negated(rest, In(left.at, left, self.items(rest[-1])))
 
     def like(self, left: Expression, *rest: Any) -> Expression:
         words = [each for each in rest if isinstance(each, Token)]
         pattern = next(each for each in rest if not isinstance(each, Token))
-        escape = _literal(_at(words[-1]), words[-1]).value if words[-1].type == "TEXT" else "\\"
+        escape = literals.literal(_at(words[-1]), words[-1]).value if words[-1].type == "TEXT" else "\\"
         if not isinstance(escape, str) or len(escape) != 1:
             raise Refused(_at(words[-1]), "ESCAPE needs one character, such as ESCAPE '!'.")
         return _negated(words, Like(left.at, left, pattern, escape))
@@ -138,11 +112,10 @@ class _Tree(Transformer[Token, Expression]):
         return Name(_at(token), token.strip('"`'), token.type == "QUOTED")
 
     def literal(self, token: Token) -> Expression:
-        return _literal(_at(token), token)
+        return literals.literal(_at(token), token)
 
     def items(self, token: Token) -> Items:
-        start = _at(token)
-        return Items(start, tuple([_literal(start + found.start(), found[0]) for found in _ITEM.finditer(token)]))
+        return Items(_at(token), str(token))
 
 
 def _negated(words: tuple[Any, ...] | list[Any], test: Expression) -> Expression:

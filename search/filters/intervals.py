@@ -28,11 +28,11 @@ def after(value: Any) -> Any:
 def united(intervals: Iterable[tuple[Any, Any]]) -> Intervals:
     """What is in any of the intervals."""
     found: list[tuple[Any, Any]] = []
-    for low, high in sorted(each for each in intervals if each[0] <= each[1]):
-        if found and low <= after(found[-1][1]):
-            found[-1] = (found[-1][0], max(high, found[-1][1]))
+    for each in sorted(each for each in intervals if each[0] <= each[1]):
+        if found and each[0] <= after(found[-1][1]):
+            found[-1] = (found[-1][0], max(each[1], found[-1][1]))
         else:
-            found.append((low, high))
+            found.append(each)
     return tuple(found)
 
 
