@@ -1,5 +1,6 @@
 """Filters that could end or freeze a program are refused at once, and random ones give rows or a QueryError."""
 
+import gc
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from search import QueryError
 from search.filters.evaluate import FilterRows
 from tests.search.filters.random_filters import random_filters
 
+# As much work as is allowed, or nearly.
 DEAREST = [
     " OR ".join(f"uri LIKE '%a_b{letter}%z'" for letter in "abcde"),
     " OR ".join(f"path NOT LIKE '{'_' * 15}%z{letter}%_'" for letter in "abcde"),
@@ -74,12 +76,14 @@ def test_a_filter_that_is_much_work_is_still_allowed(where):
 def test_no_filter_takes_over_100_ms_on_100_000_rows():
     rows = FilterRows([rows_of(100_000)], {"r": "/home/"})
     rows.keep("path = uri OR camera = 'a' OR description = 'a' OR keywords = 'a' OR taken_at = '2020'")  # folds the columns
-    slowest = []
+    slowest = (0.0, "")
+    gc.disable()  # a collection of all objects of the process takes 100 ms, wherever it happens
     for where in [*random_filters(10_000, seed=1), *DEAREST]:
         started = time.process_time()
         outcome(rows, where)
-        slowest.append((time.process_time() - started, where))
-    assert max(slowest)[0] < 0.1, max(slowest)
+        slowest = max(slowest, (time.process_time() - started, where))
+    gc.enable()
+    assert slowest[0] < 0.1, slowest
 
 
 @pytest.mark.slow
