@@ -100,6 +100,7 @@ class Columns:
     def texts(self, name: str) -> Texts:
         if name not in self._texts:
             self._texts[name] = self._uris() if name == "uri" else _texts(self._stored(name))
+            pa.default_memory_pool().release_unused()  # what folding needed on the way: more than the texts
         return self._texts[name]
 
     def numbers(self, name: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
