@@ -7,6 +7,7 @@ place in the filter. Equal conditions at other places are equal.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from search.filters.columns import known
 from search.filters.intervals import FEW, Intervals, are_points, intersected, united
@@ -15,6 +16,7 @@ from search.filters.text import Pattern
 
 _MOST_WORK = 90.0  # milliseconds for 100,000 rows, about
 _LONGEST_EXPRESSION = 20_000  # characters; RE2 becomes 30 times as slow with longer ones
+_SHORT_LIST = 1_000  # longer ones stay apart, because each of 32 levels of parentheses would merge them anew
 _FREE = 1.0  # so little work can be done twice
 
 
@@ -41,7 +43,7 @@ class Within:
     column: str
     intervals: Intervals
 
-    @property
+    @cached_property
     def work(self) -> float:
         count = len(self.intervals)
         if count <= FEW:
@@ -58,7 +60,7 @@ class OneOf:
     texts: frozenset[str]
     contains: bool = False
 
-    @property
+    @cached_property
     def work(self) -> float:
         if self.contains and len(self.texts) > 1:
             return 18.0 if sum(map(len, self.texts)) <= _LONGEST_EXPRESSION else math.inf
@@ -132,7 +134,7 @@ class Joined:
     def at(self) -> int:
         return self.parts[0].at
 
-    @property
+    @cached_property
     def work(self) -> float:
         return sum(part.work for part in self.parts)
 
@@ -143,31 +145,32 @@ Condition = Constant | Null | Within | OneOf | Ordered | Matching | Pair | Negat
 def join(is_all: bool, parts: Iterable[Condition]) -> Condition:
     """AND or OR of conditions. Tests of one column become one test, and equal ones too."""
     flat = [each for part in parts for each in (part.parts if isinstance(part, Joined) and part.is_all == is_all else (part,))]
-    merged: dict[object, Condition] = {}
+    alike: dict[object, list[Condition]] = {}
     for part in flat:
-        key = _merged_with(part, is_all)
-        merged[key] = _merge(merged[key], part, is_all) if key in merged else part
-    found = sorted(merged.values(), key=lambda part: part.work)
+        alike.setdefault(_merged_with(part, is_all), []).append(part)
+    found = sorted((_merged(parts, is_all) for parts in alike.values()), key=lambda part: part.work)
     return found[0] if len(found) == 1 else Joined(is_all, tuple(found))
 
 
 def _merged_with(part: Condition, is_all: bool) -> object:
     """Conditions with the same key become one."""
     test = part.test if isinstance(part, Negated) else part
-    if isinstance(test, Within):
+    if isinstance(test, Within) and len(test.intervals) <= _SHORT_LIST:
         return Within, test.column
     return (OneOf, test.column, test.contains) if isinstance(test, OneOf) and isinstance(part, Negated) == is_all else part
 
 
-def _merge(one: Condition, other: Condition, is_all: bool) -> Condition:
-    if isinstance(one, Within) and isinstance(other, Within):
-        both = one.intervals, other.intervals
-        return Within(one.at, one.column, intersected(both) if is_all else united(each for intervals in both for each in intervals))
-    if isinstance(one, OneOf) and isinstance(other, OneOf):
-        return replace(one, texts=one.texts | other.texts)
-    if isinstance(one, Negated) and isinstance(other, Negated) and isinstance(one.test, OneOf) and isinstance(other.test, OneOf):
-        return Negated(replace(one.test, texts=one.test.texts | other.test.texts))
-    return one
+def _merged(parts: list[Condition], is_all: bool) -> Condition:
+    first = parts[0]
+    if isinstance(first, Within) and len(parts) > 1:
+        sets = [part.intervals for part in parts if isinstance(part, Within)]
+        return replace(first, intervals=intersected(sets) if is_all else united(interval for each in sets for interval in each))
+    test = first.test if isinstance(first, Negated) else first
+    if not isinstance(test, OneOf) or len(parts) == 1:
+        return first
+    tests = [part.test if isinstance(part, Negated) else part for part in parts]
+    merged = replace(test, texts=frozenset().union(*(each.texts for each in tests if isinstance(each, OneOf))))
+    return Negated(merged) if isinstance(first, Negated) else merged
 
 
 def _of_lists(column: str) -> float:
