@@ -28,9 +28,9 @@ def all_of(where: list[str] | None) -> str | None:
     """One condition from those of `WhereOption`. Raises QueryError if one of several is no whole condition."""
     if not where or len(where) == 1:
         return where[0] if where else None
-    from search.filters.evaluate import checked
+    from search.filters.check import joined
 
-    return " AND ".join(f"({checked(each)})" for each in where)
+    return joined(where)
 
 
 def check_port(port: int, who: str) -> None:

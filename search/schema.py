@@ -130,12 +130,18 @@ class FailureColumns:
 
 @dataclass(frozen=True)
 class ColumnInfo:
-    """A column with its name and the Python type of its values; `required` columns are never null."""
+    """A column with its name and the Python type of its values.
+
+    Attributes:
+        required: it is never null.
+        choices: the only values that it has; empty if it can have others.
+    """
 
     name: str
     type: type
     required: bool
     column: Column
+    choices: tuple[str, ...] = ()
 
     @property
     def arrow_name(self) -> str:
@@ -153,7 +159,8 @@ def columns_of(record: type) -> tuple[ColumnInfo, ...]:
         optional = get_origin(annotation) in {Union, types.UnionType}
         plain = next(each for each in get_args(annotation) if each is not type(None)) if optional else annotation
         python_type = {Literal: str, tuple: tuple}.get(get_origin(plain), plain)
-        found.append(ColumnInfo(field.name, python_type, not optional, column))
+        choices = get_args(plain) if get_origin(plain) is Literal else ()
+        found.append(ColumnInfo(field.name, python_type, not optional, column, choices))
     return tuple(found)
 
 

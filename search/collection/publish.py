@@ -104,8 +104,8 @@ def build(folder: Path, segments: LanceTable, identity: Identity, earlier: Path 
         written = write_vectors(vectors.to_batches(), len(vectors), width, folder / CHANGES)
         slots = changes.slots
         slots[np.searchsorted(ids, written)] = changes.first_slot + np.arange(len(written))
-        write_changes_index(folder)
         info = changes.statistics.index
+        write_changes_index(folder, info)
     else:
         shared = {}
         written = write_vectors(segments.batches(["segment_id", "vector"]), len(ids), width, folder / VECTORS)

@@ -8,11 +8,12 @@ _HERE = (
     (r"==|=>|=<", "this is no comparison. Write =, !=, <, <=, > or >=."),
     (r"&&?", "write AND."),
     (r"\|\|?", "write OR."),
+    (r"!?~", "write LIKE, where % stands for any characters and _ for one."),
     (r"!", "write NOT or !=."),
     (r"[‘’“”«»´]", "a text is written in straight single quotes, such as 'lake'."),
-    (r"'", "a text is not closed. End it with a single quote, and write '' for a quote in it."),
-    (r"[\"`]", "a quoted name is not closed. Text is written in single quotes, such as 'lake'."),
-    (r"::|[+*/%^~]|-(?!-)", "arithmetic and casts are not available. Compare a column with a value."),
+    (r"'(?:[^']|'')*+\Z", "a text is not closed. End it with a single quote, and write '' for a quote in it."),
+    (r"\"[^\"]*+\Z|`[^`]*+\Z", "a quoted name is not closed. Text is written in single quotes, such as 'lake'."),
+    (r"::|[+*/%^]|-(?!-)", "arithmetic and casts are not available. Compare a column with a value."),
     (r"[?$@:]", "placeholders are not available. Write the value itself."),
     (r",", "a list must follow IN and contain only values, such as kind IN ('image', 'shot')."),
 )
@@ -34,7 +35,7 @@ _VALUES = frozenset(["NAME", "QUOTED", "TEXT", "NUMBER", "LIST", "TRUE", "FALSE"
 
 def why(where: str, at: int, before: Any, depth: int) -> str:  # noqa: PLR0911
     """What is wrong at position `at`. `before`: the token before it, or None. `depth`: the parentheses that are open there."""
-    rest, kind = where[at : at + 40], before.type if before is not None else ""
+    rest, kind = where[at:], before.type if before is not None else ""
     if kind == "NAME" and rest.startswith("("):
         advice = _first(_FUNCTIONS, str(before)[:40]) or "compare a column with a value."
         return f"functions such as {str(before)[:20].lower()}(...) are not available: {advice}"
@@ -48,14 +49,14 @@ def why(where: str, at: int, before: Any, depth: int) -> str:  # noqa: PLR0911
         return known
     if kind == "IN":
         return "IN needs a list of values in parentheses, such as ('image', 'shot')."
-    if kind == "IS":
+    if kind == "IS" or re.search(r"\bIS\s+NOT\s*$", where[max(0, at - 40) : at], re.IGNORECASE):
         return "write IS NULL or IS NOT NULL."
+    if kind == "NOT" and re.match(r"[<>=]", rest):
+        return "write !=, or NOT before the comparison, such as NOT width > 1000."
     if kind == "ESCAPE":
         return "ESCAPE needs one character, such as ESCAPE '!'."
     if rest.startswith(")"):
         return "a value is missing before )." if kind not in _VALUES else "a parenthesis is closed that was not opened."
-    if kind in _VALUES and re.match(r"[-+]", rest):
-        return "arithmetic is not available. Compare a column with a value."
     if kind in _VALUES and re.match(r"[<>=]", rest):
         return "comparisons cannot be chained. Write width > 1 AND width < 5."
     if kind in _VALUES:

@@ -1,15 +1,8 @@
 """What a filter says, as a tree of small dataclasses. Each part knows its place in the text, so that an error can show it."""
 
 from dataclasses import dataclass
-from decimal import Decimal
 
-
-class Refused(Exception):  # noqa: N818
-    """A part of a filter that cannot be used: `at` is its position in the text, `reason` a sentence about what and what to do."""
-
-    def __init__(self, at: int, reason: str) -> None:
-        super().__init__(reason)
-        self.at, self.reason = at, reason
+from search.filters.literals import Items, Literal
 
 
 @dataclass(frozen=True)
@@ -19,22 +12,6 @@ class Name:
     at: int
     text: str
     quoted: bool = False
-
-
-@dataclass(frozen=True)
-class Literal:
-    """A text, a number, true, false, or null (None)."""
-
-    at: int
-    value: str | Decimal | bool | None
-
-
-@dataclass(frozen=True)
-class Items:
-    """A list of literals in parentheses."""
-
-    at: int
-    items: tuple[Literal, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +28,7 @@ class Comparison:
 class In:
     at: int
     left: "Expression"
-    items: tuple[Literal, ...]
+    items: Items
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,20 @@ A list of literals is one token, because programs pass lists of thousands of ids
 """
 
 import re
-from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, v_args
 
-from media.file_names import escape
+from search.filters import literals
 from search.filters.advice import why
-from search.filters.expression import And, Comparison, Expression, In, IsNull, Items, Like, Literal, Name, Not, Or, Refused
+from search.filters.expression import And, Comparison, Expression, In, IsNull, Like, Name, Not, Or
+from search.filters.literals import Items, Refused
 
 MAX_LENGTH = 200_000  # characters
 MAX_DEPTH = 32  # nested parentheses
 MAX_TOKENS = 1_000  # a list of literals is one
-_LARGEST_EXPONENT = 308  # of a float64
-_MAX_DIGITS = 400
-
-_TEXT = r"(?:(?:date|timestamp)\s*)?'(?:[^']|'')*+'"
-_NUMBER = r"(?:[+-]\s*)?(?:\d++(?:\.\d*+)?|\.\d++)(?:e[+-]?\d++)?(?![\w.])"
-_LITERAL = rf"(?:{_TEXT}|{_NUMBER}|true\b|false\b|null\b)"
+MAX_VALUES = 20_000  # in all lists
 _GRAMMAR = rf"""
 ?start: either
 ?either: both ("OR"i both)*
@@ -42,34 +37,34 @@ NULL: "NULL"i
 TRUE: "TRUE"i
 FALSE: "FALSE"i
 OPERATOR: "<=" | ">=" | "<>" | "!=" | /=(?![=<>])/ | /<(?![<>=])/ | />(?![<>=])/
-LIST.3: /\(\s*{_LITERAL}(?:\s*,\s*{_LITERAL})*+\s*\)/i
-TEXT.2: /{_TEXT}/i
-NUMBER: /{_NUMBER}/i
+LIST.3: /{literals.LIST}/i
+TEXT.2: /{literals.TEXT}/i
+NUMBER: /{literals.NUMBER}/i
 QUOTED: /"[^"]*"|`[^`]*`/
 NAME: /[^\W\d]\w*/i
 %ignore /\s+/
 """
-_BYTE = re.compile("[\udc80-\udcff]")  # of a file name that is not UTF-8
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_ITEM = re.compile(_LITERAL, re.IGNORECASE)
+_LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # the others stand for bytes of file names
 
 
 def parse(where: str) -> Expression:
     """The tree of a filter. Raises Refused with the place of the first fault."""
     if len(where) > MAX_LENGTH:
         raise Refused(0, f"it has {len(where):,} characters. At most {MAX_LENGTH:,} are allowed.")
-    where = _BYTE.sub(lambda byte: escape(byte[0]), where)  # as in the columns
     if lone := _LONE_SURROGATE.search(where):
         raise Refused(lone.start(), "this is no character. Remove it.")
     steps = _parser().parse_interactive(where)
     before: list[Token] = []
-    depth = 0
+    depth = num_values = 0
     try:
         for token in steps.iter_parse():
             before.append(token)
             depth += (token.type == "LPAR") - (token.type == "RPAR")
             if depth > MAX_DEPTH:
                 raise Refused(_at(token), f"the parentheses are nested too deeply. At most {MAX_DEPTH} levels are allowed.")
+            num_values += len(Items(0, token)) if token.type == "LIST" else 0
+            if num_values > MAX_VALUES:
+                raise Refused(_at(token), f"there are {num_values:,} values in lists. At most {MAX_VALUES:,} are allowed.")
             if len(before) > MAX_TOKENS:
                 raise Refused(_at(token), f"it has too many parts. At most {MAX_TOKENS:,} are allowed; IN takes a list of values.")
         return steps.feed_eof()  # type: ignore[no-untyped-call]
@@ -79,21 +74,6 @@ def parse(where: str) -> Expression:
         if before and before[-1].start_pos == at:
             before.pop()
         raise Refused(at, why(where, at, before[-1] if before else None, depth)) from None
-
-
-def _literal(at: int, text: str) -> Literal:
-    word = text.lower()
-    if word in {"true", "false", "null"}:
-        return Literal(at, {"true": True, "false": False}.get(word))
-    if text.endswith("'"):
-        return Literal(at, text[text.index("'") + 1 : -1].replace("''", "'"))
-    try:
-        number = Decimal("".join(text.split())) if len(text) <= _MAX_DIGITS else Decimal("Infinity")
-    except InvalidOperation:  # an exponent of more than 18 digits
-        number = Decimal("Infinity")
-    if not number.is_finite() or (number and abs(number.adjusted()) > _LARGEST_EXPONENT):
-        raise Refused(at, "the number is out of range. Write one between -1e308 and 1e308.")
-    return Literal(at, number)
 
 
 @v_args(inline=True)
@@ -111,12 +91,12 @@ class _Tree(Transformer[Token, Expression]):
         return Comparison(_at(operator), left, "!=" if operator == "<>" else str(operator), right)
 
     def among(self, left: Expression, *rest: Token) -> Expression:
-        return _negated(rest, In(left.at, left, self.items(rest[-1]).items))
+        return _negated(rest, In(left.at, left, self.items(rest[-1])))
 
     def like(self, left: Expression, *rest: Any) -> Expression:
         words = [each for each in rest if isinstance(each, Token)]
         pattern = next(each for each in rest if not isinstance(each, Token))
-        escape = _literal(_at(words[-1]), words[-1]).value if words[-1].type == "TEXT" else "\\"
+        escape = literals.literal(_at(words[-1]), words[-1]).value if words[-1].type == "TEXT" else "\\"
         if not isinstance(escape, str) or len(escape) != 1:
             raise Refused(_at(words[-1]), "ESCAPE needs one character, such as ESCAPE '!'.")
         return _negated(words, Like(left.at, left, pattern, escape))
@@ -132,10 +112,10 @@ class _Tree(Transformer[Token, Expression]):
         return Name(_at(token), token.strip('"`'), token.type == "QUOTED")
 
     def literal(self, token: Token) -> Expression:
-        return _literal(_at(token), token)
+        return literals.literal(_at(token), token)
 
     def items(self, token: Token) -> Items:
-        return Items(_at(token), tuple(_literal(_at(token) + found.start(), found[0]) for found in _ITEM.finditer(token)))
+        return Items(_at(token), str(token))
 
 
 def _negated(words: tuple[Any, ...] | list[Any], test: Expression) -> Expression:

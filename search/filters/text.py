@@ -2,18 +2,36 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from media.file_names import escape
+from search.filters.bits import numbers
+from search.filters.bits import texts as array_of
+
+_SEPARATOR = "\0"  # changes no text beside it, and is in hardly any
+_BYTES = 1 << 18  # folded at once
+_FEW = 4  # so many are looked for one by one
 _LONG_RUN = re.compile(r"(?<![^\x00-\x7f])[^\x00-\x7f]{1000,}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def fold(text: str) -> str:
-    """The form in which texts are compared. NFC alone would find no `GRÜSSE` for `Grüße`, and case alone no NFD names of a Mac."""
+    """The form in which texts are compared. NFC alone would find no `GRÜSSE` for `Grüße`, and case alone no NFD names of a Mac.
+
+    A file name as Python shows it, with lone surrogates for bytes that are not UTF-8, becomes what a collection stores.
+    """
+    return _fold(escape(text) if _SURROGATE.search(text) else text)
+
+
+def _fold(text: str) -> str:
     return text.lower() if text.isascii() else _nfc(_nfc(text).casefold())
 
 
@@ -29,60 +47,113 @@ def _sorted(found: re.Match[str]) -> str:
 
 
 def folded(values: pa.Array) -> pa.Array:
-    """Folded texts. Only those that are not ASCII are folded in Python."""
+    """Folded texts. Python folds those that are not ASCII, many at once."""
     lower = pc.ascii_lower(values)
-    other = pc.fill_null(pc.invert(pc.string_is_ascii(values)), False)
-    if not pc.any(other).as_py():
+    other = pc.invert(pc.string_is_ascii(values))
+    texts = values.filter(other)
+    if not len(texts):
         return lower
-    texts = [fold(text) for text in values.filter(other).to_pylist()]
-    return pc.replace_with_mask(lower, other, pa.array(texts, lower.type))
+    step = max(1, _BYTES * len(texts) // max(1, texts.nbytes))
+    parts = [_folded(texts.slice(start, step)).cast(lower.type) for start in range(0, len(texts), step)]
+    return pc.replace_with_mask(lower, other, pa.concat_arrays(parts))
 
 
-def like(pattern: str, escape_character: str) -> tuple[Callable[[pa.Array], pa.Array], int]:
-    """A test of folded texts by a LIKE pattern, and its number of wildcards. Raises ValueError if nothing follows the last escape."""
-    parts: list[str] = []  # texts at even positions, runs of wildcards at odd ones
-    text, num_wildcards, position = "", 0, 0
-    while position < len(pattern):
-        letter = pattern[position]
+def _folded(texts: pa.Array) -> pa.Array:
+    """Joins the texts, folds once, and splits: a call of Python for each text takes three times as long."""
+    large = pa.large_string()
+    together = pa.ListArray.from_arrays(numbers(np.array([0, len(texts)], np.int32)), texts.cast(large))
+    whole = pc.binary_join(together, array_of([_SEPARATOR], large)[0])[0].as_py()
+    found = pc.split_pattern(array_of([_fold(whole)], large), _SEPARATOR).values
+    return found if len(found) == len(texts) else array_of([_fold(text) for text in texts.to_pylist()], large)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A LIKE pattern, as the fastest test of a folded text that there is for it.
+
+    Attributes:
+        test: how `text` is looked for; if "regex", it is a regular expression.
+        num_wildcards: how many % and _ it has.
+    """
+
+    test: Literal["equal", "prefix", "suffix", "inside", "regex"]
+    text: str
+    num_wildcards: int
+
+    @property
+    def work(self) -> float:
+        """Milliseconds for 100,000 texts of 80 characters."""
+        return 16.0 if self.test == "regex" else 0.6
+
+    def matches(self, values: pa.Array) -> pa.BooleanArray:
+        match self.test:
+            case "equal":
+                return equal_any(values, [self.text])
+            case "inside":
+                return contain_any(values, [self.text])
+            case "prefix":
+                return pc.starts_with(values, self.text)
+            case "suffix":
+                return pc.ends_with(values, self.text)
+        return pc.match_substring_regex(values, self.text)
+
+
+def equal_any(values: pa.Array, texts: Collection[str]) -> pa.BooleanArray:
+    """Whether each value is one of the texts."""
+    if len(texts) > _FEW:
+        return pc.is_in(values, array_of(texts, values.type), skip_nulls=True)
+    return reduce(pc.or_, (pc.equal(values, each) for each in array_of(texts, values.type)))
+
+
+def contain_any(values: pa.Array, texts: Collection[str]) -> pa.BooleanArray:
+    """Whether each value contains any of the texts. An expression of many takes as long as that of one."""
+    if len(texts) == 1:
+        return pc.match_substring(values, next(iter(texts)))
+    return pc.match_substring_regex(values, "|".join(sorted(map(_quoted, texts))))
+
+
+def pattern_of(pattern: str, escape_character: str) -> Pattern:
+    """Raises ValueError if nothing follows the last escape."""
+    texts, runs = _divided(pattern, escape_character)
+    num_wildcards = sum(map(len, runs))
+    first, last = texts[0], texts[-1]
+    if not runs:
+        return Pattern("equal", first, 0)
+    if all(set(run) == {"%"} for run in runs):
+        if len(runs) == 1 and not last:
+            return Pattern("prefix", first, num_wildcards)
+        if len(runs) == 1 and not first:
+            return Pattern("suffix", last, num_wildcards)
+        if len(runs) == 2 and not first and not last:
+            return Pattern("inside", texts[1], num_wildcards)
+    # Without \A.* and .*\z the search can end early, and is twice as fast.
+    starts, ends = bool(first) or "%" not in runs[0], bool(last) or "%" not in runs[-1]
+    parts = [_quoted(texts[0])]
+    for position, (run, text) in enumerate(zip(runs, texts[1:], strict=True)):
+        is_open = (position == 0 and not starts) or (position == len(runs) - 1 and not ends)
+        parts += ["." * run.count("_"), "" if is_open or "%" not in run else ".*", _quoted(text)]
+    return Pattern("regex", "(?s)" + r"\A" * starts + "".join(parts) + r"\z" * ends, num_wildcards)
+
+
+def _divided(pattern: str, escape_character: str) -> tuple[list[str], list[str]]:
+    """The folded texts of a pattern, and the runs of wildcards between them."""
+    texts, runs = [""], list[str]()
+    letters = iter(pattern)
+    for letter in letters:
         if letter == escape_character:
-            position += 1
-            if position == len(pattern):
+            following = next(letters, None)
+            if following is None:
                 raise ValueError(pattern)
-            text += pattern[position]
-        elif letter in "%_":
-            num_wildcards += 1
-            if text or not parts:
-                parts += [fold(text), letter]
-            elif not (letter == "%" and parts[-1].endswith("%")):
-                parts[-1] += letter
-            text = ""
+            texts[-1] += following
+        elif letter not in "%_":
+            texts[-1] += letter
+        elif runs and not texts[-1]:
+            runs[-1] += letter
         else:
-            text += letter
-        position += 1
-    parts.append(fold(text))
-    first, last = parts[0], parts[-1]
-    if len(parts) == 1:
-        return lambda values: pc.equal(values, pa.scalar(first, values.type)), 0
-    if len(parts) == 3 and parts[1] == "%" and not (first and last):
-        chosen = pc.starts_with if first or not last else pc.ends_with
-        return lambda values: chosen(values, first or last), num_wildcards
-    if len(parts) == 5 and parts[1] == parts[3] == "%" and not first and not last:
-        return lambda values: pc.match_substring(values, parts[2]), num_wildcards
-    runs = "".join(_regex(part) if number % 2 else _quoted(part) for number, part in enumerate(parts))
-    return lambda values: pc.match_substring_regex(values, rf"(?s)\A{runs}\z"), num_wildcards
+            runs.append(letter)
+            texts.append("")
+    return [fold(text) for text in texts], runs
 
 
 def _quoted(text: str) -> str:
     return re.sub(r"([^\w\s]|_)", r"\\\1", text, flags=re.ASCII) if text.isascii() else re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
-
-
-def _regex(run: str) -> str:
-    return run.replace("_", ".").replace("%", ".*")
-
-
-def any_of(mask: pa.Array, lists: pa.ListArray) -> pa.Array:
-    """Whether any element of each list is true in `mask`, which has a value for each element. Null for a null list."""
-    offsets = lists.offsets.to_numpy()
-    counts = np.concatenate([[0], np.cumsum(pc.fill_null(mask, False).to_numpy(zero_copy_only=False))])
-    found = counts[offsets[1:] - offsets[0]] > counts[offsets[:-1] - offsets[0]]
-    return pa.array(found, mask=pc.is_null(lists).to_numpy(zero_copy_only=False))

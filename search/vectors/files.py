@@ -100,10 +100,10 @@ def _write_lists(folder: Path, vectors: Vectors, settings: IndexSettings, querie
     return IndexInfo("lists", settings, probes=probes, error=error) if is_worth else None
 
 
-def write_changes_index(folder: Path) -> None:
-    """Write codes of the changed vectors in a folder, if they are many."""
+def write_changes_index(folder: Path, info: IndexInfo) -> None:
+    """Write codes of the changed vectors in a folder, if they are many, and the main vectors have an index."""
     vectors = _mapped(folder / CHANGES)
-    if len(vectors) >= LEAST_FOR_CODES:
+    if info.kind != "exact" and len(vectors) >= LEAST_FOR_CODES:
         from search.vectors.flat_codes import write_flat_codes
 
         with atomic_path(folder / CHANGES_CODES) as path:

@@ -49,6 +49,9 @@ def test_filters_find_them(collection, library):
     assert len(search("red", collection=collection, where="path = '\uefe9t\uefe9/red \ueff6.png'")) == 1
     assert len(search("red", collection=collection, where="path = '\udce9t\udce9/red \udcf6.png'")) == 1  # as typed in a terminal
     assert len(search("red", collection=collection, where="path LIKE '_t_/red _.png'")) == 1
+    assert len(search("red", collection=collection, where="path LIKE '_t_/red _.png'")) == 1
+    (hit,) = search("red", collection=collection, k=1)
+    assert [each.uri for each in search("red", collection=collection, where=f"uri = '{hit.uri}'")] == [hit.uri]
 
 
 def test_the_service_answers_and_sends_them(collection, library):

@@ -1,6 +1,6 @@
 """Filters that could end or freeze a program are refused at once, and random ones give rows or a QueryError."""
 
-import random
+import gc
 import subprocess
 import sys
 import time
@@ -12,65 +12,49 @@ import pytest
 from search import QueryError
 from search.filters.evaluate import FilterRows
 from search.filters.text import fold
+from tests.search.filters.random_filters import random_filters
 
-PIECES = [
-    *(
-        "width",
-        "path",
-        "kind",
-        "keywords",
-        "taken_at",
-        "damaged",
-        "latitude",
-        "uri",
-        "1",
-        "-2.5e3",
-        "'x'",
-        "'2025-09'",
-        "'%a_b%'",
-        "'image'",
-    ),
-    *("true", "null", "(", ")", "(", ")", "=", "<", ">=", "<>", "+", "||", ",", ";", "--", "'", '"', "lower(", "(1, 2)", "('a', 'b')"),
-    *("AND", "OR", "NOT", "IN", "LIKE", "IS", "BETWEEN", "timestamp", "ESCAPE", "CAST(", "\u0130", "\x00", "\ud800"),
-]
-TESTS = [
-    "width > 5",
-    "kind = 'image'",
-    "path LIKE '%a_b%a'",
-    "keywords NOT IN ('a', 'b')",
-    "taken_at = '1990-05'",
-    "damaged",
-    "uri IS NULL",
+# As much work as is allowed, or nearly.
+DEAREST = [
+    " OR ".join(f"uri LIKE '%a_b{letter}%z'" for letter in "abcde"),
+    " OR ".join(f"path NOT LIKE '{'_' * 15}%z{letter}%_'" for letter in "abcde"),
+    " AND ".join(f"(path LIKE '%b{letter}%' OR rating = 1)" for letter in "abcdefg"),
+    " OR ".join(f"description LIKE '%ab{number}z%'" for number in range(249)),
+    " AND ".join(f"latitude != {number}" for number in range(240)),
+    f"width IN ({','.join(map(str, range(0, 39_000, 2)))}) OR " + " OR ".join(f"width = {number}" for number in range(1, 480, 2)),
+    "camera NOT IN ('" + "','".join(map(str, range(15_000))) + "') AND " + " AND ".join(f"camera != '{number}'" for number in range(240)),
+    "(" * 30 + f"width IN ({','.join(map(str, range(0, 39_000, 2)))})" + " OR width = 2) AND width != 3)" * 15,
+    "(" * 30 + "camera IN ('" + "','".join(map(str, range(19_000))) + "')" + " OR camera = 'a') AND camera != 'b')" * 15,
+    " OR ".join(f"path > 'z{number}'" for number in range(100)),
+    " OR ".join(f"path < uri AND width > {number}" for number in range(30)),
+    " OR ".join(f"keywords = 'a' AND width > {number}" for number in range(60)),
+    " OR ".join(f"width != {number} AND height != {number}" for number in range(120)),
+    f"segment_id IN ({', '.join(map(str, range(0, 3 * 10**10, 2 * 10**6)))})",
+    f"latitude IN ({', '.join(f'{number}.5' for number in range(20_000))})",
+    f"latitude IN ({', '.join(f'{number}.5' for number in range(10_000))}) OR width IN ({','.join(map(str, range(9_999)))})",
+    "camera IN ('" + "', '".join(",,,,,," for number in range(10_000)) + "')",
+    "path IN ('" + "', '".join(f"a/{number}.jpg" for number in range(10_000)) + "')",
 ]
 
 
 def rows_of(count):
+    """Rows with long texts of few letters, in which a search for a text goes wrong most often."""
     paths = [f"{'ab' * 20}/ü{number}/{'ba' * 15}.jpg" if number % 3 else f"{'b' * 70}{number}.jpg" for number in range(count)]
+    numbers = np.arange(count)
     return pa.record_batch(
         {
+            "segment_id": pa.array(numbers << 20),
             "path": pa.array(paths),
             "root_id": pa.array(["r"] * count).dictionary_encode(),
             "kind": pa.array(["image"] * count).dictionary_encode(),
-            "width": pa.array(np.arange(count, dtype=np.int32)),
-            "keywords": pa.array([["a", "Grüße"] if number % 2 else None for number in range(count)]),
-            "taken_at": pa.array(np.arange(count) * 10**10).cast(pa.timestamp("us", "UTC")),
+            "camera": pa.array([f"Camera {number % 500}" if number % 7 else None for number in range(count)]),
+            "description": pa.array([f"{'ab ' * 30}{number}" for number in range(count)]),
+            "width": pa.array(numbers.astype(np.int32)),
+            "latitude": pa.array(numbers / 1000),
+            "keywords": pa.array([["a", "Grüße", f"{number % 3000}"] if number % 2 else None for number in range(count)]),
+            "taken_at": pa.array(numbers * 10**10).cast(pa.timestamp("us", "UTC")),
         }
     )
-
-
-def random_filters(count, seed=0):
-    choose = random.Random(seed)
-    for _ in range(count):
-        if choose.random() < 0.5:
-            yield " ".join(choose.choices(PIECES, k=choose.randint(1, 12)))
-            continue
-        text = choose.choice(TESTS)
-        for _ in range(choose.randint(0, 4)):
-            text = choose.choice(["{} AND {}", "NOT ({})", "({} OR {})"]).format(text, choose.choice(TESTS))
-        if choose.random() < 0.5:
-            at = choose.randrange(len(text))
-            text = text[:at] + choose.choice(PIECES) + text[at + choose.randint(0, 3) :]
-        yield text
 
 
 def outcome(rows, where):
@@ -85,21 +69,31 @@ def outcome(rows, where):
 
 def test_random_filters_give_rows_or_a_query_error():
     rows = FilterRows([rows_of(20)], {"r": "/home/"})
-    given = [outcome(rows, where) for where in random_filters(3000)]
-    assert 500 < sum(each is not None for each in given) < 2800
+    given = [outcome(rows, where) for where in random_filters(2000)]
+    assert 500 < sum(each is not None for each in given) < 1500
+
+
+@pytest.mark.parametrize("where", DEAREST, ids=lambda where: where[:30])
+def test_a_filter_that_is_much_work_is_still_allowed(where):
+    assert outcome(FilterRows([rows_of(20)], {"r": "/home/"}), where) is not None
+
+
+def seconds(rows, where):
+    rows.keep.cache_clear()
+    started = time.process_time()
+    outcome(rows, where)
+    return time.process_time() - started
 
 
 @pytest.mark.slow
-def test_no_random_filter_takes_over_100_ms_on_100_000_rows():
+def test_no_filter_takes_over_100_ms_on_100_000_rows():
     rows = FilterRows([rows_of(100_000)], {"r": "/home/"})
-    for text in TESTS:
-        rows.keep(text)  # folds the columns
-    slowest = 0.0
-    for where in random_filters(10_000, seed=1):
-        started = time.process_time()
-        outcome(rows, where)
-        slowest = max(slowest, time.process_time() - started)
-    assert slowest < 0.1
+    rows.keep("path = uri OR camera = 'a' OR description = 'a' OR keywords = 'a' OR taken_at = '2020'")  # folds the columns
+    gc.disable()  # a collection of all objects of the process takes 100 ms, wherever it happens
+    slow = [where for where in [*random_filters(10_000, seed=1), *DEAREST] if seconds(rows, where) > 0.1]
+    still_slow = [where for where in slow if min(seconds(rows, where) for _ in range(3)) > 0.1]  # other programs slow this one down
+    gc.enable()
+    assert still_slow == []
 
 
 @pytest.mark.slow
@@ -122,9 +116,14 @@ def test_a_hundred_thousand_random_filters_give_rows_or_a_query_error():
         ("true OR " * 20_000 + "true", "too many parts"),
         ("1+" * 400 + "1 > 0", "character 2 .*arithmetic"),
         ("uri = '" + "x" * 300_000 + "'", "300,008 characters"),
-        ("path LIKE '_" + "\ufb2c" * 100_000 + "%a_'", "the pattern is too long"),
-        ("path LIKE '" + "%a_" * 20 + "'", "too many patterns"),
-        (" OR ".join(["path LIKE '%a'"] * 9), "too many patterns"),
+        ("path LIKE '" + "%a_" * 20 + "'", "character 11 .*too many wildcards"),
+        ("path LIKE '%" + "a" * 5000 + "'", "character 11 .*the pattern has 5,001 characters"),
+        (" OR ".join(f"path LIKE '%a_{letter}'" for letter in "abcdef"), "character 101 .*up to here it is too much work"),
+        (" OR ".join(f"path > '{number}'" for number in range(200)), "too much work"),
+        (" OR ".join(f"path < uri AND width > {number}" for number in range(100)), "too much work"),
+        (" OR ".join(f"path LIKE '%{number}{'a' * 4000}%'" for number in range(9)), "too much work"),
+        ("width IN (1) OR width IN (" + "1," * 20_000 + "1)", "character 26 .*20,002 values in lists. At most 20,000 are allowed"),
+        ("camera IN (" + "',', " * 20_000 + "'')", "character 11 .*20,001 values"),
         ("width = " + "9" * 1000, "out of range"),
         ("width = 1e999", "character 9 .*out of range"),
         ("width = 1e99999999999999999999", "out of range"),
@@ -135,17 +134,22 @@ def test_a_filter_that_could_end_or_freeze_the_program_is_refused(where, expecte
         FilterRows([rows_of(3)], {}).keep(where)
 
 
+def test_a_filter_imports_no_lancedb_or_pandas_and_lark_only_when_there_is_one(tmp_path):
+    rows = rows_of(20)
+    with pa.ipc.new_file(tmp_path / "rows.arrow", rows.schema) as file:
+        file.write_batch(rows)
+    filters = ["width > 5 OR rating IN (1, 3, 5, 7, 9)", "uri LIKE '%a%b' OR camera = 'ü' OR path > lens", "keywords = 'a'"]
+    code = (
+        "import sys, pyarrow, search.collection.snapshot; from search.filters.evaluate import FilterRows; assert 'lark' not in sys.modules;"
+        f"rows = FilterRows([pyarrow.ipc.open_file({str(tmp_path / 'rows.arrow')!r}).get_batch(0)], {{}});"
+        f"[rows.keep(where) for where in {filters!r}]; assert 'lark' in sys.modules; assert not {{'lancedb', 'pandas'}} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("length", [3_000, pytest.param(190_000, id="30 s if each mark is inserted among the others")])
 def test_thousands_of_accents_on_one_letter_are_sorted_fast(length):
     marks = "\u0301\u0323" * (length // 2)
     expected = "\u1ea1" + "\u0323" * (length // 2 - 1) + "\u0301" * (length // 2)
     assert fold("A" + marks) == expected
     assert not any(FilterRows([rows_of(3)], {}).keep(f"path = 'a{marks}'"))
-
-
-def test_a_filter_imports_no_lancedb_and_lark_only_when_there_is_one():
-    code = (
-        "import sys, search.collection.snapshot; from search.filters.evaluate import FilterRows; assert 'lark' not in sys.modules;"
-        "FilterRows([], {}).keep('width > 5'); assert 'lark' in sys.modules; assert 'lancedb' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

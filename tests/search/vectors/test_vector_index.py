@@ -36,7 +36,7 @@ def index(request, tmp_path_factory):
         if changes:
             changed = unit_vectors(400, seed=2)
             slots = np.concatenate([slots[:3_700], 4_000 + np.random.default_rng(3).permutation(400)])
-            write_changed(last := folder / "b", folder / "a", slots, changed)
+            write_changed(last := folder / "b", folder / "a", slots, changed, info)
             vectors = np.concatenate([vectors, changed])
         opened = open_index(last, info)
         if kind.startswith("gpu"):

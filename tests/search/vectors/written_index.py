@@ -45,11 +45,11 @@ def write(folder, vectors, slots, settings=KINDS["flat, fast codes"], queries=No
     return write_main_index(folder, settings, lambda: queries)
 
 
-def write_changed(folder, earlier, slots, changes):
+def write_changed(folder, earlier, slots, changes, info):
     folder.mkdir()
     for name in FILES_OF_MAIN:
         if (earlier / name).exists():
             shutil.copy(earlier / name, folder / name)
     write_vectors(batches(changes), len(changes), WIDTH, folder / CHANGES)
-    write_changes_index(folder)
+    write_changes_index(folder, info)
     write_slots(slots, folder / SLOTS)
