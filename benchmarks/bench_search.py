@@ -21,13 +21,14 @@ from benchmarks.measure.same_hits import check_same
 from benchmarks.measure.timing import latency, ratio, seconds_of, seconds_of_each
 from benchmarks.synthetic_collection import FILTERS, queries, words, write_collection
 from coca_model import Encoder, load
-from search import Collection, Hits, open_collection, search
+from search import Collection, Hits, open_collection, search, search_many
 from search.schema import KINDS
 
 K, MANY = 20, 1_000
 CHECKED = 20  # queries whose hits are compared first
 ROWS_OF_HITS = (20, 2_000)
 CALLERS = 8
+MANY_AT_ONCE = (f"{CALLERS} callers", "search_many()")
 Vector = NDArray[np.float32]
 Positions = NDArray[np.int64]
 Sides = dict[str, Callable[[Any], Any]]
@@ -82,6 +83,7 @@ def measure(small: bool = False) -> Result:
             callers = {
                 f"vector: {CALLERS} callers": lambda: list(pool.map(ours, vectors)),
                 "vector: 1 caller": lambda: list(map(ours, vectors)),
+                "vector: search_many()": lambda: search_many(vectors, collection=collection),
             }
             seconds |= {name: [each / calls for each in values] for name, values in seconds_of(callers).items()}
     return Result(
@@ -89,7 +91,7 @@ def measure(small: bool = False) -> Result:
         f"Milliseconds a query for the nearest {K} of {rows:,} pictures. The filters keep a half, a hundredth and a ten-thousandth.",
         {name: latency(values) for name, values in seconds.items()},
         {f"{what}: {one} to {other}": ratio(seconds, f"{what}: {one}", f"{what}: {other}") for what, one, other in pairs}
-        | {f"vector: {CALLERS} callers to 1": ratio(seconds, f"vector: {CALLERS} callers", "vector: 1 caller")},
+        | {f"vector: {name} to 1 caller": ratio(seconds, f"vector: {name}", "vector: 1 caller") for name in MANY_AT_ONCE},
         agreement,
         {"rows": rows, "calls of each side": calls, "k": K},
     )

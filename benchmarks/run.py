@@ -17,7 +17,7 @@ from benchmarks.report.markdown import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
-NAMES = ("encode", "caption", "score", "index", "films", "search", "service", "open")
+NAMES = ("encode", "caption", "score", "index", "films", "search", "search_million", "service", "open")
 
 
 def command(name: str, *, small: bool) -> list[str]:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from media.blas_threads import one_blas_thread
 from search.vectors.in_parts import in_parts
 
 _ROWS_AT_ONCE = 1 << 14
@@ -16,9 +17,15 @@ Found = tuple[Slots, Vectors]
 
 
 def dot(vectors: Vectors, vector: Vectors) -> Vectors:
-    """float32 (n, E) and (E,) to (n,). Not `@`: the threads of OpenBLAS wait for each other by spinning, 7 ms on a busy machine."""
-    parts = in_parts(lambda start, stop: np.einsum("ne,e->n", vectors[start:stop], vector), len(vectors), _ROWS_PER_THREAD)
-    return np.concatenate(parts)
+    """float32 (n, E) and (E,) to (n,). OpenBLAS would divide it among threads that spin: 7 ms on a busy machine. Ours sleep."""
+    cosines = np.empty(len(vectors), np.float32)
+
+    def of_part(start: int, stop: int) -> None:
+        np.dot(vectors[start:stop], vector, out=cosines[start:stop])
+
+    with one_blas_thread:
+        in_parts(of_part, len(vectors), _ROWS_PER_THREAD)
+    return cosines
 
 
 def dot_of(vectors: Vectors, slots: Slots, vector: Vectors) -> Vectors:

@@ -28,7 +28,7 @@ _WIDE = 0.5  # the share of the vectors that a filter must leave for the fast co
 
 _LEAST_CANDIDATES = 400
 _CANDIDATES_PER_HIT = 2
-_MOST_CANDIDATES = 1 / 8  # of the vectors; with more, computing every cosine is faster
+_MOST_CANDIDATES = 1 / 16  # of the vectors; with more, computing every cosine is faster
 _SAMPLE = 256  # vectors that tell how far estimates are off for a query
 
 

@@ -26,12 +26,24 @@ RATIOS = {
         "vector, a hundredth: search() to in memory",
         "vector, a ten-thousandth: search() to in memory",
         "words: search() to in memory",
-        "vector: 8 callers to 1",
+        "vector: 8 callers to 1 caller",
+        "vector: search_many() to 1 caller",
+    ],
+    "search_million": [
+        f"{what} to NumPy"
+        for what in (
+            "vector",
+            "vector, k 1,000",
+            "vector, a half",
+            "vector, a hundredth",
+            "vector, a ten-thousandth",
+            "vector, exact",
+        )
     ],
     "service": ["service to search() in the process", "8 clients to 1"],
     "open": ["with snapshot to without", "checkpoint, this machine's dtype to float32"],
 }
-NUM_SIDES = {"index": 8, "films": 4, "search": 22, "service": 4, "open": 5}
+NUM_SIDES = {"index": 8, "films": 4, "search": 23, "search_million": 14, "service": 4, "open": 5}
 
 
 @pytest.fixture(scope="module", params=RATIOS)

@@ -62,7 +62,7 @@ def test_all_kinds_find_the_hits_of_exact_search(index, seed, k, share, num_quer
     possible = np.arange(len(opened)) if allowed is None else np.flatnonzero(allowed)
     queries = unit_vectors(num_queries, seed=seed + 10_000)
     together = opened.nearest_of_many(queries, k, allowed)
-    recalls = []
+    num_missed = num_wanted = 0
     for query, (positions_together, similarity_together) in zip(queries, together, strict=True):
         cosines = vectors @ query
         best = possible[np.argsort(-cosines[possible])][:k]
@@ -71,12 +71,11 @@ def test_all_kinds_find_the_hits_of_exact_search(index, seed, k, share, num_quer
             np.testing.assert_allclose(similarity, cosines[positions], atol=1e-6)
             assert (np.diff(similarity) <= 0).all()
             assert set(positions) <= set(possible)
-            if len(best):
-                recalls.append(len(set(positions) & set(best)) / len(best))
+            num_missed, num_wanted = num_missed + len(set(best) - set(positions)), num_wanted + len(best)
         exactly, similarity = opened.nearest(query, k, allowed, exact=True)
         np.testing.assert_allclose(similarity, cosines[best], atol=1e-6)
         assert len(set(exactly) & set(best)) >= len(best) - 1  # ties
-    assert not recalls or np.mean(recalls) >= 0.9  # 9 of 10 for k 1, of 5 queries
+    assert num_missed <= 2 + 0.05 * num_wanted  # one query of k 1 may miss its hit both times
 
 
 def test_the_vectors_are_those_of_the_rows(index):
