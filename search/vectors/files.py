@@ -67,14 +67,9 @@ def write_main_index(folder: Path, settings: IndexSettings, typical_queries: Cal
     if kind == "exact":
         return IndexInfo("exact", settings)
     queries = typical_queries()
-    info = _write_lists(folder, vectors, settings, queries) if kind == "lists" else None
-    if info is None:
-        from search.vectors.flat_codes import write_flat_codes  # imports faiss, which a small collection does not need
-
-        has_fast = settings.allows_fast_codes(*vectors.shape)
-        with atomic_path(folder / CODES) as path, atomic_path(folder / FAST_CODES) if has_fast else nullcontext() as fast_path:
-            write_flat_codes(vectors, path, fast_path)
-        info = IndexInfo("flat", settings, has_fast)
+    some = vectors[:: -(-len(vectors) // _QUERIES_OF_ITS_OWN)] if queries is None else queries
+    info = _write_lists(folder, vectors, settings, some) if kind == "lists" else None
+    info = info or _write_flat(folder, vectors, settings, some)
     if queries is None:
         return info
     from search.vectors.recall import measure_recall
@@ -87,12 +82,20 @@ def write_main_index(folder: Path, settings: IndexSettings, typical_queries: Cal
     return replace(info, recall=round(recall, 4), num_queries=len(queries))
 
 
-def _write_lists(folder: Path, vectors: Vectors, settings: IndexSettings, queries: Vectors | None) -> IndexInfo | None:
+def _write_flat(folder: Path, vectors: Vectors, settings: IndexSettings, queries: Vectors) -> IndexInfo:
+    from search.vectors.flat_codes import measure_flat_codes, write_flat_codes  # imports faiss, which a small collection does not need
+
+    has_fast = settings.allows_fast_codes(*vectors.shape)
+    with atomic_path(folder / CODES) as path, atomic_path(folder / FAST_CODES) if has_fast else nullcontext() as fast_path:
+        write_flat_codes(vectors, path, fast_path)
+        error = measure_flat_codes(path, vectors, queries)
+    return IndexInfo("flat", settings, has_fast, error=error)
+
+
+def _write_lists(folder: Path, vectors: Vectors, settings: IndexSettings, queries: Vectors) -> IndexInfo | None:
     """Write lists. None if so many would have to be scanned for the recall that flat codes are faster."""
     from search.vectors.inverted_lists import measure_lists, write_inverted_lists
 
-    if queries is None:
-        queries = vectors[:: -(-len(vectors) // _QUERIES_OF_ITS_OWN)]
     with atomic_path(folder / CODES) as path:
         num_lists = write_inverted_lists(vectors, path)
         probes, error = measure_lists(path, vectors, queries, settings.recall)
@@ -138,7 +141,7 @@ def _finder(folder: Path, vectors: Vectors, info: IndexInfo) -> Finder | None:
 def _flat_codes(file: Path, vectors: Vectors, fast_file: Path | None, info: IndexInfo) -> Finder:
     from search.vectors.flat_codes import read_flat_codes  # imports faiss, which a small collection does not need
 
-    return read_flat_codes(file, vectors, fast_file, info.settings.recall)
+    return read_flat_codes(file, vectors, fast_file, info.error, info.settings.recall)
 
 
 def _mapped(file: Path) -> NDArray[Any]:

@@ -5,6 +5,7 @@ and a scan of all codes takes a tenth of the time of a scan of all vectors. Its 
 exact cosines of the candidates are computed. It needs no training beyond the mean.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
@@ -29,7 +30,9 @@ _WIDE = 0.5  # the share of the vectors that a filter must leave for the fast co
 _LEAST_CANDIDATES = 400
 _CANDIDATES_PER_HIT = 2
 _MOST_CANDIDATES = 1 / 16  # of the vectors; with more, computing every cosine is faster
-_SAMPLE = 256  # vectors that tell how far estimates are off for a query
+_SAMPLE = 256  # vectors that show how many are similar to a query, and how far estimates are off
+_QUERIES_OF_SAMPLE = 16
+_NOISE = np.random.default_rng(0).standard_normal(_SAMPLE).astype(np.float32)
 
 
 class FlatCodes:
@@ -39,12 +42,13 @@ class FlatCodes:
         index: an `IndexPreTransform` of a random rotation and an `IndexRaBitQ`.
         vectors: float32 (M, E), the vectors of the codes.
         fast: the same codes for searches without a filter, or with one that keeps most; None to save their memory.
+        error: the standard error of estimated cosines.
         recall: the least probability that a hit is not missed because its estimate is too low.
     """
 
-    def __init__(self, index: Any, vectors: Vectors, fast: FastCodes | None, recall: float) -> None:
-        self._index, self._vectors, self._fast = index, vectors, fast
-        self._standard_errors = standard_errors(recall)
+    def __init__(self, index: Any, vectors: Vectors, fast: FastCodes | None, error: float, recall: float) -> None:
+        self._index, self._vectors, self._fast, self._error = index, vectors, fast, error
+        self._margin = standard_errors(recall) * error
         self._rotation = faiss.downcast_VectorTransform(index.chain.at(0))
 
     def __len__(self) -> int:
@@ -55,21 +59,17 @@ class FlatCodes:
         belong to a hit. All candidates above it are taken. For a query that is similar to nothing, these would be too many.
         """
         count = max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k)
-        bias, error, usual = self._errors(vector)
-        if count > len(self) * _MOST_CANDIDATES:
+        reaches_far = k * _SAMPLE >= 2 * len(self)  # so far down that the sample shows it
+        if count > len(self) * _MOST_CANDIDATES or (reaches_far and self._are_too_many(vector, 1 - k / len(self), None)):
             return None
-        if k * _SAMPLE >= 2 * len(self):  # so many that the sample shows how far down they reach
-            lowest = float(np.quantile(usual, 1 - k / len(self))) - self._standard_errors * error
-            if np.mean(usual >= lowest) > _MOST_CANDIDATES:
-                return None
         slots, estimates = self._best(vector, count, allowed)
         if not len(slots):
             return none_found()
         cosines = self._cosines(slots, vector)
-        needed = float(cosines[largest(cosines, k)[-1]]) - bias - self._standard_errors * error
+        needed = float(cosines[largest(cosines, k)[-1]]) - self._margin
         if estimates[-1] <= needed or len(slots) < count:
             return slots, cosines
-        if np.mean(usual >= needed) > _MOST_CANDIDATES:
+        if self._are_too_many(vector, None, needed):
             return None
         slots = self._above(vector, needed, allowed)
         return slots, self._cosines(slots, vector)
@@ -107,23 +107,16 @@ class FlatCodes:
         slots, estimates = zip(*parts, strict=True)
         return np.concatenate(slots), np.concatenate(estimates)
 
-    def _errors(self, vector: Vectors) -> tuple[float, float, Vectors]:
-        """Mean and standard deviation of exact minus estimated cosines of a sample, and the estimates."""
-        sample, codes = self._sample
-        faiss.omp_set_num_threads(1)
-        estimates, places = codes.search(vector[None], len(sample), params=_parameters(None, None))
-        errors = dot(sample[places[0]], vector) - estimates[0]
-        return float(errors.mean()), float(errors.std()), estimates[0]
+    def _are_too_many(self, vector: Vectors, quantile: float | None, least: float | None) -> bool:
+        """Whether more estimates than `_MOST_CANDIDATES` are at least `least`, or what a hit at this quantile needs, as a sample shows."""
+        estimates = dot(self._sample, vector) + self._error * _NOISE[: len(self._sample)]
+        if quantile is not None:
+            least = float(np.quantile(estimates, quantile)) - self._margin
+        return bool(np.mean(estimates >= least) > _MOST_CANDIDATES)
 
     @cached_property
-    def _sample(self) -> tuple[Vectors, Any]:
-        slots = np.unique(np.linspace(0, len(self) - 1, _SAMPLE).astype(np.int64))
-        sample = self._vectors[slots]
-        mine: Any = faiss.downcast_index(self._index.index)
-        index = faiss.IndexPreTransform(self._rotation, _empty_codes(mine.center, sample.shape[1]))
-        index.is_trained = True
-        index.add(sample)
-        return sample, index
+    def _sample(self) -> Vectors:
+        return self._vectors[sample_of(len(self))]
 
 
 def write_flat_codes(vectors: Vectors, file: Path, fast_file: Path | None) -> None:
@@ -148,21 +141,39 @@ def write_flat_codes(vectors: Vectors, file: Path, fast_file: Path | None) -> No
         fast.finish().write(fast_file)
 
 
+def sample_of(count: int) -> Slots:
+    """The slots of a few vectors, spread evenly."""
+    return np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
+
+
+def error_of_estimates(index: Any, vectors: Vectors, queries: Vectors, parameters: Callable[[Mask], Any]) -> float:
+    """The standard error of estimated cosines, over a sample of vectors and queries, float32 (Q, E).
+
+    Args:
+        parameters: makes the settings of a search among some slots.
+    """
+    sample, queries = np.zeros(len(vectors), np.bool_), np.ascontiguousarray(queries[:_QUERIES_OF_SAMPLE])
+    sample[sample_of(len(vectors))] = True
+    estimates, slots = index.search(queries, int(np.count_nonzero(sample)), params=parameters(sample))
+    exact = np.einsum("qne,qe->qn", vectors[np.maximum(slots, 0)], queries)
+    return float(np.sqrt(np.mean((exact - estimates)[slots >= 0] ** 2)))
+
+
+def measure_flat_codes(file: Path, vectors: Vectors, queries: Vectors) -> float:
+    """The error of `FlatCodes`."""
+    index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
+    return error_of_estimates(index, vectors, queries, lambda sample: _parameters(np.packbits(sample, bitorder="little"), None))
+
+
 def standard_errors(recall: float) -> float:
     """How many standard errors a cosine is above its estimate at most, with a probability of `recall`, in [0, 1)."""
     return max(0.0, NormalDist().inv_cdf(max(recall, 0.5)))
 
 
-def read_flat_codes(file: Path, vectors: Vectors, fast_file: Path | None, recall: float) -> FlatCodes:
+def read_flat_codes(file: Path, vectors: Vectors, fast_file: Path | None, error: float, recall: float) -> FlatCodes:
     """Maps the codes into memory. Raises OSError, RuntimeError if a file is missing or damaged."""
     index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
-    return FlatCodes(index, vectors, None if fast_file is None else open_fast_codes(fast_file), recall)
-
-
-def _empty_codes(center: Any, width: int) -> Any:
-    codes = faiss.IndexRaBitQ(width, faiss.METRIC_INNER_PRODUCT)
-    codes.center, codes.is_trained = center, True
-    return codes
+    return FlatCodes(index, vectors, None if fast_file is None else open_fast_codes(fast_file), error, recall)
 
 
 def _parameters(bits: NDArray[np.uint8] | None, part: tuple[int, int] | None) -> Any:

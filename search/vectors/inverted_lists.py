@@ -6,6 +6,7 @@ must scan ("probes") follows from how far its neighbours are spread over lists, 
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from search.vectors.exact import Found, Mask, Slots, Vectors, dot_of, largest
 from search.vectors.exact_many import nearest_of_many
 from search.vectors.finder import none_found
-from search.vectors.flat_codes import QUERY_BITS, standard_errors
+from search.vectors.flat_codes import QUERY_BITS, error_of_estimates, standard_errors
 from search.vectors.kinds import K
 
 RANKS = (K, 100, 1000)  # for which the probes are measured
@@ -27,8 +28,6 @@ _SEED = 1
 _ROWS_AT_ONCE = 1 << 16
 _LEAST_CANDIDATES = 400
 _CANDIDATES_PER_HIT = 2
-_SAMPLE = 256  # vectors that tell how far estimates are off
-_QUERIES_OF_SAMPLE = 16
 
 Probes = Mapping[int, int]
 
@@ -122,13 +121,7 @@ def measure_lists(file: Path, vectors: Vectors, queries: Vectors, recall: float)
     for rank in RANKS:
         turns = np.sort(np.concatenate([turn_of[query, list_of[slots[:rank]]] for query, (slots, _) in enumerate(best)]))
         probes[rank] = int(turns[max(0, math.ceil(recall * len(turns)) - 1)]) + 1
-    sample = np.zeros(len(vectors), np.bool_)
-    sample[np.linspace(0, len(vectors) - 1, _SAMPLE).astype(np.int64)] = True
-    queries = queries[:_QUERIES_OF_SAMPLE]
-    estimates, slots = index.search(queries, _SAMPLE, params=_parameters(lists.nlist, sample))
-    found = slots >= 0
-    exact = np.einsum("qne,qe->qn", vectors[np.maximum(slots, 0)], queries)
-    return probes, float(np.sqrt(np.mean((exact - estimates)[found] ** 2)))
+    return probes, error_of_estimates(index, vectors, queries, partial(_parameters, lists.nlist))
 
 
 def _parameters(probes: int, allowed: Mask | None) -> Any:

@@ -56,7 +56,8 @@ class IndexInfo:
     Attributes:
         settings: those for which it was built.
         has_fast_codes: whether a flat index has `FastCodes`.
-        probes, error: of lists, see `InvertedLists`.
+        probes: of lists, see `InvertedLists`.
+        error: the standard error of the cosines that codes estimate.
         recall: recall@10 against exact search, measured when it was built; None if the model was not at hand, or if search is exact.
         num_queries: sentences with which it was measured.
     """
