@@ -8,14 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from media.sources.addresses import is_address, parse_address
-from search.client import Client
 from search.errors import NoServiceError, ServiceError
 from search.options import CollectionOption, check_port
+
+if TYPE_CHECKING:
+    from search.client import Client
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _STOP_SECONDS = 3.0  # a paused video keeps its connection open, and the service would wait for it forever
@@ -30,6 +32,8 @@ def ui(
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Open the search page."""
+    from search.client import Client  # imports httpx, which no other command needs
+
     with Client(f"http://127.0.0.1:{service_port}") as client, ExitStack() as running:
         check_port(port, "the page")
         _stop_on_signals()
@@ -47,7 +51,7 @@ def page_arguments(service_url: str, port: int, *, browser: bool) -> list[str]:
     return ["-m", "ui.server", service_url, str(port), *(["--browser"] if browser else [])]
 
 
-def _serves(client: Client, collection: str | None) -> bool:
+def _serves(client: "Client", collection: str | None) -> bool:
     """Whether a service answers. Any collection is accepted if `collection` is None.
 
     Raises:
@@ -68,7 +72,7 @@ def _serves(client: Client, collection: str | None) -> bool:
     return True
 
 
-def _await(service: Process, client: Client, collection: str | None) -> None:
+def _await(service: Process, client: "Client", collection: str | None) -> None:
     """Wait until the service answers. It may have to download its model first."""
     while not _serves(client, collection):
         if service.poll() is not None:
