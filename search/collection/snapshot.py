@@ -12,7 +12,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from search.collection.identity import Identity, below
+from search.collection.row_reader import RowReader, plain
 from search.errors import QueryError
 from search.filters.evaluate import FilterRows
-from search.schema import KINDS, ColumnInfo, Kind, Row, datetime_of, segment_ids_of, stored_columns
+from search.schema import KINDS, Kind, segment_ids_of
 from search.vectors.files import open_index
 from search.vectors.kinds import IndexInfo
 from search.vectors.vector_index import VectorIndex
@@ -149,12 +149,12 @@ class Snapshot:
         """The columns of `search.schema.Row` of the given segments, in the given order."""
         positions = self.positions(segment_ids)
         if len(self._batches) == 1:
-            return self._rows_of_batch(self._batches[0], positions)
+            return self._row_readers[0].rows(positions)
         found: dict[int, dict[str, Any]] = {}
         starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
-        for batch, start in zip(self._batches, starts, strict=False):
-            inside = positions[(positions >= start) & (positions < start + batch.num_rows)]
-            found.update(zip(inside.tolist(), self._rows_of_batch(batch, inside - start), strict=True))
+        for reader, start, end in zip(self._row_readers, starts, starts[1:], strict=False):
+            inside = positions[(positions >= start) & (positions < end)]
+            found.update(zip(inside.tolist(), reader.rows(inside - start), strict=True))
         return [found[position] for position in positions.tolist()]
 
     def sorted_by_path(self, segment_ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -167,7 +167,7 @@ class Snapshot:
     def files_by_root(self) -> dict[str, int]:
         """The number of files of each root."""
         columns = [batch.select(["root_id", "media_id"]) for batch in self._batches]
-        files = {(root_id, media_id) for batch in columns for root_id, media_id in zip(*map(_plain, batch.columns), strict=True)}
+        files = {(root_id, media_id) for batch in columns for root_id, media_id in zip(*map(plain, batch.columns), strict=True)}
         return dict(Counter(root_id for root_id, _ in files))
 
     def rows_of_file(self, media_id: int) -> list[dict[str, Any]]:
@@ -187,34 +187,9 @@ class Snapshot:
     def _filter_rows(self) -> FilterRows:
         return FilterRows(self._batches, {root_id: below(folder) for root_id, folder in self.identity.roots.items()})
 
-    def _rows_of_batch(self, batch: pa.RecordBatch, positions: NDArray[np.int64]) -> list[dict[str, Any]]:
-        chosen = batch.take(_int64(positions))
-        stored = dict(zip(chosen.schema.names, chosen.columns, strict=True))
-        columns = {each.name: _values(stored.get(each.name), each, len(positions)) for each in stored_columns(Row)}
-        columns["uri"] = self.identity.uris_of(columns["root_id"], columns["path"])
-        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _int64(values: NDArray[np.int64]) -> pa.Array:
-    """The same values. Not `pa.array`, which imports pandas for half a second, as `to_numpy` does instead of `np.from_dlpack`."""
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
-
-
-def _values(values: pa.Array | None, column: ColumnInfo, count: int) -> list[Any]:
-    """The values of a column as Python objects; all None if an older version did not write the column."""
-    if values is None or values.null_count == count:
-        return [None] * count
-    if column.type is datetime:
-        moments = [datetime_of(microseconds) for microseconds in values.view(pa.int64()).to_pylist()]
-        return [moment and moment.replace(tzinfo=None) for moment in moments] if column.arrow_name == "local" else moments
-    if column.type is tuple:
-        return [each if each is None else tuple(each) for each in values.to_pylist()]
-    return _plain(values)
-
-
-def _plain(values: pa.Array) -> list[Any]:
-    """The values as Python objects. `to_pylist` of a dictionary is 50 times as slow."""
-    return (values.dictionary_decode() if pa.types.is_dictionary(values.type) else values).to_pylist()
+    @cached_property
+    def _row_readers(self) -> list[RowReader]:
+        return [RowReader(batch, self.identity) for batch in self._batches]
 
 
 def read_current(path: Path) -> Current | None:
