@@ -108,6 +108,11 @@ def text_encoder(name_or_path: str | Path = "default") -> "TextEncoder | Encoder
     return load(name_or_path)
 
 
+def needs_torch(name_or_path: str | Path) -> bool:
+    """Whether only torch can read the weights, as far as the name of their file says. Raises CheckpointError if there are none."""
+    return find_checkpoint(name_or_path).weights.suffix != ".safetensors"
+
+
 def _read(path: Path, config_path: Path | None) -> tuple[CoCaConfig, dict[str, Array]]:
     """The config, and the weights of the text tower without the prefix `unimodal.`. The embedding of tokens keeps its dtype."""
     with path.open("rb") as file:

@@ -2,14 +2,20 @@
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search import collection_cli
 from search.collection_cli import clock
+from search.errors import ServiceError
 from search.options import CollectionOption, WhereOption, all_of, check_port
 from search.vectors.kinds import GpuKind
+
+if TYPE_CHECKING:
+    from search.hits import Hit
 
 
 def search(
@@ -21,9 +27,7 @@ def search(
     only_paths: Annotated[bool, typer.Option("--filepath-only", "-f", help="Print only the paths, one per line.")] = False,
 ) -> None:
     """Find pictures and moments of videos by a description."""
-    from search.engine import search as find
-
-    hits = find(" ".join(words), collection=collection, k=top, where=all_of(where))
+    hits = _find(" ".join(words), collection, top, all_of(where))
     if not hits:
         print("Nothing found: the collection is empty" + (", or nothing in it matches --where." if where else "."), file=sys.stderr)
     for hit in hits:
@@ -34,6 +38,25 @@ def search(
         else:
             moment = "" if hit.start_seconds is None else f"  {clock(hit.start_seconds)}-{clock(hit.end_seconds or 0.0)}"
             print(f"{hit.similarity:.3f}  {hit.uri}{moment}")
+
+
+def _find(words: str, collection: str | None, k: int, where: str | None) -> "Sequence[Hit]":
+    """The hits, from a service that runs over the same collection if only torch can read the model: to load it takes seconds."""
+    from coca_model.errors import CheckpointError
+    from coca_model.text_encoder import needs_torch
+    from search.collection import open_collection
+    from search.collection.bucket.place import shown
+    from search.engine import search as find
+
+    opened = open_collection(collection)
+    with suppress(ServiceError, CheckpointError):
+        if needs_torch(opened.identity.model):
+            from search.client import Client
+
+            with Client() as client:
+                if client.health()["collection"] == shown(opened.path.resolve()):
+                    return [hit.without_addresses() for hit in client.search(words, k=k, where=where)]
+    return find(words, collection=opened, k=k, where=where)
 
 
 def serve(

@@ -45,6 +45,10 @@ class RemoteHit(Hit):
     media_url: str
     thumbnail_url: str
 
+    def without_addresses(self) -> Hit:
+        """The same hit, as a search in this process returns it."""
+        return Hit(**{each.name: getattr(self, each.name) for each in fields(Hit)})
+
     @staticmethod
     def from_wire(answer: Mapping[str, Any]) -> "RemoteHit":
         """Read a hit of the service. Columns that this program does not know are ignored. Raises KeyError, TypeError, ValueError."""

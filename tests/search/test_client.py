@@ -1,5 +1,6 @@
 """The client with the real service, without a service, and with servers that give invalid answers."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -7,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi import FastAPI, Response
+from typer.testing import CliRunner
 
+from coca_search.cli import app
 from indexer import index
-from search import QueryError, open_collection
+from search import Hit, IncompatibleError, QueryError, open_collection, search
 from search.client import Client
 from search.errors import NoServiceError, ServiceError
 from search.hits import RemoteHit
@@ -136,3 +139,19 @@ def test_the_client_and_the_page_do_not_import_the_engine(module):
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("serves_it", [True, False])
+def test_the_command_line_asks_a_service_if_the_model_needs_torch(client, tmp_path, monkeypatch, serves_it):
+    collection = client.health()["collection"]
+    other = tmp_path / "other"
+    index(write_picture(tmp_path / "red.png", "red"), collection=other, encoder=FakeEncoder())
+    monkeypatch.setattr("coca_model.text_encoder.needs_torch", lambda model: True)
+    monkeypatch.setattr("search.client.Client", lambda: Client(client.url))
+    asked = CliRunner().invoke(app, ["search", "green", "-c", collection if serves_it else str(other), "--json"])
+    if serves_it:
+        hits = [json.loads(line) for line in asked.stdout.splitlines()]
+        assert hits[0]["uri"].endswith("green.png")
+        assert hits[0].keys() == Hit.to_wire(search(FakeEncoder().encode_texts(["red"])[0], collection=collection)[0]).keys()
+    else:
+        assert isinstance(asked.exception, IncompatibleError)  # the model is loaded here, and is not that of the fakes
