@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from search import collection_cli
 from search.collection_cli import clock
 from search.errors import ServiceError
 from search.options import CollectionOption, WhereOption, all_of, check_port
+from search.schema import DEFAULT_KINDS, Kind
 from search.vectors.kinds import GpuKind
 
 if TYPE_CHECKING:
@@ -23,13 +24,17 @@ def search(
     collection: CollectionOption = None,
     top: Annotated[int, typer.Option("--top", "-t", min=1, max=10_000, help="The number of hits.")] = 10,
     where: WhereOption = None,
+    kinds: Annotated[
+        list[str], typer.Option("--kind", help="What to find: image, shot (a moment of a video), clip (a whole video). May be repeated.")
+    ] = list(DEFAULT_KINDS),  # noqa: B006 typer copies it
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     only_paths: Annotated[bool, typer.Option("--filepath-only", "-f", help="Print only the paths, one per line.")] = False,
 ) -> None:
     """Find pictures and moments of videos by a description."""
-    hits = _find(" ".join(words), collection, top, all_of(where))
+    hits = _find(" ".join(words), collection, top, [cast("Kind", kind) for kind in kinds], all_of(where))
     if not hits:
-        print("Nothing found: the collection is empty" + (", or nothing in it matches --where." if where else "."), file=sys.stderr)
+        asked = f"Nothing found: the collection has no {' or '.join(kinds)}"
+        print(asked + (" that matches --where. Other kinds: --kind." if where else "."), file=sys.stderr)
     for hit in hits:
         if only_paths:
             print(hit.uri)
@@ -40,7 +45,7 @@ def search(
             print(f"{hit.similarity:.3f}  {hit.uri}{moment}")
 
 
-def _find(words: str, collection: str | None, k: int, where: str | None) -> "Sequence[Hit]":
+def _find(words: str, collection: str | None, k: int, kinds: "list[Kind]", where: str | None) -> "Sequence[Hit]":
     """The hits, from a service that runs over the same collection if only torch can read the model: to load it takes seconds."""
     from coca_model.errors import CheckpointError
     from coca_model.text_encoder import needs_torch
@@ -55,14 +60,14 @@ def _find(words: str, collection: str | None, k: int, where: str | None) -> "Seq
 
             with Client() as client:
                 if client.health()["collection"] == shown(opened.path.resolve()):
-                    return [hit.without_addresses() for hit in client.search(words, k=k, where=where)]
-    return find(words, collection=opened, k=k, where=where)
+                    return [hit.without_addresses() for hit in client.search(words, k=k, kinds=kinds, where=where)]
+    return find(words, collection=opened, k=k, kinds=kinds, where=where)
 
 
 def serve(
     collection: CollectionOption = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the service.")] = 8460,
-    gpu: Annotated[GpuKind | None, typer.Option(help="Search on a GPU, by this kind of index. Needs coca-search[gpu].")] = None,
+    gpu: Annotated[GpuKind | None, typer.Option(help="Search on a GPU, by this kind of index. Needs the extra `gpu`.")] = None,
 ) -> None:
     """Answer searches over HTTP, on this machine only: POST /search, /media/ID, /thumbnail/ID, /healthz."""
     check_port(port, "the service")
@@ -73,6 +78,8 @@ def serve(
 
     opened = open_collection(collection, gpu=gpu)
     opened.text_encoder_for(opened.snapshot).encode_texts(["ready"])  # the first request should not wait for the model
+    if port:
+        print(f"The service is at http://127.0.0.1:{port}", file=sys.stderr, flush=True)
     # A paused video holds its connection open: Ctrl-C must not wait for it.
     uvicorn.run(make_app(opened), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
 

@@ -9,7 +9,7 @@ import typer
 
 from search.errors import QueryError
 from search.options import CollectionOption, JsonOption, WhereOption, all_of
-from search.vectors.kinds import IndexKind
+from search.vectors.kinds import LEAST_FOR_CODES, IndexChoice
 
 _LINES_AT_ONCE = 10_000
 _STAGES = {
@@ -151,18 +151,30 @@ def remove_root(
 def optimize(
     collection: CollectionOption = None,
     recall: Annotated[
-        float | None, typer.Option(help="The least recall@10 against exact search, such as 0.98; 1 for exact search.")
+        float | None, typer.Option(help="The least recall@10 against exact search; 1 for exact search. At first 0.98.", show_default=False)
     ] = None,
-    memory: Annotated[str | None, typer.Option(help="The most memory for the index, beside mapped files, such as 2GiB.")] = None,
-    kind: Annotated[IndexKind | None, typer.Option(help="The kind of index. Default: what fits the collection.")] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="The most private memory of a reader for the index, such as 500MB. At first 2GiB.", show_default=False),
+    ] = None,
+    kind: Annotated[
+        IndexChoice | None,
+        typer.Option(
+            help="auto chooses by the number of vectors: exact below 20,000, lists from 10 million, else flat.", show_default=False
+        ),
+    ] = None,
 ) -> None:
-    """Rebuild the search index for the recall and memory that you want. Searches use the old one meanwhile."""
+    """Rebuild the search index as you want it, and keep to that later. Searches use the old one meanwhile."""
     from search.collection.identity import default_path
     from search.collection.optimize import optimize as rebuild
 
     num_bytes = None if memory is None else _bytes_of(memory)
     snapshot = rebuild(collection or default_path(), recall=recall, memory=num_bytes, kind=kind)
-    print(f"{len(snapshot)} vectors, index: {snapshot.statistics.index.in_words()}")
+    index = snapshot.statistics.index
+    print(f"{len(snapshot)} vectors, index: {index.in_words()}")
+    if index.settings.kind not in {None, index.kind}:
+        reason = "the recall is 1" if index.settings.recall == 1 else f"fewer than {LEAST_FOR_CODES:,} vectors are searched exactly"
+        print(f"Not {index.settings.kind}: {reason}.", file=sys.stderr)
 
 
 def verify(

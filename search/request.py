@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_RESULTS = 10_000
 MAX_TEXT = 10_000
-MAX_FILTER = 100_000  # programs pass lists of ids
+MAX_FILTER = 200_000  # programs pass lists of ids
 MAX_WIDTH = 65_536
 _MAX_ECHO = 60
 

@@ -59,7 +59,13 @@ _ROWS_PER_BATCH = 1 << 20  # a string column of a batch holds at most 2 GiB
 
 
 def publish(
-    path: Path, identity: Identity, segments: LanceTable, num_failed: int, *, encoder: "Encoder | None" = None, anew: bool = False
+    path: Path,
+    identity: Identity,
+    segments: LanceTable,
+    num_failed: int,
+    *,
+    encoder: "Encoder | TextEncoder | None" = None,
+    anew: bool = False,
 ) -> None:
     """Make the latest version of the table the current snapshot. Only the holder of the writer's lock may call this.
 
@@ -85,7 +91,9 @@ def publish(
             shutil.rmtree(old, ignore_errors=True)  # open readers keep its files
 
 
-def build(folder: Path, segments: LanceTable, identity: Identity, earlier: Path | None = None, encoder: "Encoder | None" = None) -> None:
+def build(
+    folder: Path, segments: LanceTable, identity: Identity, earlier: Path | None = None, encoder: "Encoder | TextEncoder | None" = None
+) -> None:
     """Write the files of a snapshot into an existing folder, and sync them to disk.
 
     Args:
@@ -232,7 +240,8 @@ def _changed_since(earlier: Path, rows: pa.Table, identity: Identity) -> _Change
         return None
     ids, old_ids = _numbers(rows, "segment_id"), _numbers(before, "segment_id")
     is_other = statistics.collection_id != identity.collection_id or statistics.index.settings != identity.index
-    if is_other or VECTORS not in statistics.sha256 or not len(old_ids) or len(index) != len(old_ids):
+    has_grown = statistics.index.kind == "exact" and identity.index.kind_for(len(ids)) != "exact"
+    if is_other or has_grown or VECTORS not in statistics.sha256 or not len(old_ids) or len(index) != len(old_ids):
         return None
     first_slot = len(index.main)
     positions = np.minimum(np.searchsorted(old_ids, ids), len(old_ids) - 1)

@@ -14,7 +14,7 @@ from search.filters.advice import why
 from search.filters.expression import And, Comparison, Expression, In, IsNull, Like, Name, Not, Or
 from search.filters.literals import Items, Refused
 
-MAX_LENGTH = 200_000  # characters
+MAX_LENGTH = 200_000  # characters; also of HTTP
 MAX_DEPTH = 32  # nested parentheses
 MAX_TOKENS = 1_000  # a list of literals is one
 MAX_VALUES = 20_000  # in all lists

@@ -8,7 +8,13 @@ from search.vectors.exact import Found, Mask, Vectors
 
 
 class Finder(Protocol):
-    """Knows all vectors of one file. Several threads may call it at once."""
+    """Knows all vectors of one file. Several threads may call it at once.
+
+    Attributes:
+        beats_products: even many queries are answered faster one by one than by products of matrices with all vectors.
+    """
+
+    beats_products: bool
 
     def __len__(self) -> int:
         """The number of vectors."""

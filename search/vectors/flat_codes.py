@@ -46,6 +46,8 @@ class FlatCodes:
         recall: the least probability that a hit is not missed because its estimate is too low.
     """
 
+    beats_products = False
+
     def __init__(self, index: Any, vectors: Vectors, fast: FastCodes | None, error: float, recall: float) -> None:
         self._index, self._vectors, self._fast, self._error = index, vectors, fast, error
         self._margin = standard_errors(recall) * error

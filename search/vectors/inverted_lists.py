@@ -43,6 +43,8 @@ class InvertedLists:
         recall: as that of `FlatCodes`.
     """
 
+    beats_products = True
+
     def __init__(self, index: Any, vectors: Vectors, probes: Probes, error: float, recall: float) -> None:
         self._index, self._vectors, self._probes = index, vectors, probes
         self._margin = standard_errors(recall) * error

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from search.errors import QueryError
 
 IndexKind = Literal["exact", "flat", "lists"]
+IndexChoice = Literal["auto", "exact", "flat", "lists"]
 GpuKind = Literal["flat", "ivf", "cagra"]
 KINDS_OF_INDEX: tuple[IndexKind, ...] = get_args(IndexKind)
 GPU_KINDS: tuple[GpuKind, ...] = get_args(GpuKind)
@@ -71,12 +72,12 @@ class IndexInfo:
     num_queries: int = 0
 
     def in_words(self) -> str:
-        """Such as `flat codes, recall@10 0.9996 (96 sentences)`."""
+        """Such as `flat codes, recall@10 0.9996 (96 sentences, 0.98 wanted)`."""
         if self.kind == "exact":
             return "none, every vector is compared"
         recall = "recall not measured, as the model was not found"
         if self.recall is not None:
-            recall = f"recall@10 {self.recall:.4f} ({self.num_queries} sentences)"
+            recall = f"recall@10 {self.recall:.4f} ({self.num_queries} sentences, {self.settings.recall:g} wanted)"
         fast = "" if self.kind == "lists" or self.has_fast_codes else ", without fast codes to save memory"
         return f"{'flat codes' if self.kind == 'flat' else 'inverted lists'}{fast}, {recall}"
 

@@ -43,6 +43,8 @@ class OnGpu:
         on_cpu: answers what the GPU cannot; None if that is computed exactly.
     """
 
+    beats_products = True
+
     def __init__(self, kind: GpuKind, index: Any, vectors: Vectors, on_cpu: Finder | None) -> None:
         self.on_cpu = on_cpu
         self._kind, self._index, self._vectors = kind, index, vectors

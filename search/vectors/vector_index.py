@@ -17,7 +17,6 @@ from search.vectors.finder import Finder, none_found
 _FEW_ROWS = 10_000  # the cosines of so many are computed sooner than a large index is searched
 
 _MANY_QUERIES = 16  # a product of matrices takes less time than so many searches by an index
-_MANY_VECTORS = 5_000_000  # unless each of them is compared with so many vectors
 
 Positions = NDArray[np.int64]
 
@@ -97,8 +96,8 @@ class VectorIndex:
         self, vectors: Vectors, k: int, allowed: Mask | None = None, *, exact: bool = False
     ) -> list[tuple[Positions, Vectors]]:
         """`nearest` for each of many queries, float32 (Q, E), by products of matrices unless an index is faster."""
-        has_finder = self.main.finder is not None and not exact
-        if has_finder and (len(vectors) < _MANY_QUERIES or len(self.main) >= _MANY_VECTORS):
+        finder = None if exact else self.main.finder
+        if finder is not None and (finder.beats_products or len(vectors) < _MANY_QUERIES):
             return [self.nearest(vector, k, allowed) for vector in vectors]
         mask = self._mask_of(allowed)
         split = len(self.main)

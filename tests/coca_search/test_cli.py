@@ -55,7 +55,12 @@ def test_json_output_is_one_document_a_line(collection):
 def test_a_search_without_hits_prints_nothing_and_explains_on_stderr(collection):
     result = coca_search("search", "red", "-c", collection, "--where", "width > 100000")
     assert (result.returncode, result.stdout) == (0, "")
-    assert "nothing in it matches --where" in result.stderr
+    assert "the collection has no image or shot that matches --where. Other kinds: --kind." in result.stderr
+
+
+def test_whole_videos_are_found_on_request(collection):
+    result = coca_search("search", "red", "-c", collection, "--kind", "clip", "--json")
+    assert [json.loads(line)["kind"] for line in result.stdout.splitlines()] == ["clip"]
 
 
 def test_the_collection_can_be_set_in_the_environment(collection):

@@ -47,11 +47,14 @@ def test_the_wishes_of_the_owner_stay_over_later_runs(collection):
     assert index_of(collection).kind == "exact"
     optimize(collection, kind="lists", recall=0.9)
     assert index_of(collection).kind == "lists"
-    assert read_identity(collection).index == IndexSettings(0.9, 100, "lists")
+    optimize(collection, recall=0.8)
+    assert read_identity(collection).index == IndexSettings(0.8, 100, "lists")
     with CollectionWriter(collection, FakeEncoder(), model="fake") as writer:
         writer.remove(range(300))  # so many that the index is built anew
         writer.finish()
     assert index_of(collection).kind == "lists"
+    optimize(collection, kind="auto")
+    assert index_of(collection).kind == "flat"
     assert verify(collection).problems[1:] == []  # the first is about thumbnails, which were not made
 
 
@@ -109,3 +112,21 @@ def test_damaged_wishes_are_refused_with_the_file(collection, damage):
     (collection / "collection.json").write_text(json.dumps(values | {"index": damage}))
     with pytest.raises(Exception, match=r"collection\.json: unexpected content"):
         open_collection(collection)
+
+
+def test_a_collection_that_grows_past_the_threshold_gets_codes_at_once(tmp_path, monkeypatch):
+    for module in (kinds, files):
+        monkeypatch.setattr(module, "LEAST_FOR_CODES", 100)
+    writing = Writing(tmp_path / "collection")
+    writing.put(range(98), num_segments=1)
+    assert index_of(tmp_path / "collection").kind == "exact"
+    writing.put(range(98, 101), num_segments=1)
+    assert index_of(tmp_path / "collection").kind == "flat"
+
+
+def test_a_kind_that_a_small_collection_does_not_get_is_told(collection, monkeypatch):
+    monkeypatch.setattr(kinds, "LEAST_FOR_CODES", 20_000)
+    run = CliRunner().invoke(app, ["optimize", "--collection", str(collection), "--kind", "lists"])
+    assert "Not lists: fewer than" in run.output
+    run = CliRunner().invoke(app, ["optimize", "--collection", str(collection), "--recall", "1"])
+    assert "Not lists: the recall is 1." in run.output
