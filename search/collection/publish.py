@@ -26,6 +26,7 @@ from search.collection.snapshot import (
     Current,
     Snapshot,
     Statistics,
+    damage_of,
     made_from,
     open_current,
     open_files,
@@ -33,7 +34,7 @@ from search.collection.snapshot import (
     read_rows,
     read_statistics,
 )
-from search.errors import IncompatibleError
+from search.errors import DamagedError, IncompatibleError
 from search.schema import KINDS, Row, columns_of, stored_columns
 from search.vectors.files import (
     CHANGES,
@@ -169,7 +170,7 @@ def open_snapshot(path: Path, identity: Identity, *, may_write: bool) -> Snapsho
     while current is not None and current.collection_id == identity.collection_id:
         try:
             return open_current(path, identity, current)
-        except (OSError, ValueError, TypeError, RuntimeError):
+        except DamagedError:
             newer = read_current(path)
             if newer == current:
                 break  # damaged
@@ -225,14 +226,16 @@ def _changed_since(earlier: Path, rows: pa.Table, identity: Identity) -> _Change
         rows: the rows of the new one, with `segment_id` and `indexed_at`, which is another one whenever a file is embedded.
     """
     try:
-        statistics = read_statistics(earlier)
-        before = pa.Table.from_batches([batch.select(["segment_id", "indexed_at"]) for batch in read_rows(earlier)])
-        index = open_index(earlier, statistics.index)
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError):
+        with damage_of(earlier):
+            statistics = read_statistics(earlier)
+            before = pa.Table.from_batches([batch.select(["segment_id", "indexed_at"]) for batch in read_rows(earlier)])
+            index = open_index(earlier, statistics.index)
+            is_whole = all((earlier / name).exists() for name in statistics.sha256)
+    except DamagedError:
         return None
     ids, old_ids = _numbers(rows, "segment_id"), _numbers(before, "segment_id")
     is_other = statistics.collection_id != identity.collection_id or statistics.index.settings != identity.index
-    if is_other or VECTORS not in statistics.sha256 or not len(old_ids) or len(index) != len(old_ids):
+    if is_other or not is_whole or VECTORS not in statistics.sha256 or not len(old_ids) or len(index) != len(old_ids):
         return None
     first_slot = len(index.main)
     positions = np.minimum(np.searchsorted(old_ids, ids), len(old_ids) - 1)

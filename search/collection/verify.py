@@ -23,8 +23,9 @@ from search.collection.publish import count_kinds, discard, publish
 from search.collection.snapshot import ROWS, Snapshot, open_current, read_current
 from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of, write_thumbnail
 from search.collection.writer_lock import WriterLock
+from search.errors import DamagedError
 from search.schema import media_id_of_segment
-from search.vectors.files import SLOTS, VECTORS
+from search.vectors.files import FILES
 
 _ROW_COLUMNS = ["segment_id", "media_id", "root_id", "path", "sha256", "frame_seconds", "vector"]
 _UNIT_TOLERANCE = 1e-3
@@ -117,13 +118,13 @@ def _snapshot_problems(path: Path, identity: Identity, segments: LanceTable, num
         yield f"The current snapshot counts {current.num_failed} failed files, and the table {num_failed}."
     try:
         snapshot = open_current(path, identity, current)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except DamagedError as error:
         yield f"The current snapshot cannot be opened ({error})."
         return
     folder = path / "snapshots" / str(current.version)
     checksums = snapshot.statistics.sha256
-    for name in dict.fromkeys([ROWS, VECTORS, SLOTS, *checksums]):
-        if sha256_of_file(folder / name) != checksums.get(name):
+    for name in dict.fromkeys([ROWS, *FILES, *checksums]):
+        if checksums.get(name) != (sha256_of_file(folder / name) if (folder / name).is_file() else None):
             yield f"{name} of the current snapshot is damaged: its checksum differs."
     if current.version == segments.version:
         yield from _differences(snapshot, segments)
