@@ -9,6 +9,7 @@ from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.publish import publish
 from search.collection.reader import open_collection
 from search.collection.snapshot import Snapshot
+from search.collection.storage import storage_errors
 from search.collection.writer_lock import WriterLock
 from search.vectors.kinds import IndexKind, IndexSettings
 
@@ -25,12 +26,12 @@ def optimize(
         The new snapshot.
 
     Raises:
-        QueryError: a value out of range. LockedError: another process is writing to it.
+        QueryError: a value out of range. LockedError: another process is writing to it. StorageError: it may not be written.
         NoCollectionError, IncompatibleError: the collection cannot be opened.
     """
     open_collection(path)  # migrates an older format
     path = local_folder(path)
-    with WriterLock(path):
+    with storage_errors(path), WriterLock(path):
         identity = open_collection(path).identity
         before = identity.index
         wanted = IndexSettings(before.recall if recall is None else recall, before.memory if memory is None else memory, kind)

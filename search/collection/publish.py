@@ -73,11 +73,15 @@ def publish(
     before = read_current(path)
     if before is None or before.collection_id != identity.collection_id or before.version != current.version or not folder.is_dir():
         partial = folder.with_name(f"{folder.name}.partial")
-        for leftover in (partial, folder):
+        for leftover in (folder, *folder.parent.glob("*.partial")):
             shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir(parents=True)
         earlier = path / "snapshots" / str(before.version) if before and before.collection_id == identity.collection_id else None
-        build(partial, segments, identity, None if anew else earlier, encoder)
+        try:
+            build(partial, segments, identity, None if anew else earlier, encoder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)  # it may have filled the disk
+            raise
         partial.rename(folder)
     if before != current:
         atomic_write(path / "current", json.dumps(asdict(current)) + "\n")

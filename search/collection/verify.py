@@ -21,6 +21,7 @@ from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
 from search.collection.publish import count_kinds, discard, publish
 from search.collection.snapshot import ROWS, Snapshot, open_current, read_current
+from search.collection.storage import storage_errors
 from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of, write_thumbnail
 from search.collection.writer_lock import WriterLock
 from search.errors import DamagedError
@@ -54,10 +55,11 @@ def verify(path: str | os.PathLike[str], *, repair: bool = False) -> Findings:
 
     Raises:
         NoCollectionError, IncompatibleError: it cannot be opened. LockedError: another process is writing to it.
+        StorageError: it may not be written.
     """
     path = place.newest_folder(path)
     read_raw_identity(path)
-    with WriterLock(path) if repair or os.access(path, os.W_OK) else nullcontext():
+    with storage_errors(path), WriterLock(path) if repair or os.access(path, os.W_OK) else nullcontext():
         migrate(path)
         identity = read_identity(path)
         segments, failures = LanceTable(path, SEGMENTS), LanceTable(path, FAILURES)
