@@ -1,5 +1,6 @@
 """Limits the threads of OpenBLAS, which NumPy uses for products of matrices. It imports only the standard library until it is used."""
 
+import os
 import threading
 from typing import Any
 
@@ -15,6 +16,8 @@ class _OneThread:
         self._lock, self._num_inside = threading.Lock(), 0
         self._control: Any = None
         self._limit: Any = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._leave_all)
 
     def __enter__(self) -> None:
         with self._lock:
@@ -31,6 +34,13 @@ class _OneThread:
             self._num_inside -= 1
             if not self._num_inside:
                 self._limit.restore_original_limits()
+
+    def _leave_all(self) -> None:
+        """In a forked process, the threads that were inside, or held the lock, do not exist."""
+        self._lock = threading.Lock()
+        if self._num_inside:
+            self._num_inside = 0
+            self._limit.restore_original_limits()
 
 
 one_blas_thread = _OneThread()

@@ -80,6 +80,8 @@ def search_many(
     """
     opened = collection if isinstance(collection, Collection) else _opened(collection)
     chosen = tuple([kinds] if isinstance(kinds, str) else kinds)
+    if isinstance(queries, str | bytes | os.PathLike):
+        raise QueryError("search_many takes a list of queries. Use search for one.")
     requests = []
     for number, query in enumerate(queries):
         with _naming(number):

@@ -2,6 +2,7 @@
 
 SearchError
 ├── CollectionError
+│   ├── DamagedError          a snapshot that cannot be opened; it is rebuilt
 │   ├── NoCollectionError     no collection at this path
 │   ├── IncompatibleError     a newer format, another model, another preprocessing or width
 │   ├── LockedError           another process is writing
@@ -18,6 +19,10 @@ class SearchError(Exception):
 
 class CollectionError(SearchError):
     """A collection that cannot be opened or written."""
+
+
+class DamagedError(CollectionError):
+    """A snapshot whose files are missing, damaged, or do not fit each other. It can be rebuilt."""
 
 
 class NoCollectionError(CollectionError):

@@ -52,7 +52,7 @@ class SearchRequest:
     def __post_init__(self) -> None:
         if isinstance(self.query, str) and not self.query.strip():
             raise QueryError("The query is empty. Type what you remember of the picture.")
-        if isinstance(self.query, int | float | None | list | tuple) or getattr(self.query, "dtype", np.dtype(float)).kind not in "fiu":
+        if not _is_query(self.query):
             raise QueryError(f"The query cannot be used ({_shortened(repr(self.query))}). Give words, a picture, or an array of numbers.")
         try:
             object.__setattr__(self, "k", operator.index(self.k))  # any type of integer, as an int
@@ -91,6 +91,16 @@ class SearchRequest:
         if (text is None) == (vector is None):
             raise QueryError("Give text or vector, and not both.")
         return SearchRequest(np.array(vector, np.float32) if text is None else text, **fields)
+
+
+def _is_query(query: object) -> bool:
+    if isinstance(query, np.ndarray):
+        return query.dtype.kind in "fiu"
+    if isinstance(query, str | bytes | os.PathLike):
+        return True
+    from PIL import Image
+
+    return isinstance(query, Image.Image)
 
 
 def sentence(problem: Mapping[str, Any]) -> str:

@@ -234,6 +234,8 @@ def read_raw_identity(path: Path) -> dict[str, Any]:
 def write_identity(path: Path, identity: Identity) -> None:
     roots = {root_id: escape(folder) for root_id, folder in identity.roots.items()}
     values = asdict(identity) | {"roots": roots, "location": escape(os.path.realpath(path))}
+    if identity.index == IndexSettings():
+        del values["index"]  # programs that do not know it can read the collection
     content = {name: value for name, value in values.items() if value is not None}
     atomic_write(path / "collection.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 

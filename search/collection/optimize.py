@@ -11,6 +11,7 @@ from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.publish import publish
 from search.collection.reader import open_collection
 from search.collection.snapshot import Snapshot
+from search.collection.storage import storage_errors
 from search.collection.writer_lock import WriterLock
 from search.errors import IncompatibleError
 from search.vectors.kinds import IndexChoice, IndexSettings
@@ -32,12 +33,12 @@ def optimize(
         The new snapshot.
 
     Raises:
-        QueryError: a value out of range. LockedError: another process is writing to it.
+        QueryError: a value out of range. LockedError: another process is writing to it. StorageError: it may not be written.
         NoCollectionError, IncompatibleError: the collection cannot be opened.
     """
     open_collection(path)  # migrates an older format
     path = local_folder(path)
-    with WriterLock(path):
+    with storage_errors(path), WriterLock(path):
         opened = open_collection(path)
         identity = opened.identity
         before = identity.index

@@ -26,6 +26,7 @@ from search.collection.snapshot import (
     Current,
     Snapshot,
     Statistics,
+    damage_of,
     made_from,
     open_current,
     open_files,
@@ -33,7 +34,7 @@ from search.collection.snapshot import (
     read_rows,
     read_statistics,
 )
-from search.errors import IncompatibleError
+from search.errors import DamagedError, IncompatibleError
 from search.schema import KINDS, Row, columns_of, stored_columns
 from search.vectors.files import (
     CHANGES,
@@ -78,11 +79,15 @@ def publish(
     before = read_current(path)
     if before is None or before.collection_id != identity.collection_id or before.version != current.version or not folder.is_dir():
         partial = folder.with_name(f"{folder.name}.partial")
-        for leftover in (partial, folder):
+        for leftover in (folder, *folder.parent.glob("*.partial")):
             shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir(parents=True)
         earlier = path / "snapshots" / str(before.version) if before and before.collection_id == identity.collection_id else None
-        build(partial, segments, identity, None if anew else earlier, encoder)
+        try:
+            build(partial, segments, identity, None if anew else earlier, encoder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)  # it may have filled the disk
+            raise
         partial.rename(folder)
     if before != current:
         atomic_write(path / "current", json.dumps(asdict(current)) + "\n")
@@ -177,7 +182,7 @@ def open_snapshot(path: Path, identity: Identity, *, may_write: bool) -> Snapsho
     while current is not None and current.collection_id == identity.collection_id:
         try:
             return open_current(path, identity, current)
-        except (OSError, ValueError, TypeError, RuntimeError):
+        except DamagedError:
             newer = read_current(path)
             if newer == current:
                 break  # damaged
@@ -233,15 +238,17 @@ def _changed_since(earlier: Path, rows: pa.Table, identity: Identity) -> _Change
         rows: the rows of the new one, with `segment_id` and `indexed_at`, which is another one whenever a file is embedded.
     """
     try:
-        statistics = read_statistics(earlier)
-        before = pa.Table.from_batches([batch.select(["segment_id", "indexed_at"]) for batch in read_rows(earlier)])
-        index = open_index(earlier, statistics.index)
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError):
+        with damage_of(earlier):
+            statistics = read_statistics(earlier)
+            before = pa.Table.from_batches([batch.select(["segment_id", "indexed_at"]) for batch in read_rows(earlier)])
+            index = open_index(earlier, statistics.index)
+            is_whole = all((earlier / name).exists() for name in statistics.sha256)
+    except DamagedError:
         return None
     ids, old_ids = _numbers(rows, "segment_id"), _numbers(before, "segment_id")
     is_other = statistics.collection_id != identity.collection_id or statistics.index.settings != identity.index
     has_grown = statistics.index.kind == "exact" and identity.index.kind_for(len(ids)) != "exact"
-    if is_other or has_grown or VECTORS not in statistics.sha256 or not len(old_ids) or len(index) != len(old_ids):
+    if is_other or has_grown or not is_whole or VECTORS not in statistics.sha256 or not len(old_ids) or len(index) != len(old_ids):
         return None
     first_slot = len(index.main)
     positions = np.minimum(np.searchsorted(old_ids, ids), len(old_ids) - 1)

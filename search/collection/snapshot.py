@@ -10,7 +10,8 @@ A snapshot is derived from one version of `segments.lance`. Deleting it loses no
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from search.collection.identity import Identity, below
 from search.collection.row_reader import RowReader, plain
-from search.errors import QueryError
+from search.errors import DamagedError
 from search.filters.evaluate import FilterRows
 from search.schema import KINDS, Kind, segment_ids_of
 from search.vectors.files import open_index
@@ -50,6 +51,11 @@ class Statistics:
     counts: dict[str, int]
     sha256: dict[str, str]
     index: IndexInfo
+
+    def __post_init__(self) -> None:
+        texts, numbers = [*self.counts, *self.sha256, *self.sha256.values()], list(self.counts.values())
+        if not all(type(each) is str for each in texts) or not all(type(each) is int for each in numbers):
+            raise TypeError("a value of the wrong type")
 
 
 @dataclass(frozen=True)
@@ -201,8 +207,17 @@ def read_current(path: Path) -> Current | None:
 
 
 def open_current(path: Path, identity: Identity, current: Current) -> Snapshot:
-    """Open the snapshot that `current` names. Raises OSError, ValueError, TypeError, RuntimeError if it is missing or damaged."""
+    """Open the snapshot that `current` names. Raises DamagedError if it is missing or damaged."""
     return open_files(path, path / "snapshots" / str(current.version), identity, current)
+
+
+@contextmanager
+def damage_of(folder: Path) -> Iterator[None]:
+    """Whatever is raised while files of a snapshot are opened becomes a DamagedError: their libraries raise errors of many types."""
+    try:
+        yield
+    except Exception as error:
+        raise DamagedError(f"{folder}: {error or repr(error)}") from error
 
 
 def made_from(collection_id: str, version: int) -> dict[bytes, bytes]:
@@ -211,29 +226,27 @@ def made_from(collection_id: str, version: int) -> dict[bytes, bytes]:
 
 
 def read_rows(folder: Path) -> tuple[pa.RecordBatch, ...]:
-    """The rows of a snapshot, mapped into memory. Raises OSError, ValueError if they are missing or damaged."""
+    """The rows of a snapshot, mapped into memory. Use it within `damage_of`."""
     reader = pa.ipc.open_file(pa.memory_map(str(folder / ROWS)))
     return tuple(reader.get_batch(number) for number in range(reader.num_record_batches))
 
 
 def read_statistics(folder: Path) -> Statistics:
-    """Raises OSError, ValueError if the file is missing or damaged."""
+    """The statistics of a snapshot. Use it within `damage_of`."""
     values = json.loads((folder / STATISTICS).read_text())
-    try:
-        return Statistics(**{**values, "index": IndexInfo.from_json(values["index"])})
-    except (TypeError, KeyError, AttributeError, QueryError) as error:
-        raise ValueError(f"{folder / STATISTICS}: unexpected content ({error})") from error
+    return Statistics(**{**values, "index": IndexInfo.from_json(values["index"])})
 
 
 def open_files(path: Path, folder: Path, identity: Identity, current: Current) -> Snapshot:
     """Open the files of a snapshot in any folder. Raises as `open_current`."""
-    statistics = read_statistics(folder)
-    batches = read_rows(folder)
-    index = open_index(folder, statistics.index)
-    num_rows, width = sum(batch.num_rows for batch in batches), index.main.vectors.shape[1]
-    if len(index) != num_rows or width != identity.embedding_width:
-        raise ValueError(f"{folder}: {len(index)} vectors of {width} numbers for {num_rows} rows")
-    wanted = made_from(identity.collection_id, current.version)
-    if made_from(statistics.collection_id, statistics.version) != wanted or any(batch.schema.metadata != wanted for batch in batches):
-        raise ValueError(f"{folder}: a file of another collection or version")
+    with damage_of(folder):
+        statistics = read_statistics(folder)
+        batches = read_rows(folder)
+        index = open_index(folder, statistics.index)
+        num_rows, width = sum(batch.num_rows for batch in batches), index.main.vectors.shape[1]
+        if len(index) != num_rows or width != identity.embedding_width:
+            raise ValueError(f"{len(index)} vectors of {width} numbers for {num_rows} rows")
+        wanted = made_from(identity.collection_id, current.version)
+        if made_from(statistics.collection_id, statistics.version) != wanted or any(batch.schema.metadata != wanted for batch in batches):
+            raise ValueError("a file of another collection or version")
     return Snapshot(path, identity, current, statistics, index, batches)

@@ -4,7 +4,8 @@ import errno
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
@@ -31,12 +32,19 @@ def writes(method: Callable[Concatenate[W, P], R]) -> Callable[Concatenate[W, P]
 
     @functools.wraps(method)
     def wrapped(self: W, *args: P.args, **named: P.kwargs) -> R:
-        try:
+        with storage_errors(self.path):
             return method(self, *args, **named)
-        except (OSError, RuntimeError) as error:  # Lance and FAISS raise RuntimeError
-            raise storage_error(self.path, error) from error
 
     return cast("Callable[Concatenate[W, P], R]", wrapped)
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """An error of the disk in the block becomes a StorageError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # Lance and FAISS raise RuntimeError
+        raise storage_error(path, error) from error
 
 
 def storage_error(path: Path, error: OSError | RuntimeError) -> StorageError:

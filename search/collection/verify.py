@@ -21,10 +21,12 @@ from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.migrations import migrate
 from search.collection.publish import count_kinds, discard, publish
 from search.collection.snapshot import ROWS, Snapshot, open_current, read_current
+from search.collection.storage import storage_errors
 from search.collection.thumbnails import orphaned_thumbnails, thumbnail_of, write_thumbnail
 from search.collection.writer_lock import WriterLock
+from search.errors import DamagedError
 from search.schema import media_id_of_segment
-from search.vectors.files import SLOTS, VECTORS
+from search.vectors.files import FILES
 
 _ROW_COLUMNS = ["segment_id", "media_id", "root_id", "path", "sha256", "frame_seconds", "vector"]
 _UNIT_TOLERANCE = 1e-3
@@ -53,10 +55,11 @@ def verify(path: str | os.PathLike[str], *, repair: bool = False) -> Findings:
 
     Raises:
         NoCollectionError, IncompatibleError: it cannot be opened. LockedError: another process is writing to it.
+        StorageError: it may not be written.
     """
     path = place.newest_folder(path)
     read_raw_identity(path)
-    with WriterLock(path) if repair or os.access(path, os.W_OK) else nullcontext():
+    with storage_errors(path), WriterLock(path) if repair or os.access(path, os.W_OK) else nullcontext():
         migrate(path)
         identity = read_identity(path)
         segments, failures = LanceTable(path, SEGMENTS), LanceTable(path, FAILURES)
@@ -117,13 +120,13 @@ def _snapshot_problems(path: Path, identity: Identity, segments: LanceTable, num
         yield f"The current snapshot counts {current.num_failed} failed files, and the table {num_failed}."
     try:
         snapshot = open_current(path, identity, current)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except DamagedError as error:
         yield f"The current snapshot cannot be opened ({error})."
         return
     folder = path / "snapshots" / str(current.version)
     checksums = snapshot.statistics.sha256
-    for name in dict.fromkeys([ROWS, VECTORS, SLOTS, *checksums]):
-        if sha256_of_file(folder / name) != checksums.get(name):
+    for name in dict.fromkeys([ROWS, *FILES, *checksums]):
+        if checksums.get(name) != (sha256_of_file(folder / name) if (folder / name).is_file() else None):
             yield f"{name} of the current snapshot is damaged: its checksum differs."
     if current.version == segments.version:
         yield from _differences(snapshot, segments)

@@ -93,35 +93,37 @@ def _of_shard(shard: Any, start: int, rotated: Vectors, wanted: int, allowed: Ma
     return (slots, estimates), lowest
 
 
-def open_fast_codes(file: Path) -> FastCodes:
+def open_fast_codes(file: Path, vectors: Vectors) -> FastCodes:
     """Opens the file, which may be removed afterwards, and reads it at the first search: many readers never search.
 
     Raises OSError, ValueError if it is missing or empty.
     """
     with file.open("rb") as stream:
-        return FastCodes(_Stored(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)))
+        return FastCodes(_Stored(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), vectors.shape))
 
 
 class _Stored:
-    """The shards of a file; none if it is damaged."""
+    """The shards of a file; none if it is damaged, or not of vectors of this shape."""
 
-    def __init__(self, content: mmap.mmap) -> None:
-        self._content, self._lock = content, threading.Lock()
+    def __init__(self, content: mmap.mmap, shape: tuple[int, ...]) -> None:
+        self._content, self._shape, self._lock = content, shape, threading.Lock()
         self._shards: list[Any] | None = None
 
     def __call__(self) -> list[Any]:
         with self._lock:
             if self._shards is None:
                 with self._content as content:
-                    self._shards = _read(content)
+                    self._shards = _read(content, *self._shape)
         return self._shards
 
 
-def _read(content: mmap.mmap) -> list[Any]:
+def _read(content: mmap.mmap, count: int, width: int) -> list[Any]:
     shards, size = [], len(content)
     try:
         while content.tell() < size:
             shards.append(faiss.read_index(faiss.PyCallbackIOReader(content.read)))  # type: ignore[attr-defined]
-    except RuntimeError:
+    except (RuntimeError, MemoryError):
         return []
-    return shards if all(int(shard.ntotal) == _CODES_PER_SHARD for shard in shards[:-1]) else []
+    starts = range(0, count, _CODES_PER_SHARD)
+    wanted = [(faiss.IndexRaBitQFastScan, min(_CODES_PER_SHARD, count - start), width) for start in starts]
+    return shards if [(type(shard), int(shard.ntotal), int(shard.d)) for shard in shards] == wanted else []

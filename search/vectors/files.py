@@ -118,17 +118,19 @@ def write_changes_index(folder: Path, info: IndexInfo) -> None:
 
 
 def open_index(folder: Path, info: IndexInfo) -> VectorIndex:
-    """Map the files into memory. Raises OSError, ValueError, RuntimeError if they are missing or damaged, or do not fit each other."""
-    vectors, slots = _mapped(folder / VECTORS), _mapped(folder / SLOTS)
+    """Map the files into memory. Raises an error of any type if they are missing or damaged, or do not fit each other."""
+    vectors, slots = _mapped(folder / VECTORS), _mapped(folder / SLOTS, np.int64, 1)
     main, changes = Part(vectors, _finder(folder, vectors, info)), Part(vectors[:0])
     if (folder / CHANGES).exists():
         changed = _mapped(folder / CHANGES)
         has_codes = (folder / CHANGES_CODES).exists()
         changes = Part(changed, _flat_codes(folder / CHANGES_CODES, changed, None, info) if has_codes else None)
-    index = VectorIndex(main, changes, slots, _mapped(folder / QUERIES) if (folder / QUERIES).exists() else None)
+    queries = _mapped(folder / QUERIES) if (folder / QUERIES).exists() else None
+    index = VectorIndex(main, changes, slots, queries)
     is_inside = not len(slots) or (slots.min() >= 0 and slots.max() < index.num_slots)
-    if not is_inside or any(part.finder is not None and len(part.finder) != len(part) for part in (main, changes)):
-        raise ValueError(f"{folder}: vectors, slots and codes do not fit each other")
+    widths = {each.shape[1] for each in (main.vectors, changes.vectors, queries) if each is not None}
+    if not is_inside or len(widths) > 1:
+        raise ValueError(f"{folder}: vectors and slots do not fit each other")
     return index
 
 
@@ -148,8 +150,8 @@ def _flat_codes(file: Path, vectors: Vectors, fast_file: Path | None, info: Inde
     return read_flat_codes(file, vectors, fast_file, info.error, info.settings.recall)
 
 
-def _mapped(file: Path) -> NDArray[Any]:
-    try:
-        return np.asarray(np.load(file, mmap_mode="r"))
-    except EOFError as error:
-        raise ValueError(f"{file}: empty") from error
+def _mapped(file: Path, dtype: type = np.float32, ndim: int = 2) -> NDArray[Any]:
+    values = np.asarray(np.lib.format.open_memmap(file, mode="r"))
+    if values.dtype != dtype or values.ndim != ndim or not values.flags.c_contiguous:
+        raise ValueError(f"{file}: unexpected content ({values.dtype}, {values.ndim} dimensions)")
+    return values

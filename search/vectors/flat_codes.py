@@ -173,9 +173,18 @@ def standard_errors(recall: float) -> float:
 
 
 def read_flat_codes(file: Path, vectors: Vectors, fast_file: Path | None, error: float, recall: float) -> FlatCodes:
-    """Maps the codes into memory. Raises OSError, RuntimeError if a file is missing or damaged."""
-    index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
-    return FlatCodes(index, vectors, None if fast_file is None else open_fast_codes(fast_file), error, recall)
+    """Maps the codes into memory. Raises an error of any type if a file is missing or damaged."""
+    index = open_codes(file, faiss.IO_FLAG_MMAP_IFC, faiss.IndexRaBitQ, vectors)
+    return FlatCodes(index, vectors, None if fast_file is None else open_fast_codes(fast_file, vectors), error, recall)
+
+
+def open_codes(file: Path, flags: int, kind: type, vectors: Vectors) -> Any:
+    """An index of FAISS behind a rotation. Raises ValueError if it is of another kind, or of other vectors; else what FAISS raises."""
+    index: Any = faiss.read_index(str(file), flags)
+    is_rotated = type(index) is faiss.IndexPreTransform and index.chain.size() == 1  # type: ignore[attr-defined]
+    if not is_rotated or type(faiss.downcast_index(index.index)) is not kind or (index.ntotal, index.d) != vectors.shape:
+        raise ValueError(f"{file}: not the codes of these vectors")
+    return index
 
 
 def _parameters(bits: NDArray[np.uint8] | None, part: tuple[int, int] | None) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from search.vectors.exact import Found, Mask, Slots, Vectors, dot_of, largest
 from search.vectors.exact_many import nearest_of_many
 from search.vectors.finder import none_found
-from search.vectors.flat_codes import QUERY_BITS, error_of_estimates, standard_errors
+from search.vectors.flat_codes import QUERY_BITS, error_of_estimates, open_codes, standard_errors
 from search.vectors.kinds import K
 
 RANKS = (K, 100, 1000)  # for which the probes are measured
@@ -28,6 +28,7 @@ _SEED = 1
 _ROWS_AT_ONCE = 1 << 16
 _LEAST_CANDIDATES = 400
 _CANDIDATES_PER_HIT = 2
+_MORE_PROBES = 4  # times as many, if too few candidates are found
 
 Probes = Mapping[int, int]
 
@@ -54,15 +55,23 @@ class InvertedLists:
         return int(self._index.ntotal)
 
     def find(self, vector: Vectors, k: int, allowed: Mask | None) -> Found:
-        """See `Finder`. Of a filter that keeps a tenth, the best 10 are about as far away as the best 100 without it."""
-        share = 1.0 if allowed is None else np.count_nonzero(allowed) / len(allowed)
-        if not share:
+        """See `Finder`. Of a filter that keeps a tenth, the best 10 are about as far away as the best 100 without it. What a filter keeps
+        may also lie far from the query. If the lists hold too little of it, more of them are scanned.
+        """
+        num_allowed = len(self) if allowed is None else int(np.count_nonzero(allowed))
+        if not num_allowed:
             return none_found()
-        count = max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k)
-        params = _parameters(self.probes(k / share), allowed)
+        count = min(num_allowed, max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k))
+        probes = self.probes(k * len(self) / num_allowed)
         faiss.omp_set_num_threads(1)  # for this thread: those of OpenMP would spin and take the core from others
-        estimates, slots = (each[0] for each in self._index.search(vector[None], min(count, len(self)), params=params))
-        found = self._with_cosines(slots[slots >= 0], vector)
+        while True:
+            params = _parameters(probes, allowed)
+            estimates, slots = (each[0] for each in self._index.search(vector[None], count, params=params))
+            is_found = slots >= 0
+            if is_found.all() or probes == self._num_lists:
+                break
+            probes = min(_MORE_PROBES * probes, self._num_lists)
+        found = self._with_cosines(slots, vector)
         if len(found[0]) < count:
             return found
         needed = float(found[1][largest(found[1], k)[-1]]) - self._margin  # as in `FlatCodes.find`
@@ -71,7 +80,7 @@ class InvertedLists:
         return self._with_cosines(self._index.range_search(vector[None], needed, params=params)[2], vector)
 
     def _with_cosines(self, slots: Slots, vector: Vectors) -> Found:
-        slots = np.sort(slots)  # so that memory is read in order
+        slots = np.sort(slots[(slots >= 0) & (slots < len(self))])  # so that memory is read in order; a damaged file may name others
         return slots, dot_of(self._vectors, slots, vector)
 
     def probes(self, rank: float) -> int:
@@ -102,8 +111,8 @@ def write_inverted_lists(vectors: Vectors, file: Path) -> int:
 
 
 def read_inverted_lists(file: Path, vectors: Vectors, probes: Probes, error: float, recall: float) -> InvertedLists:
-    """Maps the lists into memory. Raises OSError, RuntimeError if the file is missing or damaged."""
-    return InvertedLists(faiss.read_index(str(file), faiss.IO_FLAG_MMAP), vectors, probes, error, recall)
+    """Maps the lists into memory. Raises an error of any type if the file is missing or damaged."""
+    return InvertedLists(open_codes(file, faiss.IO_FLAG_MMAP, faiss.IndexIVFRaBitQ, vectors), vectors, probes, error, recall)
 
 
 def measure_lists(file: Path, vectors: Vectors, queries: Vectors, recall: float) -> tuple[dict[int, int], float]:

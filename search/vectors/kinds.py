@@ -71,6 +71,14 @@ class IndexInfo:
     recall: float | None = None
     num_queries: int = 0
 
+    def __post_init__(self) -> None:
+        are_probes = self.kind != "lists" or len(self.probes) > 1
+        is_recall = self.recall is None or 0 <= self.recall <= 1
+        if self.kind not in KINDS_OF_INDEX or not 0 <= self.error < float("inf") or not are_probes or not is_recall:
+            raise ValueError(f"unexpected values of an index ({self})")
+        if any(rank < 1 or count < 1 for rank, count in self.probes.items()):
+            raise ValueError(f"unexpected probes of an index ({self.probes})")
+
     def in_words(self) -> str:
         """Such as `flat codes, recall@10 0.9996 (96 sentences, 0.98 wanted)`."""
         if self.kind == "exact":
@@ -83,6 +91,6 @@ class IndexInfo:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "IndexInfo":
-        """Raises TypeError, ValueError, KeyError for unexpected content."""
+        """Raises an error of any type for unexpected content."""
         settings, probes = IndexSettings(**values["settings"]), {int(rank): int(count) for rank, count in values["probes"].items()}
         return IndexInfo(**{**values, "settings": settings, "probes": probes})

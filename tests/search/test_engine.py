@@ -97,6 +97,8 @@ def test_hits_convert_to_an_arrow_table_with_the_same_values(collection):
         (None, {}, r"The query cannot be used \(None\)"),
         ([0.1] * 48, {}, r"The query cannot be used \(\[0.1"),
         (np.array("dog"), {}, "The query cannot be used"),
+        (np.float32(3), {}, "The query cannot be used"),
+        (object(), {}, "The query cannot be used"),
         (np.ones(48, complex), {}, "The query cannot be used"),
         *[("red", {"k": k}, "k is no whole number") for k in (2.0, "5", None, [3])],
         ("red", {"kinds": []}, "No kind is given"),
@@ -155,6 +157,13 @@ def test_many_queries_give_the_hits_of_each(collection, tmp_path, settings):
 
 def test_no_query_gives_no_answer(collection):
     assert search_many([], collection=collection) == []
+
+
+def test_many_queries_may_be_an_array_of_texts_and_no_single_text(collection):
+    found, wanted = (search_many(queries, collection=collection) for queries in (np.array(["red", "blue"]), ["red", "blue"]))
+    assert [list(hits) for hits in found] == [list(hits) for hits in wanted]
+    with pytest.raises(QueryError, match="a list of queries"):
+        search_many("red", collection=collection)
 
 
 @pytest.mark.parametrize(("bad", "message"), [("", "empty"), (np.zeros(3), "vector"), (["red"], "cannot be used")])

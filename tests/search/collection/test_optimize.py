@@ -1,5 +1,6 @@
 """`coca-search optimize`: the index is rebuilt as its owner wants, while the old one answers."""
 
+import errno
 import json
 import threading
 
@@ -13,7 +14,7 @@ from search.collection import CollectionWriter
 from search.collection.identity import read_identity
 from search.collection.optimize import optimize
 from search.collection.verify import verify
-from search.errors import LockedError
+from search.errors import LockedError, StorageError
 from search.vectors import files, kinds
 from search.vectors.kinds import IndexSettings
 from tests.fakes import WIDTH, FakeEncoder
@@ -84,6 +85,27 @@ def test_a_running_writer_is_waited_for_by_nobody(collection):
     with CollectionWriter(collection, FakeEncoder(), model="fake"), pytest.raises(LockedError):
         optimize(collection)
     assert read_identity(collection).index == IndexSettings()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("LanceError(IO): full (os error 28)")])
+def test_a_full_disk_is_told_in_a_sentence_and_leaves_no_part_of_an_index(collection, monkeypatch, error):
+    (collection / "snapshots" / "1.partial").mkdir()  # of a run that was killed
+
+    def fill(vectors, file, _):
+        file.write_bytes(bytes(1000))
+        raise error
+
+    monkeypatch.setattr("search.vectors.flat_codes.write_flat_codes", fill)
+    with pytest.raises(StorageError, match=r"No space left on device.*Make room"):
+        optimize(collection)
+    assert not list(collection.glob("snapshots/*.partial"))
+    assert len(search("red", collection=open_collection(collection, encoder=FakeEncoder()))) == 20
+
+
+def test_a_collection_with_default_wishes_can_be_read_by_programs_that_know_none(collection):
+    assert "index" not in json.loads((collection / "collection.json").read_text())
+    optimize(collection, recall=0.9)
+    assert json.loads((collection / "collection.json").read_text())["index"]["recall"] == 0.9
 
 
 @pytest.mark.parametrize("values", [{"recall": 2}, {"recall": 0}, {"memory": -1}, {"kind": "hnsw"}])

@@ -78,6 +78,19 @@ def test_all_kinds_find_the_hits_of_exact_search(index, seed, k, share, num_quer
     assert num_missed <= 2 + 0.05 * num_wanted  # one query of k 1 may miss its hit both times
 
 
+@pytest.mark.parametrize("k", [1, 10, 400])
+def test_a_filter_that_keeps_only_what_is_far_gives_as_many_hits(index, k):
+    opened, vectors = index
+    for query in unit_vectors(5, seed=20_000):
+        cosines = vectors @ query
+        allowed = cosines < np.quantile(cosines, 0.2)
+        positions, similarity = opened.nearest(query, k, allowed)
+        assert len(positions) == k
+        assert allowed[positions].all()
+        if k == 400:
+            assert np.mean(similarity >= np.sort(cosines[allowed])[-k] - 1e-6) > 0.9
+
+
 def test_the_vectors_are_those_of_the_rows(index):
     opened, vectors = index
     positions = np.random.default_rng(6).integers(0, len(opened), 100)
