@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def search(
     words: Annotated[list[str], typer.Argument(help="What you remember of the picture.")],
     collection: CollectionOption = None,
-    top: Annotated[int, typer.Option("--top", "-t", min=1, max=10_000, help="The number of hits.")] = 10,
+    top: Annotated[
+        int, typer.Option("--top", "-t", min=1, max=10_000, help="The number of hits. A low similarity means that nothing fits.")
+    ] = 10,
     where: WhereOption = None,
     kinds: Annotated[
         list[str], typer.Option("--kind", help="What to find: image, shot (a moment of a video), clip (a whole video). May be repeated.")
