@@ -8,6 +8,7 @@ from search.vectors.in_parts import in_parts
 
 _ROWS_AT_ONCE = 1 << 14
 _ROWS_PER_THREAD = 1 << 13
+_MANY = 2 * _ROWS_PER_THREAD
 _FEW = 1 / 8  # of the vectors; to compute all cosines is faster than to copy more of them first
 
 Slots = NDArray[np.int64]
@@ -17,7 +18,12 @@ Found = tuple[Slots, Vectors]
 
 
 def dot(vectors: Vectors, vector: Vectors) -> Vectors:
-    """float32 (n, E) and (E,) to (n,). OpenBLAS would divide it among threads that spin: 7 ms on a busy machine. Ours sleep."""
+    """float32 (n, E) and (E,) to (n,). OpenBLAS would divide it among threads that spin: 7 ms on a busy machine. Ours sleep.
+
+    OpenBLAS rounds a vector in another way at another place, by 1e-7, and `einsum` does not, so few vectors have the same cosines anywhere.
+    """
+    if len(vectors) < _MANY:
+        return np.einsum("ne,e->n", vectors, vector)
     cosines = np.empty(len(vectors), np.float32)
 
     def of_part(start: int, stop: int) -> None:

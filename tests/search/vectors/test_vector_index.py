@@ -16,24 +16,24 @@ from tests.search.vectors.written_index import KINDS, unit_vectors, write, write
 
 @pytest.fixture(
     scope="module",
-    params=itertools.product([*KINDS, *(f"gpu {kind}" for kind in GPU_KINDS)], ["one thread", "threads"], ["", "changes"]),
+    params=itertools.product([*KINDS, *(f"gpu {kind}" for kind in GPU_KINDS)], ["one thread", "threads and changes"]),
     ids=", ".join,
 )
 def index(request, tmp_path_factory):
     """4,000 rows in an order of their own, and their vectors in the order of rows."""
-    kind, threads, changes = request.param
+    kind, threads = request.param
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("search.vectors.vector_index._FEW_ROWS", 50)
         for module in (kinds, files):
             patch.setattr(module, "LEAST_FOR_CODES", 200)
         patch.setattr("search.vectors.fast_codes._CODES_PER_SHARD", 1_500)
-        if threads == "threads":
+        if "threads" in threads:
             patch.setattr("search.vectors.flat_codes._CODES_PER_THREAD", 1_000)
             patch.setattr("search.vectors.exact_many._LEAST_ROWS", 1_000)
             patch.setattr("search.vectors.in_parts.num_cpus", lambda: 3)
         vectors, slots, folder = unit_vectors(4_000), np.random.default_rng(1).permutation(4_000), tmp_path_factory.mktemp("snapshots")
         info = write(last := folder / "a", vectors, slots, KINDS.get(kind, IndexSettings()), unit_vectors(50, seed=9))
-        if changes:
+        if "changes" in threads:
             changed = unit_vectors(400, seed=2)
             slots = np.concatenate([slots[:3_700], 4_000 + np.random.default_rng(3).permutation(400)])
             write_changed(last := folder / "b", folder / "a", slots, changed, info)
@@ -49,7 +49,7 @@ def index(request, tmp_path_factory):
         yield opened, vectors[slots]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 1000),
     k=st.sampled_from([1, 10, 100, 500]),
