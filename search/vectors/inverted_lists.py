@@ -99,7 +99,8 @@ def write_inverted_lists(vectors: Vectors, file: Path) -> int:
     num_lists = max(1, min(int(_LISTS_PER_ROOT * math.sqrt(num_vectors)), num_vectors // _LEAST_PER_LIST))
     rotation = faiss.RandomRotationMatrix(width, width)
     rotation.init(_SEED)
-    lists = faiss.IndexIVFRaBitQ(faiss.IndexFlatIP(width), width, num_lists, faiss.METRIC_INNER_PRODUCT)
+    centres = faiss.IndexFlatIP(width)  # the lists only refer to it
+    lists = faiss.IndexIVFRaBitQ(centres, width, num_lists, faiss.METRIC_INNER_PRODUCT)
     lists.cp.spherical, lists.cp.niter, lists.cp.seed = True, _ITERATIONS, _SEED
     lists.cp.max_points_per_centroid = _MOST_PER_LIST
     index = faiss.IndexPreTransform(rotation, lists)
