@@ -53,6 +53,11 @@ def nearest_of(vectors: Vectors, vector: Vectors, k: int, slots: Slots | None) -
     return (best if slots is None else slots[best]), cosines[best]
 
 
+def some_of(vectors: Vectors, count: int) -> Vectors:
+    """At most `count` of the vectors, spread evenly, contiguous in memory."""
+    return np.ascontiguousarray(vectors[:: -(-len(vectors) // count)])
+
+
 def largest(values: Vectors, count: int) -> Slots:
     """The positions of the `count` largest values, or of all, largest first."""
     first = max(0, len(values) - count)

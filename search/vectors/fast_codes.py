@@ -27,7 +27,7 @@ class FastCodes:
         self._shards = shards
 
     def candidates(self, rotated: Vectors, count: int, allowed: Mask | None) -> Found | None:
-        """The slots with the `count` largest estimates, best first, and these; None if that needs a scan of the other codes.
+        """Slots, the `count` with the largest estimates among them, and their estimates; None if that needs a scan of the other codes.
 
         Args:
             rotated: float32 (E,), the query after the rotation of the codes.
@@ -50,8 +50,7 @@ class FastCodes:
         slots, estimates = slots[is_complete], estimates[is_complete]
         if len(slots) < min(count, num_allowed):
             return None
-        best = np.argsort(-estimates)[:count]
-        return slots[best], estimates[best]
+        return slots, estimates
 
     def write(self, path: Path) -> None:
         with path.open("wb") as file:

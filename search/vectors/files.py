@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from media.atomic_write import atomic_path
-from search.vectors.exact import Vectors
+from search.vectors.exact import Vectors, some_of
 from search.vectors.finder import Finder
 from search.vectors.kinds import LEAST_FOR_CODES, IndexInfo, IndexSettings, K
 from search.vectors.vector_index import Part, VectorIndex
@@ -67,7 +67,7 @@ def write_main_index(folder: Path, settings: IndexSettings, typical_queries: Cal
     if kind == "exact":
         return IndexInfo("exact", settings)
     queries = typical_queries()
-    some = vectors[:: -(-len(vectors) // _QUERIES_OF_ITS_OWN)] if queries is None else queries
+    some = some_of(vectors, _QUERIES_OF_ITS_OWN) if queries is None else queries
     info = _write_lists(folder, vectors, settings, some) if kind == "lists" else None
     info = info or _write_flat(folder, vectors, settings, some)
     if queries is None:

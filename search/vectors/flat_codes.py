@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from search.vectors.exact import Found, Mask, Slots, Vectors, dot, dot_of, largest
+from search.vectors.exact import Found, Mask, Slots, Vectors, dot, dot_of, largest, some_of
 from search.vectors.fast_codes import FastCodes, FastCodesBuilder, open_fast_codes
 from search.vectors.finder import none_found
 from search.vectors.in_parts import in_parts
@@ -131,7 +131,7 @@ def write_flat_codes(vectors: Vectors, file: Path, fast_file: Path | None) -> No
     rotation = faiss.RandomRotationMatrix(width, width)
     rotation.init(_ROTATION_SEED)
     codes = faiss.IndexRaBitQ(width, faiss.METRIC_INNER_PRODUCT)
-    codes.train(rotation.apply(np.ascontiguousarray(vectors[:: -(-len(vectors) // _MOST_FOR_THE_MEAN)])))
+    codes.train(rotation.apply(some_of(vectors, _MOST_FOR_THE_MEAN)))
     fast = None if fast_file is None else FastCodesBuilder(codes.center, width, QUERY_BITS)
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
         rotated = rotation.apply(np.ascontiguousarray(vectors[start : start + _ROWS_AT_ONCE]))

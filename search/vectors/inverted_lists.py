@@ -13,7 +13,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from search.vectors.exact import Found, Mask, Slots, Vectors, dot_of, largest
+from search.vectors.exact import Found, Mask, Slots, Vectors, dot_of, largest, some_of
 from search.vectors.exact_many import nearest_of_many
 from search.vectors.finder import none_found
 from search.vectors.flat_codes import QUERY_BITS, error_of_estimates, open_codes, standard_errors
@@ -22,7 +22,7 @@ from search.vectors.kinds import K
 RANKS = (K, 100, 1000)  # for which the probes are measured
 _LISTS_PER_ROOT = 4  # lists for each square root of the number of vectors
 _LEAST_PER_LIST = 39  # vectors, the least for which FAISS finds its centre without a warning
-_MOST_PER_LIST = 64  # vectors that are looked at to find a centre
+MOST_PER_LIST = 64  # vectors that are looked at to find a centre
 _ITERATIONS = 10  # of k-means
 _SEED = 1
 _ROWS_AT_ONCE = 1 << 16
@@ -93,18 +93,23 @@ class InvertedLists:
         return min(self._num_lists, math.ceil(math.exp(min(grown, 30.0))))
 
 
+def num_lists_of(num_vectors: int) -> int:
+    """How many lists are made of so many vectors."""
+    return max(1, min(int(_LISTS_PER_ROOT * math.sqrt(num_vectors)), num_vectors // _LEAST_PER_LIST))
+
+
 def write_inverted_lists(vectors: Vectors, file: Path) -> int:
     """Make the lists of vectors, float32 (M, E), M > 0, and write them. Returns the number of lists."""
     num_vectors, width = vectors.shape
-    num_lists = max(1, min(int(_LISTS_PER_ROOT * math.sqrt(num_vectors)), num_vectors // _LEAST_PER_LIST))
+    num_lists = num_lists_of(num_vectors)
     rotation = faiss.RandomRotationMatrix(width, width)
     rotation.init(_SEED)
     centres = faiss.IndexFlatIP(width)  # the lists only refer to it
     lists = faiss.IndexIVFRaBitQ(centres, width, num_lists, faiss.METRIC_INNER_PRODUCT)
     lists.cp.spherical, lists.cp.niter, lists.cp.seed = True, _ITERATIONS, _SEED
-    lists.cp.max_points_per_centroid = _MOST_PER_LIST
+    lists.cp.max_points_per_centroid = MOST_PER_LIST
     index = faiss.IndexPreTransform(rotation, lists)
-    index.train(np.ascontiguousarray(vectors[:: -(-num_vectors // (num_lists * _MOST_PER_LIST))]))
+    index.train(some_of(vectors, num_lists * MOST_PER_LIST))
     for start in range(0, num_vectors, _ROWS_AT_ONCE):
         index.add(np.ascontiguousarray(vectors[start : start + _ROWS_AT_ONCE]))
     faiss.write_index(index, str(file))

@@ -14,8 +14,9 @@ import faiss
 import numpy as np
 
 from search.errors import QueryError
-from search.vectors.exact import Found, Mask, Vectors, dot_of
+from search.vectors.exact import Found, Mask, Vectors, dot_of, some_of
 from search.vectors.finder import Finder
+from search.vectors.inverted_lists import MOST_PER_LIST, num_lists_of
 from search.vectors.kinds import GPU_KINDS, GpuKind
 from search.vectors.recall import measure_recall
 from search.vectors.vector_index import VectorIndex
@@ -27,8 +28,7 @@ _CANDIDATES_PER_HIT = 2
 _SPARE = 1.25  # so many more candidates are asked for than a filter is expected to leave
 _MOST_CANDIDATES = 2048  # of FAISS on a GPU
 _ROWS_AT_ONCE = 1 << 18
-_LISTS_PER_ROOT = 4  # of "ivf", lists for each square root of the number of vectors
-_FIRST_PROBED = 1 / 128  # of the lists; twice as many until the recall is reached
+_FIRST_PROBED = 1 / 128  # of the lists of "ivf"; twice as many until the recall is reached
 _QUERIES_OF_ITS_OWN = 64  # vectors of the collection that are used as queries if there are no better ones
 _DEGREE = 64  # of the graph of "cagra"
 _MOST_OF_GRAPH = 512  # candidates of "cagra"
@@ -102,7 +102,7 @@ def to_gpu(index: VectorIndex, kind: GpuKind, *, recall: float = 0.98, device: i
         on_gpu = _build(kind, vectors, device)
         moved = replace(index.main, finder=OnGpu(kind, on_gpu, vectors, index.main.finder))
         if kind == "ivf":
-            queries = vectors[:: -(-len(vectors) // _QUERIES_OF_ITS_OWN)] if index.queries is None else index.queries
+            queries = some_of(vectors, _QUERIES_OF_ITS_OWN) if index.queries is None else index.queries
             while measure_recall(moved, queries) < recall and on_gpu.nprobe < on_gpu.nlist:
                 on_gpu.nprobe = min(2 * on_gpu.nprobe, on_gpu.nlist)
     except (RuntimeError, MemoryError) as error:
@@ -143,11 +143,11 @@ def _build(kind: GpuKind, vectors: Vectors, device: int) -> Any:
     else:
         config = _gpu.GpuIndexIVFScalarQuantizerConfig()
         config.device = device
-        num_lists = max(1, min(int(_LISTS_PER_ROOT * math.sqrt(len(vectors))), len(vectors) // 39))
+        num_lists = num_lists_of(len(vectors))
         half = faiss.ScalarQuantizer.QT_fp16
         index = _gpu.GpuIndexIVFScalarQuantizer(resources, width, num_lists, half, faiss.METRIC_INNER_PRODUCT, True, config)
         index.nprobe = math.ceil(num_lists * _FIRST_PROBED)
-        index.train(np.ascontiguousarray(vectors[:: -(-len(vectors) // (64 * num_lists))]))
+        index.train(some_of(vectors, num_lists * MOST_PER_LIST))
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
         index.add(np.ascontiguousarray(vectors[start : start + _ROWS_AT_ONCE]))
     return index

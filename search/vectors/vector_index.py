@@ -15,7 +15,6 @@ from search.vectors.exact_many import nearest_of_many
 from search.vectors.finder import Finder, none_found
 
 _FEW_ROWS = 10_000  # the cosines of so many are computed sooner than a large index is searched
-
 _MANY_QUERIES = 16  # a product of matrices takes less time than so many searches by an index
 
 Positions = NDArray[np.int64]
