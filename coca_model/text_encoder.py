@@ -78,7 +78,10 @@ class TextEncoder:
         return x + self._linear(f"{name}mlp.2", _gelu(self._linear(f"{name}mlp.0", self._norm(f"{name}mlp_norm", x))))
 
     def _linear(self, name: str, x: Array) -> Array:
-        return x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
+        """From x (R, T, in) to (R, T, out). For a single query, OpenBLAS takes half as long for weights times x as for x times weights."""
+        weight = self._weights[f"{name}.weight"]
+        product = (weight @ x.reshape(-1, x.shape[-1]).T).T
+        return product.reshape(*x.shape[:-1], len(weight)) + self._weights[f"{name}.bias"]
 
     def _norm(self, name: str, x: Array) -> Array:
         x = x - x.mean(-1, keepdims=True)

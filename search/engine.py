@@ -19,6 +19,7 @@ from search.hits import Hit, Hits
 from search.ranking import rank, rank_many
 from search.request import SearchRequest
 from search.schema import DEFAULT_KINDS, Kind
+from search.turns import turn
 
 if TYPE_CHECKING:
     from search.collection.snapshot import Snapshot
@@ -112,9 +113,12 @@ def _naming(number: int) -> Iterator[None]:
 def answer(request: SearchRequest, collection: Collection) -> Hits:
     """The hits of a request, all from one snapshot. Raises as `search`."""
     snapshot = collection.snapshot
-    vector = embed_query(request.query, collection, snapshot)
-    best = rank(snapshot, vector, request)
-    rows = snapshot.rows(best.segment_ids)
+    is_text = isinstance(request.query, str)
+    vector = None if is_text else embed_query(request.query, collection, snapshot)  # a picture may take seconds to read
+    with turn:
+        vector = embed_query(request.query, collection, snapshot) if vector is None else vector
+        best = rank(snapshot, vector, request)
+        rows = snapshot.rows(best.segment_ids)
     return Hits([Hit.of_row(row, cosine) for cosine, row in zip(best.similarity.tolist(), rows, strict=True)])
 
 

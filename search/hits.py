@@ -26,10 +26,11 @@ class Hit(Row):
     similarity: float
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any], similarity: float) -> "Hit":
-        """The hit of a row with all columns of `Row`. Five times as fast as the constructor, which sets each of 37 fields by itself."""
+    def of_row(cls, row: dict[str, Any], similarity: float) -> "Hit":
+        """The hit of a row with all columns of `Row`, which it takes over. The constructor would set each of 37 fields by itself."""
         hit = object.__new__(cls)
-        vars(hit).update(row, similarity=similarity)
+        row["similarity"] = similarity
+        object.__setattr__(hit, "__dict__", row)
         return hit
 
     def to_wire(self) -> dict[str, Any]:

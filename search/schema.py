@@ -219,12 +219,10 @@ def arrow_fields(columns: tuple[ColumnInfo, ...]) -> list["pa.Field"]:
     return [pa.field(each.name, type_, nullable=not each.required) for each, type_ in zip(columns, types, strict=True)]
 
 
-def datetime_of(microseconds: int | None) -> datetime | None:
-    """Microseconds since 1970, UTC, as a datetime. None if Python has no such date: older versions wrote impossible ones."""
-    if microseconds is None:
-        return None
+def datetime_of(since_1970: timedelta | None) -> datetime | None:
+    """The time so long after 1970, UTC. None if Python has no such date: older versions wrote impossible ones."""
     try:
-        return _EPOCH + timedelta(microseconds=microseconds)
+        return None if since_1970 is None else _EPOCH + since_1970
     except OverflowError:
         return None
 

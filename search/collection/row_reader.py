@@ -5,7 +5,7 @@ so many small calls make searches wait for each other.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from search.filters.bits import numbers
 from search.schema import ColumnInfo, Row, datetime_of, stored_columns
 
 Positions = NDArray[np.int64]
+Reader = Callable[[Positions], list[Any]]
 _MOST_IN_DICTIONARY = 10_000  # values that are kept as Python objects
 
 
@@ -29,44 +30,50 @@ class RowReader:
 
     def rows(self, positions: Positions) -> list[dict[str, Any]]:
         """The columns of `search.schema.Row` of some rows, in the given order."""
-        columns = {name: read(positions) for name, read in self._columns.items()}
-        columns["uri"] = self._identity.uris_of(columns["root_id"], columns["path"])
-        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        columns = {name: None if read is None else read(positions) for name, read in self._columns.items()}
+        columns["uri"] = self._identity.uris_of(columns["root_id"] or (), columns["path"] or ())
+        empty = dict.fromkeys(columns)
+        rows: list[dict[str, Any]] = [empty.copy() for _ in positions]  # a third of the time of making each from its items
+        for name, values in columns.items():
+            for row, value in zip(rows, values or (), strict=False):
+                row[name] = value
+        return rows
 
     @cached_property
-    def _columns(self) -> dict[str, Callable[[Positions], list[Any]]]:
+    def _columns(self) -> dict[str, Reader | None]:
         stored = dict(zip(self._batch.schema.names, self._batch.columns, strict=True))
         return {each.name: _reader(stored.get(each.name), each) for each in stored_columns(Row)}
 
 
-def _reader(values: pa.Array | None, column: ColumnInfo) -> Callable[[Positions], list[Any]]:
-    """Reads a column; all None if an older version did not write it."""
-    if values is None:
-        return lambda positions: [None] * len(positions)
+def _reader(values: pa.Array | None, column: ColumnInfo) -> Reader | None:
+    """Reads a column; None if it is null in every row, as one that an older version did not write."""
+    if values is None or values.null_count == len(values):
+        return None
     if column.type is datetime:
-        moments, without_zone = _plain_reader(values.view(pa.int64())), column.arrow_name == "local"
-        return lambda positions: [_moment(microseconds, without_zone=without_zone) for microseconds in moments(positions)]
+        times, has_zone = _plain_reader(values.view(pa.duration("us"))), column.arrow_name != "local"
+        return lambda positions: [_moment(each, has_zone) for each in times(positions)]
     plainly = _plain_reader(values)
     if column.type is tuple:
         return lambda positions: [each if each is None else tuple(each) for each in plainly(positions)]
     return plainly
 
 
-def _plain_reader(values: pa.Array) -> Callable[[Positions], list[Any]]:
-    if values.null_count == len(values):
-        return lambda positions: [None] * len(positions)
+def _plain_reader(values: pa.Array) -> Reader:
     if pa.types.is_dictionary(values.type) and len(values.dictionary) <= _MOST_IN_DICTIONARY:
-        known, of_row = values.dictionary.to_pylist(), _plain_reader(values.indices)
-        return lambda positions: [None if index is None else known[index] for index in of_row(positions)]
+        known, of_row = [*values.dictionary.to_pylist(), None], _plain_reader(values.indices)
+        return lambda positions: [known[-1 if index is None else index] for index in of_row(positions)]
+    if not values.null_count and pa.types.is_duration(values.type):
+        spans = np.asarray(np.from_dlpack(values.view(pa.int64()))).view("m8[us]")
+        return lambda positions: spans[positions].tolist()
     if not values.null_count and (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
         array = np.asarray(np.from_dlpack(values))
         return lambda positions: array[positions].tolist()
     return lambda positions: plain(values.take(numbers(positions)))
 
 
-def _moment(microseconds: int | None, *, without_zone: bool) -> datetime | None:
-    moment = datetime_of(microseconds)
-    return moment.replace(tzinfo=None) if moment is not None and without_zone else moment
+def _moment(since_1970: timedelta | None, has_zone: bool) -> datetime | None:
+    moment = datetime_of(since_1970)
+    return moment if has_zone or moment is None else moment.replace(tzinfo=None)
 
 
 def plain(values: pa.Array) -> list[Any]:

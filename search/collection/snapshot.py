@@ -152,16 +152,16 @@ class Snapshot:
         return self.index.vectors(self.positions(segment_ids))
 
     def rows(self, segment_ids: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """The columns of `search.schema.Row` of the given segments, in the given order."""
+        """The columns of `search.schema.Row` of the given segments, in the given order. Each row is a dict of its own."""
         positions = self.positions(segment_ids)
         if len(self._batches) == 1:
             return self._row_readers[0].rows(positions)
         found: dict[int, dict[str, Any]] = {}
         starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
         for reader, start, end in zip(self._row_readers, starts, starts[1:], strict=False):
-            inside = positions[(positions >= start) & (positions < end)]
-            found.update(zip(inside.tolist(), reader.rows(inside - start), strict=True))
-        return [found[position] for position in positions.tolist()]
+            inside = np.flatnonzero((positions >= start) & (positions < end))
+            found.update(zip(inside.tolist(), reader.rows(positions[inside] - start), strict=True))
+        return [found[number] for number in range(len(positions))]
 
     def sorted_by_path(self, segment_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The same segments by the paths of their files, int64 (n,). Those of one file keep their order."""

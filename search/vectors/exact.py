@@ -1,15 +1,12 @@
 """Exact cosines of vectors that lie in memory or in a mapped file, and the largest of them."""
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from media.blas_threads import one_blas_thread
 from search.vectors.in_parts import in_parts
 
-_ROWS_AT_ONCE = 1 << 14
-_ROWS_PER_THREAD = 1 << 13
-_MANY = 2 * _ROWS_PER_THREAD
-_FEW = 1 / 8  # of the vectors; to compute all cosines is faster than to copy more of them first
+_ROWS_PER_PART = 1 << 12
 
 Slots = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -18,32 +15,40 @@ Found = tuple[Slots, Vectors]
 
 
 def dot(vectors: Vectors, vector: Vectors) -> Vectors:
-    """float32 (n, E) and (E,) to (n,). OpenBLAS would divide it among threads that spin: 7 ms on a busy machine. Ours sleep.
+    """The cosines of all vectors, float32 (n, E) and (E,) to (n,).
 
-    OpenBLAS rounds a vector in another way at another place, by 1e-7, and `einsum` does not, so few vectors have the same cosines anywhere.
+    By FAISS, not NumPy: the same vector has the same cosine at any place, and no threads of OpenBLAS spin afterwards.
     """
-    if len(vectors) < _MANY:
-        return np.einsum("ne,e->n", vectors, vector)
-    cosines = np.empty(len(vectors), np.float32)
+    vectors, vector, cosines = np.ascontiguousarray(vectors), np.ascontiguousarray(vector), np.empty(len(vectors), np.float32)
+    _check_width(vectors, vector)
 
     def of_part(start: int, stop: int) -> None:
-        np.dot(vectors[start:stop], vector, out=cosines[start:stop])
+        pointers = (faiss.swig_ptr(each) for each in (cosines[start:stop], vector, vectors[start:stop]))
+        faiss.fvec_inner_products_ny(*pointers, len(vector), stop - start)  # type: ignore[attr-defined]
 
-    with one_blas_thread:
-        in_parts(of_part, len(vectors), _ROWS_PER_THREAD)
+    if len(vectors):
+        in_parts(of_part, len(vectors), _ROWS_PER_PART)
     return cosines
 
 
 def dot_of(vectors: Vectors, slots: Slots, vector: Vectors) -> Vectors:
-    """The cosines of some vectors, float32 (n,)."""
-    if len(slots) > len(vectors) * _FEW:
-        return dot(vectors, vector)[slots]
+    """The cosines of some vectors, float32 (n,), which are not copied first. Faster if the slots are sorted."""
+    slots, vector, cosines = np.ascontiguousarray(slots), np.ascontiguousarray(vector), np.empty(len(slots), np.float32)
+    _check_width(vectors, vector)
 
-    def of_part(start: int, stop: int) -> Vectors:
-        blocks = [slots[first : min(first + _ROWS_AT_ONCE, stop)] for first in range(start, stop, _ROWS_AT_ONCE)]
-        return np.concatenate([np.zeros(0, np.float32), *(np.einsum("ne,e->n", vectors[block], vector) for block in blocks)])
+    def of_part(start: int, stop: int) -> None:
+        faiss.omp_set_num_threads(1)  # for this thread: those of OpenMP would spin and take the core from others
+        pointers = (faiss.swig_ptr(each) for each in (cosines[start:stop], vector, vectors, slots[start:stop]))
+        faiss.fvec_inner_products_by_idx(*pointers, len(vector), 1, stop - start)  # type: ignore[attr-defined]
 
-    return np.concatenate(in_parts(of_part, len(slots), _ROWS_PER_THREAD))
+    if len(slots):
+        in_parts(of_part, len(slots), _ROWS_PER_PART)
+    return cosines
+
+
+def _check_width(vectors: Vectors, vector: Vectors) -> None:
+    if vectors.shape[1:] != vector.shape:  # FAISS would read beyond the end
+        raise ValueError(f"Vectors of shape {vectors.shape} cannot be compared with one of shape {vector.shape}.")
 
 
 def nearest_of(vectors: Vectors, vector: Vectors, k: int, slots: Slots | None) -> Found:

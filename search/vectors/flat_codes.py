@@ -23,13 +23,13 @@ from search.vectors.in_parts import in_parts
 QUERY_BITS = 4  # of the quantised query; with 8, recall is the same and the scan 1.3 times as long
 _ROTATION_SEED = 1
 _ROWS_AT_ONCE = 1 << 16
-_CODES_PER_THREAD = 150_000  # more no longer fit the cache of a processor, and two threads take half the time
+_CODES_PER_THREAD = 20_000
 _MOST_FOR_THE_MEAN = 1 << 16  # vectors
 _WIDE = 0.5  # the share of the vectors that a filter must leave for the fast codes
 
 _LEAST_CANDIDATES = 400
 _CANDIDATES_PER_HIT = 2
-_MOST_CANDIDATES = 1 / 16  # of the vectors; with more, computing every cosine is faster
+_MOST_AT_FIRST, _MOST_CANDIDATES = 1 / 16, 1 / 3  # of the vectors; with more, computing every cosine is faster
 _SAMPLE = 256  # vectors that show how many are similar to a query, and how far estimates are off
 _QUERIES_OF_SAMPLE = 16
 _NOISE = np.random.default_rng(0).standard_normal(_SAMPLE).astype(np.float32)
@@ -62,7 +62,7 @@ class FlatCodes:
         """
         count = max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k)
         reaches_far = k * _SAMPLE >= 2 * len(self)  # so far down that the sample shows it
-        if count > len(self) * _MOST_CANDIDATES or (reaches_far and self._are_too_many(vector, 1 - k / len(self), None)):
+        if count > len(self) * _MOST_AT_FIRST or (reaches_far and self._share_of_candidates(vector, k) > _MOST_AT_FIRST):
             return None
         slots, estimates = self._best(vector, count, allowed)
         if not len(slots):
@@ -71,7 +71,7 @@ class FlatCodes:
         needed = float(cosines[largest(cosines, k)[-1]]) - self._margin
         if estimates[-1] <= needed or len(slots) < count:
             return slots, cosines
-        if self._are_too_many(vector, None, needed):
+        if self._share_above(vector, needed) > _MOST_CANDIDATES:
             return None
         slots = self._above(vector, needed, allowed)
         return slots, self._cosines(slots, vector)
@@ -105,16 +105,21 @@ class FlatCodes:
             found = slots.ravel() >= 0
             return slots.ravel()[found], estimates.ravel()[found]
 
-        parts = in_parts(of_part, len(self), _CODES_PER_THREAD)
+        parts = in_parts(of_part, len(self), _CODES_PER_THREAD, parts_per_cpu=1)  # each asks all codes whether they are in its part
         slots, estimates = zip(*parts, strict=True)
         return np.concatenate(slots), np.concatenate(estimates)
 
-    def _are_too_many(self, vector: Vectors, quantile: float | None, least: float | None) -> bool:
-        """Whether more estimates than `_MOST_CANDIDATES` are at least `least`, or what a hit at this quantile needs, as a sample shows."""
-        estimates = dot(self._sample, vector) + self._error * _NOISE[: len(self._sample)]
-        if quantile is not None:
-            least = float(np.quantile(estimates, quantile)) - self._margin
-        return bool(np.mean(estimates >= least) > _MOST_CANDIDATES)
+    def _share_of_candidates(self, vector: Vectors, k: int) -> float:
+        """The share of the vectors whose estimate could belong to one of the `k` best, as a sample shows."""
+        estimates = self._estimates_of_sample(vector)
+        return float(np.mean(estimates >= np.quantile(estimates, 1 - k / len(self)) - self._margin))
+
+    def _share_above(self, vector: Vectors, least: float) -> float:
+        """The share of the vectors whose estimate is at least `least`, as a sample shows."""
+        return float(np.mean(self._estimates_of_sample(vector) >= least))
+
+    def _estimates_of_sample(self, vector: Vectors) -> Vectors:
+        return dot(self._sample, vector) + self._error * _NOISE[: len(self._sample)]
 
     @cached_property
     def _sample(self) -> Vectors:

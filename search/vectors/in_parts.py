@@ -1,7 +1,13 @@
-"""Work on many vectors, divided among threads of this call. They end with it, so none spins or waits while others work."""
+"""Work on many vectors, shared by the calling thread and the helpers of this process.
 
+A sleeping thread takes up to some milliseconds to start, as long as a search. So the caller works too, and each takes the next small
+part when it is done with one. Helpers are one fewer than the CPUs for all callers together, and sleep between calls.
+"""
+
+import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
 
@@ -9,16 +15,50 @@ import numpy as np
 
 from media.cpus import num_cpus
 
+_PARTS_PER_CPU = 4
 Result = TypeVar("Result")
 
 
-def in_parts(run: Callable[[int, int], Result], count: int, least: int) -> list[Result]:
-    """The results of `run(start, stop)` for parts of `[0, count)`, in order: one for each CPU, if each has at least `least` items.
+def in_parts(run: Callable[[int, int], Result], count: int, least: int, parts_per_cpu: int = _PARTS_PER_CPU) -> list[Result]:
+    """The results of `run(start, stop)` for parts of `[0, count)`, in order, each of at least `least` items if there are so many.
 
-    Less work is one part, done by the calling thread. `run` should release the GIL.
+    `run` should release the GIL. Raises what it raises.
     """
-    if count < 2 * least:
+    cpus = num_cpus()
+    num_parts = min(parts_per_cpu * cpus, count // least)
+    if num_parts < 2 or cpus < 2:
         return [run(0, count)]
-    bounds = np.linspace(0, count, min(num_cpus(), count // least) + 1).astype(int).tolist()
-    with ThreadPoolExecutor(len(bounds) - 1) as threads:
-        return list(threads.map(lambda part: run(*part), pairwise(bounds)))
+    bounds = np.linspace(0, count, num_parts + 1).astype(int).tolist()
+    results: dict[int, Result] = {}
+    left = iter(list(enumerate(pairwise(bounds))))  # of which several threads may take the next
+
+    def work() -> None:
+        for number, part in left:
+            results[number] = run(*part)
+
+    helpers = _started(work, min(cpus, num_parts) - 1)
+    try:
+        work()
+    finally:
+        for _ in left:  # after an error, nobody starts another part
+            pass
+        running = [helper for helper in helpers if not helper.cancel()]
+    for helper in running:
+        helper.result()
+    return [results[number] for number in range(num_parts)]
+
+
+def _started(work: Callable[[], None], count: int) -> list["Future[None]"]:
+    try:
+        return [_helpers(num_cpus()).submit(work) for _ in range(count)]
+    except RuntimeError:  # no thread can be started, for example because the program ends
+        return []
+
+
+@lru_cache(maxsize=1)
+def _helpers(cpus: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(cpus - 1, thread_name_prefix="search")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # a forked process has no threads of its parent

@@ -1,6 +1,7 @@
 """`search()`: planted truth, filters, grouping and invalid queries."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +154,18 @@ def test_many_queries_give_the_hits_of_each(collection, tmp_path, settings):
         assert [hit.similarity for hit in hits] == sorted((hit.similarity for hit in hits), reverse=True)
         rounded, rounded_alone = ({replace(hit, similarity=round(hit.similarity, 4)) for hit in each} for each in (hits, alone))
         assert len(rounded & rounded_alone) >= len(alone) - (settings.get("k") == 3)  # equal cosines are rounded differently, in any order
+
+
+def test_a_row_that_several_queries_find_is_a_hit_of_its_own_in_each_answer(collection, tmp_path, monkeypatch):
+    monkeypatch.setattr("search.collection.publish._ROWS_PER_BATCH", 2)
+    folder = Path(collection.snapshot.rows(collection.snapshot.segment_ids)[0]["uri"]).parent
+    index(folder, collection=tmp_path, encoder=FakeEncoder())
+    in_batches = open_collection(tmp_path, encoder=FakeEncoder())
+    assert len(in_batches.snapshot._batches) > 2
+    red, blue = search_many(["red", "blue"], collection=in_batches)
+    similarity = {hit.uri: hit.similarity for hit in blue}
+    assert all(hit.similarity != similarity[hit.uri] for hit in red if hit.uri.endswith(("red.png", "blue.png")))
+    assert [hit.similarity for hit in red] == pytest.approx([hit.similarity for hit in search("red", collection=in_batches)], abs=1e-6)
 
 
 def test_no_query_gives_no_answer(collection):

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -84,4 +85,4 @@ def test_no_required_column_is_added_so_older_rows_stay_readable():
 
 @pytest.mark.parametrize("micros", [-62_135_600_400_000_000, 253_402_318_799_000_000, 2**62, -(2**62), None])
 def test_a_date_outside_the_range_of_python_is_none(micros):
-    assert datetime_of(micros) is None
+    assert datetime_of(None if micros is None else timedelta(microseconds=micros)) is None
