@@ -1,11 +1,11 @@
 """Exact cosines of vectors that lie in memory or in a mapped file, and the largest of them."""
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from search.vectors.in_parts import in_parts
 
+_LEAST_FOR_FAISS = 1 << 13  # vectors; to compare fewer takes less time than to import FAISS
 _ROWS_PER_PART = 1 << 12
 
 Slots = NDArray[np.int64]
@@ -15,26 +15,33 @@ Found = tuple[Slots, Vectors]
 
 
 def dot(vectors: Vectors, vector: Vectors) -> Vectors:
-    """The cosines of all vectors, float32 (n, E) and (E,) to (n,).
+    """The cosines of all vectors, float32 (n, E) and (E,) to (n,). The same vector has the same cosine at any place.
 
-    By FAISS, not NumPy: the same vector has the same cosine at any place, and no threads of OpenBLAS spin afterwards.
+    Neither FAISS, as it is called here, nor `einsum` starts threads that spin and take the core from others, as OpenBLAS does.
     """
-    vectors, vector, cosines = np.ascontiguousarray(vectors), np.ascontiguousarray(vector), np.empty(len(vectors), np.float32)
     _check_width(vectors, vector)
+    if len(vectors) < _LEAST_FOR_FAISS:
+        return np.einsum("ne,e->n", vectors, vector)
+    import faiss
+
+    vectors, vector, cosines = np.ascontiguousarray(vectors), np.ascontiguousarray(vector), np.empty(len(vectors), np.float32)
 
     def of_part(start: int, stop: int) -> None:
         pointers = (faiss.swig_ptr(each) for each in (cosines[start:stop], vector, vectors[start:stop]))
         faiss.fvec_inner_products_ny(*pointers, len(vector), stop - start)  # type: ignore[attr-defined]
 
-    if len(vectors):
-        in_parts(of_part, len(vectors), _ROWS_PER_PART)
+    in_parts(of_part, len(vectors), _ROWS_PER_PART)
     return cosines
 
 
 def dot_of(vectors: Vectors, slots: Slots, vector: Vectors) -> Vectors:
-    """The cosines of some vectors, float32 (n,), which are not copied first. Faster if the slots are sorted."""
-    slots, vector, cosines = np.ascontiguousarray(slots), np.ascontiguousarray(vector), np.empty(len(slots), np.float32)
+    """The cosines of some vectors, float32 (n,). Of a large array they are not copied first. Faster if the slots are sorted."""
     _check_width(vectors, vector)
+    if len(vectors) < _LEAST_FOR_FAISS:
+        return np.einsum("ne,e->n", vectors[slots], vector)
+    import faiss
+
+    slots, vector, cosines = np.ascontiguousarray(slots), np.ascontiguousarray(vector), np.empty(len(slots), np.float32)
 
     def of_part(start: int, stop: int) -> None:
         faiss.omp_set_num_threads(1)  # for this thread: those of OpenMP would spin and take the core from others
