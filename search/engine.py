@@ -113,8 +113,11 @@ def _naming(number: int) -> Iterator[None]:
 def answer(request: SearchRequest, collection: Collection) -> Hits:
     """The hits of a request, all from one snapshot. Raises as `search`."""
     snapshot = collection.snapshot
-    is_text = isinstance(request.query, str)
-    vector = None if is_text else embed_query(request.query, collection, snapshot)  # a picture may take seconds to read
+    vector = None
+    if isinstance(request.query, str):
+        collection.text_encoder_for(snapshot)  # which may be loaded first
+    else:
+        vector = embed_query(request.query, collection, snapshot)  # a picture may take seconds to read
     with turn:
         vector = embed_query(request.query, collection, snapshot) if vector is None else vector
         best = rank(snapshot, vector, request)

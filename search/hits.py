@@ -27,7 +27,7 @@ class Hit(Row):
 
     @classmethod
     def of_row(cls, row: dict[str, Any], similarity: float) -> "Hit":
-        """The hit of a row with all columns of `Row`, which it takes over. The constructor would set each of 37 fields by itself."""
+        """The hit of a row with all columns of `Row`, which becomes its `__dict__`. The constructor sets each of 37 fields by itself."""
         hit = object.__new__(cls)
         row["similarity"] = similarity
         object.__setattr__(hit, "__dict__", row)

@@ -1,7 +1,7 @@
 """Searches of one process take turns: as many at once as there are CPUs, in the order in which they came.
 
 More threads would pass the lock of Python's interpreter to each other many times within each search. That takes a quarter of the time, and
-some of them wait for twenty others.
+of twenty threads, one may wait for all the others.
 """
 
 import os
@@ -20,12 +20,15 @@ class _Turns:
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        """In a forked process, the threads that had a turn do not exist."""
-        self._lock, self._num_free, self._waiting = threading.Lock(), num_cpus(), deque[threading.Lock]()
+        """In a forked process, the other threads, which had or awaited a turn, do not exist."""
+        self._lock, self._waiting = threading.Lock(), deque[threading.Lock]()
+        self._num_free: int | None = None  # counted at the first turn
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._num_free:
+            if self._num_free is None:
+                self._num_free = num_cpus()
+            if self._num_free > 0:
                 self._num_free -= 1
                 return
             gate = threading.Lock()
@@ -33,19 +36,20 @@ class _Turns:
             self._waiting.append(gate)
         try:
             gate.acquire()  # until a thread that leaves opens it
-        except BaseException:  # such as Ctrl-C
+        except BaseException:  # Ctrl-C
             with self._lock:
-                if gate in self._waiting:
+                is_waiting = gate in self._waiting
+                if is_waiting:
                     self._waiting.remove(gate)
-                    raise
-            self.__exit__()  # it was just opened
+            if not is_waiting:  # it was opened just now
+                self.__exit__()
             raise
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().release()
-            else:
+            elif self._num_free is not None:
                 self._num_free += 1
 
 

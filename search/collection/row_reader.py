@@ -35,8 +35,9 @@ class RowReader:
         empty = dict.fromkeys(columns)
         rows: list[dict[str, Any]] = [empty.copy() for _ in positions]  # a third of the time of making each from its items
         for name, values in columns.items():
-            for row, value in zip(rows, values or (), strict=False):
-                row[name] = value
+            if values is not None:
+                for row, value in zip(rows, values, strict=True):
+                    row[name] = value
         return rows
 
     @cached_property
@@ -61,7 +62,7 @@ def _reader(values: pa.Array | None, column: ColumnInfo) -> Reader | None:
 def _plain_reader(values: pa.Array) -> Reader:
     if pa.types.is_dictionary(values.type) and len(values.dictionary) <= _MOST_IN_DICTIONARY:
         known, of_row = [*values.dictionary.to_pylist(), None], _plain_reader(values.indices)
-        return lambda positions: [known[-1 if index is None else index] for index in of_row(positions)]
+        return lambda positions: [known[-1 if index is None else index] for index in of_row(positions)]  # the last is None
     if not values.null_count and pa.types.is_duration(values.type):
         spans = np.asarray(np.from_dlpack(values.view(pa.int64()))).view("m8[us]")
         return lambda positions: spans[positions].tolist()

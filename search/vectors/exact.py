@@ -15,7 +15,7 @@ Found = tuple[Slots, Vectors]
 
 
 def dot(vectors: Vectors, vector: Vectors) -> Vectors:
-    """The cosines of all vectors, float32 (n, E) and (E,) to (n,). The same vector has the same cosine at any place.
+    """The cosines of all vectors, float32 (n, E) and (E,) to (n,). Equal vectors have equal cosines (not so at widths below 16).
 
     Neither FAISS, as it is called here, nor `einsum` starts threads that spin and take the core from others, as OpenBLAS does.
     """
@@ -37,6 +37,8 @@ def dot(vectors: Vectors, vector: Vectors) -> Vectors:
 def dot_of(vectors: Vectors, slots: Slots, vector: Vectors) -> Vectors:
     """The cosines of some vectors, float32 (n,). Of a large array they are not copied first. Faster if the slots are sorted."""
     _check_width(vectors, vector)
+    if slots.ndim != 1 or (len(slots) and not 0 <= slots.min() <= slots.max() < len(vectors)):  # FAISS would read beyond the end
+        raise IndexError(f"There are no such slots among {len(vectors)} ({slots}).")
     if len(vectors) < _LEAST_FOR_FAISS:
         return np.einsum("ne,e->n", vectors[slots], vector)
     import faiss

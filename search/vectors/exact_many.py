@@ -11,7 +11,7 @@ from search.vectors.finder import none_found
 from search.vectors.in_parts import in_parts
 
 _QUERIES_AT_ONCE, _ROWS_AT_ONCE = 128, 1 << 13  # 4 MB of cosines
-_LEAST_ROWS = 1 << 14  # of a thread
+_LEAST_ROWS = 1 << 14  # of a part, which has its own best `k` of each query
 
 
 def nearest_of_many(vectors: Vectors, queries: Vectors, k: int, allowed: Mask | None = None) -> list[Found]:
@@ -26,7 +26,7 @@ def nearest_of_many(vectors: Vectors, queries: Vectors, k: int, allowed: Mask | 
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         block = np.ascontiguousarray(queries[start : start + _QUERIES_AT_ONCE])
         with one_blas_thread:
-            parts = in_parts(partial(_of_rows, vectors, block, k, allowed), len(vectors), _LEAST_ROWS)
+            parts = in_parts(partial(_of_rows, vectors, block, k, allowed), len(vectors), _LEAST_ROWS, parts_per_cpu=1)
         found += [_best_of(each, k) for each in zip(*parts, strict=True)]
     return found
 

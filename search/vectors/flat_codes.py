@@ -105,7 +105,7 @@ class FlatCodes:
             found = slots.ravel() >= 0
             return slots.ravel()[found], estimates.ravel()[found]
 
-        parts = in_parts(of_part, len(self), _CODES_PER_THREAD, parts_per_cpu=1)  # each asks all codes whether they are in its part
+        parts = in_parts(of_part, len(self), _CODES_PER_THREAD, parts_per_cpu=1)  # each tests all codes, so more parts cost more
         slots, estimates = zip(*parts, strict=True)
         return np.concatenate(slots), np.concatenate(estimates)
 

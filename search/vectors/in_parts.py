@@ -6,10 +6,12 @@ part when it is done with one. Helpers are one fewer than the CPUs for all calle
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,30 +31,27 @@ def in_parts(run: Callable[[int, int], Result], count: int, least: int, parts_pe
     if num_parts < 2 or cpus < 2:
         return [run(0, count)]
     bounds = np.linspace(0, count, num_parts + 1).astype(int).tolist()
-    results: dict[int, Result] = {}
     left = iter(list(enumerate(pairwise(bounds))))  # of which several threads may take the next
+    done: SimpleQueue[tuple[int, Result | None, BaseException | None]] = SimpleQueue()
 
     def work() -> None:
         for number, part in left:
-            results[number] = run(*part)
+            try:
+                done.put((number, run(*part), None))
+            except BaseException as error:
+                done.put((number, None, error))
 
-    helpers = _started(work, min(cpus, num_parts) - 1)
-    try:
-        work()
-    finally:
-        for _ in left:  # after an error, nobody starts another part
-            pass
-        running = [helper for helper in helpers if not helper.cancel()]
-    for helper in running:
-        helper.result()
+    with suppress(RuntimeError):  # no thread can be started, for example because the program ends
+        for _ in range(min(cpus, num_parts) - 1):
+            _helpers(cpus).submit(work)
+    work()
+    results: dict[int, Any] = {}
+    for _ in range(num_parts):  # a helper may not be done with its part yet
+        number, result, error = done.get()
+        if error is not None:
+            raise error
+        results[number] = result
     return [results[number] for number in range(num_parts)]
-
-
-def _started(work: Callable[[], None], count: int) -> list["Future[None]"]:
-    try:
-        return [_helpers(num_cpus()).submit(work) for _ in range(count)]
-    except RuntimeError:  # no thread can be started, for example because the program ends
-        return []
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,6 @@ from typing import Any
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from search.vectors.exact import Found, Mask, Slots, Vectors, dot, dot_of, largest, some_of
 from search.vectors.exact_many import nearest_of_many
@@ -49,8 +48,9 @@ class InvertedLists:
     beats_products = True
 
     def __init__(self, index: Any, vectors: Vectors, probes: Probes, error: float, recall: float) -> None:
-        self._index, self._vectors, self._probes = index, vectors, probes
-        self._margin = standard_errors(recall) * error
+        self._index, self._vectors = index, vectors
+        self._measured = [(math.log(rank), math.log(count)) for rank, count in sorted(probes.items())]
+        self._margin = standard_errors(_share_of_a_cause(recall)) * error
         self._num_lists = int(faiss.extract_index_ivf(index).nlist)
 
     def __len__(self) -> int:
@@ -62,8 +62,9 @@ class InvertedLists:
         if not num_allowed:
             return none_found()
         count = min(num_allowed, max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k))
-        wanted, probes, lowest = int(self.probes(k)) if allowed is None else self._probes_among(vector, k, allowed), 0, 0.0
         faiss.omp_set_num_threads(1)  # for this thread: those of OpenMP would spin and take the core from others
+        wanted = self._probes_of(k) if allowed is None else self._probes_among(vector, k, allowed, num_allowed)
+        probes, lowest = 0, -math.inf
         while probes < wanted:
             probes = min(wanted, self._num_lists)
             if _CODES_PER_COSINE * num_allowed * self._num_lists < probes * len(self):
@@ -74,11 +75,11 @@ class InvertedLists:
             is_full = len(found[0]) == count
             if is_full:
                 lowest = float(found[1][largest(found[1], k)[-1]])
-                wanted = 0 if allowed is None else int(self.probes(self._rank_of(lowest, vector)))
+                wanted = probes if allowed is None else self._probes_of(self._rank_of(lowest, vector))
             else:
                 wanted = min(_MORE_PROBES * probes, self._num_lists)
         needed = lowest - self._margin  # as in `FlatCodes.find`
-        if not is_full or estimates[-1] <= needed:
+        if not is_full or count == num_allowed or estimates[-1] <= needed:
             return found
         return self._with_cosines(self._index.range_search(vector[None], needed, params=params)[2], vector)
 
@@ -94,48 +95,47 @@ class InvertedLists:
         slots = np.sort(slots[(slots >= 0) & (slots < len(self))])  # so that memory is read in order; a damaged file may name others
         return slots, dot_of(self._vectors, slots, vector)
 
-    def probes(self, ranks: NDArray[np.float64] | float) -> NDArray[np.int64]:
-        """How many lists to scan for the nearest `ranks` vectors. Between and beyond measured ranks, it grows as a power of the rank."""
-        known = np.log(sorted(self._probes))
-        measured = np.log([self._probes[each] for each in sorted(self._probes)])
-        wanted = np.log(np.maximum(ranks, 1))
-        slope = max(0.0, (measured[-1] - measured[-2]) / (known[-1] - known[-2]))
-        grown = np.interp(wanted, known, measured) + slope * np.maximum(0, wanted - known[-1])
-        return np.minimum(self._num_lists, np.ceil(np.exp(np.minimum(grown, 30)))).astype(np.int64)
+    def _probes_of(self, rank: float) -> int:
+        """How many lists to scan for the nearest `rank` vectors. Between and beyond measured ranks, it grows as a power of the rank."""
+        (*_, (before, probes_before), (last, probes_last)) = self._measured
+        slope = max(0.0, (probes_last - probes_before) / (last - before))
+        wanted = math.log(max(rank, 1))
+        grown = float(np.interp(wanted, *np.transpose(self._measured))) + slope * max(0.0, wanted - last)
+        return min(self._num_lists, math.ceil(math.exp(min(grown, 30.0)) - 1e-6))
 
-    def _probes_among(self, vector: Vectors, k: int, allowed: Mask) -> int:
+    def _probes_among(self, vector: Vectors, k: int, allowed: Mask, num_allowed: int) -> int:
         """How many lists to scan if a filter keeps a part of them.
 
         If it keeps a tenth of the vectors near the query, the best 10 of these are about as far away as the best 100 of all. What it keeps
         may also lie far from the query, so the share is counted in the lists, from the nearest one on, until they are enough for it.
         """
         lists = faiss.extract_index_ivf(self._index)
-        order = lists.quantizer.search(self._index.chain.at(0).apply(vector[None]), self._num_lists)[1][0]
-        order = order[order >= 0]
-        num_allowed = np.bincount(self._list_of[np.flatnonzero(allowed)], minlength=self._num_lists)[order].cumsum()
-        share = num_allowed / np.maximum(1, self._list_sizes[order].cumsum())
-        wanted = self.probes(k / np.maximum(share, 1e-12))
-        are_enough = wanted <= np.arange(1, len(order) + 1)
-        return int(np.argmax(are_enough)) + 1 if are_enough.any() else self._num_lists
+        rotated = self._index.chain.at(0).apply(vector[None])
+        least, num_counted, num_scanned, num_kept = self._probes_of(k), 0, 0, 0
+        num_ordered = self._probes_of(k * len(self) / num_allowed)
+        while True:
+            for number in lists.quantizer.search(rotated, num_ordered)[1][0, num_counted:].tolist():
+                if number < 0:  # a damaged file has centres that are no numbers
+                    return self._num_lists
+                ids = ids_of_list(lists, number, len(self))
+                num_counted, num_scanned, num_kept = num_counted + 1, num_scanned + len(ids), num_kept + int(np.count_nonzero(allowed[ids]))
+                are_enough = num_counted >= least and num_kept and num_counted >= self._probes_of(k * num_scanned / num_kept)
+                if are_enough or num_scanned > _CODES_PER_COSINE * num_allowed:
+                    return num_counted
+            if num_ordered == self._num_lists:
+                return self._num_lists
+            num_ordered = min(2 * num_ordered, self._num_lists)
 
-    @cached_property
-    def _list_of(self) -> NDArray[np.int32]:
-        """The list of each vector, int32 (M,)."""
-        return list_of_vectors(self._index)
 
-    @cached_property
-    def _list_sizes(self) -> NDArray[np.int64]:
-        return np.bincount(self._list_of, minlength=self._num_lists)
+def ids_of_list(lists: Any, number: int, num_vectors: int) -> Slots:
+    """The vectors of a list, int64 (n,). A damaged file may name others, which are left out."""
+    ids: Slots = faiss.rev_swig_ptr(lists.invlists.get_ids(number), lists.invlists.list_size(number))
+    return ids[(ids >= 0) & (ids < num_vectors)]
 
 
-def list_of_vectors(index: Any) -> NDArray[np.int32]:
-    """The list of each vector of an index, int32 (M,)."""
-    lists: Any = faiss.extract_index_ivf(index).invlists
-    list_of = np.zeros(index.ntotal, np.int32)
-    for number in range(lists.nlist):
-        ids = faiss.rev_swig_ptr(lists.get_ids(number), lists.list_size(number))
-        list_of[ids[(ids >= 0) & (ids < len(list_of))]] = number  # a damaged file may name others
-    return list_of
+def _share_of_a_cause(recall: float) -> float:
+    """Of the hits that may be missed, half may be in other lists, and half may be estimated too low."""
+    return (1 + recall) / 2
 
 
 def num_lists_of(num_vectors: int) -> int:
@@ -168,18 +168,20 @@ def read_inverted_lists(file: Path, vectors: Vectors, probes: Probes, error: flo
 
 def measure_lists(file: Path, vectors: Vectors, queries: Vectors, recall: float) -> tuple[dict[int, int], float]:
     """The probes and the error of `InvertedLists`: the fewest lists that contain enough of the nearest 10, 100 and 1000 vectors of queries,
-    float32 (Q, E), on average. Of the hits that may be missed, half may be in other lists, and half may be estimated too low.
+    float32 (Q, E), on average.
     """
     index: Any = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
     lists: Any = faiss.extract_index_ivf(index)
-    list_of = list_of_vectors(index)
+    list_of = np.zeros(index.ntotal, np.int64)
+    for number in range(lists.nlist):
+        list_of[ids_of_list(lists, number, len(list_of))] = number
     order = lists.quantizer.search(index.chain.at(0).apply(queries), lists.nlist)[1]
     turn_of = np.argsort(order, axis=1)  # when the query scans each list, int64 (Q, nlist)
     best = nearest_of_many(vectors, queries, min(RANKS[-1], len(vectors)))
     probes = {}
     for rank in RANKS:
         turns = np.sort(np.concatenate([turn_of[query, list_of[slots[:rank]]] for query, (slots, _) in enumerate(best)]))
-        probes[rank] = int(turns[max(0, math.ceil((1 + recall) / 2 * len(turns)) - 1)]) + 1
+        probes[rank] = int(turns[max(0, math.ceil(_share_of_a_cause(recall) * len(turns)) - 1)]) + 1
     return probes, error_of_estimates(index, vectors, queries, partial(_parameters, lists.nlist))
 
 

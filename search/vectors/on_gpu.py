@@ -79,7 +79,7 @@ class OnGpu:
                 self._index = None
                 warnings.warn(_fallback(error), stacklevel=2)
                 return None
-        return slots[slots >= 0]
+        return slots[(slots >= 0) & (slots < len(self))]
 
 
 def to_gpu(index: VectorIndex, kind: GpuKind, *, recall: float = 0.98, device: int = 0) -> VectorIndex:

@@ -89,7 +89,7 @@ def files_of(collection):
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kills", [4, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed_run(tmp_path, library, kills):
     seconds = run_to_its_end(library, tmp_path / "undisturbed")
     choose = random.Random(kills)
@@ -104,7 +104,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_rows_of_an_undisturbed_run
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(25, marks=pytest.mark.slow)])
 def test_nothing_is_lost_or_doubled_when_files_change_between_killed_runs(tmp_path, library, kills):
     seconds = run_to_its_end(library, tmp_path / "killed")
     choose = random.Random(kills)

@@ -90,18 +90,18 @@ def test_two_ranks_under_torchrun_take_the_steps_of_one_process(colours, tiny_ch
 
 
 def test_a_killed_run_continues_to_the_same_weights(colours, tiny_checkpoint, recipe, tmp_path):
-    recipe.write_text(recipe.read_text().replace("steps = 8", "steps = 60"))
+    recipe.write_text(recipe.read_text().replace("steps = 8", "steps = 30"))
     arguments = (colours, "--model", tiny_checkpoint, "--recipe", recipe, "--snapshot-seconds", 0, "--output")
     assert run(*arguments, tmp_path / "whole").returncode == 0
     log = tmp_path / "out" / "training" / "log.jsonl"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command(*arguments, tmp_path / "out"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not log.exists() or '"step": 20' not in log.read_text():
+    while not log.exists() or '"step": 10' not in log.read_text():
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert '"step": 60' not in log.read_text()
+    assert '"step": 30' not in log.read_text()
     assert run(*arguments, tmp_path / "out").returncode == 0
     whole, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "out"))
     assert all(found[name].equal(value) for name, value in whole.items())

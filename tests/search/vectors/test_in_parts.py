@@ -59,10 +59,20 @@ def test_many_callers_share_the_helpers():
     assert sum(each.name.startswith("search") for each in threading.enumerate()) <= 2
 
 
-def test_without_threads_the_caller_does_it_all(monkeypatch):
-    monkeypatch.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError("can't start new thread")))
+@pytest.mark.parametrize("num_started", [0, 1])
+def test_no_part_is_lost_if_no_more_threads_can_be_started(monkeypatch, num_started):
+    start, started = threading.Thread.start, []
+
+    def start_few(thread):
+        if len(started) == num_started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
     module._helpers.cache_clear()
-    assert len(in_parts(lambda *part: part, 12, 1)) == 12
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    for _ in range(200):
+        assert in_parts(lambda *part: time.sleep(1e-5) or part[0], 12, 1) == list(range(12))
     module._helpers.cache_clear()
 
 

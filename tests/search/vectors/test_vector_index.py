@@ -31,6 +31,8 @@ def index(request, tmp_path_factory):
             patch.setattr("search.vectors.flat_codes._CODES_PER_THREAD", 1_000)
             patch.setattr("search.vectors.exact_many._LEAST_ROWS", 1_000)
             patch.setattr("search.vectors.in_parts.num_cpus", lambda: 3)
+            patch.setattr("search.vectors.exact._LEAST_FOR_FAISS", 1)
+            patch.setattr("search.vectors.exact._ROWS_PER_PART", 100)
         vectors, slots, folder = unit_vectors(4_000), np.random.default_rng(1).permutation(4_000), tmp_path_factory.mktemp("snapshots")
         info = write(last := folder / "a", vectors, slots, KINDS.get(kind, IndexSettings()), unit_vectors(50, seed=9))
         if "changes" in threads:
