@@ -24,7 +24,6 @@ OTHER_FILES = {
     "docs/LOG.md": "Decisions, measurements, failed experiments",
     "docs/architecture.md": "This page",
     "docs/benchmarks.md": "The results of `make bench`",
-    "docs/benchmarks_search.md": "The results of the benchmarks of searching, on another day than the others",
     "docs/buckets.md": "Files in buckets and on web servers, and collections in buckets",
     "docs/collection.md": "The format on disk, and the columns",
     "docs/evaluation.md": "`coca-search eval`: commands, files, measures",
