@@ -10,6 +10,18 @@ from tests import fakes
 COLOURS = fakes.COLOURS | {"purple": (150, 30, 180), "orange": (250, 140, 20)}
 
 
+@pytest.fixture(autouse=True)
+def no_curves(request, monkeypatch):
+    """Matplotlib would take half of the time of these tests. `with_curves` lets it draw."""
+    if "with_curves" not in request.fixturenames:
+        monkeypatch.setattr("training.outputs.checkpointer.draw_curves", lambda lines, phases, path: path.write_bytes(b"curves"))
+
+
+@pytest.fixture
+def with_curves():
+    """Curves are drawn."""
+
+
 @pytest.fixture
 def colours(tmp_path):
     """A folder of pictures with captions.csv: three of each colour, and the first of each is held out."""

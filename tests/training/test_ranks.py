@@ -76,10 +76,9 @@ def texts_of_many_lengths(count, vocabulary, random):
     return Texts(ids, valid, torch.arange(count) % 2 == 0, meaning)
 
 
-@pytest.mark.parametrize("micro_batch", [0, 2])
-def test_two_ranks_take_the_step_of_one_process(folder, tiny_checkpoint, micro_batch):
+def test_two_ranks_take_the_step_of_one_process(folder, tiny_checkpoint):
     losses, gradients = step(folder, tiny_checkpoint, count=1)
-    other_losses, other_gradients = step(folder, tiny_checkpoint, count=2, micro_batch=micro_batch)
+    other_losses, other_gradients = step(folder, tiny_checkpoint, count=2, micro_batch=2)
     assert other_losses == pytest.approx(losses, rel=1e-6)
     assert other_gradients.keys() == gradients.keys()
     for name, gradient in gradients.items():

@@ -177,7 +177,7 @@ def test_a_batch_larger_than_the_data_is_reduced_to_its_size(colours, tiny_check
     assert [line["step"] for line in lines(tmp_path / "out") if line["kind"] == "step"] == [1, 2, 3]
 
 
-def test_a_run_writes_its_curves_and_its_log(colours, tiny_checkpoint, tmp_path):
+def test_a_run_writes_its_curves_and_its_log(with_curves, colours, tiny_checkpoint, tmp_path):
     trained = train(colours, tmp_path / "out", recipe(tiny_checkpoint))
     with Image.open(trained.output / "training" / "curves.png") as curves:
         assert min(curves.size) > 300
