@@ -32,7 +32,13 @@ class Source:
     share: AtLeast0 | None = None  # of a batch, relative to other sources; 0 leaves the source out. None: its number of pictures
     views: Count = 8  # cached views of each picture, the plain one and augmented ones; 0 for a new random view at each step
     captions: bool = True  # whether the decoder learns to write its texts
+    labels: tuple[str, ...] = ()  # sentences around a label, each a text of the picture; empty for the recipe's `label`
+    parts: bool = False  # whether each sentence of a text of several is a text too
     held_out: Share = 0.0  # share of its pictures used neither for training nor for validation, but for later measurements
+
+    def __post_init__(self) -> None:
+        for sentence in self.labels:
+            _check_label(sentence)
 
 
 @dataclass(frozen=True, config=_CHECKED)
@@ -90,8 +96,7 @@ class Recipe:
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)] = dataclasses.field(default_factory=lambda: (Phase(),))
 
     def __post_init__(self) -> None:
-        if self.label.count("{}") != 1 or self.label.count("{") + self.label.count("}") != 2:
-            raise ValueError(f"label must contain {{}} once, for the label ({self.label!r:.60})")
+        _check_label(self.label)
         names = [phase.name for phase in self.phases]
         if len({*names}) < len(names):
             raise ValueError(f"two phases have the same name ({', '.join(names)}). Give each a different one.")
@@ -103,6 +108,11 @@ class Recipe:
     def fingerprint(self) -> str:
         """16 hexadecimal digits. A run resumes only with the recipe it was started with."""
         return hashlib.sha256(json.dumps(as_table(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_label(sentence: str) -> None:
+    if sentence.count("{}") != 1 or sentence.count("{") + sentence.count("}") != 2:
+        raise ValueError(f"label must contain {{}} once, for the label ({sentence!r:.60})")
 
 
 _RECIPE = TypeAdapter(Recipe)

@@ -108,6 +108,7 @@ def test_a_source_without_settings_uses_other_sources(write):
         ("validate_every = -1", "validate_every: Input should be greater than or equal to 0, given -1"),
         ("label = 'a photo'", "label must contain {} once, for the label ('a photo')"),
         ("label = '{} {x}'", "label must contain {} once, for the label ('{} {x}')"),
+        ("[sources.a]\nlabels = ['x']", "sources.a: label must contain {} once, for the label ('x')"),
         ("max_tokens = 1", "max_tokens: Input should be greater than or equal to 2, given 1"),
     ],
 )
@@ -149,7 +150,7 @@ def another(value):
         case None:
             return 1
         case tuple():
-            return (*value, "x")
+            return (*value, "{} x")
     return {**value, "x": 0.5}
 
 
@@ -186,9 +187,10 @@ def test_the_fingerprint_of_a_recipe_is_stable(write):
 def test_a_recipe_can_be_rebuilt_from_its_json_table(write):
     recipe = read_recipe(write(TOML))
     table = json.loads(json.dumps(as_table(recipe)))
-    sources = {name: Source(**part) for name, part in table.pop("sources").items()}
+    parts = {"": table.pop("other_sources"), **table.pop("sources")}
+    sources = {name: Source(**part | {"labels": tuple(part["labels"])}) for name, part in parts.items()}
     phases = tuple(Phase(**part | {"train": tuple(part["train"])}) for part in table.pop("phases"))
-    assert Recipe(**table | {"other_sources": Source(**table["other_sources"])}, sources=sources, phases=phases) == recipe
+    assert Recipe(**table, other_sources=sources.pop(""), sources=sources, phases=phases) == recipe
 
 
 # --- other settings -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """All texts of a training run, each once, as tokens and as vectors of the sentence teacher; and the texts of a batch."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from training.teachers.vectors import MiniLM, SentenceTeacher, sentence_vectors
 
 _CLASS_SENTENCES = ("{}", "a {}", "a photo of a {}", "a picture of the {}")
 _WORD_SENTENCES = ("{}", "a photo of a {}")
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])[\"”’)]*\s+(?=[A-Z\"“])")
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,30 @@ class Corpus:
 
 
 def texts_of(examples: Sequence[Example], recipe: Recipe, clean: Callable[[str], str] = clean_text) -> list[tuple[str, ...]]:
-    """The texts of each example, cleaned as queries are, a label inside the recipe's sentence. Omits texts that are empty then."""
-    cleaned = [[clean(recipe.label.format(text) if one.kind == "label" else text) for text in one.texts] for one in examples]
-    return [tuple(filter(None, texts)) for texts in cleaned]
+    """The texts of each example, cleaned as queries are, a label inside the recipe's sentences. Omits texts that are empty then."""
+    return [tuple(dict.fromkeys(filter(None, map(clean, _texts_of(one, recipe))))) for one in examples]
+
+
+def _texts_of(example: Example, recipe: Recipe) -> list[str]:
+    source = recipe.source(example.source)
+    if example.kind == "label":
+        return [in_sentence(sentence, label) for label in example.texts for sentence in source.labels or (recipe.label,)]
+    return [each for text in example.texts for each in (text, *(_sentences_of(text) if source.parts else ()))]
+
+
+def in_sentence(sentence: str, label: str) -> str:
+    """The label in a sentence with `{}`, with "an" before a vowel. A label that begins with an article is a sentence already."""
+    if label.partition(" ")[0].lower() in ("a", "an", "the"):
+        return label
+    if label[:1].lower() in tuple("aeiou"):
+        sentence = re.sub(r"\b([Aa]) \{\}", r"\1n {}", sentence)
+    return sentence.format(label)
+
+
+def _sentences_of(text: str) -> list[str]:
+    """The sentences of a text, if there are several, without those of one or two words."""
+    sentences = [each for each in _BETWEEN_SENTENCES.split(text) if len(each.split()) > 2]
+    return sentences if len(sentences) > 1 else []
 
 
 def read_corpus(

@@ -1,5 +1,6 @@
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.fakes import FakeEncoder
 from training.examples.example import Example
 from training.prepare import corpus as corpus_module
 from training.prepare.corpus import Corpus, read_corpus, texts_of
-from training.recipe import Recipe
+from training.recipe import Recipe, Source
 
 EXAMPLES = (
     Example("1", "s", "train", "caption", ("A Dog runs .", "two  dogs"), bytes),
@@ -115,6 +116,32 @@ def test_the_tokenizer_is_trained_only_on_training_texts(tmp_path, monkeypatch):
 def test_a_label_is_put_into_the_template_and_a_caption_is_unchanged(label):
     captions = Example("7", "s", "train", "caption", ("a {brace}",), bytes)
     assert texts_of([EXAMPLES[1], captions], Recipe(label=label)) == [(label.format("sea horse").lower(),), ("a {brace}",)]
+
+
+def test_a_source_has_sentences_of_its_own_for_labels():
+    labels = Example("7", "art", "train", "label", ("horse", "eagle", "a cartoon of a dog"), bytes)
+    recipe = Recipe(sources={"art": Source(labels=("{}", "a drawing of a {}"))})
+    shapes = ("horse", "a drawing of a horse", "eagle", "a drawing of an eagle", "a cartoon of a dog")
+    assert texts_of([labels, replace(labels, source="other")], recipe) == [
+        shapes,
+        ("a photo of a horse", "a photo of an eagle", "a cartoon of a dog"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Two beakers are shown. A third is empty.", ["two beakers are shown", "a third is empty"]),
+        ("A sign reads, “Stop here.” A man waits.", ["a sign reads, “stop here", "a man waits"]),
+        ("Fig. 2. Two beakers are shown.", []),
+        ("It weighs 2.5 kg. of gold", []),
+        ("One sentence of a textbook.", []),
+    ],
+)
+def test_each_sentence_of_a_long_text_is_a_text(text, sentences):
+    example = Example("7", "book", "train", "caption", (text,), bytes)
+    whole, *parts = texts_of([example], Recipe(sources={"book": Source(parts=True)}))[0]
+    assert (whole, parts) == (texts_of([example], Recipe())[0][0], sentences)
 
 
 # --- batches of texts -----------------------------------------------------------------------------------------------------
