@@ -23,7 +23,7 @@ from search.vectors.in_parts import in_parts
 QUERY_BITS = 4  # of the quantised query; with 8, recall is the same and the scan 1.3 times as long
 _ROTATION_SEED = 1
 _ROWS_AT_ONCE = 1 << 16
-_CODES_PER_THREAD = 20_000
+_CODES_PER_THREAD = 20_000  # with fewer, a second thread saves nothing
 _MOST_FOR_THE_MEAN = 1 << 16  # vectors
 _WIDE = 0.5  # the share of the vectors that a filter must leave for the fast codes
 

@@ -101,7 +101,7 @@ class InvertedLists:
         slope = max(0.0, (probes_last - probes_before) / (last - before))
         wanted = math.log(max(rank, 1))
         grown = float(np.interp(wanted, *np.transpose(self._measured))) + slope * max(0.0, wanted - last)
-        return min(self._num_lists, math.ceil(math.exp(min(grown, 30.0)) - 1e-6))
+        return min(self._num_lists, math.ceil(math.exp(min(grown, 30.0)) - 1e-6))  # exp(log(23)) may be above 23
 
     def _probes_among(self, vector: Vectors, k: int, allowed: Mask, num_allowed: int) -> int:
         """How many lists to scan if a filter keeps a part of them.

@@ -23,7 +23,7 @@ from training.cache.features import FeatureCache, cache_features
 from training.cache.files import lock
 from training.errors import TrainingError
 from training.examples.example import Example, Skipped
-from training.prepare.corpus import Corpus, read_corpus
+from training.prepare.corpus import Corpus, in_sentence, read_corpus
 from training.recipe import Recipe
 from training.teachers.classifier import Classifier, class_probabilities, read_classifier
 from training.teachers.vectors import image_vectors, sentence_teacher
@@ -83,7 +83,7 @@ def prepare(
             needed = "cached views (views above 0 in every source) behind no more than the stem, and a sentence_teacher"
             raise TrainingError(f"A class_teacher needs {needed}.")
         answers["probabilities"] = class_probabilities(classifier, tower, features, units, folder, partial(note, "classes"))
-        vectors = teacher.encode_texts([recipe.label.format(name) for name in classifier.class_names])
+        vectors = teacher.encode_texts([in_sentence(recipe.label, name) for name in classifier.class_names])
         constants["class_vectors"] = torch.from_numpy(np.asarray(vectors)).to(device)
     if recipe.image_teacher:
         encoder = load(recipe.image_teacher, device=str(device))
