@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coca_model.architecture.depthwise_conv import DepthwiseConv2d
+
 OUT_CHANNELS = 1280
 _SIX_AS_BITS = {torch.bfloat16: 0x40C0, torch.float16: 0x4600}
 # Tan and Le 2019, table 1, without squeeze-and-excitation and with ReLU6 (EfficientNet-Lite, Liu 2020); depth times 1.1.
@@ -74,7 +76,8 @@ class _InvertedResidual(nn.Module):
 
 def _convolution(in_channels: int, out_channels: int, *, size: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     padding = size // 2 if stride == 1 else 0  # at stride 2, _same_padding adds SAME's asymmetric padding
-    return nn.Conv2d(in_channels, out_channels, size, stride, padding, groups=groups)
+    kind = nn.Conv2d if groups == 1 else DepthwiseConv2d
+    return kind(in_channels, out_channels, size, stride, padding, groups=groups)
 
 
 def _same_padding(x: Tensor, kernel: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from coca_model.architecture.config import ImageConfig
 from coca_model.architecture.convolutional_stem import OUT_CHANNELS, ConvolutionalStem
 from coca_model.architecture.image_tower import ImageTower
-from coca_model.machine import batch_size
+from coca_model.machine import batch_size, fast_dtype
 from coca_model.tokenizer import clean_text
 from training.cache.features import FeatureCache
 from training.cache.files import Note, cached_tensor, hash_of_weights
@@ -81,22 +81,23 @@ def imagenet_classes() -> tuple[str, ...]:
 def class_probabilities(classifier: Classifier, tower: ImageTower, features: FeatureCache, units: int, folder: Path, note: Note) -> Tensor:
     """float16 (N, K): the classifier's probabilities for the plain view of each example, cached in `folder`.
 
-    The rest of the classifier's stem runs on the cached features of the tower's first `units` units.
+    The rest of the classifier's stem runs on the cached features of the tower's first `units` units, in bfloat16 where that is fast.
     """
 
     def compute() -> Tensor:
         device = next(tower.parameters()).device
         stem = ConvolutionalStem()
         stem.load_state_dict(dict(classifier.stem))
-        stem = stem.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        dtype = fast_dtype(device)
+        stem = stem.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         linear = classifier.linear.to(device)
         rows, plain = [], features.first[:-1]
         with torch.inference_mode():
             for start in range(0, len(plain), size := batch_size(device, tower.config)):
-                maps = features.read(plain[start : start + size]).to(device).float()
+                maps = features.read(plain[start : start + size]).to(device, dtype)
                 if units < len(stem.units()):
                     maps = stem(maps.permute(0, 3, 1, 2), units).flatten(2).transpose(1, 2)  # (B, P, 1280)
-                rows.append(torch.softmax(linear(maps.mean(1)), dim=-1).half().cpu())
+                rows.append(torch.softmax(linear(maps.float().mean(1)), dim=-1).half().cpu())
                 note(min(start + size, len(plain)), len(plain))
         return torch.cat(rows)
 

@@ -1,0 +1,132 @@
+"""Measures how well a model knows each kind of picture, on pictures that a training run held out.
+
+    python -m benchmarks.breadth OUTPUT/training/held-out [--model OUTPUT] [--sheet SHEET.jpg]
+
+Each folder in it is a kind: class folders, or pictures beside a queries.csv (see `training/outputs/held_out.py`). Every search looks among
+the pictures of all kinds together, as in a mixed library. Prints a table and ends with one JSON line. `--sheet` draws searches of each
+kind that are drawn at random, with the first five pictures of each: right ones have a green frame.
+"""
+
+import argparse
+import csv
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from coca_model import Encoder, load
+from evaluation.tasks.classify import class_vectors
+from media.formats import kind_of
+
+FIRST, CAPTION_FIRST = 5, 10
+LABEL_SENTENCES = ("{}", "a photo of a {}")
+DRAWN, SIDE = 4, 112  # searches on the sheet for each kind; pixels
+RIGHT, WRONG = (40, 160, 70), (205, 60, 50)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The pictures of one kind by number, and the queries with the numbers of their right pictures."""
+
+    name: str
+    labelled: bool
+    right: Mapping[str, frozenset[int]]
+
+
+def read_kinds(root: Path) -> tuple[list[Path], list[Kind]]:
+    """All pictures, and the kinds."""
+    paths, kinds = list[Path](), list[Kind]()
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        number_of = {path.relative_to(folder).as_posix(): len(paths) + n for n, path in enumerate(_pictures(folder))}
+        paths += [folder / name for name in number_of]
+        right: dict[str, set[int]] = {}
+        captions = folder / "queries.csv"
+        if captions.exists():
+            with captions.open(encoding="utf-8", newline="") as stream:
+                for row in csv.DictReader(stream):
+                    right.setdefault(row["query"], set()).add(number_of[row["path"]])
+        else:
+            for name, number in number_of.items():
+                right.setdefault(name.split("/")[0], set()).add(number)
+        kinds.append(Kind(folder.name, not captions.exists(), {text: frozenset(numbers) for text, numbers in right.items()}))
+    return paths, kinds
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if kind_of(path) == "image")
+
+
+def measure(kind: Kind, images: NDArray[np.float32], encoder: Encoder) -> dict[str, float]:
+    """The figures of a kind in percent, with `pictures`. Ties count against the model."""
+    pictures = sorted(frozenset().union(*kind.right.values()))
+    figures: dict[str, float] = {"pictures": len(pictures)}
+    texts = list(kind.right)
+    ranked = np.argsort(-(encoder.encode_texts(texts) @ images.T), axis=1, kind="stable")
+    if not kind.labelled:
+        found = [not kind.right[text].isdisjoint(row[:CAPTION_FIRST].tolist()) for text, row in zip(texts, ranked, strict=True)]
+        return figures | {"caption R@10": 100 * float(np.mean(found))}
+    classes = class_vectors([(text,) for text in texts], LABEL_SENTENCES, encoder.encode_texts)
+    answers = (images[pictures] @ classes.T).argmax(1)
+    figures["label first"] = 100 * float(np.mean([number in kind.right[texts[one]] for number, one in zip(pictures, answers, strict=True)]))
+    shares = []
+    for text, row in zip(texts, ranked, strict=True):
+        most = min(FIRST, len(kind.right[text]))
+        shares.append(len(kind.right[text].intersection(row[:most].tolist())) / most)
+    return figures | {"precision at 5": 100 * float(np.mean(shares))}
+
+
+def overall(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The means over pictures, so that a kind counts by its size."""
+    found = {}
+    for name in ("label first", "precision at 5", "caption R@10"):
+        with_it = [(row[name], row["pictures"]) for row in rows if name in row]
+        if with_it:
+            found[name] = float(np.average([value for value, _ in with_it], weights=[count for _, count in with_it]))
+    return found
+
+
+def sheet(kinds: Sequence[Kind], paths: Sequence[Path], images: NDArray[np.float32], encoder: Encoder, out: Path) -> None:
+    """Draw some searches of each kind, two in a row."""
+    draws, rows = random.Random(0), list[tuple[Kind, str]]()
+    for kind in kinds:
+        rows += [(kind, text) for text in draws.sample(sorted(kind.right), min(DRAWN, len(kind.right)))]
+    width, height = FIRST * SIDE + 12, SIDE + 20
+    canvas = Image.new("RGB", (2 * width, height * -(-len(rows) // 2)), "white")
+    font, draw = ImageFont.load_default(13), ImageDraw.Draw(canvas)
+    for number, (kind, text) in enumerate(rows):
+        left, top = number % 2 * width, number // 2 * height
+        draw.text((left + 2, top + 2), f"{kind.name}: {text}"[:88].encode("latin-1", "replace").decode("latin-1"), "black", font)
+        order = np.argsort(-(encoder.encode_texts([text])[0] @ images.T), kind="stable")
+        for place, one in enumerate(order[:FIRST].tolist()):
+            with Image.open(paths[one]) as picture:
+                small = ImageOps.fit(picture.convert("RGB"), (SIDE - 8, SIDE - 8))
+            framed = ImageOps.expand(small, 3, RIGHT if one in kind.right[text] else WRONG)
+            canvas.paste(framed, (left + place * SIDE, top + 18))
+    canvas.save(out, quality=80)
+
+
+def main() -> None:
+    """Measure, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("held_out", type=Path, help="the folder OUTPUT/training/held-out")
+    parser.add_argument("--model", default="default", help="a checkpoint")
+    parser.add_argument("--sheet", type=Path, help="the picture to draw")
+    options = parser.parse_args()
+    encoder = load(options.model)
+    paths, kinds = read_kinds(options.held_out)
+    images = np.concatenate([encoder.encode_images([*paths[start : start + 256]]) for start in range(0, len(paths), 256)])
+    rows = {kind.name: measure(kind, images, encoder) for kind in kinds}
+    for name, row in rows.items():
+        print(f"{name:24} " + "  ".join(f"{key} {value:.0f}" if key == "pictures" else f"{key} {value:.1f}" for key, value in row.items()))
+    if options.sheet:
+        sheet(kinds, paths, images, encoder, options.sheet)
+    print(json.dumps({"model": encoder.model_id, "pictures": len(paths), **overall([*rows.values()]), "kinds": rows}))
+
+
+if __name__ == "__main__":
+    main()
