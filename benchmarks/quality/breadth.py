@@ -1,6 +1,6 @@
 """Measures how well a model knows each kind of picture, on pictures that a training run held out.
 
-    python -m benchmarks.breadth OUTPUT/training/held-out [--model OUTPUT] [--sheet SHEET.jpg]
+    python -m benchmarks.quality.breadth OUTPUT/training/held-out [--model OUTPUT] [--sheet SHEET.jpg]
 
 Each folder in it is a kind: class folders, or pictures beside a queries.csv (see `training/outputs/held_out.py`). Every search looks among
 the pictures of all kinds together, as in a mixed library. Prints a table and ends with one JSON line. `--sheet` draws searches of each
@@ -11,7 +11,7 @@ import argparse
 import csv
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,17 +61,22 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if kind_of(path) == "image")
 
 
-def measure(kind: Kind, images: NDArray[np.float32], encoder: Encoder) -> dict[str, float]:
-    """The figures of a kind in percent, with `pictures`. Ties count against the model."""
+def cosines(queries: NDArray[np.float32], images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Queries (Q, E) and pictures (N, E), or (N, C, E) with several vectors each, of which the nearest counts -> (Q, N)."""
+    return (queries @ images.reshape(-1, images.shape[-1]).T).reshape(len(queries), len(images), -1).max(2)
+
+
+def measure(kind: Kind, images: NDArray[np.float32], encode_texts: Callable[[Sequence[str]], NDArray[np.float32]]) -> dict[str, float]:
+    """The figures of a kind in percent, with `pictures`. `images` as for `cosines`. Ties count against the model."""
     pictures = sorted(frozenset().union(*kind.right.values()))
     figures: dict[str, float] = {"pictures": len(pictures)}
     texts = list(kind.right)
-    ranked = np.argsort(-(encoder.encode_texts(texts) @ images.T), axis=1, kind="stable")
+    ranked = np.argsort(-cosines(encode_texts(texts), images), axis=1, kind="stable")
     if not kind.labelled:
         found = [not kind.right[text].isdisjoint(row[:CAPTION_FIRST].tolist()) for text, row in zip(texts, ranked, strict=True)]
         return figures | {"caption R@10": 100 * float(np.mean(found))}
-    classes = class_vectors([(text,) for text in texts], LABEL_SENTENCES, encoder.encode_texts)
-    answers = (images[pictures] @ classes.T).argmax(1)
+    classes = class_vectors([(text,) for text in texts], LABEL_SENTENCES, encode_texts)
+    answers = cosines(classes, images[pictures]).argmax(0)
     figures["label first"] = 100 * float(np.mean([number in kind.right[texts[one]] for number, one in zip(pictures, answers, strict=True)]))
     shares = []
     for text, row in zip(texts, ranked, strict=True):
@@ -120,7 +125,7 @@ def main() -> None:
     encoder = load(options.model)
     paths, kinds = read_kinds(options.held_out)
     images = np.concatenate([encoder.encode_images([*paths[start : start + 256]]) for start in range(0, len(paths), 256)])
-    rows = {kind.name: measure(kind, images, encoder) for kind in kinds}
+    rows = {kind.name: measure(kind, images, encoder.encode_texts) for kind in kinds}
     for name, row in rows.items():
         print(f"{name:24} " + "  ".join(f"{key} {value:.0f}" if key == "pictures" else f"{key} {value:.1f}" for key, value in row.items()))
     if options.sheet:

@@ -1,0 +1,219 @@
+"""Measures which words of a query a model understands: negation, counts, colours, people, relations, and the order of words.
+
+    python -m benchmarks.quality.wording DATA [--model MODEL] [--show 10]
+
+DATA is read as for training. Its captioned pictures of the split `val` are used. Rules change one thing in a true caption, so that it
+becomes false for its picture, with at most one pair of captions a picture. A model is right if it prefers the true one: guessing gives
+50 %. It may decide by the cosine of the vectors, by log p(text | picture), or by that minus log p(text). Two figures tell how often the
+words alone are right: the cosine to the mean of all pictures, and log p(text). `--show` prints pairs. Ends with one JSON line.
+"""
+
+import argparse
+import json
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from coca_model import Encoder, load
+from evaluation.measures.intervals import mean_interval
+from training.examples.example import Example
+from training.examples.read import read_examples
+
+Rule = Callable[[str, random.Random], str | None]  # a true caption in lower case -> a false one, or None if the rule does not apply
+MOST, FIRST = 300, 10  # pairs of a kind; results of a search
+COLOURS = ("black", "white", "red", "blue", "green", "yellow", "brown", "pink", "purple")
+COLOUR = "|".join(COLOURS)
+BEINGS = "man|woman|boy|girl|child|baby|toddler|kid|person|lady|dog|puppy|cat|horse|bird|cow|bull"
+NATURE = (  # other colours of these would be absurd, or the colour is unclear
+    r"\b(?:dog|pupp|horse|cats?\b|hair|grass|lawn|field|snow|water|sky|tree|orange|gr[ae]y|colou?r)"
+    f"|(?:black|white|brown) (?:{BEINGS}|men|women|people)"
+)
+FILLER = r"(?:(?!(?:and|or|with|while|of|in|on|as|at|to|is|are|that|who|whilst|from|for|by|into|holding)\b)\w+ )"
+SURFACES = "table|bench|bed|couch|sofa|chair|bridge|log|trampoline|car|truck"
+SLOPES = "hill|hillside|mountain|mountainside|slope|stairs|steps|slide|ramp|rock|cliff|wall|rope|ladder|tree|pole|dune|staircase"
+WATERS = "water|pool|lake|ocean|river|sea|pond|creek|stream|surf|waves"
+TOGETHER = r"and|with|or|next|beside|near|by|together|along|play\w*|rac\w+|fight\w*|like|fac\w+|hug\w*|kiss\w*|danc\w+|talk\w*|hands"
+THINGS = {  # a thing, the words of captions that mention it, and a search in whose pictures it is often seen
+    "a dog": ("dogs?|pupp(?:y|ies)", "people"),
+    "a ball": (r"\w*balls?", "a dog"),
+    "a bicycle": ("bi(?:ke|cycle)s?|cyclists?|bikers?", "a man"),
+    "a hat": ("hats?|caps?", "a man"),
+    "a car": ("cars?", "a street"),
+    "water": (f"(?:{WATERS})s?", "a child"),
+    "snow": (r"snow\w*", "people"),
+    "grass": ("grass|grassy|lawn", "a dog"),
+}
+QUERIES = ("{thing}", "no {noun}", "a picture without {thing}", "{other}", "{other} without {thing}")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A caption of a picture, and the same one made false."""
+
+    picture: int
+    right: str
+    wrong: str
+
+
+def another_word(*groups: Sequence[str], unless: str = "$.") -> Rule:
+    """Replaces the only word of the groups by another one of its group."""
+    group_of = {word: group for group in groups for word in group}
+    pattern = re.compile(rf"(?<![\w-])({'|'.join(group_of)})(?![\w-])")
+
+    def rule(text: str, draws: random.Random) -> str | None:
+        found = pattern.findall(text)
+        if len(found) != 1 or re.search(unless, text):
+            return None
+        return pattern.sub(draws.choice([word for word in group_of[found[0]] if word != found[0]]), text)
+
+    return rule
+
+
+def opposite(one: str, other: str, *, before: str = "", after: str = "") -> Rule:
+    """Exchanges two words, if only one occurs, once. `before` and `after` are patterns of what surrounds them."""
+    swap, pattern = {one: other, other: one}, re.compile(rf"{before}\b({one}|{other})\b{after}")
+
+    def rule(text: str, draws: random.Random) -> str | None:
+        found = pattern.search(text)
+        if not found or len(re.findall(rf"\b(?:{one}|{other})\b", text)) != 1:
+            return None
+        return text[: found.start(1)] + swap[found[1]] + text[found.end(1) :]
+
+    return rule
+
+
+def swapped(pattern: str, *, distinct: str, unless: str = "$.") -> Rule:
+    """Exchanges the first groups of the only two matches, if `distinct`, a pattern within each match, finds different words.
+
+    `unless` is a pattern of what may not stand before the end of the second.
+    """
+
+    def rule(text: str, draws: random.Random) -> str | None:
+        found = list(re.finditer(pattern, text))
+        if len(found) != 2:
+            return None
+        first, second = found
+        words = {match[0] for one in found for match in [re.search(distinct, one[0])] if match}
+        if len(words) < 2 or re.search(unless, text[: second.end()]):
+            return None
+        between = text[first.end(1) : second.start(1)]
+        return text[: first.start(1)] + second[1] + between + first[1] + text[second.end(1) :]
+
+    return rule
+
+
+KINDS: Mapping[str, Rule] = {
+    "counts": another_word(("two", "three", "four", "five"), unless=r"\b(one|both|each other|another|couple|pair|wheel\w*|leg\w*)\b"),
+    "colours": another_word(COLOURS, unless=NATURE),
+    "colours of dogs": another_word(("black", "white", "brown"), unless=r"^(?!.*(?:black|white|brown) (?:\w+ )?dogs?\b)|\btan\b"),
+    "man or woman": another_word(
+        ("man", "woman"), ("boy", "girl"), ("men", "women"), ("boys", "girls"), unless=r"\b(?:s?he|his|hers?|him)\b"
+    ),
+    "adult or child": another_word(
+        ("man", "boy"), ("woman", "girl"), ("men", "boys"), ("women", "girls"), unless="little|small|old|elder|young"
+    ),
+    "dog, cat, horse, bird": another_word(("dog", "cat", "horse", "bird"), ("dogs", "cats", "horses", "birds")),
+    "left, right": opposite(
+        "left", "right", before=r"\b(?:(?:on|to) (?:the|his|her|its|their)|looks?|looking) ", after="(?! (?:arm|hand|side))"
+    ),
+    "in front of, behind": opposite("in front of", "behind", before="(?<!from )"),
+    "on, under": opposite("on", "under", after=rf"(?= (?:top of )?(?:an?|the) (?:\w+ )?(?:{SURFACES})\b)"),
+    "up, down": opposite("up", "down", after=rf"(?= (?:an?|the|some) (?:\S+ ){{0,2}}(?:{SLOPES})\b)"),
+    "into, out of": opposite("into", "out of", after=rf"(?= (?:an?|the|some) (?:\S+ ){{0,2}}(?:{WATERS})\b)"),
+    "inside, outside": opposite("inside", "outside"),
+    "who does what": swapped(
+        rf"\b((?:an?|the|another|one) {FILLER}{{0,3}}?(?:{BEINGS}))\b(?! (?:and|or|'s)\b)",
+        distinct=rf"(?:{BEINGS})$",
+        unless=rf"\b(?:{TOGETHER})\b|,",
+    ),
+    "whose colour": swapped(
+        rf"(?<!light )(?<!dark )\b({COLOUR}) (?!and\b|or\b)\w+",
+        distinct=r"\w+$",
+        unless=rf"(?:{COLOUR}) (?:and|or|,) (?:{COLOUR})|{NATURE}",
+    ),
+}
+
+
+def make_pairs(captions: Sequence[Sequence[str]], rule: Rule) -> list[Pair]:
+    """At most one pair for each picture, at most `MOST`, in the order of the pictures."""
+    draws, pairs = random.Random(0), list[Pair]()
+    for picture, texts in enumerate(captions):
+        changed = ((text, rule(text, draws)) for text in map(str.lower, texts))
+        first = next(((text, wrong) for text, wrong in changed if wrong and wrong != text), None)
+        if first:
+            pairs.append(Pair(picture, *first))
+    return sorted(draws.sample(pairs, min(MOST, len(pairs))), key=lambda pair: pair.picture)
+
+
+def measure(pairs: Sequence[Pair], examples: Sequence[Example], images: np.ndarray, encoder: Encoder) -> dict[str, list[float]]:
+    """For each way to decide, the percentage right with its 95 % interval. A tie is wrong."""
+    texts = [text for pair in pairs for text in (pair.right, pair.wrong)]
+    vectors = encoder.encode_texts(texts).reshape(len(pairs), 2, -1)
+    alone = encoder.score(None, texts).reshape(-1, 2)
+    given = np.concatenate([encoder.score([examples[pair.picture].read()], [pair.right, pair.wrong]) for pair in pairs])
+    cosine = np.einsum("pte,pe->pt", vectors, images[[pair.picture for pair in pairs]])
+    ways = {
+        "cosine": cosine,
+        "to the mean": vectors @ images.mean(0),
+        "log p": given,
+        "minus log p(text)": given - alone,
+        "log p(text)": alone,
+    }
+    found = {name: mean_interval((scores[:, 0] > scores[:, 1]).astype(np.float64)) for name, scores in ways.items()}
+    return {name: [one.value, one.low or 0.0, one.high or 100.0] for name, one in found.items()}
+
+
+def negation(captions: Sequence[Sequence[str]], images: np.ndarray, encoder: Encoder) -> dict[str, float]:
+    """In how many of the first ten pictures a caption mentions the thing, in percent, over all things."""
+    found: dict[str, list[float]] = {}
+    for thing, (words, other) in THINGS.items():
+        shown = np.array([bool(re.search(rf"\b(?:{words})\b", " ".join(texts), re.IGNORECASE)) for texts in captions])
+        vectors = encoder.encode_texts([query.format(thing=thing, noun=thing.removeprefix("a "), other=other) for query in QUERIES])
+        searches = dict(zip(QUERIES, vectors, strict=True)) | {"{other}, vector of {thing} / 2 subtracted": vectors[3] - vectors[0] / 2}
+        found.setdefault("all pictures", []).append(shown.mean())
+        for query, vector in searches.items():
+            found.setdefault(query, []).append(shown[np.argsort(-(images @ vector), kind="stable")[:FIRST]].mean())
+    return {name: 100 * float(np.mean(shares)) for name, shares in found.items()}
+
+
+def main() -> None:
+    """Make the pairs, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, nargs="+", help="captioned pictures with the split val")
+    parser.add_argument("--model", default="default", help="a checkpoint")
+    parser.add_argument("--show", type=int, default=0, help="how many pairs of each kind to print, without measuring")
+    options = parser.parse_args()
+    examples = [example for example in read_examples(options.data).examples if example.split == "val" and example.kind == "caption"]
+    captions = [example.texts for example in examples]
+    pairs_of = {kind: make_pairs(captions, rule) for kind, rule in KINDS.items()}
+    if options.show:
+        for kind, pairs in pairs_of.items():
+            print(f"\n{kind}: {len(pairs)}", *(f"{pair.right}\n    {pair.wrong}" for pair in pairs[: options.show]), sep="\n")
+        return
+    encoder = load(options.model)
+    images = np.concatenate(
+        [encoder.encode_images([example.read() for example in examples[start : start + 256]]) for start in range(0, len(examples), 256)]
+    )
+    found = {kind: measure(pairs, examples, images, encoder) for kind, pairs in pairs_of.items() if pairs}
+    for kind, ways in found.items():
+        print(
+            f"{kind:22} {len(pairs_of[kind]):4} pairs",
+            *(f"{way} {value:.0f} ({low:.0f}-{high:.0f})" for way, (value, low, high) in ways.items()),
+            sep="  ",
+        )
+    excluded = negation(captions, images, encoder)
+    print(
+        "\nPictures with the thing among the first ten, in percent:",
+        *(f"  {name:44} {value:.0f}" for name, value in excluded.items()),
+        sep="\n",
+    )
+    pairs = {kind: {"pairs": len(pairs_of[kind]), **ways} for kind, ways in found.items()}
+    print(json.dumps({"model": encoder.model_id, "pictures": len(examples), "pairs": pairs, "negation": excluded}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+import random
+
+import pytest
+
+from benchmarks.quality import wording
+
+
+def changed(kind, text):
+    return wording.KINDS[kind](text, random.Random(0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "wrong"),
+    [
+        ("man or woman", "a man paints .", "a woman paints ."),
+        ("adult or child", "two girls hugging .", "two women hugging ."),
+        ("left, right", "a dog looks to the left", "a dog looks to the right"),
+        ("in front of, behind", "a man behind two chairs", "a man in front of two chairs"),
+        ("on, under", "a boy on a red bench", "a boy under a red bench"),
+        ("up, down", "a dog runs up a steep hill", "a dog runs down a steep hill"),
+        ("into, out of", "a dog runs into the lake", "a dog runs out of the lake"),
+        ("inside, outside", "two women outside", "two women inside"),
+        ("who does what", "a young woman walks a brown dog", "a brown dog walks a young woman"),
+        ("whose colour", "a man in a red hat and blue coat", "a man in a blue hat and red coat"),
+    ],
+)
+def test_a_rule_changes_one_thing(kind, text, wrong):
+    assert changed(kind, text) == wrong
+
+
+@pytest.mark.parametrize(("kind", "text"), [("counts", "two dogs run"), ("colours", "a red car"), ("dog, cat, horse, bird", "a dog runs")])
+def test_a_word_becomes_another_one_of_its_group(kind, text):
+    wrong = {changed(kind, text) for _ in range(3)}
+    assert len(wrong) == 1
+    assert text not in wrong
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("counts", "two dogs and three cats"),
+        ("counts", "a three legged dog"),
+        ("colours", "a red and blue car"),
+        ("colours", "a brown dog"),
+        ("man or woman", "a man with his dog"),
+        ("left, right", "a man raises his left hand"),
+        ("on, under", "a boy on the beach"),
+        ("up, down", "a man walks down the street"),
+        ("into, out of", "a boy jumps into the air"),
+        ("who does what", "a dog and a cat"),
+        ("who does what", "a man plays with a dog"),
+        ("who does what", "a dog chases a dog"),
+        ("whose colour", "a black hat and a white hat"),
+        ("whose colour", "a man in a red and white hat with blue shoes"),
+    ],
+)
+def test_a_rule_leaves_out_what_would_be_unclear_or_stay_true(kind, text):
+    assert changed(kind, text) is None
+
+
+def test_there_is_one_pair_a_picture_in_lower_case():
+    captions = [("Nothing .", "Two dogs .", "Two cats ."), ("A hill .",), ("Three cats .",)]
+    pairs = wording.make_pairs(captions, wording.KINDS["counts"])
+    assert [(pair.picture, pair.right) for pair in pairs] == [(0, "two dogs ."), (2, "three cats .")]
