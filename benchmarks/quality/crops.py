@@ -3,7 +3,7 @@
     python -m benchmarks.quality.crops OUTPUT/training/held-out [--model OUTPUT]
 
 Shapes: the whole picture squashed to a square, its centre, or padded with the mean colour. Crops: beside the whole picture, its four
-corners or its two halves; either the mean of the vectors stands for the picture, or the nearest of them counts. Whitening: see `whitening`.
+corners or its two halves; either a mean of the vectors stands for the picture, or the nearest of them counts. Whitening: see `whitening`.
 Text to picture is measured as in `breadth`. "same label" is the share of pictures of the same label among the first five for a picture.
 "part finds whole" is the share of random quarters of pictures that find their picture first. Prints tables and ends with one JSON line.
 """
@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from benchmarks.quality.breadth import FIRST, Kind, cosines, measure, overall, read_kinds
+from benchmarks.quality.breadth import FIRST, LABEL_SENTENCES, Kind, cosines, measure, overall, read_kinds
 from coca_model import Encoder, load
+from evaluation.tasks.classify import fill
 from media.pictures.picture import open_picture
 
 Vectors = NDArray[np.float32]
@@ -70,11 +71,11 @@ def unit(vectors: NDArray[np.floating]) -> Vectors:
 
 def index_ways(of: Vectors) -> dict[str, Vectors]:
     """The vectors that stand for each picture, (N, E) or (N, C, E), by the name of the way. `of`: from `embed`."""
-    whole = of[:, [SQUASHED]]
-    ways = {"squashed": of[:, SQUASHED], "centre": of[:, CENTRE], "padded": of[:, PADDED]}
+    whole = of[:, SQUASHED]
+    ways = {"squashed": whole, "centre": of[:, CENTRE], "padded": of[:, PADDED]}
     for name, part in {"corners": CORNERS, "halves": HALVES}.items():
-        crops = np.concatenate([whole, of[:, part]], 1)
-        ways |= {f"whole + {name}, mean": unit(crops.mean(1)), f"whole + {name}, nearest": crops}
+        ways[f"whole + {name}, mean"] = unit(whole + of[:, part].mean(1))  # better than the plain mean of all
+        ways[f"whole + {name}, nearest"] = np.concatenate([whole[:, None], of[:, part]], 1)
     return ways
 
 
@@ -108,9 +109,10 @@ def same_label(kinds: Sequence[Kind], queries: Vectors, images: Vectors) -> floa
 
 
 def only(kind: Kind, kept: NDArray[np.bool_]) -> Kind:
-    """The kind with only some of its right pictures. Every search still looks among all pictures."""
-    right = {text: frozenset(number for number in numbers if kept[number]) for text, numbers in kind.right.items()}
-    return replace(kind, right={text: numbers for text, numbers in right.items() if numbers})
+    """The kind in a library of only the kept pictures, by their numbers there."""
+    numbers = np.cumsum(kept) - 1
+    right = {text: frozenset(int(numbers[one]) for one in ones if kept[one]) for text, ones in kind.right.items()}
+    return replace(kind, right={text: ones for text, ones in right.items() if ones})
 
 
 def main() -> None:
@@ -123,21 +125,14 @@ def main() -> None:
     paths, kinds = read_kinds(options.held_out)
     vectors, ratios = embed(paths, encoder)
     texts = sorted(
-        {sentence for kind in kinds for text in kind.right for sentence in ((text, f"a photo of a {text}") if kind.labelled else (text,))}
+        {sentence for kind in kinds for text in kind.right for sentence in (text, *(fill(one, text) for one in LABEL_SENTENCES))}
     )
-    result = {
-        "model": encoder.model_id,
-        "pictures": len(paths),
-        **tables(kinds, vectors, ratios, dict(zip(texts, encoder.encode_texts(texts), strict=True))),
-    }
-    for title, rows in result.items():
-        if isinstance(rows, dict):
-            print(
-                f"\n{title}",
-                *(f"  {name:28} " + "  ".join(f"{key} {value:.1f}" for key, value in row.items()) for name, row in rows.items()),
-                sep="\n",
-            )
-    print(json.dumps(result))
+    found = tables(kinds, vectors, ratios, dict(zip(texts, encoder.encode_texts(texts), strict=True)))
+    for title, rows in found.items():
+        print(f"\n{title}")
+        for name, row in rows.items():
+            print(f"  {name:28} " + "  ".join(f"{key} {value:.1f}" for key, value in row.items()))
+    print(json.dumps({"model": encoder.model_id, "pictures": len(paths), **found}))
 
 
 def tables(
@@ -148,7 +143,7 @@ def tables(
 
     def measured(images: Vectors, of: Mapping[str, Vectors] = text_vectors, kept: NDArray[np.bool_] = ratios > 0) -> dict[str, float]:
         parts = [part for kind in kinds if (part := only(kind, kept)).right]
-        return overall([measure(part, images, lambda texts: np.stack([of[text] for text in texts])) for part in parts])
+        return overall([measure(part, images[kept], lambda texts: np.stack([of[text] for text in texts])) for part in parts])
 
     found: dict[str, dict[str, dict[str, float]]] = {}
     for shape, (low, high) in SHAPES.items():
@@ -177,6 +172,7 @@ def tables(
         | measured(white(plain), dict(zip(names, white(rows), strict=True)))
         for name, white in whites.items()
     }
+    found["whitening"]["full, for the query only"] = {"same label": same_label(kinds, whites["full"](plain), plain)}
     return found
 
 

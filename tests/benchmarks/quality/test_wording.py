@@ -16,7 +16,6 @@ def changed(kind, text):
         ("adult or child", "two girls hugging .", "two women hugging ."),
         ("left, right", "a dog looks to the left", "a dog looks to the right"),
         ("in front of, behind", "a man behind two chairs", "a man in front of two chairs"),
-        ("on, under", "a boy on a red bench", "a boy under a red bench"),
         ("up, down", "a dog runs up a steep hill", "a dog runs down a steep hill"),
         ("into, out of", "a dog runs into the lake", "a dog runs out of the lake"),
         ("inside, outside", "two women outside", "two women inside"),
@@ -44,7 +43,6 @@ def test_a_word_becomes_another_one_of_its_group(kind, text):
         ("colours", "a brown dog"),
         ("man or woman", "a man with his dog"),
         ("left, right", "a man raises his left hand"),
-        ("on, under", "a boy on the beach"),
         ("up, down", "a man walks down the street"),
         ("into, out of", "a boy jumps into the air"),
         ("who does what", "a dog and a cat"),
@@ -58,7 +56,12 @@ def test_a_rule_leaves_out_what_would_be_unclear_or_stay_true(kind, text):
     assert changed(kind, text) is None
 
 
-def test_there_is_one_pair_a_picture_in_lower_case():
-    captions = [("Nothing .", "Two dogs .", "Two cats ."), ("A hill .",), ("Three cats .",)]
-    pairs = wording.make_pairs(captions, wording.KINDS["counts"])
-    assert [(pair.picture, pair.right) for pair in pairs] == [(0, "two dogs ."), (2, "three cats .")]
+def test_there_is_one_pair_a_picture_in_lower_case_and_a_reverse_for_each_exchange():
+    captions = [("Nothing .", "A man .", "A boy ."), ("A hill .",), ("A woman .",), ("A man runs .",), ("A girl .",)]
+    pairs = wording.make_pairs(captions, wording.KINDS["man or woman"])
+    assert [(pair.picture, pair.right, pair.wrong) for pair in pairs] == [(0, "a man .", "a woman ."), (2, "a woman .", "a man .")]
+
+
+def test_an_exchange_is_what_differs():
+    assert wording.exchange("a man in front of a car", "a man behind a car") == ("in front of", "behind")
+    assert wording.exchange("a dog bites a man", "a man bites a dog") == ("", "")
