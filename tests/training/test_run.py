@@ -69,6 +69,7 @@ def two_phases(checkpoint, views):
     second = Phase("joint", steps=5, batch=8, sentences=4, objectives={"contrastive": 1.0, "captioning": 1.0, "language": 0.5}, patches=0.5)
     if views:  # masked objectives need cached features
         more = {"momentum_contrast": 0.5, "kl_alignment": 0.1, "masked_words": 0.1, "masked_patches": 0.1, "painted_patches": 0.1}
+        more |= {"self_retrieval": 0.1}
         second = dataclasses.replace(second, objectives=dict(second.objectives) | more)
     other = {"views": views}
     chosen = recipe(checkpoint, phases=(first, second), frozen_units=1)
@@ -136,6 +137,19 @@ def test_a_run_that_makes_the_model_worse_keeps_the_start_weights(colours, tiny_
     assert sum(trained.measured[name] - trained.before[name] for name in trained.before if name.endswith("log loss")) > 0
     start, kept = (load_file(folder / "model.safetensors") for folder in (good, tmp_path / "out"))
     assert all(kept[name].equal(value) for name, value in start.items())
+
+
+def test_a_phase_begins_with_the_averaged_weights_and_may_keep_its_last_step(colours, tiny_checkpoint, tmp_path):
+    joint = Phase("joint", steps=STEPS, batch=8, learning_rate=0.1, keep="last")
+    weights = {"captioning": 1.0, "self_retrieval": 0.1}
+    captions = Phase("captions", steps=3, batch=8, learning_rate=3e-3, train=("multimodal",), objectives=weights, keep="last")
+    first = train(colours, tmp_path / "first", recipe(tiny_checkpoint, phases=(joint,)))
+    both = train(colours, tmp_path / "both", recipe(tiny_checkpoint, phases=(joint, captions)))
+    assert first.kept
+    assert both.kept
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "both"))
+    differing = {name.partition(".")[0] for name, value in one.items() if not other[name].equal(value)}
+    assert differing == {"multimodal"}
 
 
 @pytest.mark.parametrize("views", [0, 2])

@@ -13,6 +13,7 @@ from training.errors import TrainingError
 from training.objectives import contrastive as contrast
 from training.objectives import distillation as distil
 from training.objectives.masked import MASKED
+from training.objectives.self_retrieval import SELF_RETRIEVAL
 from training.recipe import Recipe
 
 _CLASS_SCALE = torch.tensor(20.0)  # 1 / temperature of the cosines to class names
@@ -63,7 +64,7 @@ def _queries(batch: WholeBatch) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
     return [(batch[one], batch[f"{other}_key"], batch[f"{other}_queue"], batch["scale"]) for one, other in ways]
 
 
-OF_ROWS = ("captioning", "language", *MASKED)
+OF_ROWS = ("captioning", "language", SELF_RETRIEVAL, *MASKED)
 OF_MOMENTUM = ("momentum_contrast", "kl_alignment")
 OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = {
     "contrastive": lambda b: contrast.contrastive_loss(b["image"], b["text"], b["scale"], contrast.same_picture_targets(b["picture"])),

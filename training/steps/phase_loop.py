@@ -113,7 +113,8 @@ class PhaseLoop:
         if masked is not None:
             chosen |= {f"masked.{name}": parameter for name, parameter in masked.to(ranks.device).named_parameters()}
         self._optimiser, fresh = Optimiser(model, average, chosen, phase), materials.features is None
-        self._student = Student(model, frozen_units=units, fresh=fresh, decodes=frozenset(phase.objectives), masked=masked)
+        special, decodes = materials.tokenizer.special, frozenset(phase.objectives)
+        self._student = Student(model, frozen_units=units, fresh=fresh, decodes=decodes, masked=masked, special=special)
         self._momentum = Momentum(self._student).to(ranks.device) if phase.objectives.keys() & set(OF_MOMENTUM) else None
         with_state = {"hidden": masked, "momentum": self._momentum}  # "hidden" as in the snapshots of earlier versions
         beside = nn.ModuleDict({name: part for name, part in with_state.items() if part is not None})
