@@ -1,6 +1,6 @@
 """Measures how well a model knows each kind of picture, on pictures that a training run held out.
 
-    python -m benchmarks.breadth OUTPUT/training/held-out [--model OUTPUT] [--sheet SHEET.jpg]
+    python -m benchmarks.quality.breadth OUTPUT/training/held-out [--model OUTPUT] [--sheet SHEET.jpg]
 
 Each folder in it is a kind: class folders, or pictures beside a queries.csv (see `training/outputs/held_out.py`). Every search looks among
 the pictures of all kinds together, as in a mixed library. Prints a table and ends with one JSON line. `--sheet` draws searches of each
