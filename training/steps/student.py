@@ -19,6 +19,7 @@ from coca_model.architecture.coca import CoCa
 from coca_model.decoding.likelihood import next_token_losses
 from coca_model.tokenizer import SpecialTokens
 from training.batches import Batch
+from training.objectives.heads import Heads
 from training.objectives.masked import MaskedObjectives
 from training.objectives.self_retrieval import DRAWN, SELF_RETRIEVAL, self_retrieval_costs
 from training.prepare.corpus import Texts
@@ -31,8 +32,8 @@ QUEUE = 4096  # rows of each modality: a few batches, because the momentum model
 class Student(nn.Module):
     """A CoCa in training. Batches hold pixels if `fresh`, otherwise the output of the image tower's frozen units.
 
-    `decodes` has "captioning", "language" and "self_retrieval" if the phase has them, and `masked` its masked objectives with their
-    heads. Self-retrieval needs the tokenizer's `special` tokens.
+    `decodes` has "captioning", "language" and "self_retrieval" if the phase has them, `masked` its masked objectives with their heads,
+    and `heads` those of its objectives of the whole batch. Self-retrieval needs the tokenizer's `special` tokens.
     """
 
     def __init__(
@@ -43,16 +44,18 @@ class Student(nn.Module):
         fresh: bool,
         decodes: frozenset[str],
         masked: MaskedObjectives | None = None,
+        heads: Heads | None = None,
         special: SpecialTokens | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.masked, self.special = model, masked, special
+        self.model, self.masked, self.heads, self.special = model, masked, heads, special
         self.frozen_units, self.fresh, self.decodes = frozen_units, fresh, decodes
 
     def forward(self, batch: Batch, *, decode: bool = True) -> dict[str, dict[str, Tensor]]:
         """Returns dictionaries, in which DistributedDataParallel finds the tensors with gradients.
 
-        whole: float32 embeddings of L2 norm 1 by name (`image`, `text` (B, E), `sentence` (S, E)), and the scalar `scale`.
+        whole: float32 embeddings of L2 norm 1 by name (`image`, `text` (B, E), `sentence` (S, E)), the scalar `scale`, and the
+            output of the heads.
         sums: for each objective of rows the sum of its cost; counts: how many terms each sum has.
         Without `decode` the words that the decoder would learn to write are only counted.
         """
@@ -87,6 +90,7 @@ class Student(nn.Module):
             whole["sentence"], sentence_tokens = self.model.unimodal(batch.sentences.token_ids, batch.sentences.valid)
             captioning("language", batch.sentences, sentence_tokens, None)
         unit = {name: F.normalize(value.float(), dim=-1) for name, value in whole.items()}
+        unit |= {} if self.heads is None else self.heads(batch.texts)
         return {"whole": unit | {"scale": self.model.log_scale.exp()}, "sums": sums, "counts": counts}
 
     def _image_tokens(self, pictures: Tensor, patches: Tensor | None) -> Tensor:
