@@ -145,10 +145,8 @@ def another(value):
             return not value
         case int() | float():
             return type(value)(value * 0.5 + 0.2) if isinstance(value, float) else value + 1
-        case "best":
-            return "last"
         case str():
-            return value + "x"
+            return "last" if value == "best" else value + "x"
         case None:
             return 1
         case tuple():
