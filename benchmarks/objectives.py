@@ -33,12 +33,19 @@ BESIDE = {  # CoCa and these losses
     "sentence distillation, language": {"sentence_distillation": 1.0, "language": 0.3},
     "class distillation": {"class_distillation": 0.5},
     "contrast to the sentence teacher": {"contrastive_to_teacher": 1.0},
+    "arbitrary pairs (SimLAP)": {"arbitrary_pairs": 1.0},
+    "swapped prototypes (SwAV)": {"swapped_prototypes": 1.0},
+    "clustered prototypes (ProtoCLIP)": {"clustered_prototypes": 1.0},
+    "group ordering (GroCo)": {"group_ordering": 1.0},
 }
 INSTEAD = {  # CoCa with this loss instead of the contrastive one
     "decoupled (DCL)": "decoupled_contrastive",
     "decoupled and weighted (DCLW)": "weighted_decoupled_contrastive",
     "continuously weighted (CWCL)": "continuously_weighted_contrastive",
     "soft targets": "soft_contrastive",
+    "attraction and repulsion (CACR)": "attraction_repulsion",
+    "group ordering (GroCo)": "group_ordering",
+    "mixed pictures and texts (M3CoL)": "mixed_contrastive",
 }
 KEYS = [f"{way} R@{k}" for way in ("text to picture", "picture to text") for k in (1, 5, 10)]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ _WORKERS = 4
 _TRIES = 50
 _POOL = 8  # batches of sentences from which one with similar lengths is cut
 Rows = NDArray[np.int64]
+Draw = Callable[[int, np.random.Generator], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Batch:
     patches: Tensor | None = None  # int64 (P',), the image tokens that this step uses; None for all
     sentences: Texts | None = None  # S texts without pictures
     noise: Tensor | None = None  # float32 (B, N), uniform in 0..1, to draw the parts of each row to mask; None if no objective masks
-    answers: Mapping[str, Tensor] = field(default_factory=dict)  # teachers' predictions, float32 (B, ...), by name in `WholeBatch`
+    answers: Mapping[str, Tensor] = field(default_factory=dict)  # predictions and draws, float32 (B, ...), by name in `WholeBatch`
 
     def __len__(self) -> int:
         """The number of pictures, or of sentences if there are no pictures."""
@@ -136,11 +138,22 @@ def sentences_of_similar_length(lengths: Rows, size: int, random: np.random.Gene
 class Batches:
     """The batch of every step of a phase, by its number in the recipe, for one rank. Has `noise` if an objective masks parts of rows.
 
+    `draws` give random numbers (B, ...) for the rows of a step, by name in `WholeBatch`, to objectives that need some.
     `skipped` has the pictures that could not be read, by name.
     """
 
-    def __init__(self, number: int, recipe: Recipe, materials: Materials, ranks: Ranks, *, noise: bool) -> None:
+    def __init__(
+        self,
+        number: int,
+        recipe: Recipe,
+        materials: Materials,
+        ranks: Ranks,
+        *,
+        noise: bool,
+        draws: Mapping[str, Draw] = MappingProxyType({}),
+    ) -> None:
         self.phase, self.number, self.recipe, self.ranks, self.noise = recipe.phases[number], number, recipe, ranks, noise
+        self.draws = draws
         self.materials, self.corpus, self.skipped = materials, materials.corpus, dict[str, Skipped]()
         self.num_patches = len(materials.model.image_tower.position)
         self._captions = np.array([one.kind == "caption" and recipe.source(one.source).captions for one in materials.examples])
@@ -175,6 +188,9 @@ class Batches:
         if self.phase.patches < 1:
             most = max(1, round(self.phase.patches * self.num_patches))
             patches = torch.from_numpy(np.sort(random.permutation(self.num_patches)[:most]))
+        # From another generator, so that everything else is the same with and without draws.
+        others = np.random.default_rng((self.recipe.seed, self.number, step, 1))
+        drawn = {name: torch.from_numpy(self._own(draw(len(chosen), others))) for name, draw in self.draws.items()}
         chosen, draws = self._own(chosen), self._own(draws)
         chosen, pictures = self._views(chosen, draws[:, 0])
         numbers = [self.corpus.of_example[row] for row in chosen]
@@ -185,7 +201,7 @@ class Batches:
             torch.from_numpy(chosen),
             patches,
             noise=None if noise is None else torch.from_numpy(self._own(noise)),
-            answers={name: answer[torch.from_numpy(chosen)].float() for name, answer in self.materials.answers.items()},
+            answers={name: answer[torch.from_numpy(chosen)].float() for name, answer in self.materials.answers.items()} | drawn,
         )
 
     def _views(self, chosen: Rows, draws: Rows) -> tuple[Rows, Tensor]:

@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -63,6 +63,7 @@ class Phase:
     patches: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the image tokens that a step uses, the same for every picture in it
     average: Share = 0.98  # largest share of the old weights in the moving average of the weights, at each step
     clip: Above0 = 1.0
+    keep: Literal["best", "last"] = "best"  # which weights are saved: those with the best validation so far, or those of its last step
 
     def __post_init__(self) -> None:
         if self.batch + self.sentences < 1:

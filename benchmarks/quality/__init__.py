@@ -1,1 +1,1 @@
-"""What a model understands: each kind of picture, the words of a query, and pictures of any shape."""
+"""What a model knows: figures that the model card and the log report."""

@@ -21,11 +21,11 @@ class DepthwiseConv2d(nn.Conv2d):
         if not learns or self.kernel_size != (5, 5) or input.device.type != "cpu":
             return super().forward(input)
         rows, columns = cast("tuple[int, int]", self.padding)
-        input, weight = F.pad(input, (columns, columns, rows, rows)), self.weight
+        x, weight = F.pad(input, (columns, columns, rows, rows)), self.weight
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
-            input, weight = input.to(dtype), weight.to(dtype)
-        out = cast("Tensor", _Convolution5x5.apply(input, weight, self.stride[0]))
+            x, weight = x.to(dtype), weight.to(dtype)
+        out = cast("Tensor", _Convolution5x5.apply(x, weight, self.stride[0]))  # type: ignore[no-untyped-call]
         return out if self.bias is None else out + self.bias.to(out.dtype)[:, None, None]
 
 
@@ -37,7 +37,7 @@ class _Convolution5x5(torch.autograd.Function):
         return F.conv2d(x, weight, stride=stride, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None]:
         x, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         of_input = _of_input(gradient, weight, ctx.stride, x.shape) if ctx.needs_input_grad[0] else None

@@ -118,6 +118,8 @@ def test_a_resumed_run_reaches_nearly_the_weights_of_an_uninterrupted_run(tmp_pa
 def test_momentum_and_masked_objectives_run_on_the_device(tmp_path, colours, tiny_checkpoint, recipe):
     pytest.importorskip("faiss", reason="faiss, which learns the codes of patches, is not installed")
     objectives = "momentum_contrast = 1.0\nkl_alignment = 1.0\nmasked_words = 1.0\nmasked_patches = 1.0\npainted_patches = 1.0"
+    new = ("attraction_repulsion", "group_ordering", "mixed_contrastive", "swapped_prototypes")
+    objectives = "\n".join([objectives, *(f"{name} = 1.0" for name in new)])
     path = recipe(steps=4, views=4, extra="frozen_units = 1", objectives=objectives)
     run(colours, tmp_path / "out", path, tiny_checkpoint)
     assert all(np.isfinite(line["gradient_norm"]) for line in lines(tmp_path / "out", "step"))
@@ -131,6 +133,7 @@ def test_distillation_and_language_objectives_run_on_the_device(tmp_path, colour
         "sentence_distillation",
         "image_distillation",
         "relational_distillation",
+        "arbitrary_pairs",
         "language",
     )
     teachers = f'sentence_teacher = "{tiny_checkpoint}"\nimage_teacher = "{tiny_checkpoint}"\nsentences = "sentences.txt"'

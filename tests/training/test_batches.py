@@ -48,11 +48,11 @@ def corpus_of(examples):
     return Corpus((*owned, *alone), of_example, np.arange(len(owned), total), written, torch.eye(total).half(), pad=0)
 
 
-def batches(examples, *, phase=PHASE, features=None, number=0, ranks=None, recipe=RECIPE, answers=None):
+def batches(examples, *, phase=PHASE, features=None, number=0, ranks=None, recipe=RECIPE, answers=None, draws=None):
     model = SimpleNamespace(config=SimpleNamespace(image=IMAGE), image_tower=SimpleNamespace(position=range(16)))
     materials = SimpleNamespace(examples=examples, corpus=corpus_of(examples), features=features, answers=answers or {}, model=model)
     phases = tuple(dataclasses.replace(phase, name=str(row)) for row in range(number + 1))
-    found = Batches(number, dataclasses.replace(recipe, phases=phases), materials, ranks or Ranks(), noise=False)
+    found = Batches(number, dataclasses.replace(recipe, phases=phases), materials, ranks or Ranks(), noise=False, draws=draws or {})
     found.order = PictureOrder({"all": range(len(examples))}, {"all": 1.0}, seed=recipe.seed)
     return found
 
@@ -242,3 +242,21 @@ def test_a_batch_that_the_ranks_cannot_divide_is_refused(phase, count, message):
 
 def test_a_batch_that_the_ranks_can_divide_is_accepted():
     fit(Recipe(phases=(Phase(batch=8, sentences=12),)), 100, 4)
+
+
+def numbered_and_random(count, random):
+    return np.stack([np.arange(count), random.random(count)], axis=1).astype(np.float32)
+
+
+def test_draws_belong_to_rows_of_all_ranks_and_change_nothing_else(examples, features):
+    draws = {"shares": numbered_and_random}
+    whole = batches(examples, features=features, draws=draws).batch(2)
+    parts = [batches(examples, features=features, draws=draws, ranks=Ranks(number, 2)).batch(2) for number in range(2)]
+    shares = whole.answers["shares"]
+    assert shares[:, 0].tolist() == list(range(8))
+    assert torch.equal(torch.cat([part.answers["shares"] for part in parts]), shares)
+    assert not torch.equal(batches(examples, features=features, draws=draws).batch(3).answers["shares"], shares)
+    without = batches(examples, features=features).batch(2)
+    assert torch.equal(without.pictures, whole.pictures)
+    assert torch.equal(without.patches, whole.patches)
+    assert torch.equal(without.sentences.token_ids, whole.sentences.token_ids)

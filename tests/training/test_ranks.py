@@ -21,6 +21,7 @@ SCRIPT = textwrap.dedent(
     from coca_model.checkpoints.read_write import read_checkpoint
     from coca_model.checkpoints.find import find_checkpoint
     from training.batches import Batch
+    from training.objectives.heads import WITH_HEADS, Heads
     from training.prepare.corpus import Texts
     from training.steps.gradients import StepGradients
     from training.ranks import join_ranks, leave_ranks
@@ -31,11 +32,15 @@ SCRIPT = textwrap.dedent(
     model = read_checkpoint(find_checkpoint(sys.argv[1]))[0].requires_grad_(True).double()
     batch = Batch(*torch.load(sys.argv[2], weights_only=False))
     own = batch.split(len(batch) // ranks.count)[ranks.number]
-    student = ranks.wrap(Student(model, frozen_units=0, fresh=True, decodes=frozenset({"captioning", "language"})))
-    weights = {"contrastive": 1.0, "captioning": 2.0, "sentence_distillation": 0.5, "language": 0.3}
+    torch.manual_seed(0)
+    heads = Heads(WITH_HEADS, model.config.embedding_width, batch.texts.meaning, seed=0).double()
+    student = ranks.wrap(Student(model, frozen_units=0, fresh=True, decodes=frozenset({"captioning", "language"}), heads=heads))
+    weights = {"contrastive": 1.0, "captioning": 2.0, "sentence_distillation": 0.5, "language": 0.3, "group_ordering": 0.5}
+    weights |= dict.fromkeys(WITH_HEADS, 0.5)
     losses = StepGradients(student, weights, ranks=ranks, precision=nullcontext)(own, int(sys.argv[3]))
     if ranks.leads:
-        torch.save([losses, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}], sys.argv[4])
+        learned = dict(model.named_parameters()) | {f"heads.{name}": p for name, p in heads.named_parameters()}
+        torch.save([losses, {name: p.grad for name, p in learned.items() if p.grad is not None}], sys.argv[4])
     del student
     ranks.wait()
     leave_ranks()

@@ -146,7 +146,7 @@ def another(value):
         case int() | float():
             return type(value)(value * 0.5 + 0.2) if isinstance(value, float) else value + 1
         case str():
-            return value + "x"
+            return "last" if value == "best" else value + "x"
         case None:
             return 1
         case tuple():

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import math
 import shutil
 import signal
 
@@ -13,9 +14,11 @@ from training import run
 from training.errors import TrainingError
 from training.examples import select
 from training.examples.read import read_examples
+from training.objectives.heads import Heads
 from training.outputs import checkpointer
 from training.prepare import materials
 from training.recipe import Phase, Recipe, Source
+from training.steps import phase_loop
 
 STEPS = 6
 
@@ -64,11 +67,13 @@ def test_a_tiny_model_learns_to_find_and_caption_colours(colours, tiny_checkpoin
 
 
 def two_phases(checkpoint, views):
-    """A recipe that uses all state kept between steps: phases, frozen units, views, dropped patches, queues, masked heads."""
+    """A recipe that uses all state kept between steps: phases, frozen units, views, dropped patches, queues, heads."""
     first = Phase("words", steps=3, batch=0, sentences=8, train=("unimodal", "multimodal"), objectives={"language": 1.0})
     second = Phase("joint", steps=5, batch=8, sentences=4, objectives={"contrastive": 1.0, "captioning": 1.0, "language": 0.5}, patches=0.5)
+    second = dataclasses.replace(second, objectives=dict(second.objectives) | {"swapped_prototypes": 0.1, "mixed_contrastive": 0.1})
     if views:  # masked objectives need cached features
         more = {"momentum_contrast": 0.5, "kl_alignment": 0.1, "masked_words": 0.1, "masked_patches": 0.1, "painted_patches": 0.1}
+        more |= {"self_retrieval": 0.1}
         second = dataclasses.replace(second, objectives=dict(second.objectives) | more)
     other = {"views": views}
     chosen = recipe(checkpoint, phases=(first, second), frozen_units=1)
@@ -88,6 +93,26 @@ def test_a_resumed_run_gives_the_same_weights_and_log(colours, tiny_checkpoint, 
     assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
     expected, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
     assert all(found[name].equal(value) for name, value in expected.items())
+
+
+def test_objectives_with_heads_learn_from_the_texts_of_training_pictures(colours, tiny_checkpoint, tmp_path, monkeypatch):
+    with (colours / "captions.csv").open(newline="") as file:
+        trained = {row["caption"] for row in csv.DictReader(file) if row["split"] == "train"}
+    with (colours / "captions.csv").open("a") as file:
+        file.write("red0.png,a green sky,val\n")
+    given = []
+
+    def heads(names, width, meanings, *, seed):
+        given.append(len(meanings))
+        return Heads(names, width, meanings, seed=seed)
+
+    monkeypatch.setattr(phase_loop, "Heads", heads)
+    names = ("arbitrary_pairs", "clustered_prototypes", "swapped_prototypes")
+    phase = Phase(steps=2, batch=8, objectives=dict.fromkeys(names, 1.0))
+    train(colours, tmp_path / "out", recipe(tiny_checkpoint, phases=(phase,), sentence_teacher=str(tiny_checkpoint)))
+    steps = [line for line in lines(tmp_path / "out") if line["kind"] == "step"]
+    assert all(math.isfinite(line[name]) for line in steps for name in names)
+    assert given == [len(trained)]
 
 
 def test_starting_a_finished_run_again_does_nothing(colours, tiny_checkpoint, tmp_path):
@@ -136,6 +161,19 @@ def test_a_run_that_makes_the_model_worse_keeps_the_start_weights(colours, tiny_
     assert sum(trained.measured[name] - trained.before[name] for name in trained.before if name.endswith("log loss")) > 0
     start, kept = (load_file(folder / "model.safetensors") for folder in (good, tmp_path / "out"))
     assert all(kept[name].equal(value) for name, value in start.items())
+
+
+def test_a_phase_begins_with_the_averaged_weights_and_may_keep_its_last_step(colours, tiny_checkpoint, tmp_path):
+    joint = Phase("joint", steps=STEPS, batch=8, learning_rate=0.1, keep="last")
+    weights = {"captioning": 1.0, "self_retrieval": 0.1}
+    captions = Phase("captions", steps=3, batch=8, learning_rate=3e-3, train=("multimodal",), objectives=weights, keep="last")
+    first = train(colours, tmp_path / "first", recipe(tiny_checkpoint, phases=(joint,)))
+    both = train(colours, tmp_path / "both", recipe(tiny_checkpoint, phases=(joint, captions)))
+    assert first.kept
+    assert both.kept
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "both"))
+    differing = {name.partition(".")[0] for name, value in one.items() if not other[name].equal(value)}
+    assert differing == {"multimodal"}
 
 
 @pytest.mark.parametrize("views", [0, 2])

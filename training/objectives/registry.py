@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from training.errors import TrainingError
+from training.objectives import arbitrary_pairs, groups, mixing, prototypes
 from training.objectives import contrastive as contrast
 from training.objectives import distillation as distil
-from training.objectives.masked import MASKED
+from training.objectives.masked import MASKED, VisualCodebook
+from training.objectives.self_retrieval import SELF_RETRIEVAL
 from training.recipe import Recipe
 
 _CLASS_SCALE = torch.tensor(20.0)  # 1 / temperature of the cosines to class names
@@ -29,6 +31,9 @@ class WholeBatch(dict[str, Tensor]):
         sentence, sentence_meaning: (S, E), (S, E'), of sentences without a picture.
         probabilities: float32 (B, K), the class teacher's; class_vectors: (K, E'), the sentence teacher's of the class names.
         teacher_image: (B, E''), the image teacher's vectors of the pictures; teacher_scale: scalar, its 1 / temperature.
+        shares: float32 (B, 2), see `mixing.draw_shares`.
+        gate: float32 (B, E), see `arbitrary_pairs.LabelGate`.
+        prototypes, image_prototypes, text_prototypes: (K, E), L2 norm 1, learned; centroids: (K, E'), clusters of `meaning`.
         image_key, text_key: (B, E), the momentum model's embeddings; image_queue, text_queue: (Q, E), those of earlier batches.
     """
 
@@ -63,8 +68,20 @@ def _queries(batch: WholeBatch) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
     return [(batch[one], batch[f"{other}_key"], batch[f"{other}_queue"], batch["scale"]) for one, other in ways]
 
 
-OF_ROWS = ("captioning", "language", *MASKED)
+def _arbitrary_pairs(batch: WholeBatch) -> Tensor:
+    same = arbitrary_pairs.share_a_label(batch["meaning"], batch["picture"])
+    return arbitrary_pairs.arbitrary_pairs_loss(batch["image"], batch["text"], batch["scale"], batch["gate"], same)
+
+
+def _clustered_prototypes(batch: WholeBatch) -> Tensor:
+    cluster = VisualCodebook(batch["centroids"]).ids(batch["meaning"])
+    of_both = batch["image_prototypes"], batch["text_prototypes"]
+    return prototypes.clustered_prototypes_loss(batch["image"], batch["text"], *of_both, cluster)
+
+
+OF_ROWS = ("captioning", "language", SELF_RETRIEVAL, *MASKED)
 OF_MOMENTUM = ("momentum_contrast", "kl_alignment")
+DRAWS = {"shares": ("mixed_contrastive", mixing.draw_shares)}  # random numbers in `WholeBatch`: the objective that needs them, their source
 OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = {
     "contrastive": lambda b: contrast.contrastive_loss(b["image"], b["text"], b["scale"], contrast.same_picture_targets(b["picture"])),
     "soft_contrastive": lambda b: contrast.contrastive_loss(b["image"], b["text"], b["scale"], contrast.soft_targets(b["meaning"])),
@@ -76,6 +93,14 @@ OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = {
     "continuously_weighted_contrastive": lambda b: contrast.continuously_weighted_contrastive_loss(
         b["image"], b["text"], b["scale"], contrast.similarity_of(b["meaning"])
     ),
+    "attraction_repulsion": lambda b: groups.attraction_repulsion_loss(b["image"], b["text"], groups.same_picture(b["picture"])),
+    "group_ordering": lambda b: groups.group_ordering_loss(b["image"], b["text"], groups.same_picture(b["picture"])),
+    "mixed_contrastive": lambda b: mixing.mixed_contrastive_loss(
+        b["image"], b["text"], b["scale"], contrast.same_picture_targets(b["picture"]), b["shares"]
+    ),
+    "arbitrary_pairs": _arbitrary_pairs,
+    "swapped_prototypes": lambda b: prototypes.swapped_prototypes_loss(b["image"], b["text"], b["prototypes"]),
+    "clustered_prototypes": _clustered_prototypes,
     "momentum_contrast": lambda b: torch.stack([contrast.momentum_contrast_loss(*query) for query in _queries(b)]).mean(),
     "kl_alignment": lambda b: contrast.kl_alignment_loss(*(contrast.retrieval_logits(*query) for query in _queries(b))),
     "sentence_distillation": _sentence_distillation,
@@ -86,6 +111,7 @@ OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = {
 _NEEDS = {  # of the others each needs texts
     "language": ("sentence",),
     **dict.fromkeys(("soft_contrastive", "contrastive_to_teacher", "continuously_weighted_contrastive"), ("text", "meaning")),
+    **dict.fromkeys(("arbitrary_pairs", "clustered_prototypes"), ("text", "meaning")),
     "sentence_distillation": ("meaning",),
     "class_distillation": ("text", "class_vectors"),
     "image_distillation": ("text", "teacher_image"),

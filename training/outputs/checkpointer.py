@@ -71,14 +71,20 @@ class Checkpointer:
             self._saved = time.monotonic()
 
     def validate(self, phase: Phase, step: int) -> bool:
-        """Save the averaged weights if they are the best so far, or if no pictures are held out. Returns whether they were saved."""
+        """Save the averaged weights if the phase keeps them. Returns whether they were saved.
+
+        It keeps the best so far, all if no pictures are held out, or those of its last step.
+        """
         if not self._ranks.leads:
             return False
         measured = self._validation(cast("CoCa", self.average.module), precision(self._ranks.device))
         if measured:
             self._log.write("validation", phase.name, step, measured)
         before = self._log.kept()
-        better = not measured or before is None or _log_loss(measured) < _log_loss(before)
+        if phase.keep == "last" and step:
+            better = step == phase.steps
+        else:
+            better = not measured or before is None or _log_loss(measured) < _log_loss(before)
         try:
             if better:
                 self._save(cast("CoCa", self.average.module))

@@ -19,7 +19,7 @@ from training.objectives.registry import OF_ROWS, OF_WHOLE, WholeBatch
 from training.ranks import Ranks
 from training.steps.student import Momentum
 
-_ROWS = ("image", "text", "sentence")
+_ROWS = ("image", "text", "sentence", "gate")  # what the student gives for each row; the rest is equal in all micro-batches
 Precision = Callable[[], AbstractContextManager[object]]
 Seen = dict[str, dict[str, Tensor]]  # what `Student.forward` returns
 
@@ -66,10 +66,10 @@ class StepGradients:
             return cast("Seen", self.student(batch, decode=decode))
 
     def _whole(self, seen: Sequence[Seen], batch: Batch, parts: Sequence[Batch]) -> tuple[dict[str, float], list[dict[str, Tensor]]]:
-        """The costs over all rows, and for each micro-batch the gradient with respect to its embeddings and the scale."""
+        """The costs over all rows, and for each micro-batch the gradient with respect to its embeddings, the scale and prototypes."""
         rows_of = {name: {number: one["whole"][name] for number, one in enumerate(seen) if name in one["whole"]} for name in _ROWS}
         leaves = {name: self.ranks.gather(torch.cat([*rows.values()])).requires_grad_() for name, rows in rows_of.items() if rows}
-        leaves["scale"] = seen[0]["whole"]["scale"].detach().requires_grad_()
+        shared = {name: value.detach().requires_grad_() for name, value in seen[0]["whole"].items() if name not in _ROWS}
         answers = {
             "picture": batch.picture,
             "meaning": None if batch.texts is None else batch.texts.meaning,
@@ -79,7 +79,7 @@ class StepGradients:
         gathered = {name: self.ranks.gather(value) for name, value in answers.items() if value is not None}
         with self.precision():
             followed = {} if self.momentum is None else self.momentum(parts, self.ranks)
-        whole = WholeBatch(**leaves, **gathered, **followed, **self.constants)
+        whole = WholeBatch(**leaves, **shared, **gathered, **followed, **self.constants)
         losses = {name: OF_WHOLE[name](whole) for name in self.weights if name not in OF_ROWS}
         if losses:
             torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum().backward()
@@ -89,6 +89,5 @@ class StepGradients:
                 own = self.ranks.own(grad) * self.ranks.count
                 for number, part in zip(rows, own.split([len(one) for one in rows.values()]), strict=True):
                     gradients[number][name] = part
-        if leaves["scale"].grad is not None:
-            gradients[-1]["scale"] = leaves["scale"].grad
+        gradients[-1] |= {name: value.grad for name, value in shared.items() if value.grad is not None}
         return {name: float(loss.detach()) for name, loss in losses.items()}, gradients

@@ -18,8 +18,9 @@ from coca_model.machine import fast_dtype
 from training.batches import Batches
 from training.errors import TrainingError
 from training.examples.example import Skipped
+from training.objectives.heads import WITH_HEADS, Heads
 from training.objectives.masked import MASKED, MaskedObjectives
-from training.objectives.registry import OF_MOMENTUM
+from training.objectives.registry import DRAWS, OF_MOMENTUM
 from training.prepare.materials import Materials
 from training.ranks import Ranks
 from training.recipe import Phase, Recipe
@@ -109,13 +110,16 @@ class PhaseLoop:
         self.number, self.phase, self.ranks = number, recipe.phases[number], ranks
         phase, model, units = self.phase, materials.model, materials.frozen_units
         masked = _masked_objectives(phase, materials, recipe.seed + number)
+        heads = _heads(phase, materials, recipe.seed + number)
         chosen = choose_parameters(model, phase, units)
-        if masked is not None:
-            chosen |= {f"masked.{name}": parameter for name, parameter in masked.to(ranks.device).named_parameters()}
+        for name, part in (("masked", masked), ("heads", heads)):
+            if part is not None:
+                chosen |= {f"{name}.{inner}": parameter for inner, parameter in part.to(ranks.device).named_parameters()}
         self._optimiser, fresh = Optimiser(model, average, chosen, phase), materials.features is None
-        self._student = Student(model, frozen_units=units, fresh=fresh, decodes=frozenset(phase.objectives), masked=masked)
+        parts: dict[str, Any] = {"masked": masked, "heads": heads, "special": materials.tokenizer.special}
+        self._student = Student(model, frozen_units=units, fresh=fresh, decodes=frozenset(phase.objectives), **parts)
         self._momentum = Momentum(self._student).to(ranks.device) if phase.objectives.keys() & set(OF_MOMENTUM) else None
-        with_state = {"hidden": masked, "momentum": self._momentum}  # "hidden" as in the snapshots of earlier versions
+        with_state = {"hidden": masked, "heads": heads, "momentum": self._momentum}  # "hidden" as in the snapshots of earlier versions
         beside = nn.ModuleDict({name: part for name, part in with_state.items() if part is not None})
         self._stateful: dict[str, Any] = {
             "beside": beside,
@@ -124,7 +128,8 @@ class PhaseLoop:
         }
         student, forward = ranks.wrap(self._student), precision(ranks.device)
         self._gradients = StepGradients(student, phase.objectives, ranks, forward, materials.constants, self._momentum)
-        self._batches = Batches(number, recipe, materials, ranks, noise=masked is not None)
+        draws = {name: draw for name, (objective, draw) in DRAWS.items() if objective in phase.objectives}
+        self._batches = Batches(number, recipe, materials, ranks, noise=masked is not None, draws=draws)
         self.unreadable: Mapping[str, Skipped] = self._batches.skipped  # pictures that the steps could not read, by name
 
     def steps(self, start: int) -> Iterator[tuple[int, dict[str, float]]]:
@@ -181,3 +186,16 @@ def _masked_objectives(phase: Phase, materials: Materials, seed: int) -> MaskedO
         torch.manual_seed(seed)
         special_ids = materials.tokenizer.special
         return MaskedObjectives(names, materials.model, some, frozen_units=units, special_ids=special_ids, seed=seed)
+
+
+def _heads(phase: Phase, materials: Materials, seed: int) -> Heads | None:
+    names = [name for name in WITH_HEADS if name in phase.objectives]
+    if not names:
+        return None
+    corpus, meanings = materials.corpus, None
+    if corpus.teacher is not None:
+        of_examples = zip(materials.examples, corpus.of_example, strict=True)
+        meanings = corpus.teacher[sorted({number for example, numbers in of_examples if example.split == "train" for number in numbers})]
+    with torch.random.fork_rng():  # so that a resumed run creates the same heads
+        torch.manual_seed(seed)
+        return Heads(names, materials.model.config.embedding_width, meanings, seed=seed)

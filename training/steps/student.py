@@ -17,8 +17,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from coca_model.architecture.coca import CoCa
 from coca_model.decoding.likelihood import next_token_losses
+from coca_model.tokenizer import SpecialTokens
 from training.batches import Batch
+from training.objectives.heads import Heads
 from training.objectives.masked import MaskedObjectives
+from training.objectives.self_retrieval import DRAWN, SELF_RETRIEVAL, self_retrieval_costs
 from training.prepare.corpus import Texts
 from training.ranks import Ranks
 
@@ -29,20 +32,30 @@ QUEUE = 4096  # rows of each modality: a few batches, because the momentum model
 class Student(nn.Module):
     """A CoCa in training. Batches hold pixels if `fresh`, otherwise the output of the image tower's frozen units.
 
-    `decodes` has "captioning" and "language" if the phase has them, and `masked` its masked objectives with their heads.
+    `decodes` has "captioning", "language" and "self_retrieval" if the phase has them, `masked` its masked objectives with their heads,
+    and `heads` those of its objectives of the whole batch. Self-retrieval needs the tokenizer's `special` tokens.
     """
 
     def __init__(
-        self, model: CoCa, *, frozen_units: int, fresh: bool, decodes: frozenset[str], masked: MaskedObjectives | None = None
+        self,
+        model: CoCa,
+        *,
+        frozen_units: int,
+        fresh: bool,
+        decodes: frozenset[str],
+        masked: MaskedObjectives | None = None,
+        heads: Heads | None = None,
+        special: SpecialTokens | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.masked = model, masked
+        self.model, self.masked, self.heads, self.special = model, masked, heads, special
         self.frozen_units, self.fresh, self.decodes = frozen_units, fresh, decodes
 
     def forward(self, batch: Batch, *, decode: bool = True) -> dict[str, dict[str, Tensor]]:
         """Returns dictionaries, in which DistributedDataParallel finds the tensors with gradients.
 
-        whole: float32 embeddings of L2 norm 1 by name (`image`, `text` (B, E), `sentence` (S, E)), and the scalar `scale`.
+        whole: float32 embeddings of L2 norm 1 by name (`image`, `text` (B, E), `sentence` (S, E)), the scalar `scale`, and the
+            output of the heads.
         sums: for each objective of rows the sum of its cost; counts: how many terms each sum has.
         Without `decode` the words that the decoder would learn to write are only counted.
         """
@@ -63,14 +76,21 @@ class Student(nn.Module):
             whole["image"], caption_tokens = self.model.poolers(image_tokens)
             whole["text"], text_tokens = self.model.unimodal(batch.texts.token_ids, batch.texts.valid)
             captioning("captioning", batch.texts, text_tokens, caption_tokens)
+            if SELF_RETRIEVAL in self.decodes and self.special is not None:
+                rows, seed = batch.texts.decoded, int(batch.texts.token_ids.sum())  # so that a resumed run draws the same captions
+                counts[SELF_RETRIEVAL] = rows.sum() * DRAWN
+                if decode and bool(rows.any()):
+                    costs = self_retrieval_costs(self.model, whole["image"], caption_tokens, rows, self.special, seed=seed)
+                    sums[SELF_RETRIEVAL] = costs.sum()
             if self.masked is not None:
-                costs = self.masked(self.model, batch, (whole["image"], image_tokens), (whole["text"], text_tokens))
-                for name, cost in costs.items():
+                found = self.masked(self.model, batch, (whole["image"], image_tokens), (whole["text"], text_tokens))
+                for name, cost in found.items():
                     sums[name], counts[name] = cost
         if batch.sentences is not None:
             whole["sentence"], sentence_tokens = self.model.unimodal(batch.sentences.token_ids, batch.sentences.valid)
             captioning("language", batch.sentences, sentence_tokens, None)
         unit = {name: F.normalize(value.float(), dim=-1) for name, value in whole.items()}
+        unit |= {} if self.heads is None else self.heads(batch.texts)
         return {"whole": unit | {"scale": self.model.log_scale.exp()}, "sums": sums, "counts": counts}
 
     def _image_tokens(self, pictures: Tensor, patches: Tensor | None) -> Tensor:

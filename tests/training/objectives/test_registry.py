@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from training.errors import TrainingError
+from training.objectives import arbitrary_pairs, groups, mixing, prototypes
 from training.objectives import contrastive as contrast
 from training.objectives import distillation as distil
 from training.objectives.registry import OF_WHOLE, WholeBatch, check_objectives
@@ -31,6 +32,12 @@ def whole():
         class_vectors=unit(5),
         teacher_image=unit(4),
         teacher_scale=torch.tensor(30.0),
+        shares=torch.rand(4, 2),
+        gate=torch.rand(4, 6, dtype=torch.float64),
+        prototypes=unit(3),
+        image_prototypes=unit(3),
+        text_prototypes=unit(3),
+        centroids=unit(3),
         image_key=unit(4),
         text_key=unit(4),
         image_queue=unit(7),
@@ -41,6 +48,8 @@ def whole():
 def expected(name, batch):
     w = SimpleNamespace(**batch)
     soft = contrast.soft_targets(w.meaning, 0.05)
+    same = groups.same_picture(w.picture)
+    nearest = torch.cdist(w.meaning, w.centroids).argmin(1)
     pairs = ((w.image, w.text_key, w.text_queue), (w.text, w.image_key, w.image_queue))
     return {
         "contrastive": lambda: contrast.contrastive_loss(w.image, w.text, w.scale, contrast.same_picture_targets(w.picture)),
@@ -50,6 +59,18 @@ def expected(name, batch):
         "weighted_decoupled_contrastive": lambda: contrast.decoupled_contrastive_loss(w.image, w.text, w.scale, 0.5),
         "continuously_weighted_contrastive": lambda: contrast.continuously_weighted_contrastive_loss(
             w.image, w.text, w.scale, contrast.similarity_of(w.meaning)
+        ),
+        "attraction_repulsion": lambda: groups.attraction_repulsion_loss(w.image, w.text, same),
+        "group_ordering": lambda: groups.group_ordering_loss(w.image, w.text, same),
+        "mixed_contrastive": lambda: mixing.mixed_contrastive_loss(
+            w.image, w.text, w.scale, contrast.same_picture_targets(w.picture), w.shares
+        ),
+        "arbitrary_pairs": lambda: arbitrary_pairs.arbitrary_pairs_loss(
+            w.image, w.text, w.scale, w.gate, arbitrary_pairs.share_a_label(w.meaning, w.picture)
+        ),
+        "swapped_prototypes": lambda: prototypes.swapped_prototypes_loss(w.image, w.text, w.prototypes),
+        "clustered_prototypes": lambda: prototypes.clustered_prototypes_loss(
+            w.image, w.text, w.image_prototypes, w.text_prototypes, nearest
         ),
         "momentum_contrast": lambda: sum(contrast.momentum_contrast_loss(*one, w.scale) for one in pairs) / 2,
         "kl_alignment": lambda: contrast.kl_alignment_loss(*(contrast.retrieval_logits(*one, w.scale) for one in pairs)),
@@ -73,6 +94,8 @@ def test_each_name_computes_its_loss_from_the_right_inputs(name, whole):
         "soft_contrastive",
         "contrastive_to_teacher",
         "continuously_weighted_contrastive",
+        "arbitrary_pairs",
+        "clustered_prototypes",
         "sentence_distillation",
         "class_distillation",
         "image_distillation",
@@ -98,6 +121,8 @@ def test_an_unknown_objective_is_refused_with_the_known_ones():
     [
         ("language", "sentences"),
         ("soft_contrastive", "sentence_teacher"),
+        ("arbitrary_pairs", "sentence_teacher"),
+        ("clustered_prototypes", "sentence_teacher"),
         ("class_distillation", "class_teacher"),
         ("image_distillation", "image_teacher"),
     ],
@@ -108,6 +133,7 @@ def test_missing_inputs_of_an_objective_are_reported_before_the_run(name, missin
     check_objectives(recipe({name: 1.0}, sentences=3, sentence_teacher="minilm", class_teacher="a", image_teacher="b"))
 
 
-def test_an_objective_of_pictures_is_refused_in_a_phase_without_pictures():
-    with pytest.raises(TrainingError, match=r"gives masked_words no 'text'\. Give its phase a batch of pictures"):
-        check_objectives(recipe({"masked_words": 1.0}, batch=0, sentences=3))
+@pytest.mark.parametrize("name", ["masked_words", "group_ordering", "mixed_contrastive", "swapped_prototypes"])
+def test_an_objective_of_pictures_is_refused_in_a_phase_without_pictures(name):
+    with pytest.raises(TrainingError, match=rf"gives {name} no 'text'\. Give its phase a batch of pictures"):
+        check_objectives(recipe({name: 1.0}, batch=0, sentences=3))

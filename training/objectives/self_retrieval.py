@@ -1,0 +1,63 @@
+"""Captions that tell a picture from others: the decoder is rewarded if its caption finds its own picture in the batch.
+
+Discriminative fine-tuning by REINFORCE (Dessi et al. 2023, "Cross-domain image captioning with discriminative finetuning", section 3).
+There a frozen CLIP retrieves; here our own towers do, and their vectors get no gradient, so that they cannot make the task easy. The
+baseline of a caption is the reward of the other captions of its picture (Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline
+for free!"). It needs a captioning loss beside it, or the captions stop being sentences.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coca_model.architecture.coca import CoCa
+from coca_model.decoding.generate import CachedDecoder, generate
+from coca_model.decoding.likelihood import next_token_losses
+from coca_model.decoding.options import CaptionOptions
+from coca_model.tokenizer import SpecialTokens
+
+SELF_RETRIEVAL = "self_retrieval"  # its name in recipes
+DRAWN = 2  # captions for each picture
+MOST_TOKENS = 20
+
+
+def self_retrieval_costs(model: CoCa, image: Tensor, caption_tokens: Tensor, rows: Tensor, special: SpecialTokens, *, seed: int) -> Tensor:
+    """The cost of each drawn caption, whose gradient is that of minus its expected reward.
+
+    The reward is log p(own picture | caption) among the B pictures: a log softmax over the cosines at the model's temperature.
+
+    Args:
+        image: (B, E), the vectors of all pictures, of any length.
+        caption_tokens: (B, Q, D).
+        rows: bool (B,), the R pictures that get captions.
+        special: the tokenizer's special tokens.
+        seed: the same seed draws the same captions.
+
+    Returns:
+        float32 (R * DRAWN,). Only the multimodal decoder gets a gradient, with the token embeddings if its output shares them.
+    """
+    caption_tokens = caption_tokens.detach()[rows]
+    ids, valid = drawn_captions(model, caption_tokens, special, seed=seed)
+    with torch.no_grad():
+        text, text_tokens = model.unimodal(ids, valid)
+        cosines = F.normalize(text.float(), dim=-1) @ F.normalize(image.detach().float(), dim=-1).T  # (R * DRAWN, B)
+        own = rows.nonzero()[:, 0].repeat_interleave(DRAWN)
+        reward = F.log_softmax(model.log_scale.exp().float() * cosines, dim=-1)[torch.arange(len(own)), own].view(-1, DRAWN)
+        advantage = (reward - reward.sum(1, keepdim=True)).div(DRAWN - 1) + reward  # minus the mean reward of the others
+    hidden = model.multimodal.hidden(text_tokens, caption_tokens.repeat_interleave(DRAWN, dim=0))
+    return advantage.flatten() * next_token_losses(hidden, model.multimodal.output, ids, valid).sum(1)
+
+
+def drawn_captions(model: CoCa, caption_tokens: Tensor, special: SpecialTokens, *, seed: int) -> tuple[Tensor, Tensor]:
+    """`DRAWN` captions for each picture, drawn from the model: token ids int64 (R * DRAWN, T) and which are valid. Without gradients."""
+    most = min(MOST_TOKENS, model.config.text.context_length - 1)
+    options = CaptionOptions(method="sample", max_tokens=most, no_repeat=0)
+    device = caption_tokens.device
+    random = torch.Generator(device).manual_seed(seed)
+    with torch.autocast(device.type, enabled=torch.is_autocast_enabled(device.type), cache_enabled=False):  # no cast weight outlives it
+        found = generate(CachedDecoder(model, caption_tokens), len(caption_tokens) * DRAWN, special, options, random=random)
+    whole = [[special.start, *ids, *([special.end] if len(ids) < most else [])] for ids in found]
+    lengths = torch.tensor([len(ids) for ids in whole], device=device)
+    rows = [torch.tensor(ids, device=device) for ids in whole]
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=special.pad)
+    return padded, torch.arange(padded.shape[1], device=device) < lengths[:, None]
