@@ -11,6 +11,7 @@ import argparse
 import csv
 import json
 import random
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,22 +39,24 @@ class Kind:
     right: Mapping[str, frozenset[int]]
 
 
-def read_kinds(root: Path) -> tuple[list[Path], list[Kind]]:
-    """All pictures, and the kinds."""
+def read_kinds(root: Path, without: Sequence[str] = ()) -> tuple[list[Path], list[Kind]]:
+    """All pictures, and the kinds: two of a folder with both labels and captions. Leaves out the folders named in `without`."""
     paths, kinds = list[Path](), list[Kind]()
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and path.name not in without):
         number_of = {path.relative_to(folder).as_posix(): len(paths) + n for n, path in enumerate(_pictures(folder))}
         paths += [folder / name for name in number_of]
-        right: dict[str, set[int]] = {}
-        captions = folder / "queries.csv"
-        if captions.exists():
-            with captions.open(encoding="utf-8", newline="") as stream:
+        captions, labels = defaultdict[str, set[int]](set), defaultdict[str, set[int]](set)
+        for name, number in number_of.items():
+            if "/" in name:
+                labels[name.split("/")[0]].add(number)
+        if (folder / "queries.csv").exists():
+            with (folder / "queries.csv").open(encoding="utf-8", newline="") as stream:
                 for row in csv.DictReader(stream):
-                    right.setdefault(row["query"], set()).add(number_of[row["path"]])
-        else:
-            for name, number in number_of.items():
-                right.setdefault(name.split("/")[0], set()).add(number)
-        kinds.append(Kind(folder.name, not captions.exists(), {text: frozenset(numbers) for text, numbers in right.items()}))
+                    captions[row["query"]].add(number_of[row["path"]])
+        for labelled, texts in ((True, labels), (False, captions)):
+            if texts:
+                name = f"{folder.name}, labels" if labelled and captions else folder.name
+                kinds.append(Kind(name, labelled, {text: frozenset(numbers) for text, numbers in texts.items()}))
     return paths, kinds
 
 
@@ -120,10 +123,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("held_out", type=Path, help="the folder OUTPUT/training/held-out")
     parser.add_argument("--model", default="default", help="a checkpoint")
+    parser.add_argument("--without", action="append", default=[], help="a kind to leave out; may be given several times")
     parser.add_argument("--sheet", type=Path, help="the picture to draw")
     options = parser.parse_args()
     encoder = load(options.model)
-    paths, kinds = read_kinds(options.held_out)
+    paths, kinds = read_kinds(options.held_out, options.without)
     images = np.concatenate([encoder.encode_images([*paths[start : start + 256]]) for start in range(0, len(paths), 256)])
     rows = {kind.name: measure(kind, images, encoder.encode_texts) for kind in kinds}
     for name, row in rows.items():
