@@ -87,6 +87,12 @@ def known_files(segments: LanceTable, identity: Identity) -> dict[str, KnownFile
     return {file.uri: file for file in map(KnownFile, uris, *values)}
 
 
+def from_manifest(segments: LanceTable, media_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """The columns that a manifest filled, of the indexed files among these."""
+    rows = segments.read_by_id("media_id", sorted(media_ids), [each.name for each in columns_of(FileColumns)])
+    return {row["media_id"]: {name: row[name] for name in row["from_manifest"]} for row in rows.to_pylist() if row["from_manifest"]}
+
+
 def known_failures(failures: LanceTable, identity: Identity) -> dict[str, Failure]:
     """Every failed file by its uri."""
     columns = _columns(failures, _FAILURE)
