@@ -12,6 +12,7 @@ import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,12 @@ from indexer.files.find_files import Finder, is_gone
 from indexer.files.leave_out import LeaveOut
 from indexer.plan import Task
 from indexer.report import Report
+from indexer.survey import paused_garbage_collection
 from media.sources.addresses import is_address
 from media.sources.source import SourceFile
 from search.collection import CollectionWriter, Failure, Identity, read_identity
 from search.collection.bucket.place import shown
-from search.collection.generations.folders import next_generation, remove_older, size_of, switch_to
+from search.collection.generations.folders import next_generation, remove, remove_older, size_of, switch_to
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.publish import open_snapshot
 from search.collection.roots import list_roots
@@ -152,14 +154,17 @@ def make_anew(folder: Path, encoder: "Encoder", *, model: str, forget: Collectio
         advice = "Index into a new --collection address. Delete the old one when that is done."
         raise CollectionError(f"{shown(folder)}: a collection in a bucket cannot be made anew in its place. {advice}")
     target = next_generation(folder)
-    with storage_errors(folder), WriterLock(folder):
-        old = _read_old(folder, forget)
+    with ExitStack() as held:
+        with storage_errors(folder):
+            held.enter_context(WriterLock(folder))
+        with paused_garbage_collection():
+            old = _read_old(folder, forget)
         _discard_another(target, encoder)
         _check_space(folder, target, encoder)
         with CollectionWriter(target, encoder, model=model) as writer:
             _prepare(writer, old)
             absent, todo = old.absent(), old.todo(writer)
-            said = from_manifest(LanceTable(folder, SEGMENTS), [task.media_id for task in todo])
+            said = from_manifest(LanceTable(folder, SEGMENTS))
             if todo:
                 process(todo, writer, {task.file.uri: said[task.media_id] for task in todo if task.media_id in said})
             writer.commit()
@@ -168,8 +173,9 @@ def make_anew(folder: Path, encoder: "Encoder", *, model: str, forget: Collectio
                 writer.add_failures(done.failures)
             writer.finish()
             if done.is_complete:
-                switch_to(target)
-                remove_older(target)
+                with storage_errors(folder):
+                    switch_to(target)
+                    remove_older(target)
     return replace(done, model_id=encoder.model_id, num_rows=writer.num_rows)
 
 
@@ -224,7 +230,7 @@ def _judge(old: _Old, writer: CollectionWriter, absent: Collection[str]) -> Anew
             num_waiting += 1
     troubled = {roots.get(each, "/"): count for each, count in unread.items() if count > _most_unread(sizes[each])}
     is_complete = not (away or troubled or num_waiting)
-    failures = tuple(old.tasks[uri].failure("read", reason) for uri, reason in old.unreadable.items()) if is_complete else ()
+    failures = tuple(old.tasks[uri].failure("read", reason) for uri, reason in old.unreadable.items() if uri not in made)
     return Anew(
         writer.path,
         num_files=len(indexed),
@@ -233,7 +239,7 @@ def _judge(old: _Old, writer: CollectionWriter, absent: Collection[str]) -> Anew
         absent=away,
         troubled=troubled,
         unreadable={} if is_complete else old.unreadable,
-        failures=failures,
+        failures=failures if is_complete else (),
         forgotten=old.forgotten,
         is_complete=is_complete,
     )
@@ -248,7 +254,7 @@ def _discard_another(target: Path, encoder: "Encoder") -> None:
     try:
         read_identity(target).check(encoder, target)
     except CollectionError:
-        shutil.rmtree(target, ignore_errors=True)
+        remove(target)
 
 
 def _check_space(folder: Path, target: Path, encoder: "Encoder") -> None:

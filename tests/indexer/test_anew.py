@@ -15,6 +15,7 @@ from search import IncompatibleError, open_collection, search
 from search.collection import CollectionWriter, read_identity
 from search.collection.bucket.place import shown
 from search.collection.generations.folders import home_of, newest_generation
+from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.optimize import optimize
 from search.collection.roots import remove_root
 from search.collection.thumbnails import thumbnail_of
@@ -173,6 +174,13 @@ def test_what_a_manifest_said_stays(library, tmp_path):
     assert [row["title"] for row in rows_of(library.open(), ["title"], "title IS NOT NULL")] == ["Rouge"]
 
 
+def test_a_collection_from_before_a_column_was_known_is_made_anew(library):
+    for table, column in ((SEGMENTS, "from_manifest"), (SEGMENTS, "revision"), (FAILURES, "attempts")):
+        LanceTable(library.home, table)._table.drop_columns([column])
+    library.anew()
+    assert len(library.ids()) == 7
+
+
 def test_a_run_that_was_stopped_goes_on_and_the_old_generation_stays_until_then(library):
     reader = library.open(FakeEncoder())
     report = library.stopped(after=3)
@@ -294,6 +302,25 @@ def test_a_run_that_dies_at_the_switch_leaves_one_whole_generation(library, monk
     assert verify(library.home).problems == []
 
 
+def test_thumbnails_of_an_old_generation_are_never_taken_for_pictures(library, monkeypatch):
+    library.anew()
+    library.home.rename(library.one / "collection")
+    library.home, rmtree = library.one / "collection", shutil.rmtree
+
+    def die_after_the_first(path, **named):
+        rmtree(path, **named)
+        if "generation-2" in (path.name, path.parent.name):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", die_after_the_first)
+        with pytest.raises(KeyboardInterrupt):
+            library.anew(encoder=FakeEncoder())
+    assert (library.home / "generation-2").exists()
+    assert library.index(library.one, encoder=FakeEncoder()).num_new == 0
+    assert not (library.home / "generation-2").exists()
+
+
 def test_a_reader_answers_from_the_old_generation_until_it_is_refreshed(library, monkeypatch):
     reader = library.open(FakeEncoder())
     before, thumbnails = rows_of(reader), []
@@ -347,6 +374,25 @@ def test_a_writer_that_waited_does_not_write_to_the_old_generation(library):
     library.anew()
     with pytest.raises(LockedError, match=r"it was just made anew with another model. Run the command again"), lock:
         pass
+
+
+def test_a_model_that_fails_is_not_taken_for_the_disk(library, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Newer, "encode_pixels", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        library.anew()
+
+
+def test_a_collection_that_may_not_be_written_is_told(library, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(indexer.anew, "switch_to", refuse)
+    with pytest.raises(StorageError, match=r"cannot be written .Permission denied"):
+        library.anew()
+    assert len(library.ids(FakeEncoder())) == 7
 
 
 def test_too_little_room_is_told_with_numbers(library, monkeypatch):

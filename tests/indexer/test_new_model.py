@@ -12,14 +12,16 @@ import httpx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from coca_search.cli import app
 from indexer import index
 from search import open_collection, search
 from search.collection.verify import verify
 from search.errors import OtherModelError
 from search.service import make_app
 from tests.fakes import rows_of, write_picture
-from tests.serving import serving
+from tests.serving import free_port, serving
 
 COLOURS = ("red", "green", "blue", "yellow")
 REFUSED = re.compile(
@@ -109,6 +111,13 @@ def test_the_service_shows_the_collection_and_refuses_words(upgraded):
         assert len(client.post("/search", json={"text": "red"}).json()["hits"]) == 4
         assert client.get("/healthz").json()["collection"] == str(upgraded / "c")
         assert [client.get(f"/{what}/{media_id}").status_code for what in ("media", "thumbnail")] == [200, 200]
+
+
+def test_the_service_starts_and_says_what_it_cannot_do(upgraded, monkeypatch):
+    served = []
+    monkeypatch.setattr("uvicorn.run", lambda app, **_: served.append(app))
+    done = CliRunner().invoke(app, ["serve", "--port", str(free_port()), "--collection", str(upgraded / "c")])
+    assert (done.exit_code, len(served), bool(REFUSED.search(done.stderr))) == (0, 1, True)
 
 
 def test_a_run_without_a_terminal_fails_with_the_advice(upgraded):

@@ -58,11 +58,17 @@ def remove_older(folder: Path) -> None:
         return
     for older in home.glob("generation-*"):
         if _NAME.fullmatch(older.name) and _number(older) < _number(folder):
-            shutil.rmtree(older, ignore_errors=True)
+            remove(older)
     for name in _FILES_OF_FIRST:
         (home / name).unlink(missing_ok=True)
     for name in _FOLDERS_OF_FIRST:
         shutil.rmtree(home / name, ignore_errors=True)
+
+
+def remove(folder: Path) -> None:
+    """Remove a generation that is not the newest one. Its thumbnails go first: without `collection.json`, a scan would take them."""
+    for each in (folder / "thumbnails", folder):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 def size_of(folder: Path) -> int:
