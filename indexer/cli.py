@@ -16,10 +16,12 @@ import typer
 from search.options import CollectionOption
 
 if TYPE_CHECKING:
+    from coca_model import Encoder
     from indexer.processing.progress import Progress
     from indexer.report import Report
+    from search.errors import OtherModelError
 
-_INCOMPLETE, _STOPPED = 3, 130
+_REFUSED, _INCOMPLETE, _STOPPED = 2, 3, 130
 
 _HELP = """Make folders of pictures and videos searchable. Run it again after they change.
 
@@ -37,6 +39,10 @@ def index(
         str | None,
         typer.Option(help="A checkpoint folder, open_clip's weights, or a name on the Hugging Face hub. Default: the collection's."),
     ] = None,
+    new_model: Annotated[
+        bool,
+        typer.Option("--new-model", help="If the collection is of another model, make it anew with this one. Needs no folder."),
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Threads that read, decode and embed. Default: one for each core, at most 16.")
     ] = None,
@@ -68,6 +74,7 @@ def index(
 ) -> None:
     from indexer.options import IndexOptions, default_workers
     from indexer.run import index as run
+    from search.errors import OtherModelError
 
     options = IndexOptions(
         workers=workers or default_workers(),
@@ -79,14 +86,26 @@ def index(
     )
     named = [path for path in paths or [] if path != "-"]
     listed = list(_read_list("\0" if null else "\n")) if null or "-" in (paths or []) else []
-    if not (named or listed or manifest or forget or retry_failed):
+    if not (named or listed or manifest or forget or retry_failed or (new_model and not watch)):
         raise typer.BadParameter("Name a folder, a picture or a video." if paths is None else "The list on standard input is empty.")
+    if new_model and dry_run:
+        raise typer.BadParameter("--new-model does not go with --dry-run. On a terminal, it is asked for and says what it takes.")
     if watch and (dry_run or listed or manifest or any("://" in path for path in named)):
         raise typer.BadParameter("--watch takes folders and files of this machine. It does not go with --dry-run, a list or a manifest.")
 
-    is_first = True
+    is_first, encoder = True, None
 
     def run_once() -> "Report":
+        nonlocal new_model, encoder
+        try:
+            return run_with_bars()
+        except OtherModelError as error:
+            if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+                raise
+            encoder, new_model = ask_for_new_model(error, collection, model), True
+            return run_with_bars()
+
+    def run_with_bars() -> "Report":
         nonlocal options, is_first
         with _bars() as (on_check, on_progress), _stop_by_signals() as should_stop:
             report = run(
@@ -95,6 +114,8 @@ def index(
                 manifest=manifest,
                 collection=collection,
                 model=model,
+                encoder=encoder,
+                new_model=new_model,
                 options=options,
                 on_progress=on_progress,
                 on_check=on_check,
@@ -116,6 +137,29 @@ def index(
         _watch(named, run_once, collection)
     if not run_once().is_complete:
         raise typer.Exit(_INCOMPLETE)
+
+
+def ask_for_new_model(error: "OtherModelError", collection: str | None, model: str | None) -> "Encoder":
+    """Say what it takes to make a collection anew, and ask. Returns the model. Ends with code 2 if the answer is no."""
+    from coca_model import load
+    from indexer.anew import in_words
+    from indexer.forecast import forecast
+    from search.collection import open_collection
+
+    opened = open_collection(collection)
+    print(f"coca-search: {error}", file=sys.stderr)
+    encoder = load(model or opened.identity.model)
+    needs = forecast(opened, encoder)
+    lasts = "" if needs.seconds is None else f"about {_duration(needs.seconds)} and "
+    print(
+        f"To make it anew, {needs.num_files:,} files are embedded again. That takes {lasts}{in_words(needs.size_bytes)} on the disk. "
+        "The old collection stays until the new one is complete, and a run that was stopped goes on where it was.",
+        file=sys.stderr,
+    )
+    if not typer.confirm(f"Make the collection anew with {encoder.model_id}?", err=True):
+        print("Nothing was changed.", file=sys.stderr)
+        raise typer.Exit(_REFUSED)
+    return encoder
 
 
 def _watch(paths: list[str], run_once: Callable[[], "Report"], collection: str | Path | None) -> NoReturn:

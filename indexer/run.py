@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coca_model.checkpoints.find import lasting_name
+from indexer.anew import make_anew, nothing_to_do
 from indexer.changes.hashes import OnCheck
 from indexer.files.inputs import Inputs, StrPath, read_inputs
 from indexer.files.manifest import Manifest, described, read_manifest
@@ -22,8 +23,8 @@ from media.sources.source import SourceFile
 from search.collection import CollectionWriter, Failure, FileRows, Identity, KnownFile, default_path
 from search.collection.bucket import place
 from search.collection.identity import read_identity, read_raw_identity
-from search.collection.lance_tables import FAILURES, LanceTable
-from search.collection.rows import known_failures
+from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
+from search.collection.rows import known_failures, known_files
 from search.errors import NoCollectionError
 from search.schema import TAKEN, columns_from_metadata
 
@@ -42,6 +43,7 @@ def index(
     collection: StrPath | None = None,
     model: str | None = None,
     encoder: "Encoder | None" = None,
+    new_model: bool = False,
     options: IndexOptions | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_check: OnCheck | None = None,
@@ -56,6 +58,7 @@ def index(
         collection: the folder of the collection, or its address in a bucket, created if missing; None for the user's default.
         model: what `coca_model.load` takes; by default the model of the collection, or "default" for a new collection.
         encoder: the model, if already loaded. Otherwise it is loaded if there is something to embed.
+        new_model: if the collection was made with another model, first make it anew with this one, see `indexer.anew`. No path is needed.
         options: see `IndexOptions`.
         on_progress: called at the start, after each file, and after each 16 frames of a film; on the thread that called `index`.
         on_check: called with two counts while files are read to see whether they changed: files read, files to read.
@@ -64,12 +67,12 @@ def index(
     Raises:
         SourceError: a path does not exist, or there is nothing to index. The collection does not change.
         LockedError: another process is writing to the collection.
-        IncompatibleError: the collection was made with another model or by a newer program.
+        OtherModelError: the collection was made with another model, and `new_model` is false. IncompatibleError: by a newer program.
         StorageError: the collection cannot be written, for example because the disk is full. What was committed before is kept.
         CheckpointError: the model cannot be loaded.
     """
     options = options or IndexOptions()
-    folder = place.newest_folder(collection) if collection is not None else default_path()
+    folder = place.newest_folder(collection if collection is not None else default_path())
     said = read_manifest(manifest) if manifest is not None else Manifest({})
     identity = _identity(folder)
     if options.retry_failed and not (paths or listed or manifest or options.forget):
@@ -80,6 +83,8 @@ def index(
     inputs = replace(inputs, missing=tuple(path for path in inputs.missing if path not in forgotten))
     if options.dry_run:
         report = preview(folder, identity, inputs, options, on_check)
+    elif new_model and identity.collection_id:
+        report = _Run(folder, options, on_progress, should_stop).run_anew(inputs, model, encoder, on_check)
     else:
         report = _Run(folder, options, on_progress, should_stop).run(inputs, model, encoder, on_check)
     return replace(report, notes=(*said.notes, *report.notes))
@@ -96,6 +101,29 @@ class _Run:
         self._failures: list[Failure] = []
         self._unfinished: list[str] = []
         self._num_done = {False: 0, True: 0}  # tasks, by whether they were indexed before
+        self._num_rows = 0
+
+    def run_anew(self, inputs: Inputs, model: str | None, encoder: "Encoder | None", on_check: OnCheck | None) -> Report:
+        """Make the collection anew if it is of another model. When that is done, an ordinary run for the inputs, if there are any."""
+        identity = read_identity(self._folder)
+        if inputs.is_named:  # a wrong path must not be told after hours
+            scan_for(inputs, Indexed(identity, known_files(LanceTable(self._folder, SEGMENTS), identity)), self._options)
+        name = lasting_name(model) if model else identity.model
+        loaded = encoder or _load(name)
+        if identity.fits(loaded):
+            return self.run(inputs, name, loaded, on_check) if inputs.is_named else self._report(nothing_to_do(self._folder))
+
+        def process(tasks: Sequence["Task"], writer: CollectionWriter, columns: Mapping[str, Mapping[str, Any]]) -> None:
+            self._process(tasks, loaded, writer, columns)
+
+        done = make_anew(self._folder, loaded, model=name, forget=self._options.forget, process=process)
+        self._num_rows += done.num_rows
+        if done.is_complete and inputs.is_named and not self._should_stop():
+            self._folder = done.folder
+            report = self.run(inputs, name, loaded, on_check)
+        else:
+            report = self._report(Report(self._folder, 0, 0, 0, 0, 0, 0, roots=frozenset(identity.roots.values())))
+        return done.add_to(report)
 
     def run(self, inputs: Inputs, model: str | None, encoder: "Encoder | None", on_check: OnCheck | None) -> Report:
         is_new = not (self._folder / "collection.json").exists()
@@ -122,11 +150,16 @@ class _Run:
                 self._process(todo.plan.tasks, encoder, writer, inputs.columns)
             with self._stopwatch.measure("write"):
                 writer.finish()
+            self._num_rows += writer.num_rows
+        return self._report(report_of(self._folder, todo))
+
+    def _report(self, report: Report) -> Report:
+        """A report with what was done so far."""
         return replace(
-            report_of(self._folder, todo),
+            report,
             num_new=self._num_done[False],
             num_changed=self._num_done[True],
-            num_rows=writer.num_rows,
+            num_rows=self._num_rows,
             failures=tuple(self._failures),
             seconds=dict(self._stopwatch.seconds),
             unfinished=tuple(self._unfinished),

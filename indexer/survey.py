@@ -70,8 +70,7 @@ class Survey:
 
 def scan_for(inputs: Inputs, indexed: Indexed, options: IndexOptions) -> Scan:
     """Find the files. Raises SourceError if there are none, or a path is wrong. To forget roots, no file is needed."""
-    is_named = inputs.folders or inputs.files or inputs.listed or inputs.missing or inputs.missing_of_list or inputs.unreadable
-    if (options.forget or options.retry_failed) and not is_named:
+    if (options.forget or options.retry_failed) and not inputs.is_named:
         return Scan()
     rules = LeaveOut(_choices(indexed.identity, options))
     return scan(inputs, rules=rules, roots=list(indexed.identity.roots.values()), known=indexed.known)

@@ -10,7 +10,7 @@ import typer
 
 from search import collection_cli
 from search.collection_cli import clock
-from search.errors import ServiceError
+from search.errors import OtherModelError, ServiceError
 from search.options import CollectionOption, WhereOption, all_of, check_port
 from search.schema import DEFAULT_KINDS, Kind
 from search.vectors.kinds import GpuKind
@@ -79,7 +79,10 @@ def serve(
     from search.service import make_app
 
     opened = open_collection(collection, gpu=gpu)
-    opened.text_encoder_for(opened.snapshot).encode_texts(["ready"])  # the first request should not wait for the model
+    try:
+        opened.text_encoder_for(opened.snapshot).encode_texts(["ready"])  # the first request should not wait for the model
+    except OtherModelError as error:
+        print(f"coca-search: {error}", file=sys.stderr)  # what is indexed can be shown
     if port:
         print(f"The service is at http://127.0.0.1:{port}", file=sys.stderr, flush=True)
     # A paused video holds its connection open: Ctrl-C must not wait for it.

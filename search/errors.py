@@ -4,7 +4,8 @@ SearchError
 ├── CollectionError
 │   ├── DamagedError          a snapshot that cannot be opened; it is rebuilt
 │   ├── NoCollectionError     no collection at this path
-│   ├── IncompatibleError     a newer format, another model, another preprocessing or width
+│   ├── IncompatibleError     a newer format, damaged files, missing tables
+│   │   └── OtherModelError   vectors of another model, or of another version of it
 │   ├── LockedError           another process is writing
 │   └── StorageError          the disk is full, or may not be written
 ├── QueryError                a query or filter that cannot be answered
@@ -31,6 +32,10 @@ class NoCollectionError(CollectionError):
 
 class IncompatibleError(CollectionError):
     """The collection was made by a newer program or with another model."""
+
+
+class OtherModelError(IncompatibleError):
+    """The vectors of the collection were made with another model, or with another version of it."""
 
 
 class LockedError(CollectionError):

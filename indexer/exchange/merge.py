@@ -42,7 +42,7 @@ def merge(
         ExchangeError: both are the same. NoCollectionError: there is no other collection.
         IncompatibleError: they have different models, or one has an unknown format. LockedError: another process is writing.
     """
-    other, folder, moved = newest_folder(other), newest_folder(collection) if collection is not None else default_path(), moved or {}
+    other, folder, moved = newest_folder(other), newest_folder(collection if collection is not None else default_path()), moved or {}
     if other.resolve() == folder.resolve():
         raise ExchangeError(f"{shown(other)}: this is the collection to merge into. Give another one.")
     if needs_migration(other):

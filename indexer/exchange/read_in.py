@@ -77,7 +77,7 @@ def read_in(
         IncompatibleError: vectors of another model than the collection's. CheckpointError: the model cannot be loaded.
         LockedError: another process is writing to the collection.
     """
-    folder, options = newest_folder(collection) if collection is not None else default_path(), options or ImportOptions()
+    folder, options = newest_folder(collection if collection is not None else default_path()), options or ImportOptions()
     files, mine = find_files(Path(path)), existing_identity(folder)
     maker = encoder or (load(model) if model else _maker(files, Path(path)))
     for identity, where in ((files.identity, Path(path)), (mine, folder)):

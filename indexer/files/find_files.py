@@ -128,7 +128,7 @@ class Finder:
         """Add hidden files that are indexed: the user named them, or a folder that holds them, in an earlier run."""
         folders = Folders(each.folder for each in self.selections)
         hidden = [uri for uri in self._known if "/." in uri and uri not in self.files and _is_hidden(uri, folders.innermost(uri))]
-        self.add(uri for uri in hidden if not self._is_left_out(uri) and not _is_gone(uri))
+        self.add(uri for uri in hidden if not self._is_left_out(uri) and not is_gone(uri))
 
     def look_into_unknown(self) -> None:
         """Add pictures and films without a suffix, or with an ambiguous one. Count unknown suffixes of which a sample is one."""
@@ -193,7 +193,8 @@ def _is_hidden(uri: str, folder: str | None) -> bool:
     return folder is not None and "/." in uri[len(folder.rstrip("/")) :]
 
 
-def _is_gone(uri: str) -> bool:
+def is_gone(uri: str) -> bool:
+    """Whether a file is no longer there. False if that cannot be found out."""
     try:
         source_of(uri).stat(uri)
     except (FileNotFoundError, NotADirectoryError):

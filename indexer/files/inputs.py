@@ -65,6 +65,11 @@ class Inputs:
     roots: tuple[str, ...] = ()
     columns: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
+    @property
+    def is_named(self) -> bool:
+        """Whether anything was named."""
+        return bool(self.folders or self.files or self.listed or self.missing or self.missing_of_list or self.unreadable)
+
 
 def read_inputs(
     paths: Sequence[StrPath] | StrPath,

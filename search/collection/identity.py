@@ -23,7 +23,7 @@ from media.sources.addresses import is_address
 from media.sources.choose import source_of
 from media.sources.folders import Folders
 from search.collection.bucket.place import shown
-from search.errors import IncompatibleError, NoCollectionError, QueryError
+from search.errors import IncompatibleError, NoCollectionError, OtherModelError, QueryError
 from search.vectors.kinds import IndexSettings
 
 if TYPE_CHECKING:
@@ -73,24 +73,40 @@ class Identity:
         """The identity of a new collection."""
         return Identity(new_collection_id(), model, encoder.model_id, encoder.preprocessing_id, encoder.config.embedding_width)
 
-    def check(self, encoder: "Encoder | TextEncoder", path: Path) -> None:
-        """Raises IncompatibleError if the vectors of `encoder` cannot be compared with those of this collection."""
-        self._check("model", self.model_id, encoder.model_id, path)
-        self._check("preprocessing", self.preprocessing_id, encoder.preprocessing_id, path)
-        self._check("embedding width", self.embedding_width, encoder.config.embedding_width, path)
+    def check(self, encoder: "Encoder | TextEncoder", path: Path, *, model: str | None = None) -> None:
+        """Raises OtherModelError if the vectors of `encoder` cannot be compared with those of this collection.
+
+        Args:
+            encoder: the model.
+            path: the folder of the collection.
+            model: what `coca_model.load` took to load it, if it is not the name in this identity.
+        """
+        self._check("model", self.model_id, encoder.model_id, path, model)
+        self._check("preprocessing", self.preprocessing_id, encoder.preprocessing_id, path, model)
+        self._check("embedding width", self.embedding_width, encoder.config.embedding_width, path, model)
 
     def check_weights(self, path: Path) -> None:
-        """Raises IncompatibleError if the file of the model's weights is another one now. Does not load them, or look on the hub."""
+        """Raises OtherModelError if the file of the model's weights is another one now. Does not load them, or look on the hub."""
         from coca_model.checkpoints.find import find_checkpoint
 
         if self.model == "default" or Path(self.model).exists():
             files = find_checkpoint(self.model)
             self._check("model", self.model_id, f"{files.name}@{sha256_of_file(files.weights)[:16]}", path)
 
-    def _check(self, what: str, mine: object, other: object, path: Path) -> None:
-        if not _same(mine, other):
-            advice = "Use the same model, or index into a new --collection directory."
-            raise IncompatibleError(f"{shown(path)}: made with another {what} ({mine}, not {other}). {advice}")
+    def _check(self, what: str, mine: object, other: object, path: Path, model: str | None = None) -> None:
+        if _same(mine, other):
+            return
+        is_version = what == "model" and str(mine).split("@")[0] == str(other).split("@")[0]
+        made = f"another version of the model {self.model}" if is_version else f"another {what}"
+        raise OtherModelError(f"{shown(path)}: made with {made} ({mine}, not {other}). {self._advice(path, model)}")
+
+    def _advice(self, path: Path, model: str | None) -> str:
+        where = shown(path)
+        if is_address(where) or not (path / "collection.json").exists():
+            return "Use the same model, or index into a new --collection directory."
+        named = "" if model in {None, self.model} else f" --model {shlex.quote(str(model))}"
+        into = "" if Path(where) == default_path() else f" --collection {shlex.quote(where)}"
+        return f"Make the collection anew with: coca-search index --new-model{named}{into}"
 
     def fits(self, encoder: "Encoder | TextEncoder") -> bool:
         """Whether the vectors of `encoder` can be compared with those of this collection."""

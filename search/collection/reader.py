@@ -1,6 +1,7 @@
 """A collection on disk, for reading: one consistent snapshot at a time, many readers.
 
-A reader keeps its snapshot until `refresh`, which also notices if the collection was removed or replaced, or has another model now.
+A reader keeps its snapshot until `refresh`, which also notices if the collection was removed or replaced, or was made anew with another
+model.
 """
 
 import os
@@ -15,12 +16,13 @@ import pyarrow as pa
 from coca_model.errors import CheckpointError
 from media.file_names import escape
 from search.collection.bucket import place
+from search.collection.generations.folders import home_of, is_outdated, newest_generation
 from search.collection.identity import Identity, default_path, read_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, check_table
 from search.collection.migrations import migrate_for_reading
 from search.collection.publish import open_snapshot
 from search.collection.snapshot import STATISTICS, Snapshot, read_current
-from search.errors import IncompatibleError
+from search.errors import CollectionError, OtherModelError
 from search.schema import FailureColumns, stored_columns
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Collection:
     """A collection opened for reading. Make one with `open_collection`. Several threads may use it at once."""
 
     def __init__(self, path: Path, encoder: "Encoder | None", gpu: "GpuKind | None" = None) -> None:
-        self.path, self._gpu = path, gpu
+        self.path, self._home, self._gpu = path, home_of(path), gpu
         self._lock = threading.Lock()
         self._encoder = encoder
         self._is_given = encoder is not None
@@ -62,7 +64,7 @@ class Collection:
         """The model that made the vectors of a snapshot; loaded at first use.
 
         Raises:
-            CheckpointError: the model is not where it was. IncompatibleError: another model is there now.
+            CheckpointError: the model is not where it was. OtherModelError: another model, or another version of it, is there now.
         """
         with self._lock:
             if self._encoder is None or not snapshot.identity.fits(self._encoder):
@@ -113,15 +115,17 @@ class Collection:
 
     def _open(self, *, may_write: bool) -> Snapshot:
         while True:
+            self.path = newest_generation(self._home)
             seen = self._fingerprint()
-            identity = read_identity(self.path)
             try:
+                identity = read_identity(self.path)
                 snapshot = open_snapshot(self.path, identity, may_write=may_write)
-            except IncompatibleError:
-                if read_identity(self.path) == identity:
+                is_same = read_identity(self.path) == identity
+            except CollectionError:
+                if self._fingerprint() == seen:
                     raise
                 continue  # it was deleted or replaced meanwhile
-            if read_identity(self.path) == identity:
+            if is_same:
                 self._seen = seen
                 return snapshot if self._gpu is None else _on_gpu(snapshot, self._gpu)
 
@@ -129,7 +133,7 @@ class Collection:
         """Changes whenever the identity or the current snapshot is replaced: small files that are only ever replaced whole."""
         current = read_current(self.path)
         statistics = self.path / "snapshots" / str(current.version if current else "") / STATISTICS
-        return _stat(self.path / "collection.json"), current, _stat(statistics)
+        return _stat(self._home / "collection.json"), _stat(self.path / "collection.json"), current, _stat(statistics)
 
     def _load(self, identity: Identity, load: "Callable[[str], E]") -> "E":
         try:
@@ -137,7 +141,10 @@ class Collection:
         except CheckpointError as error:
             moved = f"Run coca-search index again, with --model and its new path. {error}"
             raise CheckpointError(f"{place.shown(self.path)}: the model of this collection was not found. {moved}") from error
-        identity.check(encoder, self.path)
+        try:
+            identity.check(encoder, self.path)
+        except OtherModelError as error:
+            raise OtherModelError(f"{error} Until then, it cannot be searched by words or pictures.") from error
         return encoder
 
 
@@ -154,14 +161,19 @@ def open_collection(
 
     Raises:
         NoCollectionError: there is none.
-        IncompatibleError: a newer format, another model or preprocessing, or missing tables.
+        OtherModelError: made with another model than `encoder`. IncompatibleError: a newer format, or missing tables.
         QueryError: there is no GPU, or FAISS is not built for one.
     """
-    folder = place.newest_folder(path) if path is not None else default_path()
-    migrate_for_reading(folder)
-    identity = read_identity(folder)
-    for table in (SEGMENTS, FAILURES):
-        check_table(folder, table)
+    folder = place.newest_folder(path if path is not None else default_path())
+    try:
+        migrate_for_reading(folder)
+        identity = read_identity(folder)
+        for table in (SEGMENTS, FAILURES):
+            check_table(folder, table)
+    except CollectionError:
+        if is_outdated(folder):
+            return open_collection(path, encoder=encoder, gpu=gpu)  # it was made anew meanwhile
+        raise
     if encoder is not None:
         identity.check(encoder, folder)
     return Collection(folder, encoder, gpu)

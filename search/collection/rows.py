@@ -87,6 +87,18 @@ def known_files(segments: LanceTable, identity: Identity) -> dict[str, KnownFile
     return {file.uri: file for file in map(KnownFile, uris, *values)}
 
 
+def from_manifest(segments: LanceTable, media_ids: Iterable[int] | None = None) -> dict[int, dict[str, Any]]:
+    """The columns that a manifest filled, by media id, of the indexed files among these; None for all files."""
+    names = [each.name for each in columns_of(FileColumns) if each.name in segments.schema.names]
+    if "from_manifest" not in names:
+        return {}  # no manifest was used when the table was written
+    if media_ids is None:
+        rows = segments.read(names, "from_manifest IS NOT NULL")
+    else:
+        rows = segments.read_by_id("media_id", sorted(media_ids), names)
+    return {row["media_id"]: {name: row[name] for name in row["from_manifest"]} for row in rows.to_pylist() if row["from_manifest"]}
+
+
 def known_failures(failures: LanceTable, identity: Identity) -> dict[str, Failure]:
     """Every failed file by its uri."""
     columns = _columns(failures, _FAILURE)

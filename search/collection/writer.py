@@ -18,16 +18,17 @@ import pyarrow.compute as pc
 
 from media.atomic_write import PARTIAL
 from search.collection.bucket import place
+from search.collection.generations.folders import remove_older
 from search.collection.identity import Identity, read_identity, write_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable, in_list, quoted
 from search.collection.migrations import migrate
 from search.collection.publish import publish
-from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, known_failures, known_files, segment_rows
+from search.collection.rows import Failure, FileRows, KnownFile, failure_rows, from_manifest, known_failures, known_files, segment_rows
 from search.collection.storage import writes
 from search.collection.thumbnails import orphaned_thumbnails, remove_thumbnails, thumbnail_of, thumbnail_path, write_thumbnail
 from search.collection.writer_lock import WriterLock
 from search.errors import IncompatibleError
-from search.schema import TAKEN, FileColumns, columns_of, failure_schema, segment_schema
+from search.schema import TAKEN, failure_schema, segment_schema
 
 if TYPE_CHECKING:
     from coca_model import Encoder
@@ -51,7 +52,7 @@ class CollectionWriter:
 
     Raises on entering:
         LockedError: another process is writing; the message names it.
-        IncompatibleError: the collection holds vectors of another model, or has a newer format.
+        OtherModelError: the collection holds vectors of another model. IncompatibleError: it has a newer format.
         StorageError: it may not be written.
     """
 
@@ -108,8 +109,8 @@ class CollectionWriter:
         self._lock.release(has_failed=kind is not None, keeps_note=kind is not None)
 
     def check(self, encoder: "Encoder") -> None:
-        """Raises IncompatibleError if the vectors of `encoder` cannot be compared with those of the collection."""
-        self.identity.check(encoder, self.path)
+        """Raises OtherModelError if the vectors of `encoder` cannot be compared with those of the collection."""
+        self.identity.check(encoder, self.path, model=self._model)
 
     @writes
     def update_identity(self, identity: Identity) -> None:
@@ -139,8 +140,7 @@ class CollectionWriter:
 
     def from_manifest(self, media_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         """The columns that a manifest filled, of the indexed files among these."""
-        rows = self._segments.read_by_id("media_id", sorted(media_ids), [each.name for each in columns_of(FileColumns)])
-        return {row["media_id"]: {name: row[name] for name in row["from_manifest"]} for row in rows.to_pylist() if row["from_manifest"]}
+        return from_manifest(self._segments, media_ids)
 
     @writes
     def add(self, rows: FileRows) -> None:
@@ -240,11 +240,12 @@ class CollectionWriter:
         self._publish_seconds = self._last_publish - since
 
     def _sweep(self) -> None:
-        """Remove what a killed run left: thumbnails that no row refers to, and unfinished files."""
+        """Remove what a killed run left: thumbnails that no row refers to, unfinished files, and an older generation."""
         rows = self._segments.read(["media_id", "sha256", "frame_seconds"]).to_pylist()
         leftovers = [*orphaned_thumbnails(self.path, [thumbnail_of(self.path, row) for row in rows]), *self.path.glob(f"*{PARTIAL}")]
         for file in leftovers:
             file.unlink(missing_ok=True)
+        remove_older(self.path)
 
     def _commit_if_due(self) -> None:
         if self._num_waiting < _ROWS_PER_COMMIT and time.monotonic() - self._last_commit < _SECONDS_PER_COMMIT:

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from media.atomic_write import atomic_write
 from search.collection.bucket import place
+from search.collection.generations.folders import is_outdated
 from search.collection.publish import WRITER_LOCK
 from search.errors import LockedError
 
@@ -32,6 +33,8 @@ class WriterLock:
         except Timeout:
             raise LockedError(f"{place.shown(self.path)}: {self._owner()} is writing to it. Wait for it to finish.") from None
         try:
+            if is_outdated(self.path):
+                raise LockedError(f"{place.shown(self.path)}: it was just made anew with another model. Run the command again.")
             place.begin(self.path)
         except BaseException:
             self._lock.release()

@@ -44,7 +44,7 @@ def test_another_model_at_the_same_place_is_refused(made):
     before = weights.read_bytes()
     try:
         weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))  # one bit
-        with pytest.raises(IncompatibleError, match="made with another model"):
+        with pytest.raises(IncompatibleError, match="made with another version of the model"):
             search("a dog", collection=open_collection(made / "c"))
     finally:
         weights.write_bytes(before)

@@ -1,4 +1,4 @@
-"""Where a collection is: a folder of this machine, or a bucket with a working copy on this machine.
+"""Where a collection is: a folder of this machine, in it the newest generation; or a bucket with a working copy on this machine.
 
 The rest of `search.collection` works on folders and calls these functions at the moments that matter to a bucket. For a folder that is
 no working copy, they do nothing.
@@ -17,6 +17,7 @@ from platformdirs import user_cache_path
 from media.sources.addresses import is_address, parse_address
 from media.sources.remote.faults import UnreachableError
 from search.collection.bucket.state import MARKER, State, read_state, write_state
+from search.collection.generations.folders import home_of, newest_generation
 from search.errors import CollectionError
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ _log = logging.getLogger(__name__)
 
 
 def local_folder(collection: str | os.PathLike[str]) -> Path:
-    """The folder of a collection on this machine: the path itself, or the working copy of an address. Raises CollectionError."""
+    """The folder of a collection on this machine: its newest generation, or the working copy of an address. Raises CollectionError."""
     if not is_address(collection):
-        return Path(collection)
+        return newest_generation(Path(collection))
     address = parse_address(collection)
     if not address.startswith("s3://"):
         raise CollectionError(f"{address}: a collection can be in a folder, or in a bucket at s3://. Pictures may be anywhere.")
@@ -51,7 +52,7 @@ def newest_folder(collection: str | os.PathLike[str]) -> Path:
 def shown(folder: Path) -> str:
     """The address or path of a collection, for messages."""
     state = read_state(folder)
-    return state.address if state else str(folder)
+    return state.address if state else str(home_of(folder))
 
 
 def pull(folder: Path) -> None:

@@ -173,7 +173,7 @@ def test_another_model_at_the_path_of_the_old_one_is_refused(tmp_path, tiny_chec
     index(tmp_path / "library", collection=tmp_path / "c", model=str(model))
     shutil.rmtree(model)
     rotated_checkpoint(tiny_checkpoint, model)
-    with pytest.raises(IncompatibleError, match="made with another model"):
+    with pytest.raises(IncompatibleError, match="made with another version of the model"):
         search("red", collection=open_collection(tmp_path / "c"))
 
 
