@@ -45,6 +45,7 @@ class Batch:
     patches: Tensor | None = None  # int64 (P',), the image tokens that this step uses; None for all
     sentences: Texts | None = None  # S texts without pictures
     noise: Tensor | None = None  # float32 (B, N), uniform in 0..1, to draw the parts of each row to mask; None if no objective masks
+    seeds: Tensor | None = None  # int64 (B,), for what the model draws itself
     answers: Mapping[str, Tensor] = field(default_factory=dict)  # predictions and draws, float32 (B, ...), by name in `WholeBatch`
 
     def __len__(self) -> int:
@@ -191,6 +192,7 @@ class Batches:
         # From another generator, so that everything else is the same with and without draws.
         others = np.random.default_rng((self.recipe.seed, self.number, step, 1))
         drawn = {name: torch.from_numpy(self._own(draw(len(chosen), others))) for name, draw in self.draws.items()}
+        seeds = torch.from_numpy(self._own(others.integers(0, 2**31, len(chosen))))
         chosen, draws = self._own(chosen), self._own(draws)
         chosen, pictures = self._views(chosen, draws[:, 0])
         numbers = [self.corpus.of_example[row] for row in chosen]
@@ -201,6 +203,7 @@ class Batches:
             torch.from_numpy(chosen),
             patches,
             noise=None if noise is None else torch.from_numpy(self._own(noise)),
+            seeds=seeds,
             answers={name: answer[torch.from_numpy(chosen)].float() for name, answer in self.materials.answers.items()} | drawn,
         )
 

@@ -98,7 +98,7 @@ def _report(trained: Any, recipe: Any) -> None:
         before = f"{shown.format(trained.before[name]):>9}" if trained.before else ""
         print(f"  {name:<46}{before}{shown.format(value):>11}")
     if trained.before and trained.kept:
-        why = "which the recipe keeps" if any(phase.keep == "last" for phase in recipe.phases) else "which have a lower log loss"
+        why = "which the recipe keeps" if recipe.phases[-1].keep == "last" else "which have a lower log loss"
         print(f"The checkpoint has the weights of step {trained.step}, {why}.")
     elif trained.before:
         print("The checkpoint is the unchanged start, because no step has a lower log loss.")

@@ -108,11 +108,11 @@ def _run(recipe: Recipe, materials: Materials, checkpointer: Checkpointer, snaps
     taken = 0
     with _stops_between_steps() as stopped:
         for number, phase in list(enumerate(recipe.phases))[first:]:
-            loop = PhaseLoop(number, recipe, materials, checkpointer.average, ranks)
             start = step if number == first else 0
+            if start == 0 and number > 0:  # a phase begins with the averaged weights of the one before, which are better than its last ones
+                materials.model.load_state_dict(checkpointer.average.module.state_dict())
+            loop = PhaseLoop(number, recipe, materials, checkpointer.average, ranks)
             if start == 0:
-                if number > 0:  # a phase begins with the averaged weights of the one before, which are better than its last ones
-                    materials.model.load_state_dict(checkpointer.average.module.state_dict())
                 checkpointer.average.n_averaged.zero_()  # each phase soon forgets the weights that it began with
             elif snapshot:  # a snapshot between two phases has the optimiser of the earlier one
                 loop.load(snapshot.states)

@@ -70,7 +70,7 @@ def cosines(queries: NDArray[np.float32], images: NDArray[np.float32]) -> NDArra
 
 
 def measure(kind: Kind, images: NDArray[np.float32], encode_texts: Callable[[Sequence[str]], NDArray[np.float32]]) -> dict[str, float]:
-    """The figures of a kind in percent, with `pictures`. `images` as for `cosines`. Ties count against the model."""
+    """The figures of a kind in percent, with `pictures`. `images` as for `cosines`."""
     pictures = sorted(frozenset().union(*kind.right.values()))
     figures: dict[str, float] = {"pictures": len(pictures)}
     texts = list(kind.right)

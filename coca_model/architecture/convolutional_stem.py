@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from coca_model.architecture.depthwise_conv import DepthwiseConv2d
 
 OUT_CHANNELS = 1280
-_TOGETHER = 16  # pictures at once on a CPU, whose cache their maps fit. With one thread, a step of training is twice as fast as with 160
+_CHUNK = 16  # pictures at once on a CPU, whose cache their maps fit. With one thread, a step of training is twice as fast as with 160
 _SIX_AS_BITS = {torch.bfloat16: 0x40C0, torch.float16: 0x4600}
 # Tan and Le 2019, table 1, without squeeze-and-excitation and with ReLU6 (EfficientNet-Lite, Liu 2020); depth times 1.1.
 _STAGES = (  # expansion, channels, repeats, first stride, kernel
@@ -52,8 +52,8 @@ class ConvolutionalStem(nn.Module):
 
     def forward(self, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Run the units [start, stop) on x: pixels (B, 3, H, W), or the map that the unit before `start` returned."""
-        if x.device.type == "cpu" and len(x) > _TOGETHER:
-            return torch.cat([self(part, start, stop) for part in x.split(_TOGETHER)])
+        if x.device.type == "cpu" and len(x) > _CHUNK:
+            return torch.cat([self(part, start, stop) for part in x.split(_CHUNK)])
         for unit in self.units()[start:stop]:
             x = unit(_same_padding(x, 3) if unit is self.stem else x)
             x = _relu6(x) if unit in (self.stem, self.head) else x

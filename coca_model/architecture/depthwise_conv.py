@@ -21,30 +21,30 @@ class DepthwiseConv2d(nn.Conv2d):
         if not learns or self.kernel_size != (5, 5) or input.device.type != "cpu":
             return super().forward(input)
         rows, columns = cast("tuple[int, int]", self.padding)
-        x, weight = F.pad(input, (columns, columns, rows, rows)), self.weight
+        x, weight, bias = F.pad(input, (columns, columns, rows, rows)), self.weight, self.bias
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
-            x, weight = x.to(dtype), weight.to(dtype)
-        out = cast("Tensor", _Convolution5x5.apply(x, weight, self.stride[0]))  # type: ignore[no-untyped-call]
-        return out if self.bias is None else out + self.bias.to(out.dtype)[:, None, None]
+            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        return cast("Tensor", _Convolution5x5.apply(x, weight, bias, self.stride[0]))  # type: ignore[no-untyped-call]
 
 
 class _Convolution5x5(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
-        return F.conv2d(x, weight, stride=stride, groups=len(weight))
+        return F.conv2d(x, weight, bias, stride=stride, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        of_input = _of_input(gradient, weight, ctx.stride, x.shape) if ctx.needs_input_grad[0] else None
-        return of_input, _of_weight(gradient, x, weight, ctx.stride), None
+        of_input = _input_gradient(gradient, weight, ctx.stride, x.shape) if ctx.needs_input_grad[0] else None
+        of_bias = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+        return of_input, _weight_gradient(gradient, x, weight, ctx.stride), of_bias, None
 
 
-def _of_input(gradient: Tensor, weight: Tensor, stride: int, shape: torch.Size) -> Tensor:
+def _input_gradient(gradient: Tensor, weight: Tensor, stride: int, shape: torch.Size) -> Tensor:
     if stride > 1:
         batch, channels, height, width = gradient.shape
         spread = gradient.new_zeros(batch, channels, stride * (height - 1) + 1, stride * (width - 1) + 1)
@@ -56,7 +56,7 @@ def _of_input(gradient: Tensor, weight: Tensor, stride: int, shape: torch.Size) 
     return F.pad(found, (0, right, 0, below)) if below or right else found
 
 
-def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     out, like = torch.empty_like(weight), weight[:, :, :3, :3].contiguous()
     height, width = (stride * (side - 1) + 3 for side in gradient.shape[2:])
     for top in (0, 2):

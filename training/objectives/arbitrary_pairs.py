@@ -55,8 +55,8 @@ def arbitrary_pairs_loss(image: Tensor, text: Tensor, scale: Tensor, gate: Tenso
 
 def _one_way(query: Tensor, key: Tensor, gate: Tensor, scale: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     opened = gate.square()  # both sides have the gate
-    lengths = [torch.sqrt((opened * query.square()).sum(1, keepdim=True)), torch.sqrt(opened @ key.square().T)]  # (B, 1), (B, B)
-    logits = scale * ((opened * query) @ key.T) / (lengths[0] * lengths[1]).clamp(min=1e-8)  # (B, B)
+    lengths = [(opened * query.square()).sum(1, keepdim=True), opened @ key.square().T]  # squared: (B, 1), (B, B)
+    logits = scale * ((opened * query) @ key.T) / (lengths[0] * lengths[1]).clamp(min=1e-16).sqrt()  # (B, B)
     others = logits.masked_fill(~negative, torch.finfo(logits.dtype).min).logsumexp(1, keepdim=True)  # (B, 1)
     costs = F.softplus(others - logits)  # -log of the positive's share of itself and the negatives
     return torch.where(positive & negative.any(1, keepdim=True), costs, 0).sum() / positive.sum()

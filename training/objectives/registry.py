@@ -133,6 +133,8 @@ def check_objectives(recipe: Recipe) -> None:
         for name in phase.objectives:
             if name not in allowed:
                 raise TrainingError(f"There is no objective {name!r}. Allowed: {', '.join(allowed)}.")
+            if name == SELF_RETRIEVAL and "captioning" not in phase.objectives:
+                raise TrainingError(f"Phase {phase.name!r} has {name} alone, so captions would stop being sentences. Add captioning.")
             for part in _NEEDS.get(name, ("text",)):
                 if not provided[part][0]:
                     raise TrainingError(f"Phase {phase.name!r} gives {name} no {part!r}. {provided[part][1]}")

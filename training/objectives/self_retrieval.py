@@ -15,34 +15,42 @@ from coca_model.decoding.generate import CachedDecoder, generate
 from coca_model.decoding.likelihood import next_token_losses
 from coca_model.decoding.options import CaptionOptions
 from coca_model.tokenizer import SpecialTokens
+from training.batches import Batch
 
 SELF_RETRIEVAL = "self_retrieval"  # its name in recipes
 DRAWN = 2  # captions for each picture
 MOST_TOKENS = 20
 
 
-def self_retrieval_costs(model: CoCa, image: Tensor, caption_tokens: Tensor, rows: Tensor, special: SpecialTokens, *, seed: int) -> Tensor:
+def self_retrieval_costs(model: CoCa, batch: Batch, image: Tensor, caption_tokens: Tensor, special: SpecialTokens) -> Tensor:
     """The cost of each drawn caption, whose gradient is that of minus its expected reward.
 
-    The reward is log p(own picture | caption) among the B pictures: a log softmax over the cosines at the model's temperature.
+    The reward is log p(own picture | caption) among the B pictures of the micro-batch: a log softmax over the cosines at the model's
+    temperature, without other rows of the same picture. So a larger micro-batch makes the task harder.
 
     Args:
+        batch: the R rows that the decoder learns to write get captions. The same `seeds` draw the same ones.
         image: (B, E), the vectors of all pictures, of any length.
         caption_tokens: (B, Q, D).
-        rows: bool (B,), the R pictures that get captions.
         special: the tokenizer's special tokens.
-        seed: the same seed draws the same captions.
 
     Returns:
         float32 (R * DRAWN,). Only the multimodal decoder gets a gradient, with the token embeddings if its output shares them.
     """
-    caption_tokens = caption_tokens.detach()[rows]
+    assert batch.texts is not None, "a batch without pictures has nothing to caption"
+    own = batch.texts.decoded.nonzero()[:, 0].repeat_interleave(DRAWN)  # (R * DRAWN,), the row of each caption's picture
+    if not len(own):
+        return torch.zeros(0, device=image.device)
+    caption_tokens = caption_tokens.detach()[batch.texts.decoded]
+    seed = 0 if batch.seeds is None else int(batch.seeds[0])
     ids, valid = drawn_captions(model, caption_tokens, special, seed=seed)
     with torch.no_grad():
         text, text_tokens = model.unimodal(ids, valid)
         cosines = F.normalize(text.float(), dim=-1) @ F.normalize(image.detach().float(), dim=-1).T  # (R * DRAWN, B)
-        own = rows.nonzero()[:, 0].repeat_interleave(DRAWN)
-        reward = F.log_softmax(model.log_scale.exp().float() * cosines, dim=-1)[torch.arange(len(own)), own].view(-1, DRAWN)
+        picture = torch.arange(len(image), device=own.device) if batch.picture is None else batch.picture
+        same = (picture[own][:, None] == picture).scatter(1, own[:, None], False)  # another row of the same picture is no wrong answer
+        logits = (model.log_scale.exp().float() * cosines).masked_fill(same, -torch.inf)
+        reward = F.log_softmax(logits, dim=-1).gather(1, own[:, None]).view(-1, DRAWN)
         advantage = (reward - reward.sum(1, keepdim=True)).div(DRAWN - 1) + reward  # minus the mean reward of the others
     hidden = model.multimodal.hidden(text_tokens, caption_tokens.repeat_interleave(DRAWN, dim=0))
     return advantage.flatten() * next_token_losses(hidden, model.multimodal.output, ids, valid).sum(1)
@@ -54,7 +62,8 @@ def drawn_captions(model: CoCa, caption_tokens: Tensor, special: SpecialTokens, 
     options = CaptionOptions(method="sample", max_tokens=most, no_repeat=0)
     device = caption_tokens.device
     random = torch.Generator(device).manual_seed(seed)
-    with torch.autocast(device.type, enabled=torch.is_autocast_enabled(device.type), cache_enabled=False):  # no cast weight outlives it
+    is_cast = torch.is_autocast_enabled(device.type)
+    with torch.no_grad(), torch.autocast(device.type, enabled=is_cast, cache_enabled=False):  # no weight cast in here is used outside
         found = generate(CachedDecoder(model, caption_tokens), len(caption_tokens) * DRAWN, special, options, random=random)
     whole = [[special.start, *ids, *([special.end] if len(ids) < most else [])] for ids in found]
     lengths = torch.tensor([len(ids) for ids in whole], device=device)

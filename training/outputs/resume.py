@@ -26,9 +26,9 @@ class Trained:
     """The result of a run."""
 
     output: Path  # the folder of the checkpoint
-    measured: Mapping[str, float]  # recall and log loss of the best weights, see `Validation`; empty if no pictures were held out
+    measured: Mapping[str, float]  # recall and log loss of the saved weights, see `Validation`; empty if no pictures were held out
     before: Mapping[str, float]  # the same for the start; empty from scratch
-    step: int  # the step of its phase after which the best weights were found
+    step: int  # the step of its phase whose weights were saved, or were the best
     kept: bool  # whether those weights are the checkpoint. Otherwise it is the start, which was no worse
     held_out: int  # the number of held-out pictures
     candidates: int  # the number of pictures they were searched among, with training pictures if few are held out

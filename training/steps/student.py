@@ -77,11 +77,9 @@ class Student(nn.Module):
             whole["text"], text_tokens = self.model.unimodal(batch.texts.token_ids, batch.texts.valid)
             captioning("captioning", batch.texts, text_tokens, caption_tokens)
             if SELF_RETRIEVAL in self.decodes and self.special is not None:
-                rows, seed = batch.texts.decoded, int(batch.texts.token_ids.sum())  # so that a resumed run draws the same captions
-                counts[SELF_RETRIEVAL] = rows.sum() * DRAWN
-                if decode and bool(rows.any()):
-                    costs = self_retrieval_costs(self.model, whole["image"], caption_tokens, rows, self.special, seed=seed)
-                    sums[SELF_RETRIEVAL] = costs.sum()
+                counts[SELF_RETRIEVAL] = batch.texts.decoded.sum() * DRAWN
+                if decode:
+                    sums[SELF_RETRIEVAL] = self_retrieval_costs(self.model, batch, whole["image"], caption_tokens, self.special).sum()
             if self.masked is not None:
                 found = self.masked(self.model, batch, (whole["image"], image_tokens), (whole["text"], text_tokens))
                 for name, cost in found.items():

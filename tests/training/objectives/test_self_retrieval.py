@@ -1,5 +1,7 @@
 """The reward of captions that find their own picture."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -13,7 +15,8 @@ from training.prepare.corpus import Texts
 from training.steps.student import Student
 
 SPECIAL = SpecialTokens(pad=0, start=1, end=2)
-ROWS = torch.tensor([True, False, True, True])
+TEXTS = Texts(torch.tensor([[1, 9, 2]] * 4), torch.ones(4, 3, dtype=torch.bool), torch.tensor([True, False, True, True]))
+BATCH = Batch(texts=TEXTS, picture=torch.arange(4), seeds=torch.zeros(4, dtype=torch.int64))
 
 
 @pytest.fixture
@@ -46,24 +49,28 @@ def test_the_same_seed_draws_the_same_captions(model, seen):
 
 def test_only_the_decoder_learns(model, seen):
     image, tokens = (one.clone().requires_grad_() for one in seen)
-    self_retrieval_costs(model, image, tokens, ROWS, SPECIAL, seed=0).sum().backward()
+    self_retrieval_costs(model, BATCH, image, tokens, SPECIAL).sum().backward()
     assert image.grad is None
     assert tokens.grad is None
     learnt = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert {name for name in learnt if not name.startswith("multimodal.")} == {"unimodal.token_embedding.weight"}  # shared with the output
 
 
-def test_the_cost_is_the_advantage_times_the_loss_of_the_words(model, seen, monkeypatch):
+@pytest.mark.parametrize("others", [[0, 1, 2, 3], [0, 2, 3]])
+def test_the_cost_is_the_advantage_times_the_loss_of_the_words(model, seen, monkeypatch, others):
+    """Row 1 is a wrong answer of row 0, unless both are the same picture."""
+    same = dataclasses.replace(BATCH, picture=torch.tensor([0, 1 if 1 in others else 0, 2, 3]))
     ids = torch.tensor([[1, 5, 2, 0], [1, 6, 7, 2], [1, 5, 5, 2], [1, 9, 2, 0], [1, 4, 2, 0], [1, 3, 2, 0]])
     monkeypatch.setattr(self_retrieval, "drawn_captions", lambda *_, **__: (ids, ids != 0))
     image, tokens = seen
-    found = self_retrieval_costs(model, image, tokens, ROWS, SPECIAL, seed=0)
+    found = self_retrieval_costs(model, same, image, tokens, SPECIAL)
     rewards, losses = [], []
     for row, picture in zip(ids, (0, 0, 2, 2, 3, 3), strict=True):
         words = row[row != 0][None]
         vector, text_tokens = model.unimodal(words, words != 0)
         cosines = F.cosine_similarity(vector, image)
-        rewards.append((model.log_scale.exp() * cosines).log_softmax(0)[picture])
+        among = others if picture == 0 else [0, 1, 2, 3]
+        rewards.append((model.log_scale.exp() * cosines)[among].log_softmax(0)[among.index(picture)])
         logits = model.multimodal(text_tokens, tokens[picture : picture + 1])[0]
         losses.append(sum(-logits[at].log_softmax(0)[words[0, at + 1]] for at in range(words.shape[1] - 1)))
     expected = [(rewards[n] - rewards[n ^ 1]) * losses[n] for n in range(6)]
@@ -82,8 +89,10 @@ def test_the_reward_rises(model, seen):
         return scores[torch.arange(len(own)), own].mean().item()
 
     before, optimizer = reward(), torch.optim.Adam(model.multimodal.parameters(), lr=3e-3)
+    texts = dataclasses.replace(TEXTS, decoded=torch.ones(4, dtype=torch.bool))
     for step in range(60):
-        costs = self_retrieval_costs(model, *seen, torch.ones(4, dtype=torch.bool), SPECIAL, seed=step)
+        batch = dataclasses.replace(BATCH, texts=texts, seeds=torch.full((4,), step))
+        costs = self_retrieval_costs(model, batch, *seen, SPECIAL)
         optimizer.zero_grad()
         costs.mean().backward()
         optimizer.step()
@@ -99,4 +108,4 @@ def test_the_student_counts_captions(model):
     sums = student(Batch(pictures, texts))["sums"]
     assert sums["self_retrieval"].requires_grad
     none = Texts(ids, ids != 0, torch.zeros(3, dtype=torch.bool))
-    assert "self_retrieval" not in student(Batch(pictures, none))["sums"]
+    assert float(student(Batch(pictures, none))["sums"]["self_retrieval"]) == 0  # every rank has the same sums
