@@ -118,7 +118,7 @@ def test_a_resumed_run_reaches_nearly_the_weights_of_an_uninterrupted_run(tmp_pa
 def test_momentum_and_masked_objectives_run_on_the_device(tmp_path, colours, tiny_checkpoint, recipe):
     pytest.importorskip("faiss", reason="faiss, which learns the codes of patches, is not installed")
     objectives = "momentum_contrast = 1.0\nkl_alignment = 1.0\nmasked_words = 1.0\nmasked_patches = 1.0\npainted_patches = 1.0"
-    new = ("attraction_repulsion", "group_ordering", "mixed_contrastive", "swapped_prototypes")
+    new = ("attraction_repulsion", "group_ordering", "mixed_contrastive", "swapped_prototypes", "captioning", "self_retrieval")
     objectives = "\n".join([objectives, *(f"{name} = 1.0" for name in new)])
     path = recipe(steps=4, views=4, extra="frozen_units = 1", objectives=objectives)
     run(colours, tmp_path / "out", path, tiny_checkpoint)
@@ -126,6 +126,7 @@ def test_momentum_and_masked_objectives_run_on_the_device(tmp_path, colours, tin
 
 
 def test_distillation_and_language_objectives_run_on_the_device(tmp_path, colours, tiny_checkpoint, recipe):
+    pytest.importorskip("faiss", reason="faiss, which finds the clusters of texts, is not installed")
     (colours / "sentences.txt").write_text("a dog jumping into a lake\ntwo dogs play with a red ball\n" * 3)
     names = (
         "soft_contrastive",
@@ -134,6 +135,7 @@ def test_distillation_and_language_objectives_run_on_the_device(tmp_path, colour
         "image_distillation",
         "relational_distillation",
         "arbitrary_pairs",
+        "clustered_prototypes",
         "language",
     )
     teachers = f'sentence_teacher = "{tiny_checkpoint}"\nimage_teacher = "{tiny_checkpoint}"\nsentences = "sentences.txt"'
