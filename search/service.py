@@ -92,9 +92,8 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
     ) -> FileResponse:
         with _errors_as_http():
             sha256 = version or _row_of_file(newest(), media_id)["sha256"]
-            path = find(media_id, sha256, seconds)
-            if not path.is_file():
-                newest()  # the collection may have been made anew, in another folder
+            before, path = collection.path, find(media_id, sha256, seconds)
+            if not path.is_file() and newest().path != before:  # it was made anew meanwhile, in another folder
                 path = find(media_id, sha256, seconds)
         if not path.is_file():
             raise HTTPException(404, f"No thumbnail of media {media_id}" + ("." if seconds is None else f" at {seconds} seconds."))
