@@ -61,7 +61,7 @@ def index(
         list[str] | None,
         typer.Option(
             metavar="ROOT",
-            help="First remove a folder that was indexed, by its path or id. Its files stay. Repeatable.",
+            help="First remove an indexed folder, by its path or id; with --new-model, also what is in it. Its files stay. Repeatable.",
         ),
     ] = None,
     manifest: Annotated[
