@@ -59,7 +59,10 @@ def index(
     ] = None,
     forget: Annotated[
         list[str] | None,
-        typer.Option(metavar="ROOT", help="First remove a folder that was indexed, by its path or id. Its files stay. Repeatable."),
+        typer.Option(
+            metavar="ROOT",
+            help="First remove an indexed folder, by its path or id; with --new-model, also what is in it. Its files stay. Repeatable.",
+        ),
     ] = None,
     manifest: Annotated[
         Path | None, typer.Option(help="A CSV or Parquet file with the column `path`, and columns such as title, keywords, taken_at.")
@@ -74,6 +77,7 @@ def index(
 ) -> None:
     from indexer.options import IndexOptions, default_workers
     from indexer.run import index as run
+    from media.sources.addresses import is_address
     from search.errors import OtherModelError
 
     options = IndexOptions(
@@ -89,7 +93,9 @@ def index(
     if not (named or listed or manifest or forget or retry_failed or (new_model and not watch)):
         raise typer.BadParameter("Name a folder, a picture or a video." if paths is None else "The list on standard input is empty.")
     if new_model and dry_run:
-        raise typer.BadParameter("--new-model does not go with --dry-run. On a terminal, it is asked for and says what it takes.")
+        raise typer.BadParameter(
+            "--new-model does not go with --dry-run. Without --new-model, a run on a terminal says what a rebuild takes, and asks."
+        )
     if watch and (dry_run or listed or manifest or any("://" in path for path in named)):
         raise typer.BadParameter("--watch takes folders and files of this machine. It does not go with --dry-run, a list or a manifest.")
 
@@ -100,7 +106,8 @@ def index(
         try:
             return run_with_bars()
         except OtherModelError as error:
-            if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            is_remote = is_address(collection or "")  # not made anew in its place
+            if as_json or is_remote or not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise
             encoder, new_model = ask_for_new_model(error, collection, model), True
             return run_with_bars()
@@ -142,8 +149,7 @@ def index(
 def ask_for_new_model(error: "OtherModelError", collection: str | None, model: str | None) -> "Encoder":
     """Say what it takes to make a collection anew, and ask. Returns the model. Ends with code 2 if the answer is no."""
     from coca_model import load
-    from indexer.anew import in_words
-    from indexer.forecast import forecast
+    from indexer.forecast import forecast, in_words
     from search.collection import open_collection
 
     opened = open_collection(collection)

@@ -1,5 +1,6 @@
 """`index()`: scan -> plan -> process -> write, on this machine."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,11 +19,13 @@ from indexer.processing.stopwatch import Stopwatch
 from indexer.processing.unfinished import Unfinished, has_changed
 from indexer.report import Report
 from indexer.survey import Indexed, paused_garbage_collection, scan_for, survey
-from media.sources.addresses import name_of
+from media.sources.addresses import is_address, name_of
+from media.sources.choose import source_of
 from media.sources.source import SourceFile
 from search.collection import CollectionWriter, Failure, FileRows, Identity, KnownFile, default_path
 from search.collection.bucket import place
-from search.collection.identity import read_identity, read_raw_identity
+from search.collection.generations.folders import home_of
+from search.collection.identity import is_below, read_identity, read_raw_identity
 from search.collection.lance_tables import FAILURES, SEGMENTS, LanceTable
 from search.collection.rows import known_failures, known_files
 from search.errors import NoCollectionError
@@ -78,8 +81,8 @@ def index(
     if options.retry_failed and not (paths or listed or manifest or options.forget):
         listed = known_failures(LanceTable(folder, FAILURES), read_identity(folder))
     inputs = read_inputs(paths, listed=listed, columns=said.columns, roots=list(identity.roots.values()))
-    options = replace(options, forget=tuple(dict.fromkeys(map(identity.find_root, options.forget))))
-    forgotten = {identity.roots[root_id] for root_id in options.forget}
+    options = replace(options, forget=tuple(dict.fromkeys(_to_forget(each, identity, new_model=new_model) for each in options.forget)))
+    forgotten = {identity.roots.get(each, each) for each in options.forget}
     inputs = replace(inputs, missing=tuple(path for path in inputs.missing if path not in forgotten))
     if options.dry_run:
         report = preview(folder, identity, inputs, options, on_check)
@@ -87,7 +90,7 @@ def index(
         report = _Run(folder, options, on_progress, should_stop).run_anew(inputs, model, encoder, on_check)
     else:
         report = _Run(folder, options, on_progress, should_stop).run(inputs, model, encoder, on_check)
-    return replace(report, notes=(*said.notes, *report.notes))
+    return replace(report, collection=home_of(folder), notes=(*said.notes, *report.notes))
 
 
 class _Run:
@@ -111,7 +114,10 @@ class _Run:
         name = lasting_name(model) if model else identity.model
         loaded = encoder or _load(name)
         if identity.fits(loaded):
-            return self.run(inputs, name, loaded, on_check) if inputs.is_named else self._report(nothing_to_do(self._folder))
+            for root_id in self._options.forget:
+                identity.root(root_id)
+            is_asked = inputs.is_named or self._options.forget
+            return self.run(inputs, name, loaded, on_check) if is_asked else self._report(nothing_to_do(self._folder))
 
         def process(tasks: Sequence["Task"], writer: CollectionWriter, columns: Mapping[str, Mapping[str, Any]]) -> None:
             self._process(tasks, loaded, writer, columns)
@@ -247,6 +253,15 @@ def _times(file: KnownFile, source: str | None) -> Mapping[str, Any]:
         return {}
     found = columns_from_metadata(file_metadata({}, name=name_of(file.uri), mtime=file.mtime, sidecars={}))
     return {name: found.get(name) for name in TAKEN}
+
+
+def _to_forget(text: str, identity: Identity, *, new_model: bool) -> str:
+    """The id of a root, by its id or folder; or what is below a root, if the collection is made anew. Raises QueryError for another."""
+    path = source_of(text).resolve(text if is_address(text) else os.path.expanduser(text))  # noqa: PTH111
+    is_root = text in identity.roots or path in identity.roots.values()
+    if new_model and not is_root and any(is_below(path, root) for root in identity.roots.values()):
+        return path
+    return identity.find_root(text)
 
 
 def _identity(folder: Path) -> Identity:

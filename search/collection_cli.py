@@ -3,13 +3,16 @@
 import json
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.errors import QueryError
+from search.errors import OtherModelError, QueryError
 from search.options import CollectionOption, JsonOption, WhereOption, all_of
 from search.vectors.kinds import LEAST_FOR_CODES, IndexChoice
+
+if TYPE_CHECKING:
+    from search.collection.reader import Collection
 
 _LINES_AT_ONCE = 10_000
 _STAGES = {
@@ -48,6 +51,8 @@ def status(collection: CollectionOption = None, as_json: JsonOption = False) -> 
     for name, value in values.items():
         print(f"{_NAMES.get(name, name):18} {value}")
     print(f"{'index':18} {index.in_words()}")
+    if remark := _on_other_version(opened):
+        print(f"{'model now':18} {remark}")
     if leave_out is not None:
         print(f"{'left out':18} {', '.join(leave_out) or 'nothing'}")
     for root in roots:
@@ -55,6 +60,21 @@ def status(collection: CollectionOption = None, as_json: JsonOption = False) -> 
             print(f"{'absent':18} {root.folder} ({root.num_files} files)")
     for failure in failures:
         print(f"  {unescape(failure['uri'])}: {failure['stage']}: {failure['reason']} (tried {failure['attempts']}x)", file=sys.stderr)
+
+
+def _on_other_version(opened: "Collection") -> str | None:
+    """What to do if the model that ships is another version now. Other models may be large, and are not looked at."""
+    from coca_model.errors import CheckpointError
+
+    if opened.identity.model != "default":
+        return None
+    try:
+        opened.identity.check_weights(opened.path)
+    except OtherModelError as error:
+        return str(error)
+    except (CheckpointError, OSError):  # said by what needs the model
+        return None
+    return None
 
 
 def list_segments(

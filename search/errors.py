@@ -31,7 +31,7 @@ class NoCollectionError(CollectionError):
 
 
 class IncompatibleError(CollectionError):
-    """The collection was made by a newer program or with another model."""
+    """The collection was made by a newer program, or is damaged or not whole. See also OtherModelError."""
 
 
 class OtherModelError(IncompatibleError):

@@ -43,6 +43,11 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
         collection.refresh()
         return collection
 
+    def find(media_id: int, sha256: str, seconds: float | None) -> Path:
+        path = thumbnail_path(collection.path, media_id, sha256, seconds)
+        fetch_thumbnails(collection.path, [path])
+        return path
+
     @app.get("/healthz")
     def healthz() -> dict[str, Any]:
         with _errors_as_http():
@@ -87,8 +92,9 @@ def make_app(collection: Collection, *, hosts: tuple[str, ...] = LOOPBACK) -> Fa
     ) -> FileResponse:
         with _errors_as_http():
             sha256 = version or _row_of_file(newest(), media_id)["sha256"]
-            path = thumbnail_path(collection.path, media_id, sha256, seconds)
-            fetch_thumbnails(collection.path, [path])
+            before, path = collection.path, find(media_id, sha256, seconds)
+            if not path.is_file() and newest().path != before:  # it was made anew meanwhile, in another folder
+                path = find(media_id, sha256, seconds)
         if not path.is_file():
             raise HTTPException(404, f"No thumbnail of media {media_id}" + ("." if seconds is None else f" at {seconds} seconds."))
         return FileResponse(path, media_type="image/webp", headers={"Cache-Control": "private, max-age=86400"})

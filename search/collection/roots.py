@@ -1,8 +1,10 @@
 """Lists, moves and removes roots: the folders that were indexed."""
 
 import os
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from media.sources.addresses import is_address
 from media.sources.choose import source_of
@@ -32,26 +34,44 @@ class RootState:
 def list_roots(snapshot: Snapshot) -> list[RootState]:
     """All roots of a collection."""
     num_files = snapshot.files_by_root()
-    states = ((root_id, folder, num_files.get(root_id, 0)) for root_id, folder in snapshot.identity.roots.items())
-    return [RootState(root_id, folder, count, count > 0 and _is_absent(root_id, snapshot)) for root_id, folder, count in states]
+    states = []
+    for root_id, folder in snapshot.identity.roots.items():
+        count = num_files.get(root_id, 0)
+        is_absent = count > 0 and _is_absent(root_id, snapshot.identity, partial(_files_of, root_id, snapshot))
+        states.append(RootState(root_id, folder, count, is_absent))
+    return states
 
 
-def _is_absent(root_id: str, snapshot: Snapshot) -> bool:
+def absent_roots(identity: Identity, files: Mapping[str, Collection[str]]) -> set[str]:
+    """The ids of the roots that are absent, by their indexed files. A root without files is none of them."""
+    return {each for each in identity.roots if files.get(each) and _is_absent(each, identity, partial(files.__getitem__, each))}
+
+
+def _is_absent(root_id: str, identity: Identity, files: Callable[[], Collection[str]]) -> bool:
     """Whether a folder is missing, empty, or another one with less than half of the files. An address is not asked."""
-    folder = snapshot.identity.roots[root_id]
+    folder = identity.roots[root_id]
     if is_address(folder):
         return False
+    if is_missing_or_empty(folder):
+        return True
+    if not is_another_folder(root_id, identity):
+        return False
+    uris = files()
+    return 2 * sum(map(_exists, uris)) < len(uris)
+
+
+def _files_of(root_id: str, snapshot: Snapshot) -> set[str]:
+    return {row["uri"] for row in snapshot.rows(snapshot.segment_ids) if row["root_id"] == root_id}
+
+
+def is_missing_or_empty(folder: str) -> bool:
+    """Whether a folder of this machine is not there, or holds nothing but hidden files. False if it cannot be looked at."""
     try:
-        if all(name.startswith(".") for name in os.listdir(folder)):
-            return True
+        return all(name.startswith(".") for name in os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
         return False
-    if not is_another_folder(root_id, snapshot.identity):
-        return False
-    uris = {row["uri"] for row in snapshot.rows(snapshot.segment_ids) if row["root_id"] == root_id}
-    return 2 * sum(map(_exists, uris)) < len(uris)
 
 
 def is_another_folder(root_id: str, identity: Identity) -> bool:

@@ -203,7 +203,7 @@ class CollectionWriter:
             ids = in_list("media_id", [each.file.media_id for each in self._files])
             self._segments.replace(rows, key="segment_id", stale=ids)
             added = {each.file.media_id: each.file.sha256 for each in self._files}
-            had_rows = added if self._had_rows is None else added.keys() & self._had_rows
+            had_rows = added if self._had_rows is None else {each for each in added if each in self._had_rows or each in self._outdated}
             self._outdated.update((media_id, added[media_id]) for media_id in had_rows)
             if self._had_rows is not None:
                 self._had_rows.update(added)

@@ -3,14 +3,22 @@
 import json
 import os
 import shutil
+import stat
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
 import indexer.anew
+import indexer.cli
 import indexer.run
+from coca_search.cli import app
 from indexer import IndexOptions, index
+from indexer.forecast import forecast
+from media import MediaError
 from search import IncompatibleError, open_collection, search
 from search.collection import CollectionWriter, read_identity
 from search.collection.bucket.place import shown
@@ -21,7 +29,8 @@ from search.collection.roots import remove_root
 from search.collection.thumbnails import thumbnail_of
 from search.collection.verify import verify
 from search.collection.writer_lock import WriterLock
-from search.errors import CollectionError, LockedError, OtherModelError, StorageError
+from search.errors import CollectionError, LockedError, NoCollectionError, OtherModelError, QueryError, StorageError
+from search.service import make_app
 from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 
 COLOURS = ("red", "green", "blue", "yellow", "black")
@@ -68,6 +77,20 @@ class Library:
         """Make it anew, but stop after some files."""
         asked = iter(range(1000))
         return self.anew(should_stop=lambda: next(asked) >= after)
+
+
+@pytest.fixture(autouse=True)
+def synced(monkeypatch):
+    """What was written to the disk, in order. Other programs may have much to write, so nothing is."""
+    calls, fsync = [], os.fsync
+
+    def note(descriptor):
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "sync", lambda: calls.append("all"))
+    monkeypatch.setattr(os, "fsync", note)
+    return calls
 
 
 @pytest.fixture
@@ -245,12 +268,12 @@ def test_a_folder_that_is_unplugged_while_it_is_read_holds_it_up(library, tmp_pa
 
 def unreadable(monkeypatch, *names):
     """Files of these names exist, and cannot be looked at."""
-    stat = os.stat
+    look = os.stat
 
     def refuse(path, *arguments, **named):
         if os.path.basename(str(path)) in names:
             raise PermissionError(13, "Permission denied", str(path))
-        return stat(path, *arguments, **named)
+        return look(path, *arguments, **named)
 
     monkeypatch.setattr(os, "stat", refuse)
 
@@ -429,3 +452,202 @@ def test_a_pointer_out_of_the_collection_is_not_followed(tmp_path):
         (tmp_path / "collection.json").write_text(json.dumps({"format_version": 3, "generation": name}))
         assert newest_generation(tmp_path) == tmp_path
     assert home_of(tmp_path / "generation-7") == tmp_path
+
+
+def listed(library, *files):
+    """A collection of a list of files, in a library of its own."""
+    library.home = library.home.with_name("listed")
+    library.index(listed=files, encoder=FakeEncoder())
+    (root,) = library.open(FakeEncoder()).identity.roots.values()
+    assert root == str(library.one.parent)
+    return library.one.parent
+
+
+def test_an_absent_drive_of_a_list_holds_it_up_or_is_forgotten(library, tmp_path):
+    listed(library, library.one / "red.png", library.two / "white.png")
+    library.two.rename(tmp_path / "unplugged")
+    report = library.anew()
+    assert (report.absent, report.num_gone, len(library.ids(FakeEncoder()))) == ({str(library.two): 1}, 0, 2)
+    library.two.mkdir()  # as a mount point without its drive
+    report = library.anew()
+    assert report.absent == {str(library.two): 1}
+    assert any(f"remove them with: --forget {library.two}" in line for line in report.remarks())
+    assert library.anew(forget=(str(library.two),)).notes[0] == f"{library.two}: forgotten, with 1 files."
+    assert list(library.ids()) == [str(library.one / "red.png")]
+    with pytest.raises(QueryError, match="Unknown root"):
+        library.anew(forget=(str(library.two),))
+
+
+def test_a_file_of_a_list_whose_folder_is_there_is_gone(library):
+    listed(library, library.one / "red.png", library.two / "white.png")
+    (library.two / "white.png").unlink()
+    assert (library.anew().num_gone, len(library.ids())) == (1, 1)
+
+
+def test_an_absent_folder_that_no_snapshot_knows_yet_holds_it_up(library, tmp_path, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    write_picture(tmp_path / "three" / "late.png", "white", size=(33, 44))
+    with monkeypatch.context() as patched:
+        patched.setattr(CollectionWriter, "publish", die)
+        with pytest.raises(KeyboardInterrupt):
+            library.index(tmp_path / "three", encoder=FakeEncoder())
+    (tmp_path / "three").rename(tmp_path / "unplugged")
+    assert library.anew().absent == {str(tmp_path / "three"): 1}
+    assert read_identity(library.home).model_id == "fake@1"
+
+
+def test_a_folder_that_is_back_at_the_end_is_not_gone(library, tmp_path, monkeypatch):
+    library.two.rename(tmp_path / "unplugged")
+    with monkeypatch.context() as patched:
+        patched.setattr(indexer.anew, "_discard_another", lambda *_: (tmp_path / "unplugged").rename(library.two))
+        report = library.anew()
+    assert (report.num_gone, report.absent) == (0, {str(library.two): 2})
+    library.anew()
+    assert len(library.ids()) == 7
+
+
+def test_a_file_that_is_back_at_the_end_is_not_gone(library, tmp_path, monkeypatch):
+    process = indexer.run._Run._process
+
+    def bring_back(self, *arguments):
+        (tmp_path / "red.png").rename(library.one / "red.png")
+        process(self, *arguments)
+
+    (library.one / "red.png").rename(tmp_path / "red.png")
+    with monkeypatch.context() as patched:
+        patched.setattr(indexer.run._Run, "_process", bring_back)
+        report = library.anew()
+    assert (report.num_gone, read_identity(library.home).model_id) == (0, "fake@1")
+
+
+def test_a_folder_of_a_generation_is_the_collection(library, monkeypatch):
+    assert library.anew(library.one).collection == library.home
+    library.anew(encoder=FakeEncoder())
+    home, library.home = library.home, library.home / "generation-2"
+    assert library.index(library.one, encoder=FakeEncoder()).collection == home
+    assert len(library.ids(FakeEncoder())) == 7
+    assert not library.home.exists()
+    monkeypatch.chdir(home / "generation-3")
+    assert newest_generation(home_of(Path())) == home / "generation-3"
+    shutil.rmtree(home / "generation-3")
+    with pytest.raises(NoCollectionError):
+        open_collection(home / "generation-2")
+
+
+def test_a_broken_codec_does_not_cost_the_files(library, monkeypatch):
+    def fail(*_):
+        raise MediaError("decode", "no decoder")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("indexer.processing.process._read", fail)
+        report = library.anew()
+    assert f"{library.two}: 2 files that were indexed before can no longer be decoded: " in "".join(report.notes)
+    assert f"{library.two}/film.mp4 (no decoder)" in "".join(report.notes)
+    assert read_identity(library.home).model_id == "fake@1"
+    library.anew(forget=(str(library.two / "film.mp4"),))
+    assert len(library.ids()) == 6
+
+
+def test_one_file_that_can_no_longer_be_decoded_is_listed_as_failed(library):
+    (library.one / "red.png").write_bytes(b"broken")
+    assert sorted(os.path.basename(failure.uri) for failure in library.anew().failures) == ["broken.jpg", "red.png"]
+    assert len(library.ids()) == 6
+
+
+def test_the_disk_has_the_new_generation_before_the_old_one_is_removed(library, synced, monkeypatch):
+    remove_older = indexer.anew.remove_older
+
+    def remove(folder):
+        synced.append("remove")
+        remove_older(folder)
+
+    monkeypatch.setattr(indexer.anew, "remove_older", remove)
+    library.anew()
+    end = synced[synced.index("all") :]
+    assert end[: end.index("remove") + 1] == ["all", "file", "folder", "remove"]
+
+
+def test_a_thumbnail_is_served_as_the_first_request_after_the_switch(library):
+    opened = library.open(FakeEncoder())
+    row = opened.snapshot.rows(opened.snapshot.segment_ids)[0]
+    client = TestClient(make_app(opened, hosts=("testserver",)))
+    library.anew()
+    seconds = {} if row["frame_seconds"] is None else {"seconds": row["frame_seconds"]}
+    answer = client.get(f"/thumbnail/{row['media_id']}", params={"version": row["sha256"][:12], **seconds})
+    assert answer.status_code == 200
+
+
+def test_a_folder_is_forgotten_if_the_collection_is_of_this_model_already(library):
+    library.anew()
+    library.anew(forget=(str(library.two),))
+    assert set(library.ids()) == {str(library.one / f"{colour}.png") for colour in COLOURS}
+
+
+def test_an_unfinished_generation_that_cannot_be_opened_stays(library):
+    library.stopped(after=3)
+    identity = library.home / "generation-2" / "collection.json"
+    content = identity.read_text()
+    identity.write_text(json.dumps({**json.loads(content), "format_version": 9}))
+    with pytest.raises(CollectionError, match=r"an unfinished generation cannot be opened \(.*format 9 is newer.* Remove this folder"):
+        library.anew()
+    identity.write_text(content)
+    assert library.anew().num_changed < 7
+
+
+def test_files_that_exchanged_their_names_are_embedded_again(library, tmp_path):
+    library.stopped(after=4)
+    with CollectionWriter(library.home / "generation-2", Newer(), model="default") as writer:
+        made = [uri for uri in writer.known_files() if uri.endswith(".png") and uri.startswith(str(library.one))]
+    one, two = made[:2]
+    for old, new in ((one, tmp_path / "apart.png"), (two, one), (tmp_path / "apart.png", two)):
+        os.rename(old, new)
+    library.index(library.one, encoder=FakeEncoder())
+    ids = library.ids(FakeEncoder())
+    library.anew()
+    assert library.ids() == ids
+    assert [row["sha256"] for row in rows_of(library.open())] == [row["sha256"] for row in rows_of(make_fresh(library, tmp_path / "fresh"))]
+    assert verify(library.home).problems == []
+
+
+def test_files_that_failed_before_stay_listed_if_a_run_did_not_come_to_them(library, monkeypatch):
+    process = indexer.run._Run._process
+
+    def without_failures(self, tasks, *arguments):
+        process(self, [task for task in tasks if task.was_indexed], *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(indexer.run._Run, "_process", without_failures)
+        assert library.anew().failures == ()
+    assert library.open().failures()["uri"].to_pylist() == [str(library.one / "broken.jpg")]
+    assert library.index(library.one).num_failed_before == 1
+
+
+def test_the_forecast_of_the_room_is_what_is_checked(library, monkeypatch):
+    needed = forecast(library.open(FakeEncoder()), Newer()).size_bytes
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+    with pytest.raises(StorageError, match="too little room"):
+        library.anew()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed + 1000))  # with the note of the writer
+    library.anew()
+
+
+def test_on_a_terminal_a_collection_in_a_bucket_is_not_offered_what_is_refused(monkeypatch):
+    def refuse(*_, **__):
+        raise OtherModelError("another model")
+
+    monkeypatch.setattr(indexer.run, "index", refuse)
+    monkeypatch.setattr(indexer.cli, "ask_for_new_model", lambda *_: pytest.fail("it asked"))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with pytest.raises(OtherModelError):
+        indexer.cli.index(["x"], "s3://bucket/collection")
+
+
+def test_status_says_if_the_model_that_ships_is_another_now(library, monkeypatch, tiny_checkpoint):
+    monkeypatch.setattr("coca_model.checkpoints.find.shipped", lambda _: tiny_checkpoint)
+    advice = f"Make the collection anew with: coca-search index --new-model --collection {library.home}"
+    assert advice in CliRunner().invoke(app, ["status", "--collection", str(library.home)]).stdout
+    monkeypatch.setattr("coca_model.checkpoints.find.shipped", lambda _: library.home / "nothing")
+    assert "model now" not in CliRunner().invoke(app, ["status", "--collection", str(library.home)]).stdout

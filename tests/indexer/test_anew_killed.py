@@ -10,6 +10,8 @@ import pytest
 
 from indexer import index
 from search import open_collection, search
+from search.collection import read_identity
+from search.collection.generations.folders import newest_generation
 from search.collection.verify import verify
 from tests.fakes import FakeEncoder, rows_of, write_film, write_picture
 
@@ -64,7 +66,7 @@ def test_killed_runs_go_on_and_do_not_begin_again(tmp_path, old):
     for _ in range(8):
         lines += run(old, choose.uniform(0.2, 0.6))
         num_killed += "made" not in lines
-        opened = open_collection(old, encoder=FakeEncoder("fake@2" if "made" in lines else "fake@1"))
+        opened = open_collection(old, encoder=FakeEncoder(read_identity(newest_generation(old)).model_id))
         assert len(search("red", collection=opened, k=100)) == NUM_FILES
     lines += run(old)
     assert num_killed, "no run was killed: the test proves little"

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 def local_folder(collection: str | os.PathLike[str]) -> Path:
     """The folder of a collection on this machine: its newest generation, or the working copy of an address. Raises CollectionError."""
     if not is_address(collection):
-        return newest_generation(Path(collection))
+        return newest_generation(home_of(Path(collection)))
     address = parse_address(collection)
     if not address.startswith("s3://"):
         raise CollectionError(f"{address}: a collection can be in a folder, or in a bucket at s3://. Pictures may be anywhere.")

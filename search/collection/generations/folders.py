@@ -6,6 +6,7 @@
 `collection.json` is replaced atomically. So readers see the old generation or the new one, and a killed process leaves one of them.
 """
 
+import errno
 import json
 import os
 import re
@@ -33,7 +34,8 @@ def newest_generation(home: Path) -> Path:
 
 def home_of(folder: Path) -> Path:
     """The folder of a collection as the user knows it, by the folder of one of its generations."""
-    return folder.parent if _NAME.fullmatch(folder.name) and (folder.parent / "collection.json").exists() else folder
+    named = folder if folder.name not in {"", ".."} else folder.resolve()  # such as "." in the folder of a generation
+    return named.parent if _NAME.fullmatch(named.name) and (named.parent / "collection.json").exists() else folder
 
 
 def next_generation(folder: Path) -> Path:
@@ -47,8 +49,14 @@ def is_outdated(folder: Path) -> bool:
 
 
 def switch_to(folder: Path) -> None:
-    """Make the generation in `folder` the newest one. Only the holder of the writer's lock of the old one may call this."""
-    atomic_write(home_of(folder) / "collection.json", json.dumps({"format_version": _FORMAT, "generation": folder.name}, indent=2) + "\n")
+    """Make the generation in `folder` the newest one. Only the holder of the writer's lock of the old one may call this.
+
+    Its files are on the disk before that, and the change is there afterwards. So a power failure leaves the old generation or the new one.
+    """
+    home = home_of(folder)
+    os.sync()  # once for all: there may be a million thumbnails
+    atomic_write(home / "collection.json", json.dumps({"format_version": _FORMAT, "generation": folder.name}, indent=2) + "\n")
+    _sync_folder(home)
 
 
 def remove_older(folder: Path) -> None:
@@ -74,6 +82,17 @@ def remove(folder: Path) -> None:
 def size_of(folder: Path) -> int:
     """The bytes of the files of one generation."""
     return sum(_sizes(folder))
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # as of some network disks
+            raise
+    finally:
+        os.close(opened)
 
 
 def _sizes(folder: Path) -> Iterator[int]:
