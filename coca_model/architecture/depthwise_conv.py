@@ -20,38 +20,39 @@ class DepthwiseConv2d(nn.Conv2d):
         learns = torch.is_grad_enabled() and self.weight.requires_grad
         if not learns or self.kernel_size != (5, 5) or input.device.type != "cpu":
             return super().forward(input)
-        rows, columns = cast("tuple[int, int]", self.padding)
-        x, weight, bias = F.pad(input, (columns, columns, rows, rows)), self.weight, self.bias
+        x, weight, bias = input, self.weight, self.bias
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
             x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-        return cast("Tensor", _Convolution5x5.apply(x, weight, bias, self.stride[0]))  # type: ignore[no-untyped-call]
+        return cast("Tensor", _Convolution5x5.apply(x, weight, bias, self.stride[0], self.padding[0]))  # type: ignore[no-untyped-call]
 
 
 class _Convolution5x5(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.stride = stride
-        return F.conv2d(x, weight, bias, stride=stride, groups=len(weight))
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        of_input = _input_gradient(gradient, weight, ctx.stride, x.shape) if ctx.needs_input_grad[0] else None
+        of_input = _input_gradient(gradient, weight, ctx.stride, ctx.padding, x.shape) if ctx.needs_input_grad[0] else None
         of_bias = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
-        return of_input, _weight_gradient(gradient, x, weight, ctx.stride), of_bias, None
+        padded = F.pad(x, (ctx.padding,) * 4)
+        return of_input, _weight_gradient(gradient, padded, weight, ctx.stride), of_bias, None, None
 
 
-def _input_gradient(gradient: Tensor, weight: Tensor, stride: int, shape: torch.Size) -> Tensor:
+def _input_gradient(gradient: Tensor, weight: Tensor, stride: int, padding: int, shape: torch.Size) -> Tensor:
     if stride > 1:
         batch, channels, height, width = gradient.shape
         spread = gradient.new_zeros(batch, channels, stride * (height - 1) + 1, stride * (width - 1) + 1)
         spread = spread.contiguous(memory_format=torch.channels_last)
         spread[:, :, ::stride, ::stride] = gradient
         gradient = spread
-    found = F.conv2d(gradient, weight.flip(2, 3), padding=4, groups=len(weight))
+    found = F.conv2d(gradient, weight.flip(2, 3), padding=4, groups=len(weight))  # of the padded input
+    found = found[:, :, padding : padding + shape[2], padding : padding + shape[3]]
     below, right = shape[2] - found.shape[2], shape[3] - found.shape[3]  # pixels that no position of the kernel reached
     return F.pad(found, (0, right, 0, below)) if below or right else found
 

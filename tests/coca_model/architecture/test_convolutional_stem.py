@@ -141,13 +141,13 @@ def test_values_are_the_same_with_and_without_gradients(dtype):
 
 
 def test_many_pictures_have_the_maps_and_gradients_of_few(model):
-    x = torch.rand(35, 3, 32, 32, dtype=torch.float64)
+    x = torch.rand(18, 3, 32, 32)
     weights = torch.linspace(-1, 1, OUT_CHANNELS)[:, None, None]
     found = []
-    for parts in (1, 35):
-        learning = copy.deepcopy(model).double().requires_grad_(True)
+    for parts in (1, 18):
+        learning = copy.deepcopy(model).requires_grad_(True)
         out = torch.cat([learning(part) for part in x.chunk(parts)])
         (out * weights).sum().backward()
         found.append((out.detach(), learning.stem.weight.grad))
     for one, other in zip(*found, strict=True):
-        assert_close(one, other)
+        assert float((one - other).norm() / other.norm()) < 1e-3
