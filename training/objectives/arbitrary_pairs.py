@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.objectives.contrastive import same_picture
+
 _SAME_LABEL = 0.9  # the cosine of two texts
 
 
@@ -34,7 +36,7 @@ class LabelGate(nn.Module):
 
 def share_a_label(meaning: Tensor, picture: Tensor) -> Tensor:
     """Bool (B, B): whether rows have the same picture, int64 (B,), or nearly the same text. `meaning` is (B, E') of L2 norm 1."""
-    return (meaning @ meaning.T >= _SAME_LABEL) | (picture[:, None] == picture[None, :])
+    return (meaning @ meaning.T >= _SAME_LABEL) | same_picture(picture)
 
 
 def arbitrary_pairs_loss(image: Tensor, text: Tensor, scale: Tensor, gate: Tensor, same: Tensor) -> Tensor:

@@ -36,12 +36,17 @@ def soft_targets(texts: Tensor, temperature: float = 0.05) -> Tensor:
     return torch.softmax(texts @ texts.T / temperature, dim=1)
 
 
+def same_picture(picture: Tensor) -> Tensor:
+    """Bool (B, B): whether two rows have the same picture. `picture` is int64 (B,), numbered in any way."""
+    return picture[:, None] == picture[None, :]
+
+
 def same_picture_targets(picture: Tensor) -> Tensor:
     """float32 (B, B) targets for `contrastive_loss`: row i is evenly distributed over all rows with the picture of row i.
 
     `picture` is int64 (B,), the picture of each row, numbered in any way.
     """
-    same = (picture[:, None] == picture[None, :]).float()  # (B, B)
+    same = same_picture(picture).float()  # (B, B)
     return same / same.sum(1, keepdim=True)
 
 

@@ -21,11 +21,6 @@ _STEEPNESS = 1.0  # GroCo's, of the soft comparisons of cosines
 _NEGATIVES = 10  # GroCo's, the nearest ones that are sorted
 
 
-def same_picture(picture: Tensor) -> Tensor:
-    """Bool (B, B): whether two rows have the same picture. `picture` is int64 (B,), numbered in any way."""
-    return picture[:, None] == picture[None, :]
-
-
 def attraction_repulsion_loss(image: Tensor, text: Tensor, same: Tensor, *, attraction: float = 1.0, repulsion: float = 1.0) -> Tensor:
     """CACR with squared Euclidean distances: the mean distance to positives minus that to negatives, each as an expectation.
 

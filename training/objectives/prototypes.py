@@ -32,8 +32,8 @@ def balanced_codes(scores: Tensor) -> Tensor:
 def swapped_prototypes_loss(image: Tensor, text: Tensor, prototypes: Tensor) -> Tensor:
     """SwAV's swapped prediction, with a picture and its text as the two views: the mean of both cross-entropies instead of their sum.
 
-    The codes have no gradient. The paper keeps earlier embeddings in a queue if a batch is small; here the prototypes are few instead,
-    and it keeps the prototypes fixed in the first epoch, which a short phase cannot.
+    The codes have no gradient. The paper keeps earlier embeddings in a queue if a batch is small; here the prototypes are few instead.
+    The paper freezes the prototypes in the first epoch; here they always learn, because phases are short.
     """
     of_image, of_text = image @ prototypes.T, text @ prototypes.T  # (B, K)
     predicted = [F.cross_entropy(_SCALE * a, balanced_codes(b)) for a, b in ((of_image, of_text), (of_text, of_image))]

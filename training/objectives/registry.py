@@ -93,8 +93,8 @@ OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = {
     "continuously_weighted_contrastive": lambda b: contrast.continuously_weighted_contrastive_loss(
         b["image"], b["text"], b["scale"], contrast.similarity_of(b["meaning"])
     ),
-    "attraction_repulsion": lambda b: groups.attraction_repulsion_loss(b["image"], b["text"], groups.same_picture(b["picture"])),
-    "group_ordering": lambda b: groups.group_ordering_loss(b["image"], b["text"], groups.same_picture(b["picture"])),
+    "attraction_repulsion": lambda b: groups.attraction_repulsion_loss(b["image"], b["text"], contrast.same_picture(b["picture"])),
+    "group_ordering": lambda b: groups.group_ordering_loss(b["image"], b["text"], contrast.same_picture(b["picture"])),
     "mixed_contrastive": lambda b: mixing.mixed_contrastive_loss(
         b["image"], b["text"], b["scale"], contrast.same_picture_targets(b["picture"]), b["shares"]
     ),

@@ -16,6 +16,7 @@ from coca_model.decoding.likelihood import next_token_losses
 from coca_model.decoding.options import CaptionOptions
 from coca_model.tokenizer import SpecialTokens
 from training.batches import Batch
+from training.objectives.contrastive import same_picture
 
 SELF_RETRIEVAL = "self_retrieval"  # its name in recipes
 DRAWN = 2  # captions for each picture
@@ -48,7 +49,7 @@ def self_retrieval_costs(model: CoCa, batch: Batch, image: Tensor, caption_token
         text, text_tokens = model.unimodal(ids, valid)
         cosines = F.normalize(text.float(), dim=-1) @ F.normalize(image.detach().float(), dim=-1).T  # (R * DRAWN, B)
         picture = torch.arange(len(image), device=own.device) if batch.picture is None else batch.picture
-        same = (picture[own][:, None] == picture).scatter(1, own[:, None], False)  # another row of the same picture is no wrong answer
+        same = same_picture(picture)[own].scatter(1, own[:, None], False)  # another row of the same picture is no wrong answer
         logits = (model.log_scale.exp().float() * cosines).masked_fill(same, -torch.inf)
         reward = F.log_softmax(logits, dim=-1).gather(1, own[:, None]).view(-1, DRAWN)
         advantage = (reward - reward.sum(1, keepdim=True)).div(DRAWN - 1) + reward  # minus the mean reward of the others

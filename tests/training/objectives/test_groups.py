@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from tests.written_out import dot, softmax, unit
-from training.objectives.groups import attraction_repulsion_loss, group_ordering_loss, same_picture, soft_sort
+from training.objectives.contrastive import same_picture
+from training.objectives.groups import attraction_repulsion_loss, group_ordering_loss, soft_sort
 
 SAME = same_picture(torch.tensor([3, 1, 3, 2]))
 NONE_SAME = torch.eye(4, dtype=torch.bool)

@@ -48,7 +48,7 @@ def whole():
 def expected(name, batch):
     w = SimpleNamespace(**batch)
     soft = contrast.soft_targets(w.meaning, 0.05)
-    same = groups.same_picture(w.picture)
+    same = contrast.same_picture(w.picture)
     nearest = torch.cdist(w.meaning, w.centroids).argmin(1)
     pairs = ((w.image, w.text_key, w.text_queue), (w.text, w.image_key, w.image_queue))
     return {
