@@ -23,9 +23,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from coca_model import Encoder, load
 from evaluation.tasks.classify import class_vectors
 from media.formats import kind_of
+from training.prepare.corpus import in_sentence
 
 FIRST, CAPTION_FIRST = 5, 10
-LABEL_SENTENCES = ("{}", "a photo of a {}")
 DRAWN, SIDE = 4, 112  # searches on the sheet for each kind; pixels
 RIGHT, WRONG = (40, 160, 70), (205, 60, 50)
 
@@ -64,6 +64,11 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if kind_of(path) == "image")
 
 
+def sentences_about(label: str) -> list[str]:
+    """What the vector of a label is the mean of. Some labels are sentences already: "an aerial view of a forest"."""
+    return list(dict.fromkeys((label, in_sentence("a photo of a {}", label))))
+
+
 def cosines(queries: NDArray[np.float32], images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Queries (Q, E) and pictures (N, E), or (N, C, E) with several vectors each, of which the nearest counts -> (Q, N)."""
     return (queries @ images.reshape(-1, images.shape[-1]).T).reshape(len(queries), len(images), -1).max(2)
@@ -78,7 +83,7 @@ def measure(kind: Kind, images: NDArray[np.float32], encode_texts: Callable[[Seq
     if not kind.labelled:
         found = [not kind.right[text].isdisjoint(row[:CAPTION_FIRST].tolist()) for text, row in zip(texts, ranked, strict=True)]
         return figures | {"caption R@10": 100 * float(np.mean(found))}
-    classes = class_vectors([(text,) for text in texts], LABEL_SENTENCES, encode_texts)
+    classes = class_vectors([sentences_about(text) for text in texts], ("{}",), encode_texts)
     answers = cosines(classes, images[pictures]).argmax(0)
     figures["label first"] = 100 * float(np.mean([number in kind.right[texts[one]] for number, one in zip(pictures, answers, strict=True)]))
     shares = []

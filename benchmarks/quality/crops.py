@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from benchmarks.quality.breadth import FIRST, LABEL_SENTENCES, Kind, cosines, measure, overall, read_kinds
+from benchmarks.quality.breadth import FIRST, Kind, cosines, measure, overall, read_kinds, sentences_about
 from coca_model import Encoder, load
-from evaluation.tasks.classify import fill
 from media.pictures.picture import open_picture
 
 Vectors = NDArray[np.float32]
@@ -124,9 +123,7 @@ def main() -> None:
     encoder = load(options.model)
     paths, kinds = read_kinds(options.held_out)
     vectors, ratios = embed(paths, encoder)
-    texts = sorted(
-        {sentence for kind in kinds for text in kind.right for sentence in (text, *(fill(one, text) for one in LABEL_SENTENCES))}
-    )
+    texts = sorted({sentence for kind in kinds for text in kind.right for sentence in (text, *sentences_about(text))})
     found = tables(kinds, vectors, ratios, dict(zip(texts, encoder.encode_texts(texts), strict=True)))
     for title, rows in found.items():
         print(f"\n{title}")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.quality.breadth import Kind, measure, overall, read_kinds
+from benchmarks.quality.breadth import Kind, measure, overall, read_kinds, sentences_about
 
 
 @pytest.fixture
@@ -40,6 +40,11 @@ def test_the_figures_of_labels():
     images = np.array([[1, 0, 0], [0.9, 0.1, 0], [0.8, 0.2, 0], [0, 1, 0]], np.float32)
     kind = Kind("weather", True, {"rain": frozenset({0, 3}), "sun": frozenset({1})})
     assert measure(kind, images, encode_texts) == pytest.approx({"pictures": 3, "label first": 100 / 3, "precision at 5": 25.0})
+
+
+def test_a_label_that_is_a_sentence_is_left_as_it_is():
+    assert sentences_about("oak") == ["oak", "a photo of an oak"]
+    assert sentences_about("an aerial view of a forest") == ["an aerial view of a forest"]
 
 
 def test_the_figures_of_captions_count_the_first_ten():
