@@ -33,6 +33,7 @@ BESIDE = {  # CoCa and these losses
     "sentence distillation, language": {"sentence_distillation": 1.0, "language": 0.3},
     "class distillation": {"class_distillation": 0.5},
     "self-retrieval": {"self_retrieval": 0.1},
+    "false texts (NegCLIP)": {"hard_negatives": 0.5},
     "contrast to the sentence teacher": {"contrastive_to_teacher": 1.0},
     "arbitrary pairs (SimLAP)": {"arbitrary_pairs": 1.0},
     "swapped prototypes (SwAV)": {"swapped_prototypes": 1.0},

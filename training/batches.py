@@ -24,6 +24,7 @@ from training.cache.views import view_or_reason
 from training.errors import TrainingError
 from training.examples.example import Skipped
 from training.prepare.corpus import Texts
+from training.prepare.false_texts import HARD_NEGATIVES
 from training.prepare.materials import Materials
 from training.ranks import Ranks
 from training.recipe import Recipe
@@ -45,6 +46,7 @@ class Batch:
     patches: Tensor | None = None  # int64 (P',), the image tokens that this step uses; None for all
     sentences: Texts | None = None  # S texts without pictures
     noise: Tensor | None = None  # float32 (B, N), uniform in 0..1, to draw the parts of each row to mask; None if no objective masks
+    false_texts: Texts | None = None  # a false version of each text (B); no valid token where there is none
     seeds: Tensor | None = None  # int64 (B,), for what the model draws itself
     answers: Mapping[str, Tensor] = field(default_factory=dict)  # predictions and draws, float32 (B, ...), by name in `WholeBatch`
 
@@ -192,7 +194,7 @@ class Batches:
         # From another generator, so that everything else is the same with and without draws.
         others = np.random.default_rng((self.recipe.seed, self.number, step, 1))
         drawn = {name: torch.from_numpy(self._own(draw(len(chosen), others))) for name, draw in self.draws.items()}
-        seeds = torch.from_numpy(self._own(others.integers(0, 2**31, len(chosen))))
+        seeds = self._own(others.integers(0, 2**31, len(chosen)))
         chosen, draws = self._own(chosen), self._own(draws)
         chosen, pictures = self._views(chosen, draws[:, 0])
         numbers = [self.corpus.of_example[row] for row in chosen]
@@ -203,9 +205,14 @@ class Batches:
             torch.from_numpy(chosen),
             patches,
             noise=None if noise is None else torch.from_numpy(self._own(noise)),
-            seeds=seeds,
+            false_texts=self._false_texts(texts, seeds),
+            seeds=torch.from_numpy(seeds),
             answers={name: answer[torch.from_numpy(chosen)].float() for name, answer in self.materials.answers.items()} | drawn,
         )
+
+    def _false_texts(self, texts: Rows, draws: Rows) -> Texts | None:
+        wanted = HARD_NEGATIVES in self.phase.objectives
+        return self.corpus.false_batch(texts, draws, most_tokens=self.recipe.max_tokens) if wanted else None
 
     def _views(self, chosen: Rows, draws: Rows) -> tuple[Rows, Tensor]:
         """The pictures with a view of each, cached or new. Another picture replaces one that cannot be read."""

@@ -185,7 +185,7 @@ def gradients(checkpoint, ranks, micro_batch):
     pictures = torch.randint(0, 256, (8, 32, 32, 3), dtype=torch.uint8, generator=random)
     batch = Batch(pictures, texts, torch.tensor([0, 1, 2, 3, 0, 5, 6, 7])).to(ranks.device)
     model = read_checkpoint(find_checkpoint(checkpoint))[0].requires_grad_(True).double().to(ranks.device)
-    student = ranks.wrap(Student(model, frozen_units=0, fresh=True, decodes=frozenset({"captioning"})))
+    student = ranks.wrap(Student(model, frozen_units=0, fresh=True, objectives=frozenset({"captioning"})))
     step = StepGradients(student, {"contrastive": 1.0, "captioning": 2.0}, ranks=ranks, precision=nullcontext)
     return step(batch, micro_batch), {name: one.grad for name, one in model.named_parameters() if one.grad is not None}
 

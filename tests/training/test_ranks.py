@@ -38,8 +38,8 @@ SCRIPT = textwrap.dedent(
     more = sys.argv[5:]  # objectives of rows that differ between ranks; then the last rank decodes nothing
     if more and ranks.number == ranks.count - 1:
         own.texts.decoded[:] = False
-    decodes, special = frozenset({"captioning", "language", *more}), SpecialTokens(0, 1, 2)
-    student = ranks.wrap(Student(model, frozen_units=0, fresh=True, decodes=decodes, heads=heads, special=special))
+    names, special = frozenset({"captioning", "language", *more}), SpecialTokens(0, 1, 2)
+    student = ranks.wrap(Student(model, frozen_units=0, fresh=True, objectives=names, heads=heads, special=special))
     weights = {"contrastive": 1.0, "captioning": 2.0, "sentence_distillation": 0.5, "language": 0.3, "group_ordering": 0.5}
     weights |= dict.fromkeys(WITH_HEADS, 0.5) | dict.fromkeys(more, 0.1)
     losses = StepGradients(student, weights, ranks=ranks, precision=nullcontext)(own, int(sys.argv[3]))

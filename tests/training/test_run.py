@@ -73,7 +73,7 @@ def two_phases(checkpoint, views):
     second = dataclasses.replace(second, objectives=dict(second.objectives) | {"swapped_prototypes": 0.1, "mixed_contrastive": 0.1})
     if views:  # masked objectives need cached features
         more = {"momentum_contrast": 0.5, "kl_alignment": 0.1, "masked_words": 0.1, "masked_patches": 0.1, "painted_patches": 0.1}
-        more |= {"self_retrieval": 0.1}
+        more |= {"self_retrieval": 0.1, "hard_negatives": 0.1}
         second = dataclasses.replace(second, objectives=dict(second.objectives) | more)
     other = {"views": views}
     chosen = recipe(checkpoint, phases=(first, second), frozen_units=1)

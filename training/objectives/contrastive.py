@@ -28,6 +28,15 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, targets: Tensor
     return _both_ways(logits, targets, targets.T)
 
 
+def hard_negative_costs(image: Tensor, text: Tensor, false_text: Tensor, scale: Tensor) -> Tensor:
+    """(B,), each -log of the probability that a picture goes with its text rather than with a false version of it.
+
+    NegCLIP (Yuksekgonul et al. 2023, arXiv 2210.01936, section 4) adds false texts to the texts of the batch. Here a softmax over the
+    two alone, because beside hundreds of other texts of a small batch one false text counts for little.
+    """
+    return F.softplus(scale * (image * (false_text - text)).sum(1))
+
+
 def soft_targets(texts: Tensor, temperature: float = 0.05) -> Tensor:
     """(B, B) targets for `contrastive_loss`, rows summing to 1: texts with the same meaning share their pictures.
 

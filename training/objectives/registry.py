@@ -15,6 +15,7 @@ from training.objectives import contrastive as contrast
 from training.objectives import distillation as distil
 from training.objectives.masked import MASKED, VisualCodebook
 from training.objectives.self_retrieval import SELF_RETRIEVAL
+from training.prepare.false_texts import HARD_NEGATIVES
 from training.recipe import Recipe
 
 _CLASS_SCALE = torch.tensor(20.0)  # 1 / temperature of the cosines to class names
@@ -79,7 +80,7 @@ def _clustered_prototypes(batch: WholeBatch) -> Tensor:
     return prototypes.clustered_prototypes_loss(batch["image"], batch["text"], *of_both, cluster)
 
 
-OF_ROWS = ("captioning", "language", SELF_RETRIEVAL, *MASKED)
+OF_ROWS = ("captioning", "language", SELF_RETRIEVAL, HARD_NEGATIVES, *MASKED)
 OF_MOMENTUM = ("momentum_contrast", "kl_alignment")
 DRAWS = {"shares": ("mixed_contrastive", mixing.draw_shares)}  # random numbers in `WholeBatch`: the objective that needs them, their source
 OF_WHOLE: Mapping[str, Callable[[WholeBatch], Tensor]] = {

@@ -1,8 +1,8 @@
 """All texts of a training run, each once, as tokens and as vectors of the sentence teacher; and the texts of a batch."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from coca_model.tokenizer import Tokenizer, clean_text, train_tokenizer
 from training.examples.example import Example
+from training.prepare.false_texts import HARD_NEGATIVES, false_texts
 from training.recipe import Recipe
 from training.teachers.classifier import imagenet_classes
 from training.teachers.vectors import MiniLM, SentenceTeacher, sentence_vectors
@@ -55,6 +56,7 @@ class Corpus:
     written: NDArray[np.bool_]  # (N,), texts that people wrote as sentences. The decoder learns to write only these
     teacher: Tensor | None  # float16 (N, E'), the sentence teacher's vectors, or None without a teacher
     pad: int
+    false: Mapping[int, tuple[tuple[int, ...], ...]] = field(default_factory=dict)  # tokens of the false versions of texts, by number
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -63,12 +65,21 @@ class Corpus:
 
     def batch(self, numbers: NDArray[np.int64], *, most_tokens: int, decoded: NDArray[np.bool_]) -> Texts:
         """The given texts, cut to `most_tokens` without losing the end token. `decoded`: bool (B,), see `Texts`."""
-        texts = [self.token_ids[number] for number in numbers]
-        rows = [torch.tensor(ids if len(ids) <= most_tokens else (*ids[: most_tokens - 1], ids[-1])) for ids in texts]
-        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad)
-        valid = ids != self.pad  # this also hides CLIP's "!" inside words, as in CLIP's training
+        ids, valid = self._padded([self.token_ids[number] for number in numbers], most_tokens)
         teacher = None if self.teacher is None else nn.functional.normalize(self.teacher[torch.from_numpy(numbers)].float(), dim=-1)
         return Texts(ids, valid, torch.from_numpy(decoded), teacher)
+
+    def false_batch(self, numbers: NDArray[np.int64], draws: NDArray[np.int64], *, most_tokens: int) -> Texts:
+        """A false version of each text that has some, chosen by its number in `draws`. The rows of others have no valid token."""
+        versions = [self.false.get(number, ((),)) for number in numbers.tolist()]
+        chosen = [found[draw % len(found)] for found, draw in zip(versions, draws.tolist(), strict=True)]
+        return Texts(*self._padded(chosen, most_tokens), torch.zeros(len(numbers), dtype=torch.bool))
+
+    def _padded(self, texts: Sequence[Sequence[int]], most_tokens: int) -> tuple[Tensor, Tensor]:
+        cut = (ids if len(ids) <= most_tokens else (*ids[: most_tokens - 1], ids[-1]) for ids in texts)
+        rows = [torch.tensor(ids, dtype=torch.int64) for ids in cut]
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad)
+        return ids, ids != self.pad  # this also hides CLIP's "!" inside words, as in CLIP's training
 
 
 def texts_of(examples: Sequence[Example], recipe: Recipe, clean: Callable[[str], str] = clean_text) -> list[tuple[str, ...]]:
@@ -127,15 +138,28 @@ def read_corpus(
     number = {text: row for row, text in enumerate(dict.fromkeys([*alone, *trained, *imitated, *held_out]))}
     if tokenizer is None:
         tokenizer = train_tokenizer([*alone, *trained, *words], vocabulary_size=recipe.vocabulary_size, context_length=context_length)
-    ids, valid = tokenizer.encode(list(number))
     is_written = np.zeros(len(number), bool)
     is_written[[number[text] for text in (*alone, *written)]] = True
     corpus = Corpus(
-        tuple(tuple(row[: int(mask.nonzero()[0][-1]) + 1].tolist()) for row, mask in zip(ids, valid, strict=True)),
+        _tokens(tokenizer, list(number)),
         tuple(tuple(number[text] for text in texts) for texts in of_examples),
         np.arange(len({*alone, *trained, *imitated})),
         is_written,
         None if teacher is None else sentence_vectors(teacher, recipe.sentence_teacher, list(number), folder),
         tokenizer.special.pad,
+        _false_versions(trained, number, tokenizer) if any(HARD_NEGATIVES in phase.objectives for phase in recipe.phases) else {},
     )
     return corpus, tokenizer
+
+
+def _false_versions(texts: Sequence[str], number: Mapping[str, int], tokenizer: Tokenizer) -> dict[int, tuple[tuple[int, ...], ...]]:
+    found = {number[text]: false_texts(text.lower()) for text in dict.fromkeys(texts)}
+    every = list(dict.fromkeys(one for versions in found.values() for one in versions))
+    tokens = dict(zip(every, _tokens(tokenizer, every), strict=True)) if every else {}
+    return {row: tuple(tokens[one] for one in versions) for row, versions in found.items() if versions}
+
+
+def _tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """The tokens of each text, without padding."""
+    ids, valid = tokenizer.encode(texts)
+    return tuple(tuple(row[: int(mask.nonzero()[0][-1]) + 1].tolist()) for row, mask in zip(ids, valid, strict=True))

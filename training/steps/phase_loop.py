@@ -116,8 +116,8 @@ class PhaseLoop:
             if part is not None:
                 chosen |= {f"{name}.{inner}": parameter for inner, parameter in part.to(ranks.device).named_parameters()}
         self._optimiser, fresh = Optimiser(model, average, chosen, phase), materials.features is None
-        special, decodes = materials.tokenizer.special, frozenset(phase.objectives)
-        self._student = Student(model, frozen_units=units, fresh=fresh, decodes=decodes, masked=masked, heads=heads, special=special)
+        special, names = materials.tokenizer.special, frozenset(phase.objectives)
+        self._student = Student(model, frozen_units=units, fresh=fresh, objectives=names, masked=masked, heads=heads, special=special)
         self._momentum = Momentum(self._student).to(ranks.device) if phase.objectives.keys() & set(OF_MOMENTUM) else None
         with_state = {"hidden": masked, "heads": heads, "momentum": self._momentum}  # "hidden" as in the snapshots of earlier versions
         beside = nn.ModuleDict({name: part for name, part in with_state.items() if part is not None})

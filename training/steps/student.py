@@ -19,10 +19,12 @@ from coca_model.architecture.coca import CoCa
 from coca_model.decoding.likelihood import next_token_losses
 from coca_model.tokenizer import SpecialTokens
 from training.batches import Batch
+from training.objectives.contrastive import hard_negative_costs
 from training.objectives.heads import Heads
 from training.objectives.masked import MaskedObjectives
 from training.objectives.self_retrieval import DRAWN, SELF_RETRIEVAL, self_retrieval_costs
 from training.prepare.corpus import Texts
+from training.prepare.false_texts import HARD_NEGATIVES
 from training.ranks import Ranks
 
 MOMENTUM = 0.99
@@ -32,8 +34,8 @@ QUEUE = 4096  # rows of each modality: a few batches, because the momentum model
 class Student(nn.Module):
     """A CoCa in training. Batches hold pixels if `fresh`, otherwise the output of the image tower's frozen units.
 
-    `decodes` has "captioning", "language" and "self_retrieval" if the phase has them, `masked` its masked objectives with their heads,
-    and `heads` those of its objectives of the whole batch. Self-retrieval needs the tokenizer's `special` tokens.
+    `objectives` has the names of the phase's objectives, `masked` its masked ones with their heads, and `heads` those of its objectives
+    of the whole batch. Self-retrieval needs the tokenizer's `special` tokens.
     """
 
     def __init__(
@@ -42,14 +44,14 @@ class Student(nn.Module):
         *,
         frozen_units: int,
         fresh: bool,
-        decodes: frozenset[str],
+        objectives: frozenset[str],
         masked: MaskedObjectives | None = None,
         heads: Heads | None = None,
         special: SpecialTokens | None = None,
     ) -> None:
         super().__init__()
         self.model, self.masked, self.heads, self.special = model, masked, heads, special
-        self.frozen_units, self.fresh, self.decodes = frozen_units, fresh, decodes
+        self.frozen_units, self.fresh, self.objectives = frozen_units, fresh, objectives
 
     def forward(self, batch: Batch, *, decode: bool = True) -> dict[str, dict[str, Tensor]]:
         """Returns dictionaries, in which DistributedDataParallel finds the tensors with gradients.
@@ -64,9 +66,9 @@ class Student(nn.Module):
         def captioning(name: str, texts: Texts, text_tokens: Tensor, caption_tokens: Tensor | None) -> None:
             """The captioning loss (paper equation 3), summed over words."""
             rows = texts.decoded
-            if name in self.decodes:
+            if name in self.objectives:
                 counts[name] = texts.valid[rows][:, 1:].sum()
-            if name in self.decodes and decode:
+            if name in self.objectives and decode:
                 hidden = self.model.multimodal.hidden(text_tokens[rows], None if caption_tokens is None else caption_tokens[rows])
                 losses = next_token_losses(hidden, self.model.multimodal.output, texts.token_ids[rows], texts.valid[rows])
                 sums[name] = losses.sum()
@@ -76,10 +78,14 @@ class Student(nn.Module):
             whole["image"], caption_tokens = self.model.poolers(image_tokens)
             whole["text"], text_tokens = self.model.unimodal(batch.texts.token_ids, batch.texts.valid)
             captioning("captioning", batch.texts, text_tokens, caption_tokens)
-            if SELF_RETRIEVAL in self.decodes and self.special is not None:
+            if SELF_RETRIEVAL in self.objectives and self.special is not None:
                 counts[SELF_RETRIEVAL] = batch.texts.decoded.sum() * DRAWN
                 if decode:
                     sums[SELF_RETRIEVAL] = self_retrieval_costs(self.model, batch, whole["image"], caption_tokens, self.special).sum()
+            if HARD_NEGATIVES in self.objectives and batch.false_texts is not None:
+                counts[HARD_NEGATIVES] = batch.false_texts.valid.any(1).sum()
+                if decode:
+                    sums[HARD_NEGATIVES] = self._hard_negatives(batch.false_texts, whole["image"], whole["text"])
             if self.masked is not None:
                 found = self.masked(self.model, batch, (whole["image"], image_tokens), (whole["text"], text_tokens))
                 for name, cost in found.items():
@@ -90,6 +96,14 @@ class Student(nn.Module):
         unit = {name: F.normalize(value.float(), dim=-1) for name, value in whole.items()}
         unit |= {} if self.heads is None else self.heads(batch.texts)
         return {"whole": unit | {"scale": self.model.log_scale.exp()}, "sums": sums, "counts": counts}
+
+    def _hard_negatives(self, false_texts: Texts, image: Tensor, text: Tensor) -> Tensor:
+        rows = false_texts.valid.any(1)
+        if not rows.any():
+            return image.new_zeros(())
+        false, _ = self.model.unimodal(false_texts.token_ids[rows], false_texts.valid[rows])
+        image, text, false = (F.normalize(one.float(), dim=-1) for one in (image[rows], text[rows], false))
+        return hard_negative_costs(image, text, false, self.model.log_scale.detach().exp()).sum()
 
     def _image_tokens(self, pictures: Tensor, patches: Tensor | None) -> Tensor:
         tower = self.model.image_tower
@@ -135,7 +149,7 @@ class Momentum(nn.Module):
     def __init__(self, student: Student, *, momentum: float = MOMENTUM, length: int = QUEUE) -> None:
         super().__init__()
         model = copy.deepcopy(student.model).requires_grad_(False)
-        self.student = Student(model, frozen_units=student.frozen_units, fresh=student.fresh, decodes=frozenset())
+        self.student = Student(model, frozen_units=student.frozen_units, fresh=student.fresh, objectives=frozenset())
         self.images = EmbeddingQueue(length, model.config.embedding_width)
         self.texts = EmbeddingQueue(length, model.config.embedding_width)
         self._average = get_ema_multi_avg_fn(momentum)

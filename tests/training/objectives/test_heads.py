@@ -38,7 +38,7 @@ def heads(model, names=WITH_HEADS, meanings=MEANING):
 
 
 def gradients_of(model, weights, micro_batch=0):
-    student = Student(copy.deepcopy(model), frozen_units=0, fresh=True, decodes=frozenset(), heads=heads(model, tuple(weights)))
+    student = Student(copy.deepcopy(model), frozen_units=0, fresh=True, objectives=frozenset(), heads=heads(model, tuple(weights)))
     losses = StepGradients(student, weights, ranks=ALONE, precision=nullcontext)(BATCH, micro_batch)
     return losses, {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
 
@@ -64,7 +64,7 @@ def test_each_objective_trains_both_towers_and_all_of_its_heads(model, name):
 
 @pytest.mark.parametrize("name", WITH_HEADS)
 def test_the_gradient_of_heads_equals_that_of_a_graph_through_all(model, name):
-    student = Student(copy.deepcopy(model), frozen_units=0, fresh=True, decodes=frozenset(), heads=heads(model, (name,)))
+    student = Student(copy.deepcopy(model), frozen_units=0, fresh=True, objectives=frozenset(), heads=heads(model, (name,)))
     whole = student(BATCH)["whole"] | {"picture": BATCH.picture, "meaning": MEANING}
     (0.7 * OF_WHOLE[name](whole)).backward()
     _, gradients = gradients_of(model, {name: 0.7}, 2)
@@ -94,7 +94,7 @@ def test_clusters_are_those_of_the_texts_to_train_on(model):
 
 def test_a_few_optimiser_steps_lower_each_loss(model):
     for name in NEW:
-        student = Student(copy.deepcopy(model), frozen_units=0, fresh=True, decodes=frozenset(), heads=heads(model, (name,)))
+        student = Student(copy.deepcopy(model), frozen_units=0, fresh=True, objectives=frozenset(), heads=heads(model, (name,)))
         optimizer = torch.optim.Adam(student.parameters(), lr=3e-3)
         losses = []
         for _ in range(12):

@@ -29,7 +29,7 @@ def model(tiny_config):
 def student(model, names, units=1):
     features = model.image_tower.begin(PIXELS, units).detach()
     hidden = MaskedObjectives(names, model, features, frozen_units=units, special_ids=(0, 1, 2), seed=0)
-    return Student(model, frozen_units=units, fresh=False, decodes=frozenset(), masked=hidden), Batch(features, TEXTS, noise=NOISE)
+    return Student(model, frozen_units=units, fresh=False, objectives=frozenset(), masked=hidden), Batch(features, TEXTS, noise=NOISE)
 
 
 @pytest.mark.parametrize("name", MASKED)
@@ -72,7 +72,7 @@ def test_hidden_parts_are_counted_and_the_same_in_both_passes_over_a_batch(model
 
 def test_embeddings_do_not_change_with_masked_objectives(model):
     learner, batch = student(model, MASKED)
-    plain = Student(model, frozen_units=1, fresh=False, decodes=frozenset())
+    plain = Student(model, frozen_units=1, fresh=False, objectives=frozenset())
     for name in ("image", "text"):
         assert_close(learner(batch)["whole"][name], plain(batch)["whole"][name])
 

@@ -103,7 +103,7 @@ def test_the_student_counts_captions(model):
     ids = torch.tensor([[1, 9, 8, 2], [1, 7, 2, 0], [1, 6, 5, 2]])
     texts = Texts(ids, ids != 0, torch.tensor([True, False, True]))
     pictures = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
-    student = Student(model, frozen_units=0, fresh=True, decodes=frozenset({"self_retrieval"}), special=SPECIAL)
+    student = Student(model, frozen_units=0, fresh=True, objectives=frozenset({"self_retrieval"}), special=SPECIAL)
     assert int(student(Batch(pictures, texts), decode=False)["counts"]["self_retrieval"]) == 2 * DRAWN
     sums = student(Batch(pictures, texts))["sums"]
     assert sums["self_retrieval"].requires_grad

@@ -12,7 +12,7 @@ from tests.fakes import FakeEncoder
 from training.examples.example import Example
 from training.prepare import corpus as corpus_module
 from training.prepare.corpus import Corpus, read_corpus, texts_of
-from training.recipe import Recipe, Source
+from training.recipe import Phase, Recipe, Source
 
 EXAMPLES = (
     Example("1", "s", "train", "caption", ("A Dog runs .", "two  dogs"), bytes),
@@ -144,6 +144,15 @@ def test_each_sentence_of_a_long_text_is_a_text(text, sentences):
     assert (whole, parts) == (texts_of([example], Recipe())[0][0], sentences)
 
 
+def test_only_the_texts_of_training_pictures_get_false_versions_and_only_if_an_objective_uses_them(tmp_path, tokenizer):
+    examples = (Example("1", "s", "train", "caption", ("A man runs",), bytes), Example("2", "s", "val", "caption", ("two dogs",), bytes))
+    assert read(tmp_path, tokenizer, examples=examples)[0].false == {}
+    phases = (Phase(objectives={"hard_negatives": 1.0}),)
+    corpus, _ = read(tmp_path, tokenizer, examples=examples, phases=phases)
+    found = {tokenizer.decode(corpus.token_ids[row]): {*map(tokenizer.decode, versions)} for row, versions in corpus.false.items()}
+    assert found == {"a man runs": {"a woman runs", "a boy runs"}}
+
+
 # --- batches of texts -----------------------------------------------------------------------------------------------------
 
 SMALL = Corpus(((1, 5, 2), (1, 5, 6, 7, 8, 2), (1, 2)), (), np.arange(3), np.ones(3, bool), None, pad=9)
@@ -151,6 +160,15 @@ SMALL = Corpus(((1, 5, 2), (1, 5, 6, 7, 8, 2), (1, 2)), (), np.arange(3), np.one
 
 def of(numbers, *, most_tokens=32, corpus=SMALL):
     return corpus.batch(np.array(numbers), most_tokens=most_tokens, decoded=np.array([True] + [False] * (len(numbers) - 1)))
+
+
+def test_a_false_version_is_drawn_for_texts_that_have_one():
+    corpus = dataclasses.replace(SMALL, false={0: ((1, 6, 2), (1, 7, 8, 2))})
+    texts = corpus.false_batch(np.array([0, 1, 0]), np.array([2, 2, 3]), most_tokens=3)
+    assert texts.token_ids.tolist() == [[1, 6, 2], [9, 9, 9], [1, 7, 2]]
+    assert texts.valid.any(1).tolist() == [True, False, True]
+    nothing = corpus.false_batch(np.array([1]), np.array([5]), most_tokens=3)
+    assert (len(nothing), nothing.valid.any(1).tolist()) == (1, [False])
 
 
 def test_a_batch_is_padded_to_its_longest_text():

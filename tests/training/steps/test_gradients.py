@@ -18,7 +18,7 @@ from training.steps import student as student_module
 from training.steps.gradients import StepGradients
 from training.steps.student import Student
 
-WEIGHTS = {"contrastive": 1.0, "captioning": 2.0, "sentence_distillation": 0.7, "language": 0.3}
+WEIGHTS = {"contrastive": 1.0, "captioning": 2.0, "sentence_distillation": 0.7, "language": 0.3, "hard_negatives": 0.4}
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +41,22 @@ def batch(tiny_config):
     random = torch.Generator().manual_seed(1)
     pictures = torch.randint(0, 256, (7, 32, 32, 3), dtype=torch.uint8, generator=random)
     vocabulary = tiny_config.text.vocabulary_size
+    false = texts(7, 4, vocabulary, decoded=1)
+    some = torch.tensor([True, False, False, True, True, False, True])[:, None]
+    false = dataclasses.replace(false, token_ids=false.token_ids * some, valid=false.valid & some)
     return Batch(
         pictures,
         texts(7, 2, vocabulary, decoded=2),
         torch.tensor([0, 1, 2, 3, 4, 1, 6]),
         patches=torch.tensor([0, 3, 5, 6, 9]),
         sentences=texts(5, 3, vocabulary, decoded=1),
+        false_texts=false,
     )
 
 
 def gradients_of(model, batch, *, micro_batch=0, weights=WEIGHTS):
     model = copy.deepcopy(model)
-    student = Student(model, frozen_units=0, fresh=True, decodes=frozenset(weights))
+    student = Student(model, frozen_units=0, fresh=True, objectives=frozenset(weights))
     losses = StepGradients(student, weights, ranks=ALONE, precision=nullcontext)(batch, micro_batch)
     return losses, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
@@ -85,7 +89,13 @@ def written_out(model, batch):
     student, teacher = torch.cat([text, sentence]), torch.cat([batch.texts.meaning, batch.sentences.meaning]).double()
     similar = student @ teacher.T
     distil = (1 - similar.diagonal()).mean() - 0.1 * (20 * similar).log_softmax(1).diagonal().mean()
+    probabilities = []
+    for row in batch.false_texts.valid.any(1).nonzero()[:, 0].tolist():
+        false, _ = model.unimodal(batch.false_texts.token_ids[[row]], batch.false_texts.valid[[row]])
+        both = torch.stack([text[row] @ image[row], F.normalize(false[0], dim=-1) @ image[row]])
+        probabilities.append((model.log_scale.detach().exp() * both).softmax(0)[0])
     parts = {
+        "hard_negatives": -torch.stack(probabilities).log().mean(),
         "contrastive": contrast,
         "captioning": captioning(model, batch.texts, caption_tokens),
         "sentence_distillation": distil,
@@ -136,6 +146,12 @@ def test_an_objective_without_terms_is_left_out_of_the_losses(model, batch):
     losses, gradients = gradients_of(model, dataclasses.replace(batch, sentences=nothing))
     assert losses.keys() == WEIGHTS.keys() - {"language"}
     assert all(bool(gradient.isfinite().all()) for gradient in gradients.values())
+
+
+def test_a_batch_without_false_texts_teaches_nothing_about_them(model, batch):
+    none = dataclasses.replace(batch.false_texts, valid=torch.zeros_like(batch.false_texts.valid))
+    losses, gradients = gradients_of(model, dataclasses.replace(batch, false_texts=none), weights={"hard_negatives": 1.0})
+    assert (losses, gradients) == ({}, {})
 
 
 def test_the_contrastive_loss_uses_the_negatives_of_all_micro_batches(model, batch):

@@ -22,7 +22,7 @@ TEXTS = Texts(
 @pytest.fixture
 def student(tiny_config):
     torch.manual_seed(0)
-    return Student(CoCa(tiny_config), frozen_units=0, fresh=True, decodes=frozenset())
+    return Student(CoCa(tiny_config), frozen_units=0, fresh=True, objectives=frozenset())
 
 
 def batch(seed):
