@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from coca_model import Encoder, load
-from evaluation.tasks.classify import class_vectors
+from evaluation.tasks.classify import class_vectors, fill
 from media.formats import kind_of
 from training.prepare.corpus import in_sentence
 
@@ -66,7 +66,8 @@ def _pictures(folder: Path) -> list[Path]:
 
 def sentences_about(label: str) -> list[str]:
     """What the vector of a label is the mean of. Some labels are sentences already: "an aerial view of a forest"."""
-    return list(dict.fromkeys((label, in_sentence("a photo of a {}", label))))
+    name = fill("{}", label)
+    return list(dict.fromkeys((name, in_sentence("a photo of a {}", name))))
 
 
 def cosines(queries: NDArray[np.float32], images: NDArray[np.float32]) -> NDArray[np.float32]:

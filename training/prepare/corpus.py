@@ -153,9 +153,9 @@ def read_corpus(
 
 
 def _false_versions(texts: Sequence[str], number: Mapping[str, int], tokenizer: Tokenizer) -> dict[int, tuple[tuple[int, ...], ...]]:
-    found = {number[text]: false_texts(text.lower()) for text in dict.fromkeys(texts)}
+    found = {number[text]: false_texts(text) for text in dict.fromkeys(texts)}
     every = list(dict.fromkeys(one for versions in found.values() for one in versions))
-    tokens = dict(zip(every, _tokens(tokenizer, every), strict=True)) if every else {}
+    tokens = dict(zip(every, _tokens(tokenizer, every), strict=True))
     return {row: tuple(tokens[one] for one in versions) for row, versions in found.items() if versions}
 
 

@@ -44,6 +44,7 @@ def test_the_figures_of_labels():
 
 def test_a_label_that_is_a_sentence_is_left_as_it_is():
     assert sentences_about("oak") == ["oak", "a photo of an oak"]
+    assert sentences_about("sea_horse") == ["sea horse", "a photo of a sea horse"]
     assert sentences_about("an aerial view of a forest") == ["an aerial view of a forest"]
 
 
